@@ -1,0 +1,62 @@
+# Every target sets up .venv by itself; a fresh machine needs only make and Python 3.10 or newer.
+# Another interpreter:  make demo PYTHON=python3.12
+# Other pytest flags:   make test PYTEST_FLAGS="-x tests/core"
+
+PYTHON ?= python3
+PYTEST_FLAGS ?= -n 2 --dist loadfile
+VENV := .venv
+BIN := $(VENV)/bin
+# One core per test process: results do not depend on the machine, and two workers share two cores.
+TEST_ENV := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.NOTPARALLEL:
+.PHONY: help demo test check lint types layout format bench clean
+
+help:  ## show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: $(VENV)/.installed-demo  ## meta-train on CartPoles, adapt to unseen ones, show that it helped
+	@PATH="$(CURDIR)/$(BIN):$$PATH" bash examples/demo.sh
+
+test: $(VENV)/.installed-test  ## run the whole test suite
+	$(TEST_ENV) $(BIN)/python -m pytest $(PYTEST_FLAGS)
+
+check: lint types layout  ## lint, formatting, types and the import-direction rule
+
+lint: $(VENV)/.installed-dev  ## ruff only
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.installed-dev  ## pyright only
+	$(BIN)/pyright
+
+layout: $(VENV)/.installed-dev  ## the import-direction rule only
+	$(TEST_ENV) $(BIN)/python -m pytest -q tests/test_layout.py
+
+format: $(VENV)/.installed-dev  ## let ruff rewrite the files
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(VENV)/.installed-bench  ## install what the benchmarks compare with, and list them
+	@echo "Each benchmark is one command, and says so in its first lines; run it with $(BIN)/python:"
+	@ls benchmarks/*.py
+
+clean:  ## remove .venv, caches and build output (runs/ stays)
+	rm -rf $(VENV) build dist .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(BIN)/python:
+	@command -v $(PYTHON) >/dev/null \
+	  || { echo "$(PYTHON) was not found: install Python 3.10 or newer, or name one with PYTHON=..." >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' \
+	  || { echo "$$($(PYTHON) --version 2>&1) is too old: name Python 3.10 or newer with PYTHON=python3.12" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null \
+	  || { echo "$(PYTHON) cannot make virtual environments: install its venv package (Debian, Ubuntu: apt install python3-venv)" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+# .installed-EXTRA: the package, editable, with that extra; redone when the requirements change.
+$(VENV)/.installed-%: pyproject.toml constraints.txt | $(BIN)/python
+	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e ".[$*]"
+	@touch $@

@@ -1,0 +1,49 @@
+"""Agents that adapt: state-space-model policies, meta-trained with MAML.
+
+The names below are loaded when they are first used (PEP 562), so that ``import ssm_metarl`` and
+``ssm-metarl --help`` do not wait for torch.
+"""
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ssm_metarl.env_runner.family import TaskFamily as TaskFamily
+    from ssm_metarl.env_runner.family import Tasks as Tasks
+    from ssm_metarl.env_runner.registry import get_family as get_family
+    from ssm_metarl.env_runner.registry import list_families as list_families
+    from ssm_metarl.errors import CheckpointError as CheckpointError
+    from ssm_metarl.errors import DivergenceError as DivergenceError
+    from ssm_metarl.errors import SsmMetaRLError as SsmMetaRLError
+    from ssm_metarl.errors import UserError as UserError
+    from ssm_metarl.runs.config import TrainConfig as TrainConfig
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "CheckpointError": "errors",
+    "DivergenceError": "errors",
+    "SsmMetaRLError": "errors",
+    "TaskFamily": "env_runner.family",
+    "Tasks": "env_runner.family",
+    "TrainConfig": "runs.config",
+    "UserError": "errors",
+    "get_family": "env_runner.registry",
+    "list_families": "env_runner.registry",
+}
+
+
+if not TYPE_CHECKING:  # a type checker that saw this would take any name for an export
+
+    def __getattr__(name: str) -> object:
+        """Load an exported name from the module it lives in."""
+        if name not in _HOME:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        value = getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
+        globals()[name] = value
+        return value
+
+
+def __dir__() -> list[str]:
+    """List the exported names beside what is already loaded."""
+    return sorted({*globals(), *_HOME})

@@ -1,0 +1,1 @@
+"""The network: a linear recurrence, the state-space model on top of it, and policies with heads."""

@@ -1,0 +1,1 @@
+"""The worlds: task families, tensor-native simulators, any Gymnasium environment, and rollouts."""

@@ -1,0 +1,33 @@
+"""The errors a user may meet, each one line that names what was wrong and what would be valid."""
+
+import difflib
+from collections.abc import Iterable
+
+
+class SsmMetaRLError(Exception):
+    """Base of every error this package raises on purpose."""
+
+
+class UserError(SsmMetaRLError, ValueError):
+    """Bad input: the message is one line, and the command line exits with code 2."""
+
+
+class CheckpointError(SsmMetaRLError):
+    """A checkpoint that is missing, damaged, too large or not ours; nothing was loaded."""
+
+
+class DivergenceError(SsmMetaRLError):
+    """A loss, gradient or observation stopped being finite."""
+
+
+def nearest(name: str, valid: Iterable[str]) -> str:
+    """Return a hint such as ``did you mean 'gravity'? valid: force, gravity``.
+
+    Args:
+        name: What the user wrote.
+        valid: Every name that would have been accepted.
+    """
+    names = sorted(valid)
+    close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    guess = f"did you mean {close[0]!r}? " if close else ""
+    return f"{guess}valid: {', '.join(names)}"

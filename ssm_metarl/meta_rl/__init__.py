@@ -1,0 +1,1 @@
+"""Learning: returns, losses, the inner loop, and the learners built from them."""

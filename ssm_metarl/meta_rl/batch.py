@@ -1,0 +1,86 @@
+"""What a loss needs of a trajectory, prepared once: inputs, actions, advantages, masks."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float, Shaped
+from torch import Tensor
+
+from ssm_metarl.core.distributions import Categorical, DiagonalGaussian
+from ssm_metarl.core.policy import BoundPolicy, Policy
+from ssm_metarl.env_runner.rollout import Trajectory
+from ssm_metarl.meta_rl.baseline import baseline_features, baseline_values, fit_baseline
+from ssm_metarl.meta_rl.losses import step_mean
+from ssm_metarl.meta_rl.returns import generalized_advantages, standardize
+
+NOISE_FLOOR = 0.05  # of the size of the returns
+
+
+@dataclass(frozen=True)
+class Batch:
+    """A trajectory with advantages; all of it constant under the gradient."""
+
+    inputs: Float[Tensor, "T K E I"]
+    keep: Bool[Tensor, "T K E"] | None
+    action: Shaped[Tensor, "T K E ..."]
+    behaviour: Float[Tensor, "T K E"]
+    advantage: Float[Tensor, "T K E"]
+    valid: Bool[Tensor, "T K E"]
+
+    def tasks(self, tasks: slice) -> "Batch":
+        """Return the part of some of the tasks."""
+        parts = {k: None if v is None else v[:, tasks] for k, v in vars(self).items()}
+        return Batch(**parts)
+
+    def distribution(self, bound: BoundPolicy) -> Categorical | DiagonalGaussian:
+        """Return a policy's action distributions along the batch, from an empty memory."""
+        _, tasks, lanes = self.valid.shape
+        state = bound.policy.initial_state(tasks, lanes, self.inputs)
+        features, _ = bound.features(self.inputs, state, self.keep)
+        return bound.distribution(features)
+
+
+def make_batch(
+    trajectory: Trajectory, policy: Policy, discount: float, trace: float
+) -> Batch:
+    """Compute advantages against a baseline fitted to this trajectory, task by task.
+
+    Each task's baseline and standardisation use nothing but the task's own data.
+    """
+    keep = trajectory.keep(policy)
+    return Batch(
+        inputs=trajectory.inputs(policy)[:-1],
+        keep=None if keep is None else keep[:-1],
+        action=trajectory.action,
+        behaviour=trajectory.log_prob,
+        advantage=fitted_advantages(trajectory, policy, discount, trace),
+        valid=trajectory.valid,
+    )
+
+
+@torch.no_grad()
+def fitted_advantages(
+    trajectory: Trajectory, policy: Policy, discount: float, trace: float
+) -> Float[Tensor, "T K E"]:
+    """Return standardised GAE against the linear baseline of the same data.
+
+    Where the baseline explains nearly all of the returns, as it does once every episode survives,
+    what is left is noise; standardising must not blow it up to a full-sized step.
+    """
+    valid, done = trajectory.valid, trajectory.done
+    scale = trajectory.observation.new_tensor(policy.spaces.observation_scale)
+    features = baseline_features(trajectory.observation / scale, episode_age(trajectory))
+    ends = trajectory.terminated, done, valid
+    weights = fit_baseline(features, trajectory.reward, *ends, discount)
+    value = baseline_values(features, weights)
+    advantage = generalized_advantages(trajectory.reward, value, *ends, discount, trace)
+    size = step_mean((value[:-1] + advantage).square(), valid).sqrt()
+    return standardize(advantage, valid, NOISE_FLOOR * size[:, None])
+
+
+def episode_age(trajectory: Trajectory) -> Float[Tensor, "T+1 K E"]:
+    """Return the number of steps since each observation's episode began."""
+    start = trajectory.episode_start
+    clock = torch.arange(len(start), device=start.device).view(-1, 1, 1)
+    began = torch.where(start, clock, 0).cummax(0).values
+    return (clock - began).to(trajectory.reward.dtype)

@@ -1,0 +1,68 @@
+"""Losses as pure functions of log-probabilities and advantages, one number per task.
+
+All sum over the steps of an episode and average over the episodes of a task, as the gradient of
+the expected return does; so ``inner_lr`` multiplies a policy gradient in its true scale. An
+average over steps instead would need a rate larger by the mean episode length.
+"""
+
+from typing import Literal
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+Surrogate = Literal["lvc", "dice"]
+
+
+def per_episode(x: Float[Tensor, "T K E"]) -> Float[Tensor, "K"]:
+    """Sum over steps, average over the lanes (one episode each)."""
+    return x.sum(0).mean(-1)
+
+
+def lvc_loss(
+    log_prob: Float[Tensor, "T K E"],
+    behaviour: Float[Tensor, "T K E"],
+    advantage: Float[Tensor, "T K E"],
+) -> Float[Tensor, "K"]:
+    """Low-variance curvature: ``-sum_t (pi / pi_behaviour) A_t``.
+
+    First order it is the policy gradient. Second order it keeps the outer product of each step's
+    score with itself, which ``log pi * A`` drops, and drops only the products across steps
+    (Rothfuss et al. 2019, arXiv:1810.06784). Advantages are zero on dead steps.
+    """
+    return -per_episode((log_prob - behaviour).exp() * advantage)
+
+
+def dice_loss(
+    log_prob: Float[Tensor, "T K E"],
+    advantage: Float[Tensor, "T K E"],
+    valid: Bool[Tensor, "T K E"],
+) -> Float[Tensor, "K"]:
+    """DiCE with advantages: ``-sum_t (box_{<=t} - box_{<t}) A_t``, right to any order.
+
+    ``box`` is the exponential of the summed log-probabilities minus their own value: 1, with the
+    derivatives of the likelihood ratio (Foerster et al. 2018, arXiv:1802.05098; in the form of
+    Farquhar et al. 2019, arXiv:1909.10549). Steps of one lane must belong to one episode.
+    """
+    ratio = (log_prob - log_prob.detach()) * valid
+    path = ratio.cumsum(0)
+    return -per_episode((path.exp() - (path - ratio).exp()) * advantage)
+
+
+def clipped_loss(
+    log_prob: Float[Tensor, "T K E"],
+    behaviour: Float[Tensor, "T K E"],
+    advantage: Float[Tensor, "T K E"],
+    valid: Bool[Tensor, "T K E"],
+    clip: float,
+) -> Float[Tensor, "K"]:
+    """PPO's clipped surrogate (Schulman et al. 2017, arXiv:1707.06347), averaged over steps."""
+    ratio = (log_prob - behaviour).exp()
+    clipped = ratio.clamp(1.0 - clip, 1.0 + clip)
+    gain = torch.minimum(ratio * advantage, clipped * advantage)
+    return -step_mean(gain, valid)
+
+
+def step_mean(x: Float[Tensor, "T K E"], valid: Bool[Tensor, "T K E"]) -> Float[Tensor, "K"]:
+    """Average over the valid steps of each task."""
+    return (x * valid).sum((0, 2)) / valid.sum((0, 2)).clamp_min(1)

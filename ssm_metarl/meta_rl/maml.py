@@ -1,0 +1,236 @@
+"""Model-agnostic meta-learning for policies, with a clipped outer objective over several epochs.
+
+One iteration: sample tasks, collect support data with the shared parameters, adapt, collect
+fresh query data with the adapted ones, and improve the shared parameters so that *adapting from
+the support data* does better on the query data. The adaptation is recomputed inside the outer
+loss and differentiated through, in every epoch (Finn et al. 2017, arXiv:1703.03400; the outer
+objective is that of Rothfuss et al. 2019, arXiv:1810.06784).
+"""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from numpy.random import SeedSequence, default_rng
+from torch import Tensor
+
+from ssm_metarl.core.parameters import Params
+from ssm_metarl.core.policy import Policy
+from ssm_metarl.env_runner.family import TaskFamily, Tasks
+from ssm_metarl.env_runner.rollout import Trajectory, collect_episodes
+from ssm_metarl.env_runner.streams import substream
+from ssm_metarl.errors import DivergenceError
+from ssm_metarl.meta_rl.batch import Batch, make_batch
+from ssm_metarl.meta_rl.inner_loop import Rates, adaptable, inner_step
+from ssm_metarl.meta_rl.losses import Surrogate, clipped_loss, step_mean
+
+TASK_STREAM, ROLLOUT_STREAM = 0, 1
+
+
+@dataclass(frozen=True)
+class MetaConfig:
+    """How to meta-train.
+
+    Attributes:
+        inner_lr: Rate of the inner step on the summed-over-steps policy gradient.
+        outer_lr: Rate of Adam on the shared parameters at the start; it falls linearly to zero.
+        iterations: Length of the training, over which it does.
+        inner_steps: Gradient steps per task.
+        tasks: Tasks per iteration, ``K``.
+        episodes: Episodes per task, of the query data and at most of the support data, ``E``.
+        fewest_episodes: Support episodes are drawn log-uniformly from this to ``episodes``, anew
+            in each iteration, so that the policy learns to adapt from little data as well.
+        support_horizon: Step limit of support episodes.
+        query_horizon: Step limit of query episodes.
+        discount: Gamma of the query data.
+        inner_discount: Gamma of the support data. A smaller one than the outer makes the few
+            episodes there are to adapt from count for more: less of the noise of what followed.
+        trace: Lambda of the advantages.
+        epochs: Outer gradient steps on one iteration's data.
+        clip: Clipping range of the outer likelihood ratio.
+        entropy: Weight of the adapted policies' entropy in the outer objective.
+        max_grad_norm: Bound on the norm of the meta-gradient.
+        surrogate: Inner loss.
+        first_order: Treat inner gradients as constants (FOMAML).
+        learn_rates: Also learn an inner rate for every parameter, starting at ``inner_lr``.
+        chunk: Tasks per backward pass; smaller fits the cache better, the result is the same.
+    """
+
+    inner_lr: float = 0.01
+    outer_lr: float = 0.003
+    iterations: int = 60
+    inner_steps: int = 1
+    tasks: int = 16
+    episodes: int = 20
+    fewest_episodes: int = 2
+    support_horizon: int = 100
+    query_horizon: int = 300
+    discount: float = 0.99
+    inner_discount: float = 0.9
+    trace: float = 1.0
+    epochs: int = 3
+    clip: float = 0.2
+    entropy: float = 0.0
+    max_grad_norm: float = 1.0
+    surrogate: Surrogate = "lvc"
+    first_order: bool = False
+    learn_rates: bool = False
+    chunk: int = 8
+
+
+@dataclass(frozen=True)
+class MetaProgress:
+    """One iteration of meta-training.
+
+    Attributes:
+        iteration: Counted from 1.
+        environment_steps: Of this iteration, support and query.
+        support_reward: Mean reward collected per support episode, within the support horizon.
+        query_reward: Mean reward collected per query episode, within the query horizon.
+        meta_loss: Outer loss at the first epoch.
+        gradient_norm: Of the meta-gradient at the first epoch, before clipping.
+    """
+
+    iteration: int
+    environment_steps: int
+    support_reward: float
+    query_reward: float
+    meta_loss: float
+    gradient_norm: float
+
+
+class MetaLearner:
+    """The shared parameters, their optimiser, and one iteration of MAML at a time."""
+
+    def __init__(self, policy: Policy, config: MetaConfig, params: Params) -> None:
+        self.policy, self.config = policy, config
+        self.params = {name: v.detach().clone().requires_grad_() for name, v in params.items()}
+        self.log_gains = {
+            name: torch.zeros_like(v, requires_grad=True)
+            for name, v in self.params.items()
+            if config.learn_rates and adaptable(name)
+        }
+        learned = [v for name, v in self.params.items() if adaptable(name)]
+        self.optimizer = torch.optim.Adam([*learned, *self.log_gains.values()], lr=config.outer_lr)
+
+    def rates(self) -> Rates:
+        """Return the inner learning rates."""
+        if not self.log_gains:
+            return self.config.inner_lr
+        return {name: self.config.inner_lr * gain.exp() for name, gain in self.log_gains.items()}
+
+    def iterate(self, family: TaskFamily, seed: SeedSequence, iteration: int) -> MetaProgress:
+        """Collect data on new tasks and improve the shared parameters.
+
+        Args:
+            family: Where tasks come from.
+            seed: Of the run; this iteration's randomness depends on it and the number alone.
+            iteration: Number of this iteration, from 1.
+
+        Raises:
+            DivergenceError: A loss or the meta-gradient is not finite; nothing was changed.
+        """
+        own = substream(seed, iteration)
+        tasks = family.sample(self.config.tasks, substream(own, TASK_STREAM))
+        trajectories = self._collect(family, tasks, substream(own, ROLLOUT_STREAM))
+        batches = [make_support(self.policy, t, self.config) for t in trajectories[:-1]]
+        query = make_batch(trajectories[-1], self.policy, self.config.discount, self.config.trace)
+        self.optimizer.param_groups[0]["lr"] = self._outer_lr(iteration)
+        reports = [self._outer_step(batches, query) for _ in range(self.config.epochs)]
+        return MetaProgress(
+            iteration=iteration,
+            environment_steps=sum(t.environment_steps for t in trajectories),
+            support_reward=_reward_per_episode(trajectories[0]),
+            query_reward=_reward_per_episode(trajectories[-1]),
+            meta_loss=reports[0][0],
+            gradient_norm=reports[0][1],
+        )
+
+    def _collect(
+        self, family: TaskFamily, tasks: Tasks, seed: SeedSequence
+    ) -> list[Trajectory]:
+        """Return the support data of each inner step and, last, the query data."""
+        theta: Params = {name: v.detach() for name, v in self.params.items()}
+        rates, config, trajectories = self.rates(), self.config, []
+        rng = default_rng(substream(seed, config.inner_steps + 1))
+        shots = round(config.episodes * (config.fewest_episodes / config.episodes) ** rng.random())
+        for step in range(config.inner_steps + 1):
+            last = step == config.inner_steps
+            horizon = config.query_horizon if last else config.support_horizon
+            lanes = config.episodes if last else shots
+            environment = family.make(tasks, lanes, autoreset=False, horizon=horizon)
+            rollout = collect_episodes(
+                self.policy.bind(theta), environment, substream(seed, step)
+            )
+            trajectories.append(rollout)
+            if not last:
+                batch = make_support(self.policy, rollout, config)
+                theta = inner_step(
+                    self.policy, theta, batch, rates, surrogate=config.surrogate
+                )
+        return trajectories
+
+    def _outer_lr(self, iteration: int) -> float:
+        """Fall linearly to zero: late steps follow a signal that has become mostly noise."""
+        return self.config.outer_lr * (1.0 - (iteration - 1) / self.config.iterations)
+
+    def _outer_step(self, supports: list[Batch], query: Batch) -> tuple[float, float]:
+        """Take one step of Adam on the meta-gradient, accumulated over chunks of tasks."""
+        config, total = self.config, 0.0
+        self.optimizer.zero_grad()
+        for first in range(0, config.tasks, config.chunk):
+            part = slice(first, first + config.chunk)
+            losses = meta_loss(
+                self.policy,
+                self.params,
+                self.rates(),
+                [support.tasks(part) for support in supports],
+                query.tasks(part),
+                config,
+            )
+            loss = losses.sum() / config.tasks
+            loss.backward()
+            total += loss.item()
+        learned = self.optimizer.param_groups[0]["params"]
+        norm = torch.nn.utils.clip_grad_norm_(learned, config.max_grad_norm).item()
+        if not (abs(total) < float("inf") and norm < float("inf")):
+            raise DivergenceError(f"meta-loss {total}, gradient norm {norm}")
+        self.optimizer.step()
+        return total, norm
+
+
+def make_support(policy: Policy, trajectory: Trajectory, config: MetaConfig) -> Batch:
+    """Prepare data for an inner step."""
+    return make_batch(trajectory, policy, config.inner_discount, config.trace)
+
+
+def meta_loss(
+    policy: Policy,
+    params: Params,
+    rates: Rates,
+    supports: list[Batch],
+    query: Batch,
+    config: MetaConfig,
+) -> Float[Tensor, "K"]:
+    """Return each task's outer loss, with the adaptation recomputed from the shared parameters."""
+    theta = params
+    for support in supports:
+        theta = inner_step(
+            policy,
+            theta,
+            support,
+            rates,
+            surrogate=config.surrogate,
+            create_graph=True,
+            first_order=config.first_order,
+        )
+    distribution = query.distribution(policy.bind(theta))
+    log_prob = distribution.log_prob(query.action)
+    loss = clipped_loss(log_prob, query.behaviour, query.advantage, query.valid, config.clip)
+    if config.entropy:
+        loss = loss - config.entropy * step_mean(distribution.entropy(), query.valid)
+    return loss
+
+
+def _reward_per_episode(trajectory: Trajectory) -> float:
+    return trajectory.reward.sum(0).mean().item()

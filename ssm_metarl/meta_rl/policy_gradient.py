@@ -1,0 +1,156 @@
+"""Plain policy gradient on one task: PPO with GAE through the sequence model.
+
+Whole episodes are the unit: each minibatch is a set of lanes, run through the network from their
+first step to their last, so that the memory is trained exactly as it is used (Schulman et al.
+2017, arXiv:1707.06347).
+"""
+
+from dataclasses import dataclass
+
+import torch
+from numpy.random import SeedSequence, default_rng
+from torch import Tensor
+
+from ssm_metarl.core.parameters import Params
+from ssm_metarl.core.policy import BoundPolicy, Policy
+from ssm_metarl.env_runner.environment import Environment
+from ssm_metarl.env_runner.rollout import Trajectory, collect_episodes, episode_returns
+from ssm_metarl.env_runner.streams import substream
+from ssm_metarl.errors import DivergenceError
+from ssm_metarl.meta_rl.losses import clipped_loss, step_mean
+from ssm_metarl.meta_rl.returns import generalized_advantages, standardize
+
+ROLLOUT_STREAM, SHUFFLE_STREAM = 0, 1
+
+
+@dataclass(frozen=True)
+class PolicyGradientConfig:
+    """How to train on one task.
+
+    Attributes:
+        lr: Rate of Adam.
+        episodes: Episodes per iteration, one per lane.
+        discount: Gamma.
+        trace: Lambda of the advantages.
+        epochs: Passes over one iteration's data.
+        minibatches: Gradient steps per pass, each on whole episodes.
+        clip: Clipping range of the likelihood ratio.
+        value_weight: Weight of the value loss.
+        entropy: Weight of the entropy bonus.
+        max_grad_norm: Bound on the gradient's norm.
+    """
+
+    lr: float = 0.003
+    episodes: int = 8
+    discount: float = 0.99
+    trace: float = 0.95
+    epochs: int = 10
+    minibatches: int = 2
+    clip: float = 0.2
+    value_weight: float = 0.5
+    entropy: float = 0.0
+    max_grad_norm: float = 0.5
+
+
+@dataclass(frozen=True)
+class PolicyGradientProgress:
+    """One iteration.
+
+    Attributes:
+        iteration: Counted from 1.
+        episodes: Episodes so far.
+        environment_steps: Of this iteration.
+        mean_return: Undiscounted return of this iteration's complete episodes.
+        loss: Of the last minibatch.
+    """
+
+    iteration: int
+    episodes: int
+    environment_steps: int
+    mean_return: float
+    loss: float
+
+
+class PolicyGradientLearner:
+    """The parameters, their optimiser, and one iteration of PPO at a time."""
+
+    def __init__(self, policy: Policy, config: PolicyGradientConfig, params: Params) -> None:
+        self.policy, self.config = policy, config
+        self.params = {name: v.detach().clone().requires_grad_() for name, v in params.items()}
+        self.learned = [v for n, v in self.params.items() if not n.startswith("prediction.")]
+        self.optimizer = torch.optim.Adam(self.learned, lr=config.lr, eps=1e-5)
+        self.value_scale = 1.0 / (1.0 - config.discount)
+
+    def iterate(
+        self, environment: Environment, seed: SeedSequence, iteration: int
+    ) -> PolicyGradientProgress:
+        """Collect one episode per lane and improve the policy on them.
+
+        Args:
+            environment: One task; its lanes are the episodes of an iteration.
+            seed: Of the run; this iteration's randomness depends on it and the number alone.
+            iteration: Number of this iteration, from 1.
+
+        Raises:
+            DivergenceError: The loss or its gradient is not finite.
+        """
+        own = substream(seed, iteration)
+        detached = {name: v.detach() for name, v in self.params.items()}
+        rollout = collect_episodes(
+            self.policy.bind(detached), environment, substream(own, ROLLOUT_STREAM)
+        )
+        advantage, target = self._advantages(rollout)
+        rng, loss = default_rng(substream(own, SHUFFLE_STREAM)), 0.0
+        for _ in range(self.config.epochs):
+            order = torch.from_numpy(rng.permutation(environment.lanes))
+            for lanes in order.tensor_split(min(self.config.minibatches, len(order))):
+                loss = self._step(rollout, advantage, target, lanes)
+        return PolicyGradientProgress(
+            iteration=iteration,
+            episodes=iteration * environment.lanes,
+            environment_steps=rollout.environment_steps,
+            mean_return=episode_returns(rollout).mean().item(),
+            loss=loss,
+        )
+
+    def _value(self, bound: BoundPolicy, features: Tensor) -> Tensor:
+        """Return values in reward units; the head works in units of ``1 / (1 - gamma)``."""
+        return self.value_scale * bound.value(features)
+
+    @torch.no_grad()
+    def _advantages(self, rollout: Trajectory) -> tuple[Tensor, Tensor]:
+        """Return standardised advantages and the value targets they imply."""
+        bound, config = self.policy.bind(self.params), self.config
+        value = self._value(bound, rollout.features(bound))
+        advantage = generalized_advantages(
+            rollout.reward,
+            value,
+            rollout.terminated,
+            rollout.done,
+            rollout.valid,
+            config.discount,
+            config.trace,
+        )
+        return standardize(advantage, rollout.valid), value[:-1] + advantage
+
+    def _step(
+        self, rollout: Trajectory, advantage: Tensor, target: Tensor, lanes: Tensor
+    ) -> float:
+        """Take one step of Adam on some of the lanes."""
+        part, bound, config = rollout.lanes(lanes), self.policy.bind(self.params), self.config
+        features = part.features(bound)[:-1]
+        distribution = bound.distribution(features)
+        log_prob = distribution.log_prob(part.action)
+        loss = clipped_loss(
+            log_prob, part.log_prob, advantage[:, :, lanes], part.valid, config.clip
+        )
+        error = (self._value(bound, features) - target[:, :, lanes]) / self.value_scale
+        loss = loss + config.value_weight * step_mean(error.square(), part.valid)
+        loss = (loss - config.entropy * step_mean(distribution.entropy(), part.valid)).mean()
+        self.optimizer.zero_grad()
+        loss.backward()
+        norm = torch.nn.utils.clip_grad_norm_(self.learned, config.max_grad_norm)
+        if not torch.isfinite(loss) or not torch.isfinite(norm):
+            raise DivergenceError(f"loss {loss.item()}, gradient norm {norm.item()}")
+        self.optimizer.step()
+        return loss.item()

@@ -1,0 +1,70 @@
+"""Returns and advantages of trajectories ``[T, K, E]``."""
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from ssm_metarl.core.scan import linear_recurrence
+
+
+def discounted_sum(
+    values: Float[Tensor, "T K E *F"], done: Bool[Tensor, "T K E"], discount: float
+) -> Float[Tensor, "T K E *F"]:
+    """Return ``y_t = x_t + discount * (not done_t) * y_{t+1}``: sums to the episode's end."""
+    decay = discount * (~done).to(values.dtype)
+    decay = decay.view(*decay.shape, *[1] * (values.ndim - decay.ndim)).expand_as(values)
+    return linear_recurrence(decay, values, torch.zeros_like(values[0]), reverse=True)
+
+
+def generalized_advantages(
+    reward: Float[Tensor, "T K E"],
+    value: Float[Tensor, "T+1 K E"],
+    terminated: Bool[Tensor, "T K E"],
+    done: Bool[Tensor, "T K E"],
+    valid: Bool[Tensor, "T K E"],
+    discount: float,
+    trace: float,
+) -> Float[Tensor, "T K E"]:
+    """Return GAE(lambda) (Schulman et al. 2016, arXiv:1506.02438), zero on dead steps.
+
+    A time limit is not an end: where an episode was truncated, or the rollout stopped, the value
+    of the observation it led to stands for the rest. Only termination is worth nothing after.
+
+    Args:
+        reward: Of each step.
+        value: Of each observation, the last one included.
+        terminated: The episode ended for good.
+        done: The episode ended, for good or by truncation; nothing is summed across it.
+        valid: False on dead steps.
+        discount: Gamma, per step.
+        trace: Lambda; 1 gives returns minus values.
+    """
+    following = value[1:] * (~terminated).to(value.dtype)
+    surprise = (reward + discount * following - value[:-1]) * valid
+    return discounted_sum(surprise, done | ~valid, discount * trace) * valid
+
+
+def standardize(
+    x: Float[Tensor, "T K E"],
+    valid: Bool[Tensor, "T K E"],
+    floor: Float[Tensor, "1 K 1"] | float = 0.0,
+) -> Float[Tensor, "T K E"]:
+    """Give the valid steps of every task, on its own, zero mean and unit variance.
+
+    Args:
+        x: What to standardise.
+        valid: False on dead steps, which become zero.
+        floor: Smallest standard deviation to divide by.
+    """
+    mean, std = moments(x, valid)
+    return (x - mean) * valid / torch.clamp(std, min=floor).clamp_min(1e-8)
+
+
+def moments(
+    x: Float[Tensor, "T K E"], valid: Bool[Tensor, "T K E"]
+) -> tuple[Float[Tensor, "1 K 1"], Float[Tensor, "1 K 1"]]:
+    """Return the mean and standard deviation of each task's valid steps."""
+    count = valid.sum((0, 2), keepdim=True).clamp_min(1)
+    mean = (x * valid).sum((0, 2), keepdim=True) / count
+    variance = ((x - mean) * valid).square().sum((0, 2), keepdim=True) / count
+    return mean, variance.sqrt()

@@ -1,0 +1,179 @@
+"""The configuration of a training run: the flags of ``ssm-metarl train``, and ``config.json``."""
+
+import dataclasses
+import json
+import math
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+
+import tyro
+
+from ssm_metarl.errors import UserError, nearest
+
+AT_LEAST_ONE = (
+    "num_epochs num_episodes tasks_per_epoch episodes_per_task inner_steps outer_epochs width "
+    "state_size blocks validation_tasks validate_every support_steps query_steps"
+).split()
+POSITIVE = ("inner_lr", "outer_lr", "max_grad_norm")
+FRACTIONS = ("discount", "trace", "clip")
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Meta-train (or plainly train) a policy on a family of tasks."""
+
+    mode: Literal["meta_rl", "policy_gradient"] = "meta_rl"
+    """meta_rl: MAML over a family of tasks. policy_gradient: PPO on the one nominal task."""
+
+    env_name: Annotated[str, tyro.conf.arg(aliases=["--env"])] = "CartPole-v1"
+    """Family of tasks, or any Gymnasium id; `ssm-metarl envs` lists them."""
+
+    num_epochs: Annotated[int, tyro.conf.arg(aliases=["--epochs"])] = 60
+    """meta_rl: iterations. Each samples new tasks, adapts to them and improves the policy."""
+
+    num_episodes: Annotated[int, tyro.conf.arg(aliases=["--episodes"])] = 200
+    """policy_gradient: episodes in all."""
+
+    tasks_per_epoch: int = 16
+    """meta_rl: tasks per iteration."""
+
+    episodes_per_task: int = 20
+    """meta_rl: episodes per task before, and as many again after, each inner update."""
+
+    inner_lr: float = 0.1
+    """meta_rl: rate of the inner step, on the policy gradient summed over an episode's steps."""
+
+    outer_lr: Annotated[float, tyro.conf.arg(aliases=["--lr"])] = 0.003
+    """Rate of the optimiser (Adam), in both modes."""
+
+    inner_steps: int = 1
+    """meta_rl: gradient steps per task."""
+
+    outer_epochs: int = 3
+    """meta_rl: outer gradient steps on the data of one iteration."""
+
+    support_steps: int | None = None
+    """meta_rl: step limit of the episodes to adapt from; None takes the family's."""
+
+    query_steps: int | None = None
+    """meta_rl: step limit of the episodes after adaptation; None takes the family's."""
+
+    discount: float | None = None
+    """Discount per step; None takes the family's."""
+
+    trace: float = 0.97
+    """Lambda of the generalised advantages."""
+
+    clip: float = 0.2
+    """Clipping range of the likelihood ratio."""
+
+    entropy: float = 0.0
+    """Weight of the entropy bonus."""
+
+    max_grad_norm: float = 1.0
+    """Bound on the norm of a gradient of the optimiser."""
+
+    surrogate: Literal["lvc", "dice"] = "lvc"
+    """meta_rl: inner loss; docs/gradients.md compares their biases."""
+
+    first_order: bool = False
+    """meta_rl: treat the inner gradient as a constant."""
+
+    learn_inner_lr: bool = False
+    """meta_rl: also learn an inner rate for every parameter, starting at inner_lr."""
+
+    cell: Literal["ssm", "gated", "gru", "mlp"] = "ssm"
+    """Memory of the network: ssm (diagonal complex), gated (input-dependent ssm), gru, mlp (none)."""
+
+    width: int = 32
+    """Features per block."""
+
+    state_size: int = 16
+    """State size of each block."""
+
+    blocks: int = 1
+    """Number of blocks."""
+
+    norm: bool = False
+    """Normalise the input of each block."""
+
+    trial_inputs: bool = False
+    """Also show the policy its previous action and reward."""
+
+    validate_every: int = 10
+    """meta_rl: iterations between looks at the validation tasks."""
+
+    validation_tasks: int = 20
+    """meta_rl: number of validation tasks; the best policy on them is the one kept."""
+
+    seed: int = 0
+    """Seed of everything random in the run."""
+
+    device: Literal["cpu", "cuda"] = "cpu"
+    """Where tensors live."""
+
+    trust_env_code: bool = False
+    """Allow env ids of the form module:Env-v0, which import and run code."""
+
+    def validate(self) -> None:
+        """Refuse values that make no sense.
+
+        Raises:
+            UserError: Naming the flag, its value and what would be valid.
+        """
+        for name in AT_LEAST_ONE:
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise UserError(f"--{name} is {value}; it must be at least 1")
+        for name in POSITIVE:
+            value = getattr(self, name)
+            if not (value > 0 and math.isfinite(value)):
+                raise UserError(f"--{name} is {value}; it must be positive and finite")
+        for name in FRACTIONS:
+            value = getattr(self, name)
+            if value is not None and not 0.0 <= value <= 1.0:
+                raise UserError(f"--{name} is {value}; it must be between 0 and 1")
+        if not (self.entropy >= 0 and math.isfinite(self.entropy)):
+            raise UserError(f"--entropy is {self.entropy}; it must not be negative")
+        if self.seed < 0:
+            raise UserError(f"--seed is {self.seed}; it must not be negative")
+
+    def to_json(self) -> str:
+        """Return the configuration as readable JSON."""
+        return json.dumps(dataclasses.asdict(self), indent=2) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> "TrainConfig":
+        """Read what :meth:`to_json` wrote.
+
+        Raises:
+            UserError: Malformed JSON, an unknown or missing name, or a value of the wrong type.
+        """
+        try:
+            values = json.loads(text)
+        except ValueError as error:
+            raise UserError(f"config.json is not valid JSON: {error}") from error
+        hints = get_type_hints(cls)
+        if not isinstance(values, dict):
+            raise UserError("config.json must hold one object")
+        for name, value in values.items():
+            if name not in hints:
+                raise UserError(f"config.json has an unknown name {name!r}; {nearest(name, hints)}")
+            if not _fits(value, hints[name]):
+                raise UserError(f"config.json: {name} cannot be {value!r}")
+        config = cls(**values)
+        config.validate()
+        return config
+
+
+def _fits(value: object, hint: Any) -> bool:
+    """Whether a JSON value is of an annotated type (a plain one, a union, or a literal)."""
+    if get_origin(hint) is Literal:
+        return value in get_args(hint)
+    if hint is float:
+        return isinstance(value, int | float) and not isinstance(value, bool)
+    if isinstance(hint, type):
+        return type(value) is hint
+    return get_origin(hint) in (Union, type(int | None)) and any(
+        _fits(value, option) for option in get_args(hint)
+    )

@@ -1,0 +1,9 @@
+"""Set up before any test module is imported: shape and type checks on, one thread."""
+
+import torch
+from jaxtyping import install_import_hook
+
+# Every annotation in the package is checked at each call; outside the tests they are free.
+install_import_hook("ssm_metarl", "beartype.beartype")
+
+torch.set_num_threads(1)

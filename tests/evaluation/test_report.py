@@ -1,0 +1,197 @@
+"""The JSON contract round-trips and is strict; the table says what it should in 100 columns."""
+
+import dataclasses
+import io
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from ssm_metarl.errors import UserError
+from ssm_metarl.evaluation.report import Evaluation, ModeResult, describe, label, make_table
+
+
+def result(mode: str, shots: int, steps: int, mean: float) -> ModeResult:
+    """A result of three tasks around a mean."""
+    return ModeResult(
+        mode=mode,
+        shots=shots,
+        steps=steps,
+        mean=mean,
+        iqm=mean + 0.1,
+        ci95=(mean - 1 / 3, mean + 1 / 3),
+        adaptation_env_steps=34.5 * shots,
+        deterministic_mean=mean + 1,
+        per_task=(mean - 1, mean, mean + 1),
+    )
+
+
+EVALUATION = Evaluation(
+    family="CartPole-v1",
+    tasks=3,
+    seed=0,
+    split="held_out",
+    results=(
+        result("zero_shot", 0, 0, 34.0),
+        result("standard", 20, 1, 481.25),
+        result("standard", 40, 2, 499.0),
+        result("from_scratch", 1000, 1, 83.0),
+    ),
+)
+
+
+def rendered(evaluation: Evaluation) -> str:
+    """The table as a terminal of 100 columns would show it, styles as ANSI codes."""
+    console = Console(file=io.StringIO(), width=100, force_terminal=True, color_system="standard")
+    console.print(make_table(evaluation))
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+def plain(evaluation: Evaluation) -> str:
+    """The table without styles."""
+    console = Console(file=io.StringIO(), width=100)
+    console.print(make_table(evaluation))
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+def test_json_round_trips_exactly() -> None:
+    assert Evaluation.from_json(EVALUATION.to_json()) == EVALUATION
+    empty = dataclasses.replace(EVALUATION, results=())
+    assert Evaluation.from_json(empty.to_json()) == empty
+
+
+def test_json_has_the_keys_of_the_contract() -> None:
+    raw = json.loads(EVALUATION.to_json())
+    assert list(raw) == ["family", "tasks", "seed", "split", "results"]
+    assert list(raw["results"][0]) == [
+        "mode",
+        "shots",
+        "steps",
+        "mean",
+        "iqm",
+        "ci95",
+        "adaptation_env_steps",
+        "deterministic_mean",
+        "per_task",
+    ]
+    assert raw["results"][1]["ci95"] == [481.25 - 1 / 3, 481.25 + 1 / 3]
+
+
+def test_numbers_that_json_cannot_say_are_never_written() -> None:
+    broken = dataclasses.replace(EVALUATION.results[0], mean=float("nan"))
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        dataclasses.replace(EVALUATION, results=(broken,)).to_json()
+
+
+Edit = Callable[[dict[str, Any]], object]
+
+
+@pytest.mark.parametrize(
+    ("edit", "reason"),
+    [
+        (lambda raw: raw.pop("split"), "key 'split' is missing"),
+        (lambda raw: raw.update(splits=1), "unknown key 'splits': did you mean 'split'"),
+        (lambda raw: raw.update(tasks=True), "tasks should be a whole number"),
+        (lambda raw: raw.update(tasks=-1), "tasks should be a whole number"),
+        (lambda raw: raw.update(seed=0.0), "seed should be a whole number"),
+        (lambda raw: raw.update(family=""), "family should be a name"),
+        (lambda raw: raw.update(family=None), "family should be a name"),
+        (lambda raw: raw.update(results={}), "results should be a list"),
+        (lambda raw: raw.update(tasks=4), r"results\[0\]: per_task has 3 entries, expected 4"),
+        (lambda raw: raw["results"].append(7), r"results\[4\]: expected an object, found int"),
+        (lambda raw: raw["results"][1].pop("iqm"), r"results\[1\]: key 'iqm' is missing"),
+        (lambda raw: raw["results"][1].update(mode="standart"), "did you mean 'standard'"),
+        (lambda raw: raw["results"][1].update(mean="481"), "mean should be a finite number"),
+        (lambda raw: raw["results"][1].update(mean=None), "mean should be a finite number"),
+        (lambda raw: raw["results"][1].update(mean=False), "mean should be a finite number"),
+        (lambda raw: raw["results"][1].update(mean=10**400), "mean should be a finite number"),
+        (lambda raw: raw["results"][1].update(ci95=[1.0]), "ci95 has 1 entries, expected 2"),
+        (lambda raw: raw["results"][1].update(ci95=[2.0, 1.0]), "ci95 is not in order"),
+        (lambda raw: raw["results"][1]["per_task"].__setitem__(2, "x"), "finite numbers"),
+    ],
+)
+def test_malformed_evaluations_are_refused_with_the_place(edit: Edit, reason: str) -> None:
+    raw = json.loads(EVALUATION.to_json())
+    edit(raw)
+    with pytest.raises(UserError, match=f"runs/demo.json: .*{reason}") as caught:
+        Evaluation.from_json(json.dumps(raw), "runs/demo.json")
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 250
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999"])
+def test_numbers_that_are_none_are_refused(number: str) -> None:
+    text = EVALUATION.to_json().replace("481.25", number, 1)
+    with pytest.raises(UserError, match="mean should be a finite number"):
+        Evaluation.from_json(text)
+
+
+@pytest.mark.parametrize("text", ["", "{", EVALUATION.to_json()[:-20], "[" * 100_000])
+def test_text_that_is_not_json_is_refused(text: str) -> None:
+    with pytest.raises(UserError, match=r"evaluation\.json: not JSON"):
+        Evaluation.from_json(text)
+
+
+def test_integers_are_read_where_numbers_are_due() -> None:
+    text = EVALUATION.to_json().replace('"mean": 34.0', '"mean": 34')
+    read = Evaluation.from_json(text)
+    assert read == EVALUATION
+    assert type(read.results[0].mean) is float
+
+
+def test_names_are_those_people_use() -> None:
+    assert label("zero_shot") == "zero-shot"
+    assert label("in_context") == "in-context"
+    assert label("standard", 1) == "standard, 1 step"
+    assert label("from_scratch", 3) == "from scratch, 3 steps"
+    assert describe(EVALUATION) == "CartPole-v1: 3 held-out tasks, seed 0"
+
+
+def test_table_shows_every_number_of_a_row() -> None:
+    lines = [" ".join(line.split()) for line in plain(EVALUATION).splitlines()]
+    assert "standard, 1 step 20 690 481.2 [480.9, 481.6] 481.4 482.2" in lines
+    assert "from scratch, 1 step 1,000 34,500 83.0 [ 82.7, 83.3] 83.1 84.0" in lines
+
+
+def test_table_fits_100_columns_without_cutting_anything() -> None:
+    wide = dataclasses.replace(
+        EVALUATION,
+        results=(
+            dataclasses.replace(result("from_scratch", 12_000, 10, -1234.5), mode="from_scratch"),
+            result("zero_shot", 0, 0, -1000.0),
+        ),
+    )
+    text = plain(wide)
+    assert max(map(len, text.splitlines())) <= 100
+    assert "…" not in text
+    assert "from scratch, 10 steps" in text
+    assert "-1234.5 [-1234.8, -1234.2]" in text
+
+
+def test_only_the_best_mean_is_bold() -> None:
+    bold = [line for line in rendered(EVALUATION).splitlines() if "\x1b[1m" in line]
+    rows = [line for line in bold if "step" in line and "met the task" not in line]
+    assert len(rows) == 1
+    assert "standard, 2 steps" in rows[0]
+
+
+def test_means_that_print_alike_are_bold_alike() -> None:
+    tie = dataclasses.replace(
+        EVALUATION, results=(result("standard", 5, 1, 499.98), result("hybrid", 5, 1, 500.0))
+    )
+    rows = [line for line in rendered(tie).splitlines() if "1 step" in line]
+    assert len(rows) == 2
+    assert all("\x1b[1m" in row for row in rows)
+
+
+def test_small_returns_get_two_digits_and_names_are_not_markup() -> None:
+    small = dataclasses.replace(
+        EVALUATION, family="[red]Nav[/red]", results=(result("standard", 40, 1, -3.125),)
+    )
+    text = plain(small)
+    assert "-3.12 [-3.46, -2.79]" in text
+    assert "[red]Nav[/red]" in text

@@ -1,0 +1,236 @@
+"""Inner losses against problems so small that every trajectory can be enumerated.
+
+Each lane is one trajectory and its advantage is weighted by the trajectory's probability, so the
+average over lanes is the exact expectation and nothing here is sampled.
+"""
+
+import itertools
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor
+
+from ssm_metarl.core.policy import Policy, PolicyConfig, Spaces
+from ssm_metarl.meta_rl.batch import Batch
+from ssm_metarl.meta_rl.inner_loop import adaptable, inner_step
+from ssm_metarl.meta_rl.losses import dice_loss, lvc_loss, per_episode
+
+K, ALPHA = 2, 0.3
+POLICY = Policy(PolicyConfig(width=2, state_size=1), Spaces((1.0, 1.0), 2, discrete=True))
+FIRST_REWARD = torch.tensor([[1.0, -0.5], [-2.0, 0.7]], dtype=torch.float64)  # [K, a0]
+SECOND_REWARD = torch.tensor(  # [K, s1, a1]
+    [[[0.3, 2.0], [-1.0, 0.4]], [[1.1, -0.2], [0.5, 3.0]]], dtype=torch.float64
+)
+NEXT_STATE = torch.tensor([[0.6, 0.3, 0.1], [0.2, 0.5, 0.3]], dtype=torch.float64)  # last: the end
+OBSERVATIONS = torch.tensor([[1.0, 0.5], [-0.7, 1.2], [0.4, -1.5]], dtype=torch.float64)
+
+
+class Enumerated:
+    """Every trajectory of a problem of one or two steps, as lanes."""
+
+    def __init__(self, steps: int) -> None:
+        paths = list(itertools.product(range(2), range(3), range(2)))
+        if steps == 1:
+            paths = [(a0, 2, 0) for a0 in range(2)]
+        else:  # after the end (state 2) there is one way to go on, and it is a dead step
+            paths = [p for p in paths if p[1] < 2 or p[2] == 0]
+        a0, s1, a1 = (torch.tensor(column) for column in zip(*paths, strict=True))
+        lanes = len(paths)
+        going = s1 < 2
+        chance = NEXT_STATE[a0, s1] if steps == 2 else torch.ones(lanes, dtype=torch.float64)
+        second = torch.where(going, SECOND_REWARD[:, s1.clamp(max=1), a1], 0.0)
+        self.reward = torch.stack([FIRST_REWARD[:, a0], second])[:steps]  # [T, K, E]
+        self.chance = chance.expand(K, lanes)
+        self.valid = torch.stack([torch.ones_like(going), going])[:steps]
+        self.valid = self.valid.unsqueeze(1).expand(steps, K, lanes)
+        self.action = torch.stack([a0, a1])[:steps].unsqueeze(1).expand(steps, K, lanes)
+        first = OBSERVATIONS[0].expand(lanes, 2)
+        observation = torch.stack([first, OBSERVATIONS[1:][s1.clamp(max=1)]])[:steps]
+        self.inputs = observation.unsqueeze(1).expand(steps, K, lanes, 2)
+
+    def log_prob(self, params: dict[str, Tensor]) -> Tensor:
+        features, _ = POLICY.bind(params).features(
+            self.inputs, POLICY.initial_state(K, self.chance.shape[1], self.inputs)
+        )
+        return POLICY.bind(params).distribution(features).log_prob(self.action) * self.valid
+
+    def probability(self, params: dict[str, Tensor]) -> Tensor:
+        return self.log_prob(params).sum(0).exp() * self.chance
+
+    def expected_return(self, params: dict[str, Tensor]) -> Tensor:
+        return (self.probability(params) * self.reward.sum(0)).sum(-1)
+
+    def weighted_return_to_go(self, params: dict[str, Tensor]) -> Tensor:
+        to_go = self.reward.flip(0).cumsum(0).flip(0) * self.valid
+        return to_go * self.probability(params).detach() * self.chance.shape[1]
+
+    def batch(self, params: dict[str, Tensor]) -> Batch:
+        return Batch(
+            inputs=self.inputs,
+            keep=None,
+            action=self.action,
+            behaviour=self.log_prob(params).detach(),
+            advantage=self.weighted_return_to_go(params),
+            valid=self.valid,
+        )
+
+
+def make_params() -> dict[str, Tensor]:
+    params = POLICY.init(torch.Generator().manual_seed(3))
+    params["action.weight"] = params["action.weight"] * 100  # far from uniform
+    return {name: v.double() for name, v in params.items() if adaptable(name)}
+
+
+def flatten(params: dict[str, Tensor]) -> Tensor:
+    return torch.cat([v.flatten() for v in params.values()])
+
+
+def unflatten(vector: Tensor, like: dict[str, Tensor]) -> dict[str, Tensor]:
+    parts = vector.split([v.numel() for v in like.values()])
+    return {n: p.view_as(v) for (n, v), p in zip(like.items(), parts, strict=True)}
+
+
+def hessian(loss: Callable[[dict[str, Tensor]], Tensor], task: int) -> Tensor:
+    params = make_params()
+    return torch.autograd.functional.hessian(
+        lambda vector: loss(unflatten(vector, params))[task], flatten(params)
+    )
+
+
+def surrogate(name: str, problem: Enumerated) -> Callable[[dict[str, Tensor]], Tensor]:
+    def loss(params: dict[str, Tensor]) -> Tensor:
+        batch, log_prob = problem.batch(params), problem.log_prob(params)
+        if name == "dice":
+            return dice_loss(log_prob, batch.advantage, batch.valid)
+        if name == "lvc":
+            return lvc_loss(log_prob, batch.behaviour, batch.advantage)
+        return -per_episode(log_prob * batch.advantage)
+
+    return loss
+
+
+def cross_terms(problem: Enumerated, task: int) -> Tensor:
+    """``E[sum_{s != u} score_s score_u^T R_max(s, u)]``: the products across steps."""
+    params = make_params()
+
+    def log_probs(vector: Tensor) -> Tensor:
+        return problem.log_prob(unflatten(vector, params))[:, task]
+
+    scores = torch.autograd.functional.jacobian(log_probs, flatten(params))  # [2, E, P]
+    weight = problem.probability(params)[task] * problem.reward[1, task]
+    outer = torch.einsum("e,ep,eq->pq", weight, scores[0], scores[1])
+    return outer + outer.T
+
+
+@pytest.mark.parametrize("task", range(K))
+@pytest.mark.parametrize("steps", [1, 2])
+def test_all_three_have_the_right_gradient(steps: int, task: int) -> None:
+    problem, params = Enumerated(steps), make_params()
+    assert torch.allclose(problem.probability(params).sum(-1), torch.ones(K).double())
+    vector = flatten(params).requires_grad_()
+
+    def gradient(value: Tensor) -> Tensor:
+        return torch.autograd.grad(value, vector)[0]
+
+    shared = unflatten(vector, params)
+    truth = gradient(-problem.expected_return(shared)[task])
+    for name in ("dice", "lvc", "log pi * A"):
+        value = surrogate(name, problem)(unflatten(vector, params))[task]
+        torch.testing.assert_close(gradient(value), truth, atol=1e-10, rtol=0)
+
+
+@pytest.mark.parametrize("task", range(K))
+@pytest.mark.parametrize("steps", [1, 2])
+def test_dice_has_the_exact_hessian(steps: int, task: int) -> None:
+    problem = Enumerated(steps)
+    truth = hessian(lambda p: -problem.expected_return(p), task)
+    ours = hessian(surrogate("dice", problem), task)
+    torch.testing.assert_close(ours, truth, atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("task", range(K))
+def test_lvc_is_exact_for_one_step_and_drops_just_the_cross_terms_of_two(task: int) -> None:
+    one, two = Enumerated(1), Enumerated(2)
+    truth = hessian(lambda p: -one.expected_return(p), task)
+    torch.testing.assert_close(hessian(surrogate("lvc", one), task), truth, atol=1e-6, rtol=0)
+
+    missing = hessian(surrogate("lvc", two), task) - hessian(
+        lambda p: -two.expected_return(p), task
+    )
+    assert missing.abs().max() > 1e-2
+    torch.testing.assert_close(missing, cross_terms(two, task), atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("task", range(K))
+@pytest.mark.parametrize("steps", [1, 2])
+def test_log_pi_times_advantage_is_wrong_even_for_one_step(steps: int, task: int) -> None:
+    problem = Enumerated(steps)
+    error = hessian(surrogate("log pi * A", problem), task) - hessian(
+        lambda p: -problem.expected_return(p), task
+    )
+    assert error.abs().max() > 1e-2
+
+
+def meta_gradient(problem: Enumerated, kind: str) -> Tensor:
+    """Gradient of the tasks' mean return after one step, through :func:`inner_step`."""
+    params = make_params()
+    vector = flatten(params).requires_grad_()
+    shared = unflatten(vector, params)
+    theta = inner_step(
+        POLICY,
+        shared,
+        problem.batch(params),
+        ALPHA,
+        surrogate="dice" if kind == "dice" else "lvc",
+        create_graph=True,
+        first_order=kind == "first order",
+    )
+    return torch.autograd.grad(problem.expected_return(theta).mean(), vector)[0]
+
+
+def true_meta_gradient(problem: Enumerated) -> Tensor:
+    params = make_params()
+    vector = flatten(params).requires_grad_()
+    total = torch.zeros((), dtype=torch.float64)
+    for task in range(K):
+        value = problem.expected_return(unflatten(vector, params))[task]
+        (gradient,) = torch.autograd.grad(value, vector, create_graph=True)
+        adapted = unflatten(vector + ALPHA * gradient, params)
+        total = total + problem.expected_return(adapted)[task] / K
+    return torch.autograd.grad(total, vector)[0]
+
+
+def test_the_meta_gradient_is_exact_with_dice_and_with_lvc_where_it_should_be() -> None:
+    one, two = Enumerated(1), Enumerated(2)
+    for problem, kind in ((one, "dice"), (two, "dice"), (one, "lvc")):
+        truth = true_meta_gradient(problem)
+        torch.testing.assert_close(meta_gradient(problem, kind), truth, atol=1e-6, rtol=0)
+    for kind in ("lvc", "first order"):
+        error = meta_gradient(two, kind) - true_meta_gradient(two)
+        assert error.abs().max() > 1e-4
+    assert (meta_gradient(one, "first order") - true_meta_gradient(one)).abs().max() > 1e-3
+
+
+def test_one_step_is_theta_minus_alpha_times_the_gradient() -> None:
+    problem, params = Enumerated(2), make_params()
+    rates = {name: torch.rand_like(value) for name, value in params.items()}
+    for rate in (ALPHA, rates):
+        adapted = inner_step(POLICY, params, problem.batch(params), rate)
+        for task in range(K):
+            vector = flatten(params).requires_grad_()
+            value = -problem.expected_return(unflatten(vector, params))[task]
+            gradient = unflatten(torch.autograd.grad(value, vector)[0], params)
+            for name, theta in params.items():
+                alpha = rate if isinstance(rate, float) else rate[name]
+                assert adapted[name].shape == (K, *theta.shape)
+                torch.testing.assert_close(adapted[name][task], theta - alpha * gradient[name])
+
+
+def test_first_and_second_order_take_the_same_step() -> None:
+    problem, params = Enumerated(2), make_params()
+    plain = inner_step(POLICY, params, problem.batch(params), ALPHA)
+    leaves = {name: value.clone().requires_grad_() for name, value in params.items()}
+    second = inner_step(POLICY, leaves, problem.batch(params), ALPHA, create_graph=True)
+    for name in params:
+        torch.testing.assert_close(plain[name], second[name])
