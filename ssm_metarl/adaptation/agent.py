@@ -94,13 +94,17 @@ class Agent:
     def _check(self, seen: Tensor, observation: np.ndarray) -> None:
         size = len(self.policy.spaces.observation_scale)
         if seen.ndim != 3 or seen.shape[-1] != size:
-            raise UserError(f"the agent sees [{size}] or [E, {size}], got {list(observation.shape)}")
+            raise UserError(
+                f"the agent sees [{size}] or [E, {size}], got {list(observation.shape)}"
+            )
         if not torch.isfinite(seen).all():
             raise UserError("the observation is not finite")
 
     def _start(self, lanes: int, seed: int) -> AgentState:
         spaces, like = self.policy.spaces, torch.zeros(())
-        none = torch.full((1, lanes), -1) if spaces.discrete else torch.zeros(1, lanes, spaces.actions)
+        none = (
+            torch.full((1, lanes), -1) if spaces.discrete else torch.zeros(1, lanes, spaces.actions)
+        )
         noise = torch.Generator().manual_seed(seed)
         return AgentState(self.policy.initial_state(1, lanes, like), none, noise)
 

@@ -11,8 +11,9 @@ from ssm_metarl.core.policy import Policy
 from ssm_metarl.env_runner.family import TaskFamily, Tasks
 from ssm_metarl.env_runner.rollout import collect_episodes
 from ssm_metarl.env_runner.streams import substream
+from ssm_metarl.meta_rl.batch import make_batch
 from ssm_metarl.meta_rl.inner_loop import Rates, inner_step
-from ssm_metarl.meta_rl.maml import MetaConfig, make_support
+from ssm_metarl.meta_rl.maml import MetaConfig
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,7 @@ def adapt_standard(
         )
         support = collect_episodes(policy.bind(theta), environment, substream(seed, step))
         environment.close()
-        batch = make_support(policy, support, config)
+        batch = make_batch(support, policy, config.adaptation_discount, config.trace)
         theta = inner_step(policy, theta, batch, rates, surrogate=config.surrogate)
         used = used + support.valid.sum((0, 2)).cpu().numpy()
         yield Adapted(theta, step + 1, episodes * (step + 1), used)

@@ -4,7 +4,6 @@ import math
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 

@@ -1,4 +1,4 @@
-"""Parameters as flat dictionaries of tensors, each shared by all tasks or with a task axis in front."""
+"""Parameters as flat dictionaries of tensors, each shared by all tasks or one per task."""
 
 from collections.abc import Mapping
 

@@ -52,7 +52,7 @@ class _LinearRecurrence(torch.autograd.Function):
         reverse: bool,
     ) -> Tensor:
         states = _run(decay, drive, initial, keep, reverse)
-        ctx.save_for_backward(decay, initial, states, keep)
+        ctx.save_for_backward(decay, initial, states, keep)  # pyright: ignore[reportArgumentType]
         ctx.reverse = reverse  # pyright: ignore[reportAttributeAccessIssue]
         return states
 
@@ -60,7 +60,7 @@ class _LinearRecurrence(torch.autograd.Function):
     def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
         ctx: torch.autograd.function.BackwardCFunction, grad: Tensor
     ) -> tuple[Tensor | None, ...]:
-        decay, initial, states, keep = ctx.saved_tensors
+        decay, initial, states, keep = ctx.saved_tensors  # pyright: ignore[reportAssignmentType]
         reverse: bool = ctx.reverse  # pyright: ignore[reportAttributeAccessIssue]
         # The coefficient of the costate at t is that of the following step. What the roll brings
         # round from the other end only ever multiplies the zero that is carried in.
@@ -71,12 +71,12 @@ class _LinearRecurrence(torch.autograd.Function):
         costate = linear_recurrence(
             following, grad, torch.zeros_like(initial), following_keep, reverse=not reverse
         )
-        needs_decay, _, needs_initial = ctx.needs_input_grad[:3]
+        needs = ctx.needs_input_grad
         masked = costate if keep is None else costate * keep.unsqueeze(-1)
         grad_decay = grad_initial = None
-        if needs_decay:
+        if needs[0]:
             grad_decay = _decay_gradient(decay, initial, states, masked, reverse)
-        if needs_initial:
+        if needs[2]:
             first = decay[start] if timed else decay
             grad_initial = first.conj() * masked[start]
         return grad_decay, costate, grad_initial, None, None

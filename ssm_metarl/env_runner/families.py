@@ -77,6 +77,7 @@ CARTPOLE = TaskFamily(
     parameters=_CARTPOLE_PARAMETERS,
     support_steps=100,
     discount=0.99,
+    adaptation_discount=0.9,
 )
 
 CARTPOLE_NO_VELOCITY = TaskFamily(
@@ -89,6 +90,7 @@ CARTPOLE_NO_VELOCITY = TaskFamily(
     observed=(0, 2),
     support_steps=100,
     discount=0.99,
+    adaptation_discount=0.9,
 )
 
 PENDULUM = TaskFamily(

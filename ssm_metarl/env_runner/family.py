@@ -47,6 +47,8 @@ class TaskFamily:
     """Suggested cap on the length of an episode of adaptation data, in steps."""
     discount: float = 0.99
     """Suggested discount per step."""
+    adaptation_discount: float = 0.99
+    """Suggested discount per step of the data that a trained agent adapts from."""
 
     @cached_property
     def observation_space(self) -> gymnasium.spaces.Box:

@@ -73,6 +73,12 @@ class Trajectory:
             return None
         return ~self.episode_start
 
+    def features(self, bound: BoundPolicy) -> Float[Tensor, "T+1 K E D"]:
+        """Run a policy over the whole trajectory, from an empty memory."""
+        _, tasks, lanes = self.reward.shape
+        state = bound.policy.initial_state(tasks, lanes, self.observation)
+        return bound.features(self.inputs(bound.policy), state, self.keep(bound.policy))[0]
+
 
 def episode_returns(trajectory: Trajectory) -> Float[Tensor, "K E"]:
     """Return the sum of rewards of each lane's one complete episode.
@@ -159,7 +165,8 @@ class _Walk:
         """Act until the limit, or until every lane is done if episodes do not follow on."""
         bound, policy = self.bound, self.bound.policy
         never = torch.zeros_like(self.starts[0])
-        state = policy.initial_state(*never.shape, self.observations[0])
+        tasks, lanes = never.shape
+        state = policy.initial_state(tasks, lanes, self.observations[0])
         action, reward = _nothing_yet(policy, self.observations[0])
         done, forgets = never, self.resets and policy.config.memory == "episode"
         for t in range(limit):

@@ -29,8 +29,14 @@ class Batch:
 
     def tasks(self, tasks: slice) -> "Batch":
         """Return the part of some of the tasks."""
-        parts = {k: None if v is None else v[:, tasks] for k, v in vars(self).items()}
-        return Batch(**parts)
+        return Batch(
+            inputs=self.inputs[:, tasks],
+            keep=None if self.keep is None else self.keep[:, tasks],
+            action=self.action[:, tasks],
+            behaviour=self.behaviour[:, tasks],
+            advantage=self.advantage[:, tasks],
+            valid=self.valid[:, tasks],
+        )
 
     def distribution(self, bound: BoundPolicy) -> Categorical | DiagonalGaussian:
         """Return a policy's action distributions along the batch, from an empty memory."""
@@ -40,9 +46,7 @@ class Batch:
         return bound.distribution(features)
 
 
-def make_batch(
-    trajectory: Trajectory, policy: Policy, discount: float, trace: float
-) -> Batch:
+def make_batch(trajectory: Trajectory, policy: Policy, discount: float, trace: float) -> Batch:
     """Compute advantages against a baseline fitted to this trajectory, task by task.
 
     Each task's baseline and standardisation use nothing but the task's own data.

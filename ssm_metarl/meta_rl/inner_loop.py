@@ -58,7 +58,7 @@ def inner_step(
     """
     count = batch.valid.shape[1]
     free = {name: value for name, value in params.items() if adaptable(name)}
-    shared = policy_is_shared(params)
+    shared = is_shared(params)
     theta = expand_tasks(free, count) if shared else free
     if not create_graph:
         theta = {name: value.detach().requires_grad_() for name, value in theta.items()}
@@ -68,7 +68,7 @@ def inner_step(
             loss, list(theta.values()), create_graph=create_graph and not first_order
         )
     adapted = {
-        name: value - (rates if isinstance(rates, float) else rates[name]) * gradient
+        name: value - (rates[name] if isinstance(rates, Mapping) else rates) * gradient
         for (name, value), gradient in zip(theta.items(), gradients, strict=True)
     }
     if not create_graph:
@@ -76,6 +76,6 @@ def inner_step(
     return {**params, **adapted}
 
 
-def policy_is_shared(params: Params) -> bool:
+def is_shared(params: Params) -> bool:
     """Whether the parameters have no task axis yet."""
     return params["encoder.bias"].ndim == 1

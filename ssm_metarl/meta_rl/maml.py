@@ -7,11 +7,12 @@ loss and differentiated through, in every epoch (Finn et al. 2017, arXiv:1703.03
 objective is that of Rothfuss et al. 2019, arXiv:1810.06784).
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
-from numpy.random import SeedSequence, default_rng
+from numpy.random import SeedSequence
 from torch import Tensor
 
 from ssm_metarl.core.parameters import Params
@@ -37,14 +38,12 @@ class MetaConfig:
         iterations: Length of the training, over which it does.
         inner_steps: Gradient steps per task.
         tasks: Tasks per iteration, ``K``.
-        episodes: Episodes per task, of the query data and at most of the support data, ``E``.
-        fewest_episodes: Support episodes are drawn log-uniformly from this to ``episodes``, anew
-            in each iteration, so that the policy learns to adapt from little data as well.
+        episodes: Episodes per task, both of the support and of the query data, ``E``.
         support_horizon: Step limit of support episodes.
         query_horizon: Step limit of query episodes.
         discount: Gamma of the query data.
-        inner_discount: Gamma of the support data. A smaller one than the outer makes the few
-            episodes there are to adapt from count for more: less of the noise of what followed.
+        adaptation_discount: Gamma of the support data once trained. A shorter sight makes the
+            little data there is to adapt from less noisy; in training the noise is of use.
         trace: Lambda of the advantages.
         epochs: Outer gradient steps on one iteration's data.
         clip: Clipping range of the outer likelihood ratio.
@@ -56,17 +55,16 @@ class MetaConfig:
         chunk: Tasks per backward pass; smaller fits the cache better, the result is the same.
     """
 
-    inner_lr: float = 0.01
+    inner_lr: float = 0.1
     outer_lr: float = 0.003
     iterations: int = 60
     inner_steps: int = 1
     tasks: int = 16
     episodes: int = 20
-    fewest_episodes: int = 2
     support_horizon: int = 100
-    query_horizon: int = 300
+    query_horizon: int = 500
     discount: float = 0.99
-    inner_discount: float = 0.9
+    adaptation_discount: float = 0.9
     trace: float = 1.0
     epochs: int = 3
     clip: float = 0.2
@@ -102,16 +100,27 @@ class MetaProgress:
 class MetaLearner:
     """The shared parameters, their optimiser, and one iteration of MAML at a time."""
 
-    def __init__(self, policy: Policy, config: MetaConfig, params: Params) -> None:
-        self.policy, self.config = policy, config
+    def __init__(
+        self, policy: Policy, config: MetaConfig, family: TaskFamily, params: Params
+    ) -> None:
+        self.policy, self.config, self.family = policy, config, family
         self.params = {name: v.detach().clone().requires_grad_() for name, v in params.items()}
         self.log_gains = {
             name: torch.zeros_like(v, requires_grad=True)
             for name, v in self.params.items()
             if config.learn_rates and adaptable(name)
         }
-        learned = [v for name, v in self.params.items() if adaptable(name)]
-        self.optimizer = torch.optim.Adam([*learned, *self.log_gains.values()], lr=config.outer_lr)
+        self.learned = {
+            name: value
+            for name, value in self.tensors.items()
+            if adaptable(name.removeprefix("params/"))
+        }
+        self.optimizer = torch.optim.Adam(self.learned.values(), lr=config.outer_lr)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the parameters are."""
+        return self.params["encoder.bias"].device
 
     def rates(self) -> Rates:
         """Return the inner learning rates."""
@@ -119,11 +128,23 @@ class MetaLearner:
             return self.config.inner_lr
         return {name: self.config.inner_lr * gain.exp() for name, gain in self.log_gains.items()}
 
-    def iterate(self, family: TaskFamily, seed: SeedSequence, iteration: int) -> MetaProgress:
+    def detached_rates(self) -> Rates:
+        """Return the inner learning rates as constants."""
+        rates = self.rates()
+        if isinstance(rates, Mapping):
+            return {name: rate.detach() for name, rate in rates.items()}
+        return rates
+
+    @property
+    def tensors(self) -> dict[str, Tensor]:
+        """All that defines the learned agent: parameters, and rates if they are learned."""
+        named = {f"params/{name}": value for name, value in self.params.items()}
+        return named | {f"log_gains/{name}": value for name, value in self.log_gains.items()}
+
+    def iterate(self, seed: SeedSequence, iteration: int) -> MetaProgress:
         """Collect data on new tasks and improve the shared parameters.
 
         Args:
-            family: Where tasks come from.
             seed: Of the run; this iteration's randomness depends on it and the number alone.
             iteration: Number of this iteration, from 1.
 
@@ -131,12 +152,11 @@ class MetaLearner:
             DivergenceError: A loss or the meta-gradient is not finite; nothing was changed.
         """
         own = substream(seed, iteration)
-        tasks = family.sample(self.config.tasks, substream(own, TASK_STREAM))
-        trajectories = self._collect(family, tasks, substream(own, ROLLOUT_STREAM))
-        batches = [make_support(self.policy, t, self.config) for t in trajectories[:-1]]
-        query = make_batch(trajectories[-1], self.policy, self.config.discount, self.config.trace)
+        tasks = self.family.sample(self.config.tasks, substream(own, TASK_STREAM))
+        trajectories = self._collect(tasks, substream(own, ROLLOUT_STREAM))
+        *supports, query = [self._batch(trajectory) for trajectory in trajectories]
         self.optimizer.param_groups[0]["lr"] = self._outer_lr(iteration)
-        reports = [self._outer_step(batches, query) for _ in range(self.config.epochs)]
+        reports = [self._outer_step(supports, query) for _ in range(self.config.epochs)]
         return MetaProgress(
             iteration=iteration,
             environment_steps=sum(t.environment_steps for t in trajectories),
@@ -146,29 +166,26 @@ class MetaLearner:
             gradient_norm=reports[0][1],
         )
 
-    def _collect(
-        self, family: TaskFamily, tasks: Tasks, seed: SeedSequence
-    ) -> list[Trajectory]:
+    def _collect(self, tasks: Tasks, seed: SeedSequence) -> list[Trajectory]:
         """Return the support data of each inner step and, last, the query data."""
         theta: Params = {name: v.detach() for name, v in self.params.items()}
-        rates, config, trajectories = self.rates(), self.config, []
-        rng = default_rng(substream(seed, config.inner_steps + 1))
-        shots = round(config.episodes * (config.fewest_episodes / config.episodes) ** rng.random())
+        rates, config, trajectories = self.detached_rates(), self.config, []
         for step in range(config.inner_steps + 1):
             last = step == config.inner_steps
             horizon = config.query_horizon if last else config.support_horizon
-            lanes = config.episodes if last else shots
-            environment = family.make(tasks, lanes, autoreset=False, horizon=horizon)
-            rollout = collect_episodes(
-                self.policy.bind(theta), environment, substream(seed, step)
+            environment = self.family.make(
+                tasks, config.episodes, autoreset=False, horizon=horizon, device=self.device
             )
+            rollout = collect_episodes(self.policy.bind(theta), environment, substream(seed, step))
+            environment.close()
             trajectories.append(rollout)
             if not last:
-                batch = make_support(self.policy, rollout, config)
-                theta = inner_step(
-                    self.policy, theta, batch, rates, surrogate=config.surrogate
-                )
+                batch = self._batch(rollout)
+                theta = inner_step(self.policy, theta, batch, rates, surrogate=config.surrogate)
         return trajectories
+
+    def _batch(self, trajectory: Trajectory) -> Batch:
+        return make_batch(trajectory, self.policy, self.config.discount, self.config.trace)
 
     def _outer_lr(self, iteration: int) -> float:
         """Fall linearly to zero: late steps follow a signal that has become mostly noise."""
@@ -191,17 +208,11 @@ class MetaLearner:
             loss = losses.sum() / config.tasks
             loss.backward()
             total += loss.item()
-        learned = self.optimizer.param_groups[0]["params"]
-        norm = torch.nn.utils.clip_grad_norm_(learned, config.max_grad_norm).item()
+        norm = torch.nn.utils.clip_grad_norm_(self.learned.values(), config.max_grad_norm).item()
         if not (abs(total) < float("inf") and norm < float("inf")):
             raise DivergenceError(f"meta-loss {total}, gradient norm {norm}")
         self.optimizer.step()
         return total, norm
-
-
-def make_support(policy: Policy, trajectory: Trajectory, config: MetaConfig) -> Batch:
-    """Prepare data for an inner step."""
-    return make_batch(trajectory, policy, config.inner_discount, config.trace)
 
 
 def meta_loss(

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ssm_metarl.core.parameters import Params
 from ssm_metarl.core.policy import BoundPolicy, Policy
-from ssm_metarl.env_runner.environment import Environment
+from ssm_metarl.env_runner.family import TaskFamily
 from ssm_metarl.env_runner.rollout import Trajectory, collect_episodes, episode_returns
 from ssm_metarl.env_runner.streams import substream
 from ssm_metarl.errors import DivergenceError
@@ -29,6 +29,7 @@ class PolicyGradientConfig:
 
     Attributes:
         lr: Rate of Adam.
+        total_episodes: Length of the training.
         episodes: Episodes per iteration, one per lane.
         discount: Gamma.
         trace: Lambda of the advantages.
@@ -40,7 +41,8 @@ class PolicyGradientConfig:
         max_grad_norm: Bound on the gradient's norm.
     """
 
-    lr: float = 0.003
+    lr: float = 0.01
+    total_episodes: int = 200
     episodes: int = 8
     discount: float = 0.99
     trace: float = 0.95
@@ -49,7 +51,7 @@ class PolicyGradientConfig:
     clip: float = 0.2
     value_weight: float = 0.5
     entropy: float = 0.0
-    max_grad_norm: float = 0.5
+    max_grad_norm: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -74,20 +76,20 @@ class PolicyGradientProgress:
 class PolicyGradientLearner:
     """The parameters, their optimiser, and one iteration of PPO at a time."""
 
-    def __init__(self, policy: Policy, config: PolicyGradientConfig, params: Params) -> None:
-        self.policy, self.config = policy, config
+    def __init__(
+        self, policy: Policy, config: PolicyGradientConfig, family: TaskFamily, params: Params
+    ) -> None:
+        self.policy, self.config, self.family = policy, config, family
         self.params = {name: v.detach().clone().requires_grad_() for name, v in params.items()}
-        self.learned = [v for n, v in self.params.items() if not n.startswith("prediction.")]
-        self.optimizer = torch.optim.Adam(self.learned, lr=config.lr, eps=1e-5)
+        self.tensors = {f"params/{name}": v for name, v in self.params.items()}
+        self.learned = {n: v for n, v in self.tensors.items() if "prediction." not in n}
+        self.optimizer = torch.optim.Adam(self.learned.values(), lr=config.lr, eps=1e-5)
         self.value_scale = 1.0 / (1.0 - config.discount)
 
-    def iterate(
-        self, environment: Environment, seed: SeedSequence, iteration: int
-    ) -> PolicyGradientProgress:
-        """Collect one episode per lane and improve the policy on them.
+    def iterate(self, seed: SeedSequence, iteration: int) -> PolicyGradientProgress:
+        """Collect a few episodes of the nominal task and improve the policy on them.
 
         Args:
-            environment: One task; its lanes are the episodes of an iteration.
             seed: Of the run; this iteration's randomness depends on it and the number alone.
             iteration: Number of this iteration, from 1.
 
@@ -96,22 +98,33 @@ class PolicyGradientLearner:
         """
         own = substream(seed, iteration)
         detached = {name: v.detach() for name, v in self.params.items()}
+        before = (iteration - 1) * self.config.episodes
+        lanes = min(self.config.episodes, self.config.total_episodes - before)
+        environment = self.family.make(
+            self.family.nominal(), lanes, autoreset=False, device=self.device
+        )
         rollout = collect_episodes(
             self.policy.bind(detached), environment, substream(own, ROLLOUT_STREAM)
         )
+        environment.close()
         advantage, target = self._advantages(rollout)
         rng, loss = default_rng(substream(own, SHUFFLE_STREAM)), 0.0
         for _ in range(self.config.epochs):
-            order = torch.from_numpy(rng.permutation(environment.lanes))
-            for lanes in order.tensor_split(min(self.config.minibatches, len(order))):
-                loss = self._step(rollout, advantage, target, lanes)
+            order = torch.from_numpy(rng.permutation(lanes))
+            for part in order.tensor_split(min(self.config.minibatches, len(order))):
+                loss = self._step(rollout, advantage, target, part)
         return PolicyGradientProgress(
             iteration=iteration,
-            episodes=iteration * environment.lanes,
+            episodes=before + lanes,
             environment_steps=rollout.environment_steps,
             mean_return=episode_returns(rollout).mean().item(),
             loss=loss,
         )
+
+    @property
+    def device(self) -> torch.device:
+        """Where the parameters are."""
+        return self.params["encoder.bias"].device
 
     def _value(self, bound: BoundPolicy, features: Tensor) -> Tensor:
         """Return values in reward units; the head works in units of ``1 / (1 - gamma)``."""
@@ -149,7 +162,7 @@ class PolicyGradientLearner:
         loss = (loss - config.entropy * step_mean(distribution.entropy(), part.valid)).mean()
         self.optimizer.zero_grad()
         loss.backward()
-        norm = torch.nn.utils.clip_grad_norm_(self.learned, config.max_grad_norm)
+        norm = torch.nn.utils.clip_grad_norm_(self.learned.values(), config.max_grad_norm)
         if not torch.isfinite(loss) or not torch.isfinite(norm):
             raise DivergenceError(f"loss {loss.item()}, gradient norm {norm.item()}")
         self.optimizer.step()

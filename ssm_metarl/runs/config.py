@@ -4,18 +4,29 @@ import dataclasses
 import json
 import math
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Literal, Union, get_args, get_origin, get_type_hints
 
 import tyro
 
 from ssm_metarl.errors import UserError, nearest
 
 AT_LEAST_ONE = (
-    "num_epochs num_episodes tasks_per_epoch episodes_per_task inner_steps outer_epochs width "
-    "state_size blocks validation_tasks validate_every support_steps query_steps"
-).split()
+    "num_epochs",
+    "num_episodes",
+    "tasks_per_epoch",
+    "episodes_per_task",
+    "inner_steps",
+    "outer_epochs",
+    "support_steps",
+    "query_steps",
+    "width",
+    "state_size",
+    "blocks",
+    "validate_every",
+    "validation_tasks",
+)
 POSITIVE = ("inner_lr", "outer_lr", "max_grad_norm")
-FRACTIONS = ("discount", "trace", "clip")
+FRACTIONS = ("discount", "adaptation_discount", "trace", "clip")
 
 
 @dataclass(frozen=True)
@@ -43,8 +54,8 @@ class TrainConfig:
     inner_lr: float = 0.1
     """meta_rl: rate of the inner step, on the policy gradient summed over an episode's steps."""
 
-    outer_lr: Annotated[float, tyro.conf.arg(aliases=["--lr"])] = 0.003
-    """Rate of the optimiser (Adam), in both modes."""
+    outer_lr: Annotated[float | None, tyro.conf.arg(aliases=["--lr"])] = None
+    """Rate of the optimiser (Adam); None is 0.003 for meta_rl and 0.01 for policy_gradient."""
 
     inner_steps: int = 1
     """meta_rl: gradient steps per task."""
@@ -61,8 +72,11 @@ class TrainConfig:
     discount: float | None = None
     """Discount per step; None takes the family's."""
 
-    trace: float = 0.97
-    """Lambda of the generalised advantages."""
+    adaptation_discount: float | None = None
+    """meta_rl: discount of the data a trained agent adapts from; None takes the family's."""
+
+    trace: float | None = None
+    """Lambda of the generalised advantages; None is 1 for meta_rl and 0.95 for policy_gradient."""
 
     clip: float = 0.2
     """Clipping range of the likelihood ratio."""
@@ -83,7 +97,7 @@ class TrainConfig:
     """meta_rl: also learn an inner rate for every parameter, starting at inner_lr."""
 
     cell: Literal["ssm", "gated", "gru", "mlp"] = "ssm"
-    """Memory of the network: ssm (diagonal complex), gated (input-dependent ssm), gru, mlp (none)."""
+    """Memory: ssm (diagonal complex), gated (input-dependent ssm), gru, or mlp (none)."""
 
     width: int = 32
     """Features per block."""
@@ -127,7 +141,7 @@ class TrainConfig:
                 raise UserError(f"--{name} is {value}; it must be at least 1")
         for name in POSITIVE:
             value = getattr(self, name)
-            if not (value > 0 and math.isfinite(value)):
+            if value is not None and not (value > 0 and math.isfinite(value)):
                 raise UserError(f"--{name} is {value}; it must be positive and finite")
         for name in FRACTIONS:
             value = getattr(self, name)
@@ -166,7 +180,7 @@ class TrainConfig:
         return config
 
 
-def _fits(value: object, hint: Any) -> bool:
+def _fits(value: object, hint: object) -> bool:
     """Whether a JSON value is of an annotated type (a plain one, a union, or a literal)."""
     if get_origin(hint) is Literal:
         return value in get_args(hint)

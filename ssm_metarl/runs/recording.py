@@ -57,6 +57,7 @@ def write_side_by_side(
         UserError: The packages for videos are not installed.
         ValueError: A clip without frames, or frames of different sizes.
         SsmMetaRLError: ffmpeg failed, for instance because the disk is full; its own reason.
+        OSError: The video's folder cannot be written.
     """
     ffmpeg = _find_ffmpeg()
     pictures = _pictures(left, right, captions, ending)

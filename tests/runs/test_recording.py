@@ -5,6 +5,7 @@ import re
 import stat
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -179,6 +180,13 @@ def test_an_error_while_rendering_leaves_the_old_video(
     assert os.listdir(tmp_path) == ["a.mp4"]
 
 
+def fake_ffmpeg(script: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = folder / "ffmpeg"
+    program.write_text(f"#!/bin/sh\n{script}\n")
+    program.chmod(program.stat().st_mode | stat.S_IXUSR)
+    monkeypatch.setattr(imageio_ffmpeg, "get_ffmpeg_exe", lambda: str(program))
+
+
 @pytest.mark.parametrize(
     ("script", "reason"),
     [
@@ -191,13 +199,25 @@ def test_an_error_while_rendering_leaves_the_old_video(
 def test_ffmpegs_own_reason_is_given(
     script: str, reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    program = tmp_path / "ffmpeg"
-    program.write_text(f"#!/bin/sh\n{script}\n")
-    program.chmod(program.stat().st_mode | stat.S_IXUSR)
-    monkeypatch.setattr(imageio_ffmpeg, "get_ffmpeg_exe", lambda: str(program))
+    fake_ffmpeg(script, tmp_path, monkeypatch)
     with pytest.raises(SsmMetaRLError, match=f"a.mp4: ffmpeg could not write .*: {reason}$"):
         write_side_by_side(clip(9), clip(9), CAPTIONS, tmp_path / "videos" / "a.mp4", 10)
     assert os.listdir(tmp_path / "videos") == []
+
+
+def test_an_error_while_rendering_does_not_wait_for_ffmpeg(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake_ffmpeg("head -c 9999999 > /dev/null; exec sleep 20", tmp_path, monkeypatch)
+
+    def fails() -> Iterator[np.ndarray]:
+        yield from clip(2)
+        raise RuntimeError
+
+    start = time.monotonic()
+    with pytest.raises(RuntimeError):
+        write_side_by_side(fails(), clip(3), CAPTIONS, tmp_path / "a.mp4", 10)
+    assert time.monotonic() - start < 15
 
 
 @pytest.mark.parametrize("module", ["imageio_ffmpeg", "PIL"])

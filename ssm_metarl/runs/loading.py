@@ -1,0 +1,24 @@
+"""From a run's folder to an agent that acts."""
+
+from pathlib import Path
+
+from ssm_metarl.adaptation.agent import Agent
+from ssm_metarl.runs.checkpoint import load_checkpoint
+from ssm_metarl.runs.learners import make_agent
+from ssm_metarl.runs.training import CHECKPOINT, read_config, run_family
+
+
+def load(run_dir: str | Path) -> Agent:
+    """Load the best agent of a run.
+
+    Args:
+        run_dir: The folder that ``train`` wrote.
+
+    Raises:
+        UserError: The folder is not a run.
+        CheckpointError: Its checkpoint is missing, damaged or not of this run.
+    """
+    folder = Path(run_dir)
+    config = read_config(folder)
+    checkpoint = load_checkpoint(folder / CHECKPOINT)
+    return make_agent(checkpoint.tensors, config, run_family(config))

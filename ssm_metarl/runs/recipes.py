@@ -1,0 +1,71 @@
+"""From a run's configuration and family to the settings of each part."""
+
+from typing import TypeVar
+
+from ssm_metarl.core.policy import Policy, PolicyConfig
+from ssm_metarl.env_runner.family import TaskFamily
+from ssm_metarl.env_runner.spaces import policy_spaces
+from ssm_metarl.meta_rl.maml import MetaConfig
+from ssm_metarl.meta_rl.policy_gradient import PolicyGradientConfig
+from ssm_metarl.runs.config import TrainConfig
+
+T = TypeVar("T")
+
+SLOWEST = 100.0  # steps; longer memories are learned from there
+EPISODES_PER_ITERATION = 8
+
+
+def make_policy(config: TrainConfig, family: TaskFamily) -> Policy:
+    """Return the network of a run."""
+    network = PolicyConfig(
+        cell=config.cell,
+        width=config.width,
+        state_size=config.state_size,
+        blocks=config.blocks,
+        slowest=min(SLOWEST, float(family.max_episode_steps)),
+        norm=config.norm,
+        trial_inputs=config.trial_inputs,
+    )
+    return Policy(network, policy_spaces(family))
+
+
+def meta_config(config: TrainConfig, family: TaskFamily) -> MetaConfig:
+    """Return the settings of meta-training."""
+    return MetaConfig(
+        inner_lr=config.inner_lr,
+        outer_lr=_or(config.outer_lr, 0.003),
+        iterations=config.num_epochs,
+        inner_steps=config.inner_steps,
+        tasks=config.tasks_per_epoch,
+        episodes=config.episodes_per_task,
+        support_horizon=_or(config.support_steps, family.support_steps),
+        query_horizon=_or(config.query_steps, family.max_episode_steps),
+        discount=_or(config.discount, family.discount),
+        adaptation_discount=_or(config.adaptation_discount, family.adaptation_discount),
+        trace=_or(config.trace, 1.0),
+        epochs=config.outer_epochs,
+        clip=config.clip,
+        entropy=config.entropy,
+        max_grad_norm=config.max_grad_norm,
+        surrogate=config.surrogate,
+        first_order=config.first_order,
+        learn_rates=config.learn_inner_lr,
+    )
+
+
+def policy_gradient_config(config: TrainConfig, family: TaskFamily) -> PolicyGradientConfig:
+    """Return the settings of training on the nominal task."""
+    return PolicyGradientConfig(
+        lr=_or(config.outer_lr, 0.01),
+        total_episodes=config.num_episodes,
+        episodes=EPISODES_PER_ITERATION,
+        discount=_or(config.discount, family.discount),
+        trace=_or(config.trace, 0.95),
+        clip=config.clip,
+        entropy=config.entropy,
+        max_grad_norm=config.max_grad_norm,
+    )
+
+
+def _or(value: T | None, default: T) -> T:
+    return default if value is None else value

@@ -1,0 +1,202 @@
+"""Training as a stream of progress records, with everything on disk that resuming needs."""
+
+import dataclasses
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from numpy.random import SeedSequence
+
+from ssm_metarl.core.memory import keep_large_blocks
+from ssm_metarl.env_runner.family import TaskFamily
+from ssm_metarl.env_runner.registry import get_family
+from ssm_metarl.env_runner.streams import substream
+from ssm_metarl.errors import DivergenceError, UserError
+from ssm_metarl.runs.checkpoint import load_checkpoint, save_checkpoint
+from ssm_metarl.runs.config import TrainConfig
+from ssm_metarl.runs.files import write_text_atomically
+from ssm_metarl.runs.learners import Learner, Snapshot, make_learner
+from ssm_metarl.runs.tracking import MetricsFile, make_tracker
+
+TRAINING_STREAM = 1
+SAVE_EVERY = 20.0  # seconds between checkpoints, beside the one at the end
+CONFIG, METRICS, CHECKPOINT = "config.json", "metrics.jsonl", "checkpoint"
+
+
+@dataclass(frozen=True)
+class Progress:
+    """One iteration of training; docs/metrics.md explains every number.
+
+    Attributes:
+        iteration: Counted from 1.
+        iterations: How many there will be.
+        environment_steps: Trained on so far.
+        return_before: Mean return before adaptation: of complete episodes on the validation tasks
+            (meta_rl), or of the episodes of this iteration (policy_gradient). None where this
+            iteration did not look.
+        return_after: The same after one adaptation step (meta_rl).
+        best_return: The best so far; the checkpoint keeps the parameters that reached it.
+        seconds: Spent training so far, over all sessions of the run.
+        metrics: The learner's own numbers.
+    """
+
+    iteration: int
+    iterations: int
+    environment_steps: int
+    return_before: float | None
+    return_after: float | None
+    best_return: float | None
+    seconds: float
+    metrics: Mapping[str, float]
+
+    def to_record(self) -> dict[str, float | None]:
+        """Return the line of ``metrics.jsonl``."""
+        record = dataclasses.asdict(self)
+        return {**record.pop("metrics"), **record}
+
+
+def train(config: TrainConfig, run_dir: Path, *, tracker: str = "none") -> Iterator[Progress]:
+    """Start a run in a new folder and return its stream of progress.
+
+    Closing the stream stops the training; the last completed iteration is then on disk.
+
+    Args:
+        config: What to train.
+        run_dir: Where; must not exist yet.
+        tracker: One of :data:`ssm_metarl.runs.tracking.TRACKERS`, beside ``metrics.jsonl``.
+
+    Raises:
+        UserError: Bad configuration, or the folder exists; nothing was written.
+        DivergenceError: While training: names the iteration and the last good checkpoint.
+    """
+    if run_dir.exists():
+        raise UserError(f"{run_dir} exists; add --resume to continue it, or choose another")
+    learner = _prepare(config)
+    write_text_atomically(run_dir / CONFIG, config.to_json())
+    return _Session(config, learner, run_dir, tracker).stream()
+
+
+def resume(run_dir: Path, *, tracker: str = "none") -> Iterator[Progress]:
+    """Continue a run where its last checkpoint left it, as if it had never stopped.
+
+    Raises:
+        UserError: The folder is not a run.
+        CheckpointError: Its checkpoint is damaged.
+    """
+    config = read_config(run_dir)
+    session = _Session(config, _prepare(config), run_dir, tracker, resumed=True)
+    if (run_dir / CHECKPOINT).exists():
+        session.restore()
+    return session.stream()
+
+
+def read_config(run_dir: Path) -> TrainConfig:
+    """Read the configuration of a run.
+
+    Raises:
+        UserError: There is none, or it is malformed.
+    """
+    path = run_dir / CONFIG
+    if not path.is_file():
+        raise UserError(f"{run_dir} is not a run: it has no {CONFIG}")
+    return TrainConfig.from_json(path.read_text(encoding="utf-8"))
+
+
+def _prepare(config: TrainConfig) -> Learner:
+    config.validate()
+    if config.device == "cuda" and not torch.cuda.is_available():
+        raise UserError("--device cuda: no CUDA device is available; valid here: cpu")
+    return make_learner(config, run_family(config))
+
+
+def run_family(config: TrainConfig) -> TaskFamily:
+    """Return the family a run trains on."""
+    return get_family(config.env_name, trust_env_code=config.trust_env_code)
+
+
+class _Session:
+    """A stretch of training, from a start or a checkpoint to its end or an interruption."""
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        learner: Learner,
+        run_dir: Path,
+        tracker: str,
+        *,
+        resumed: bool = False,
+    ) -> None:
+        self.config, self.learner, self.run_dir = config, learner, run_dir
+        self.tracker = make_tracker(
+            tracker, run_dir, "ssm-metarl", dataclasses.asdict(config), resume=resumed
+        )
+        self.metrics = MetricsFile(run_dir / METRICS)
+        self.done, self.environment_steps, self.seconds = 0, 0, 0.0
+        self.snapshot: Snapshot = learner.snapshot()
+        self.saved_at = time.monotonic()
+
+    def restore(self) -> None:
+        """Take up the state of the last checkpoint."""
+        checkpoint = load_checkpoint(self.run_dir / CHECKPOINT)
+        self.learner.restore(checkpoint.tensors, checkpoint.meta)
+        self.done = checkpoint.meta["iteration"]
+        self.environment_steps = checkpoint.meta["environment_steps"]
+        self.seconds = checkpoint.meta["seconds"]
+        self.snapshot = self.learner.snapshot()
+        self.metrics.truncate_after(self.done)
+
+    def stream(self) -> Iterator[Progress]:
+        """Yield progress; whatever ends it, the last completed iteration is saved."""
+        keep_large_blocks()
+        if not self.done:
+            self._save()
+        seed = substream(SeedSequence(self.config.seed), TRAINING_STREAM)
+        try:
+            while self.done < self.learner.iterations:
+                yield self._iterate(seed)
+                if time.monotonic() - self.saved_at > SAVE_EVERY:
+                    self._save()
+        finally:
+            self._save()
+            self.tracker.close()
+
+    def _iterate(self, seed: SeedSequence) -> Progress:
+        started, iteration = time.monotonic(), self.done + 1
+        try:
+            report = self.learner.iterate(seed, iteration)
+        except DivergenceError as error:
+            where = self.run_dir / CHECKPOINT
+            raise DivergenceError(
+                f"iteration {iteration}: {error}; the last good checkpoint is that of iteration "
+                f"{self.done}, in {where}"
+            ) from error
+        self.snapshot = self.learner.snapshot()
+        self.done = iteration
+        self.environment_steps += report.environment_steps
+        self.seconds += time.monotonic() - started
+        progress = Progress(
+            iteration=iteration,
+            iterations=self.learner.iterations,
+            environment_steps=self.environment_steps,
+            return_before=report.return_before,
+            return_after=report.return_after,
+            best_return=self.learner.best_return,
+            seconds=self.seconds,
+            metrics=report.metrics,
+        )
+        record = progress.to_record()
+        self.metrics.append(record)
+        self.tracker.log(iteration, {k: v for k, v in record.items() if v is not None})
+        return progress
+
+    def _save(self) -> None:
+        meta = {
+            **self.snapshot.meta,
+            "iteration": self.done,
+            "environment_steps": self.environment_steps,
+            "seconds": self.seconds,
+        }
+        save_checkpoint(self.run_dir / CHECKPOINT, self.snapshot.tensors, meta)
+        self.saved_at = time.monotonic()
