@@ -60,20 +60,20 @@ class Trajectory:
         """Return some of the lanes."""
         return Trajectory(**{name: value[:, :, lanes] for name, value in vars(self).items()})
 
-    def inputs(self, policy: Policy) -> Float[Tensor, "T+1 K E I"]:
+    def inputs(self, policy: Policy) -> Float[Tensor, "T1 K E I"]:
         """Return the policy's inputs at every step and at the last observation."""
         action, reward = _nothing_yet(policy, self.observation[0])
         action = torch.cat([action.unsqueeze(0), self.action])
         reward = torch.cat([reward.unsqueeze(0), self.reward])
         return policy.inputs(self.observation, action, reward, self.episode_start)
 
-    def keep(self, policy: Policy) -> Bool[Tensor, "T+1 K E"] | None:
+    def keep(self, policy: Policy) -> Bool[Tensor, "T1 K E"] | None:
         """Return where the memory is carried on; None if it is so everywhere but at the start."""
         if policy.config.memory == "trial" or not self.episode_start[1:].any():
             return None
         return ~self.episode_start
 
-    def features(self, bound: BoundPolicy) -> Float[Tensor, "T+1 K E D"]:
+    def features(self, bound: BoundPolicy) -> Float[Tensor, "T1 K E D"]:
         """Run a policy over the whole trajectory, from an empty memory."""
         _, tasks, lanes = self.reward.shape
         state = bound.policy.initial_state(tasks, lanes, self.observation)

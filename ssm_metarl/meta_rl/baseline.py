@@ -34,8 +34,8 @@ def baseline_features(
 
 
 def fit_baseline(
-    features: Float[Tensor, "T+1 K E F"],
     reward: Float[Tensor, "T K E"],
+    features: Float[Tensor, "T+1 K E F"],
     terminated: Bool[Tensor, "T K E"],
     done: Bool[Tensor, "T K E"],
     valid: Bool[Tensor, "T K E"],
@@ -51,8 +51,8 @@ def fit_baseline(
     overfitted and many are fitted freely; the constant is left out of it.
 
     Args:
-        features: Of each observation, the last one included; the last feature is constant.
         reward: Of each step.
+        features: Of each observation, the last one included; the last feature is constant.
         terminated: The episode ended for good: nothing follows.
         done: The episode ended, for good or by truncation.
         valid: False on the steps to leave out.

@@ -75,14 +75,14 @@ def fitted_advantages(
     scale = trajectory.observation.new_tensor(policy.spaces.observation_scale)
     features = baseline_features(trajectory.observation / scale, episode_age(trajectory))
     ends = trajectory.terminated, done, valid
-    weights = fit_baseline(features, trajectory.reward, *ends, discount)
+    weights = fit_baseline(trajectory.reward, features, *ends, discount)
     value = baseline_values(features, weights)
     advantage = generalized_advantages(trajectory.reward, value, *ends, discount, trace)
     size = step_mean((value[:-1] + advantage).square(), valid).sqrt()
-    return standardize(advantage, valid, NOISE_FLOOR * size[:, None])
+    return standardize(advantage, valid, NOISE_FLOOR * size)
 
 
-def episode_age(trajectory: Trajectory) -> Float[Tensor, "T+1 K E"]:
+def episode_age(trajectory: Trajectory) -> Float[Tensor, "T1 K E"]:
     """Return the number of steps since each observation's episode began."""
     start = trajectory.episode_start
     clock = torch.arange(len(start), device=start.device).view(-1, 1, 1)

@@ -47,24 +47,19 @@ def generalized_advantages(
 def standardize(
     x: Float[Tensor, "T K E"],
     valid: Bool[Tensor, "T K E"],
-    floor: Float[Tensor, "1 K 1"] | float = 0.0,
+    floor: Float[Tensor, "K"] | None = None,
 ) -> Float[Tensor, "T K E"]:
     """Give the valid steps of every task, on its own, zero mean and unit variance.
 
     Args:
         x: What to standardise.
         valid: False on dead steps, which become zero.
-        floor: Smallest standard deviation to divide by.
+        floor: Smallest standard deviation to divide by, for each task.
     """
-    mean, std = moments(x, valid)
-    return (x - mean) * valid / torch.clamp(std, min=floor).clamp_min(1e-8)
-
-
-def moments(
-    x: Float[Tensor, "T K E"], valid: Bool[Tensor, "T K E"]
-) -> tuple[Float[Tensor, "1 K 1"], Float[Tensor, "1 K 1"]]:
-    """Return the mean and standard deviation of each task's valid steps."""
     count = valid.sum((0, 2), keepdim=True).clamp_min(1)
     mean = (x * valid).sum((0, 2), keepdim=True) / count
-    variance = ((x - mean) * valid).square().sum((0, 2), keepdim=True) / count
-    return mean, variance.sqrt()
+    centred = (x - mean) * valid
+    std = (centred.square().sum((0, 2), keepdim=True) / count).sqrt()
+    if floor is not None:
+        std = torch.maximum(std, floor[:, None])
+    return centred / std.clamp_min(1e-8)

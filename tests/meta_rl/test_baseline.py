@@ -1,0 +1,114 @@
+"""The closed-form value baseline against numpy, and against values that are known."""
+
+import numpy as np
+import pytest
+import torch
+
+from ssm_metarl.errors import DivergenceError
+from ssm_metarl.meta_rl import baseline
+from ssm_metarl.meta_rl.baseline import baseline_features, baseline_values, fit_baseline
+
+T, K, E, F, GAMMA = 12, 3, 4, 5, 0.9
+
+
+def make_features() -> torch.Tensor:
+    torch.manual_seed(0)
+    features = torch.randn(T + 1, K, E, F, dtype=torch.float64)
+    features[..., -1] = 1.0
+    return features
+
+
+def flags(*ends: tuple[int, bool]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """One episode per lane of task 0, which ends at the given step, for good or cut."""
+    terminated = torch.zeros(T, K, E, dtype=torch.bool)
+    done, valid = terminated.clone(), ~terminated
+    for lane, (end, for_good) in enumerate(ends):
+        terminated[end, :, lane] = for_good
+        done[end, :, lane] = True
+        valid[end + 1 :, :, lane] = False
+    return terminated, done, valid
+
+
+def test_recovers_linear_values_through_terminations_and_time_limits(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(baseline, "PSEUDO_STEPS", 1e-9)
+    features = make_features()
+    truth = torch.randn(K, F, dtype=torch.float64)
+    value = baseline_values(features, truth)
+    terminated, done, valid = flags((11, True), (5, True), (7, False), (11, False))
+    reward = value[:-1] - GAMMA * value[1:] * ~terminated
+    weights = fit_baseline(reward, features, terminated, done, valid, GAMMA)
+    torch.testing.assert_close(weights, truth, atol=1e-6, rtol=0)
+
+
+def test_equals_ridge_regression_written_out_with_numpy() -> None:
+    features = make_features()
+    terminated, done, valid = flags((11, True), (5, True), (7, True), (2, True))
+    reward = torch.randn(T, K, E, dtype=torch.float64)
+    weights = fit_baseline(reward, features, terminated, done, valid, GAMMA)
+    for k in range(K):
+        rows, targets = [], []
+        for lane, end in enumerate((11, 5, 7, 2)):
+            for t in range(end + 1):
+                rows.append(features[t, k, lane].numpy())
+                discounts = GAMMA ** np.arange(end + 1 - t)
+                targets.append(discounts @ reward[t : end + 1, k, lane].numpy())
+        phi, y = np.array(rows), np.array(targets)
+        ridge = np.full(F, baseline.PSEUDO_STEPS * phi[:, :-1].var(0).mean())
+        ridge[-1] = 0.0
+        expected = np.linalg.solve(phi.T @ phi + np.diag(ridge) + 1e-9 * np.eye(F), phi.T @ y)
+        np.testing.assert_allclose(weights[k].numpy(), expected, atol=1e-8)
+
+
+def test_episodes_that_all_survive_to_the_limit_are_worth_the_same_everywhere() -> None:
+    features = make_features()
+    terminated, done, valid = flags(*[(11, False)] * E)
+    weights = fit_baseline(torch.ones(T, K, E).double(), features, terminated, done, valid, GAMMA)
+    value = baseline_values(features, weights)
+    torch.testing.assert_close(value, torch.full_like(value, 1 / (1 - GAMMA)))
+
+
+def test_tasks_are_fitted_on_their_own_data_only() -> None:
+    features = make_features()
+    ends = flags((11, True), (5, True), (7, False), (2, True))
+    reward = torch.randn(T, K, E, dtype=torch.float64)
+    before = fit_baseline(reward, features, *ends, GAMMA)
+    reward[:, 1] *= -3.0
+    features[:, 1, :, 0] += 2.0
+    after = fit_baseline(reward, features, *ends, GAMMA)
+    assert torch.equal(before[[0, 2]], after[[0, 2]])
+    assert not torch.allclose(before[1], after[1])
+
+
+def test_dead_steps_do_not_matter() -> None:
+    features = make_features()
+    ends = flags((3, True), (5, True), (7, False), (2, True))
+    reward = torch.randn(T, K, E, dtype=torch.float64)
+    before = fit_baseline(reward, features, *ends, GAMMA)
+    reward[~ends[2]] = 1e6
+    features[:-1][~ends[2]] = 7.0
+    features[8, :, 2] = make_features()[8, :, 2]  # what the cut episode led to does matter
+    torch.testing.assert_close(fit_baseline(reward, features, *ends, GAMMA), before)
+
+
+def test_the_ridge_grows_until_features_that_coincide_can_be_fitted() -> None:
+    features = torch.ones(T + 1, K, E, F, dtype=torch.float64)
+    ends = flags(*[(11, True)] * E)
+    weights = fit_baseline(torch.ones(T, K, E).double(), features, *ends, GAMMA)
+    assert torch.isfinite(weights).all()
+
+
+def test_data_that_are_not_finite_are_refused() -> None:
+    features = make_features()
+    features[2, 1, 0, 0] = torch.nan
+    with pytest.raises(DivergenceError, match="baseline"):
+        fit_baseline(torch.ones(T, K, E).double(), features, *flags(*[(11, True)] * E), GAMMA)
+
+
+def test_features_hold_squares_changes_and_powers_of_time() -> None:
+    observation = torch.tensor([1.0, 3.0, -2.0]).view(3, 1, 1, 1)
+    age = torch.tensor([0.0, 100.0, 0.0]).view(3, 1, 1)  # the third starts an episode
+    rows = baseline_features(observation, age)[:, 0, 0].tolist()
+    assert rows[1] == [3, 9, 2, 1, 1, 1, 1]
+    assert rows[2] == [-2, 4, 0, 0, 0, 0, 1]

@@ -1,0 +1,162 @@
+"""Meta-learning: invariances, and that it learns to adapt."""
+
+import dataclasses
+
+import pytest
+import torch
+from numpy.random import SeedSequence
+
+from ssm_metarl.adaptation.standard import adapt_standard
+from ssm_metarl.core.policy import Policy, PolicyConfig
+from ssm_metarl.env_runner.registry import get_family
+from ssm_metarl.env_runner.rollout import collect_episodes
+from ssm_metarl.env_runner.spaces import policy_spaces
+from ssm_metarl.errors import DivergenceError
+from ssm_metarl.evaluation.evaluate import mean_returns
+from ssm_metarl.meta_rl import maml
+from ssm_metarl.meta_rl.maml import MetaConfig, MetaLearner
+
+FAMILY = get_family("CartPole-v1")
+SMALL = MetaConfig(tasks=3, episodes=4, support_horizon=20, query_horizon=30, epochs=2)
+
+
+def learner(**changes: object) -> MetaLearner:
+    policy = Policy(PolicyConfig(width=8, state_size=4), policy_spaces(FAMILY))
+    params = policy.init(torch.Generator().manual_seed(0))
+    return MetaLearner(policy, dataclasses.replace(SMALL, **changes), FAMILY, params)
+
+
+def after_one_iteration(**changes: object) -> dict[str, torch.Tensor]:
+    learning = learner(**changes)
+    learning.iterate(SeedSequence(3), 1)
+    return {name: value.detach().clone() for name, value in learning.tensors.items()}
+
+
+@pytest.mark.parametrize("inner_steps", [1, 2])
+def test_chunks_of_tasks_give_the_gradient_of_all_at_once(inner_steps: int) -> None:
+    whole = after_one_iteration(chunk=3, inner_steps=inner_steps, epochs=1)
+    for chunk in (1, 2):
+        parts = after_one_iteration(chunk=chunk, inner_steps=inner_steps, epochs=1)
+        for name in whole:
+            torch.testing.assert_close(whole[name], parts[name], atol=3e-5, rtol=0)
+
+
+def test_switches_change_what_is_learned() -> None:
+    base = after_one_iteration(inner_lr=1.0)
+    for changes in ({"first_order": True}, {"surrogate": "dice"}, {"inner_lr": 0.1}):
+        other = after_one_iteration(**{"inner_lr": 1.0, **changes})
+        assert any(not torch.equal(base[name], other[name]) for name in base), changes
+
+
+def test_an_iteration_depends_on_the_seed_and_its_number_alone() -> None:
+    assert all(
+        torch.equal(a, b)
+        for a, b in zip(
+            after_one_iteration().values(), after_one_iteration().values(), strict=True
+        )
+    )
+
+
+def test_learned_rates_start_at_inner_lr_and_move() -> None:
+    learning = learner(learn_rates=True)
+    rates = learning.rates()
+    assert not isinstance(rates, float)
+    assert all((rate == SMALL.inner_lr).all() for rate in rates.values())
+    learning.iterate(SeedSequence(3), 1)
+    moved = learning.rates()
+    assert not isinstance(moved, float)
+    assert all((moved[n] != SMALL.inner_lr).any() for n in moved)
+    assert all((rate > 0).all() for rate in moved.values())
+
+
+def test_heads_that_do_not_act_are_left_alone() -> None:
+    learning = learner()
+    before = {n: v.detach().clone() for n, v in learning.params.items()}
+    learning.iterate(SeedSequence(3), 1)
+    for name, value in learning.params.items():
+        same = torch.equal(before[name], value)
+        assert same == name.startswith(("value.", "prediction.")), name
+
+
+def test_query_data_are_fresh_and_of_the_adapted_policy(monkeypatch: pytest.MonkeyPatch) -> None:
+    rollouts = []
+
+    def spy(bound, environment, seed):  # noqa: ANN001, ANN202
+        rollouts.append((bound.params, collect_episodes(bound, environment, seed)))
+        return rollouts[-1][1]
+
+    monkeypatch.setattr(maml, "collect_episodes", spy)
+    learner(inner_steps=2).iterate(SeedSequence(3), 1)
+    assert len(rollouts) == 3
+    shapes = [params["action.weight"].ndim for params, _ in rollouts]
+    assert shapes == [2, 3, 3]  # shared, then one set of parameters per task
+    first = [rollout.observation[0] for _, rollout in rollouts]
+    assert not torch.equal(first[0], first[1])
+    assert not torch.equal(first[1], first[2])
+
+
+def test_a_gradient_that_is_not_finite_changes_nothing() -> None:
+    learning = learner()
+    before = {n: v.detach().clone() for n, v in learning.params.items()}
+    with torch.no_grad():
+        learning.params["encoder.bias"].register_hook(lambda g: g * torch.nan)
+    with pytest.raises(DivergenceError, match="gradient norm nan"):
+        learning.iterate(SeedSequence(3), 1)
+    assert all(torch.equal(before[n], v) for n, v in learning.params.items())
+
+
+def test_adaptation_counts_its_data() -> None:
+    learning, tasks = learner(), FAMILY.held_out(3)
+    params = {n: v.detach() for n, v in learning.params.items()}
+    stages = list(
+        adapt_standard(
+            learning.policy,
+            params,
+            0.1,
+            SMALL,
+            FAMILY,
+            tasks,
+            episodes=5,
+            steps=2,
+            seed=SeedSequence(0),
+        )
+    )
+    assert [s.steps for s in stages] == [0, 1, 2]
+    assert [s.episodes for s in stages] == [0, 5, 10]
+    assert (stages[0].environment_steps == 0).all()
+    used = stages[1].environment_steps
+    assert ((used >= 5 * 5) & (used <= 5 * SMALL.support_horizon)).all()
+    assert (stages[2].environment_steps > used).all()
+
+
+@pytest.mark.slow
+def test_meta_training_teaches_to_adapt() -> None:
+    policy = Policy(PolicyConfig(), policy_spaces(FAMILY))
+    config = MetaConfig(tasks=8, episodes=10, query_horizon=200, iterations=12, inner_lr=0.1)
+    params = policy.init(torch.Generator().manual_seed(0))
+    learning = MetaLearner(policy, config, FAMILY, params)
+    tasks = FAMILY.validation(20)
+
+    def returns() -> list[float]:
+        detached = {n: v.detach() for n, v in learning.params.items()}
+        stages = adapt_standard(
+            policy,
+            detached,
+            learning.detached_rates(),
+            config,
+            FAMILY,
+            tasks,
+            episodes=10,
+            steps=1,
+            seed=SeedSequence(1),
+        )
+        seed = SeedSequence(2)
+        return [mean_returns(policy, s.params, FAMILY, tasks, 2, seed).mean() for s in stages]
+
+    before, untrained = returns()
+    for iteration in range(1, config.iterations + 1):
+        learning.iterate(SeedSequence(0), iteration)
+    zero_shot, adapted = returns()
+    assert zero_shot < 60  # half of the tasks are swapped: nobody can know before acting
+    assert adapted > untrained + 30
+    assert adapted > 5 * zero_shot
