@@ -23,6 +23,8 @@ State = tuple[Tensor, ...]
 """The memory of each block, ``[K, E, N]``."""
 
 ACTION_GAIN = 0.01  # near-uniform actions at first: a fresh policy must still have gradients
+INITIAL_LOG_STD = -0.5
+LOG_STD_RANGE = (-4.0, 1.0)  # a large inner step may not switch exploration off, or blow it up
 REWARD_CLIP = 10.0
 
 
@@ -104,7 +106,7 @@ class Policy:
             "prediction.bias": torch.zeros(seen),
         }
         if not self.spaces.discrete:
-            params["action.log_std"] = torch.full((actions,), -0.5)
+            params["action.log_std"] = torch.full((actions,), INITIAL_LOG_STD)
         for cell in self.cells:
             params |= cell.init(rng)
             if self.config.norm:
@@ -206,7 +208,11 @@ class BoundPolicy:
         outputs = linear(features, p["action.weight"], p["action.bias"])
         if self.policy.spaces.discrete:
             return Categorical(outputs)
-        return DiagonalGaussian(outputs, per_lane(p["action.log_std"]))
+        return DiagonalGaussian(outputs, self.log_std())
+
+    def log_std(self) -> Float[Tensor, "..."]:
+        """Return the log standard deviation of a continuous action, kept in a sane range."""
+        return per_lane(self.params["action.log_std"]).clamp(*LOG_STD_RANGE)
 
     def value(self, features: Float[Tensor, "*time K E D"]) -> Float[Tensor, "*time K E"]:
         """Return the value of each step, in the units the value head was trained in."""

@@ -8,7 +8,6 @@ from numpy.random import SeedSequence
 from torch import Tensor
 
 from ssm_metarl.core.distributions import Categorical, DiagonalGaussian
-from ssm_metarl.core.parameters import per_lane
 from ssm_metarl.core.policy import BoundPolicy, Policy
 from ssm_metarl.env_runner.environment import Environment, Step
 from ssm_metarl.env_runner.streams import NoiseStream, substream
@@ -222,7 +221,7 @@ class _Walk:
         heads = torch.stack(self.heads)[:length]
         if self.bound.policy.spaces.discrete:
             return Categorical(heads)
-        return DiagonalGaussian(heads, per_lane(self.bound.params["action.log_std"].detach()))
+        return DiagonalGaussian(heads, self.bound.log_std().detach())
 
 
 def _head(distribution: Categorical | DiagonalGaussian) -> Tensor:

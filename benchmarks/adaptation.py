@@ -1,0 +1,203 @@
+"""Meta-train over several seeds, adapt to held-out tasks, and record what came out.
+
+    python benchmarks/adaptation.py cartpole
+    python benchmarks/adaptation.py no-velocity
+
+Each suite trains each of its variants with three seeds exactly as ``ssm-metarl train`` would,
+evaluates them on the same 100 held-out tasks, and writes ``benchmarks/results/SUITE.json`` and
+``SUITE.png``. Settings were chosen on the validation tasks, never on these.
+"""
+
+import dataclasses
+import json
+import platform
+import statistics
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import torch
+import tyro
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+from ssm_metarl.adaptation.agent import Agent
+from ssm_metarl.env_runner.family import TaskFamily
+from ssm_metarl.env_runner.registry import get_family
+from ssm_metarl.evaluation.evaluate import EvaluationPlan, evaluate, summarise
+from ssm_metarl.evaluation.figures import adaptation_curve
+from ssm_metarl.evaluation.report import Evaluation, ModeResult
+from ssm_metarl.evaluation.statistics import iqm, mean, stratified_bootstrap
+from ssm_metarl.runs.config import TrainConfig
+from ssm_metarl.runs.loading import load
+from ssm_metarl.runs.training import train
+
+RESULTS = Path(__file__).parent / "results"
+TASKS, STEPS = 100, 3
+SuiteName = Literal["cartpole", "no-velocity", "seed-command", "pendulum"]
+
+SUITES: dict[SuiteName, dict[str, TrainConfig]] = {
+    "cartpole": {"ssm": TrainConfig(env_name="CartPole-v1")},
+    "seed-command": {
+        "ssm": TrainConfig(
+            env_name="CartPole-v1",
+            num_epochs=100,
+            tasks_per_epoch=5,
+            inner_lr=0.01,
+            outer_lr=0.001,
+        )
+    },
+    "no-velocity": {
+        "ssm": TrainConfig(env_name="CartPoleNoVelocity-v1", num_epochs=200),
+        "mlp (no memory)": TrainConfig(
+            env_name="CartPoleNoVelocity-v1", num_epochs=200, cell="mlp"
+        ),
+    },
+    "pendulum": {"ssm": TrainConfig(env_name="Pendulum-v1", num_epochs=200)},
+}
+SHOTS: dict[SuiteName, Sequence[int]] = {"cartpole": (20, 5), "seed-command": (20,)}
+
+console = Console()
+
+
+@dataclasses.dataclass(frozen=True)
+class Trained:
+    """One training seed of one variant, and its evaluations by episodes per step."""
+
+    seed: int
+    training_seconds: float
+    training_steps: int
+    evaluations: Mapping[int, Evaluation]
+
+
+def run_seed(config: TrainConfig, shots: Sequence[int], folder: Path) -> Trained:
+    """Train one seed and evaluate its best checkpoint."""
+    run_dir = folder / f"{config.cell}-{config.seed}"
+    progress = None
+    label = f"{config.env_name} {config.cell} seed {config.seed}"
+    for progress in track(  # noqa: B007
+        train(config, run_dir), label, total=config.num_epochs, console=console
+    ):
+        pass
+    assert progress is not None
+    agent, family = load(run_dir), get_family(config.env_name)
+    return Trained(
+        seed=config.seed,
+        training_seconds=progress.seconds,
+        training_steps=progress.environment_steps,
+        evaluations={n: measure(agent, family, n) for n in shots},
+    )
+
+
+def measure(agent: Agent, family: TaskFamily, shots: int) -> Evaluation:
+    """Evaluate on the held-out tasks with some episodes per gradient step."""
+    plan, tasks = EvaluationPlan(episodes=shots, steps=STEPS), family.held_out(TASKS)
+    rows = list(evaluate(agent, family, tasks, plan))
+    return summarise(family, tasks, "held_out", plan, rows)
+
+
+def over_seeds(evaluations: Sequence[Evaluation]) -> Evaluation:
+    """Pool the seeds; the interval resamples seeds and tasks."""
+    rows = []
+    for same in zip(*(evaluation.results for evaluation in evaluations), strict=True):
+        scores = np.array([row.per_task for row in same])
+        rows.append(
+            ModeResult(
+                mode=same[0].mode,
+                shots=same[0].shots,
+                steps=same[0].steps,
+                mean=float(mean(scores.ravel())),
+                iqm=float(iqm(scores.ravel())),
+                ci95=stratified_bootstrap(scores, design="crossed"),
+                adaptation_env_steps=statistics.mean(r.adaptation_env_steps for r in same),
+                deterministic_mean=statistics.mean(r.deterministic_mean for r in same),
+                per_task=tuple(scores.mean(0).tolist()),
+            )
+        )
+    return dataclasses.replace(evaluations[0], results=tuple(rows))
+
+
+def show(name: str, variants: Mapping[str, Sequence[Trained]]) -> None:
+    """Print medians over the seeds, with every seed beside them."""
+    table = Table("variant", "met by", "episodes", "env steps", "median", "seeds", title=name)
+    for variant, runs in variants.items():
+        for shots in runs[0].evaluations:
+            for same in zip(*(run.evaluations[shots].results for run in runs), strict=True):
+                means = [row.mean for row in same]
+                table.add_row(
+                    variant,
+                    f"{same[0].mode}, {same[0].steps} steps",
+                    str(same[0].shots),
+                    f"{same[0].adaptation_env_steps:.0f}",
+                    f"{statistics.median(means):.1f}",
+                    " ".join(f"{value:.1f}" for value in means),
+                )
+        seconds = [run.training_seconds for run in runs]
+        table.add_row(variant, "training, s", "", "", f"{statistics.median(seconds):.0f}", "")
+    console.print(table)
+
+
+def record(suite: SuiteName, variants: Mapping[str, Sequence[Trained]], best: float | None) -> None:
+    """Write the suite's JSON and figure."""
+    content: dict[str, Any] = {
+        "command": f"python benchmarks/adaptation.py {suite}",
+        "machine": {
+            "cpu": platform.processor() or platform.machine(),
+            "threads": torch.get_num_threads(),
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+        },
+        "configs": {name: dataclasses.asdict(c) for name, c in SUITES[suite].items()},
+        "variants": {
+            name: [
+                {
+                    **dataclasses.asdict(run),
+                    "evaluations": {
+                        str(n): json.loads(e.to_json()) for n, e in run.evaluations.items()
+                    },
+                }
+                for run in runs
+            ]
+            for name, runs in variants.items()
+        },
+    }
+    RESULTS.mkdir(exist_ok=True)
+    (RESULTS / f"{suite}.json").write_text(json.dumps(content, indent=1) + "\n")
+    shots = SHOTS.get(suite, (20,))[0]
+    pooled = [over_seeds([run.evaluations[shots] for run in runs]) for runs in variants.values()]
+    adaptation_curve(pooled, RESULTS / f"{suite}.png", best=best, titles=list(variants))
+
+
+def main(
+    suite: Annotated[SuiteName, tyro.conf.Positional],
+    seeds: int = 3,
+    threads: int = 1,
+) -> None:
+    """Run one suite.
+
+    Args:
+        suite: What to measure.
+        seeds: Number of training seeds, from 0.
+        threads: Threads for torch.
+    """
+    torch.set_num_threads(threads)
+    variants: dict[str, list[Trained]] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for name, config in SUITES[suite].items():
+            variants[name] = [
+                run_seed(
+                    dataclasses.replace(config, seed=seed), SHOTS.get(suite, (20,)), Path(folder)
+                )
+                for seed in range(seeds)
+            ]
+    show(suite, variants)
+    best = 500.0 if "CartPole" in next(iter(SUITES[suite].values())).env_name else None
+    record(suite, variants, best)
+
+
+if __name__ == "__main__":
+    sys.exit(tyro.cli(main))
