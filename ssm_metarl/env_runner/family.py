@@ -47,8 +47,8 @@ class TaskFamily:
     """Suggested cap on the length of an episode of adaptation data, in steps."""
     discount: float = 0.99
     """Suggested discount per step."""
-    adaptation_discount: float = 0.99
-    """Suggested discount per step of the data that a trained agent adapts from."""
+    adaptation_discount: float | None = None
+    """Suggested discount of the data that a trained agent adapts from; None for the same."""
 
     @cached_property
     def observation_space(self) -> gymnasium.spaces.Box:

@@ -39,7 +39,7 @@ class TrainConfig:
     env_name: Annotated[str, tyro.conf.arg(aliases=["--env"])] = "CartPole-v1"
     """Family of tasks, or any Gymnasium id; `ssm-metarl envs` lists them."""
 
-    num_epochs: Annotated[int, tyro.conf.arg(aliases=["--epochs"])] = 60
+    num_epochs: Annotated[int, tyro.conf.arg(aliases=["--epochs"])] = 40
     """meta_rl: iterations. Each samples new tasks, adapts to them and improves the policy."""
 
     num_episodes: Annotated[int, tyro.conf.arg(aliases=["--episodes"])] = 200
@@ -51,11 +51,12 @@ class TrainConfig:
     episodes_per_task: int = 20
     """meta_rl: episodes per task before, and as many again after, each inner update."""
 
-    inner_lr: float = 0.1
-    """meta_rl: rate of the inner step, on the policy gradient summed over an episode's steps."""
+    inner_lr: float | None = None
+    """meta_rl: rate of the inner step, on the policy gradient summed over an episode's steps;
+    None is 0.03 for discrete actions and 0.01 for continuous ones."""
 
     outer_lr: Annotated[float | None, tyro.conf.arg(aliases=["--lr"])] = None
-    """Rate of the optimiser (Adam); None is 0.003 for meta_rl and 0.01 for policy_gradient."""
+    """Rate of the optimiser (Adam); None is 0.01, or 0.005 for meta_rl with discrete actions."""
 
     inner_steps: int = 1
     """meta_rl: gradient steps per task."""

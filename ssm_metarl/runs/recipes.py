@@ -2,6 +2,8 @@
 
 from typing import TypeVar
 
+import gymnasium
+
 from ssm_metarl.core.policy import Policy, PolicyConfig
 from ssm_metarl.env_runner.family import TaskFamily
 from ssm_metarl.env_runner.spaces import policy_spaces
@@ -31,17 +33,21 @@ def make_policy(config: TrainConfig, family: TaskFamily) -> Policy:
 
 def meta_config(config: TrainConfig, family: TaskFamily) -> MetaConfig:
     """Return the settings of meta-training."""
+    discount = _or(config.discount, family.discount)
+    discrete = isinstance(family.action_space, gymnasium.spaces.Discrete)
     return MetaConfig(
-        inner_lr=config.inner_lr,
-        outer_lr=_or(config.outer_lr, 0.003),
+        inner_lr=_or(config.inner_lr, 0.03 if discrete else 0.01),
+        outer_lr=_or(config.outer_lr, 0.005 if discrete else 0.01),
         iterations=config.num_epochs,
         inner_steps=config.inner_steps,
         tasks=config.tasks_per_epoch,
         episodes=config.episodes_per_task,
         support_horizon=_or(config.support_steps, family.support_steps),
         query_horizon=_or(config.query_steps, family.max_episode_steps),
-        discount=_or(config.discount, family.discount),
-        adaptation_discount=_or(config.adaptation_discount, family.adaptation_discount),
+        discount=discount,
+        adaptation_discount=_or(
+            config.adaptation_discount, _or(family.adaptation_discount, discount)
+        ),
         trace=_or(config.trace, 1.0),
         epochs=config.outer_epochs,
         clip=config.clip,
