@@ -71,7 +71,7 @@ class _LinearRecurrence(torch.autograd.Function):
         costate = linear_recurrence(
             following, grad, torch.zeros_like(initial), following_keep, reverse=not reverse
         )
-        needs: tuple[bool, ...] = ctx.needs_input_grad
+        needs = list(ctx.needs_input_grad)
         masked = costate if keep is None else costate * keep.unsqueeze(-1)
         grad_decay = grad_initial = None
         if needs[0]:
