@@ -26,7 +26,7 @@ FLOORS = (
     {"adaptation"},
     {"evaluation"},
     {"runs"},
-    {"cli", "ui", "__main__"},
+    {"cli", "arguments", "parsing", "commands", "console", "ui", "__main__"},
 )
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 

@@ -202,40 +202,46 @@ def learning_curve(
 ) -> Path:
     """Draw return before and after adaptation against the environment steps of training.
 
-    Thin lines are the iterations as recorded, thick ones their centred mean over a tenth of them.
+    Thin lines are the returns as recorded, thick ones their centred mean over a tenth of them.
+    Iterations that did not look at a return are passed over; training without adaptation has one
+    return only.
 
     Args:
-        metrics: Records with ``env_steps``, ``return_before`` and ``return_after`` (metrics.jsonl).
+        metrics: Records with ``environment_steps``, ``return_before`` and ``return_after``
+            (metrics.jsonl).
         path: The PNG to write.
         best: Best possible return of the task, drawn as a line.
 
     Raises:
-        UserError: No records, one without these keys, or matplotlib is missing.
+        UserError: No returns, a record without these keys, or matplotlib is missing.
     """
-    if not metrics:
-        raise UserError("no training metrics to draw")
     for row, record in enumerate(metrics):
-        for key in ("env_steps", "return_before", "return_after"):
+        for key in ("environment_steps", "return_before", "return_after"):
             if key not in record:
                 raise UserError(f"training metrics, record {row}: no {key!r}")
+    looks = [record for record in metrics if record["return_before"] is not None]
+    if not looks:
+        raise UserError("no training metrics to draw")
     with style():
         from matplotlib.figure import Figure
         from matplotlib.ticker import EngFormatter
 
         figure = Figure(figsize=(7.2, 4.3))
         panel = _Panel(figure.subplots())
-        env_steps = np.array([record["env_steps"] for record in metrics], np.float64)
-        reach = len(metrics) // 20
-        for mode, when in (("zero_shot", "before"), ("standard", "after")):
-            returns = np.array([record[f"return_{when}"] for record in metrics], np.float64)
+        env_steps = np.array([record["environment_steps"] for record in looks], np.float64)
+        reach = len(looks) // 20
+        adapts = looks[0]["return_after"] is not None
+        for mode, when in (("zero_shot", "before"), ("standard", "after"))[: 1 + adapts]:
+            returns = np.array([record[f"return_{when}"] for record in looks], np.float64)
             smooth = np.convolve(returns, np.full(2 * reach + 1, 1 / (2 * reach + 1)), "valid")
             colour, _ = LOOKS[mode]
             panel.axes.plot(env_steps, returns, color=colour, alpha=0.35, linewidth=1.0)
-            panel.axes.plot(env_steps[reach : len(metrics) - reach], smooth, color=colour)
-            panel.ends.append((env_steps[-1], smooth[-1], f"{when} adaptation", colour))
+            panel.axes.plot(env_steps[reach : len(looks) - reach], smooth, color=colour)
+            name = f"{when} adaptation" if adapts else "return"
+            panel.ends.append((env_steps[-1], smooth[-1], name, colour))
         panel.axes.xaxis.set_major_formatter(EngFormatter(sep=""))
-        panel.axes.set_xlabel("environment steps of meta-training")
-        panel.axes.set_title("Return during meta-training")
+        panel.axes.set_xlabel("environment steps of training")
+        panel.axes.set_title("Return during training")
         _finish([panel], best)
         return _save(figure, path)
 

@@ -8,17 +8,18 @@ from ssm_metarl.runs.learners import make_agent
 from ssm_metarl.runs.training import CHECKPOINT, read_config, run_family
 
 
-def load(run_dir: str | Path) -> Agent:
+def load(run_dir: str | Path, *, trust_env_code: bool = False) -> Agent:
     """Load the best agent of a run.
 
     Args:
         run_dir: The folder that ``train`` wrote.
+        trust_env_code: Allow it to name an environment as module:Env-v0, which runs code.
 
     Raises:
         UserError: The folder is not a run.
         CheckpointError: Its checkpoint is missing, damaged or not of this run.
     """
     folder = Path(run_dir)
-    config = read_config(folder)
+    config = read_config(folder, trust_env_code=trust_env_code)
     checkpoint = load_checkpoint(folder / CHECKPOINT)
     return make_agent(checkpoint.tensors, config, run_family(config))

@@ -2,7 +2,7 @@
 
 import dataclasses
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,7 +57,9 @@ class Progress:
         return {**record.pop("metrics"), **record}
 
 
-def train(config: TrainConfig, run_dir: Path, *, tracker: str = "none") -> Iterator[Progress]:
+def train(
+    config: TrainConfig, run_dir: Path, *, tracker: str = "none"
+) -> Generator[Progress, None, None]:
     """Start a run in a new folder and return its stream of progress.
 
     Closing the stream stops the training; the last completed iteration is then on disk.
@@ -74,26 +76,39 @@ def train(config: TrainConfig, run_dir: Path, *, tracker: str = "none") -> Itera
     if run_dir.exists():
         raise UserError(f"{run_dir} exists; add --resume to continue it, or choose another")
     learner = _prepare(config)
+    session = _Session(config, learner, run_dir, tracker)  # a missing tracker leaves no folder
     write_text_atomically(run_dir / CONFIG, config.to_json())
-    return _Session(config, learner, run_dir, tracker).stream()
+    return session.stream()
 
 
-def resume(run_dir: Path, *, tracker: str = "none") -> Iterator[Progress]:
+def resume(
+    run_dir: Path, *, tracker: str = "none", trust_env_code: bool = False
+) -> Generator[Progress, None, None]:
     """Continue a run where its last checkpoint left it, as if it had never stopped.
+
+    Args:
+        run_dir: The folder of the run.
+        tracker: As for :func:`train`.
+        trust_env_code: As in :func:`read_config`.
 
     Raises:
         UserError: The folder is not a run.
         CheckpointError: Its checkpoint is damaged.
     """
-    config = read_config(run_dir)
+    config = read_config(run_dir, trust_env_code=trust_env_code)
     session = _Session(config, _prepare(config), run_dir, tracker, resumed=True)
     if (run_dir / CHECKPOINT).exists():
         session.restore()
     return session.stream()
 
 
-def read_config(run_dir: Path) -> TrainConfig:
+def read_config(run_dir: Path, *, trust_env_code: bool = False) -> TrainConfig:
     """Read the configuration of a run.
+
+    Args:
+        run_dir: The folder of the run.
+        trust_env_code: Whether its environment may import and run code. Whoever runs this decides,
+            anew each time: a run that came from elsewhere may say anything about itself.
 
     Raises:
         UserError: There is none, or it is malformed.
@@ -101,7 +116,11 @@ def read_config(run_dir: Path) -> TrainConfig:
     path = run_dir / CONFIG
     if not path.is_file():
         raise UserError(f"{run_dir} is not a run: it has no {CONFIG}")
-    return TrainConfig.from_json(path.read_text(encoding="utf-8"))
+    try:
+        config = TrainConfig.from_json(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{run_dir}: {error}") from error
+    return dataclasses.replace(config, trust_env_code=trust_env_code)
 
 
 def _prepare(config: TrainConfig) -> Learner:
@@ -147,7 +166,7 @@ class _Session:
         self.snapshot = self.learner.snapshot()
         self.metrics.truncate_after(self.done)
 
-    def stream(self) -> Iterator[Progress]:
+    def stream(self) -> Generator[Progress, None, None]:
         """Yield progress; whatever ends it, the last completed iteration is saved."""
         keep_large_blocks()
         if not self.done:
@@ -172,23 +191,22 @@ class _Session:
                 f"iteration {iteration}: {error}; the last good checkpoint is that of iteration "
                 f"{self.done}, in {where}"
             ) from error
-        self.snapshot = self.learner.snapshot()
-        self.done = iteration
-        self.environment_steps += report.environment_steps
-        self.seconds += time.monotonic() - started
         progress = Progress(
             iteration=iteration,
             iterations=self.learner.iterations,
-            environment_steps=self.environment_steps,
+            environment_steps=self.environment_steps + report.environment_steps,
             return_before=report.return_before,
             return_after=report.return_after,
             best_return=self.learner.best_return,
-            seconds=self.seconds,
+            seconds=self.seconds + time.monotonic() - started,
             metrics=report.metrics,
         )
         record = progress.to_record()
         self.metrics.append(record)
         self.tracker.log(iteration, {k: v for k, v in record.items() if v is not None})
+        # Last, and all at once: an interruption before this repeats the iteration when resumed.
+        self.snapshot, self.done = self.learner.snapshot(), iteration
+        self.environment_steps, self.seconds = progress.environment_steps, progress.seconds
         return progress
 
     def _save(self) -> None:

@@ -45,7 +45,7 @@ EVALUATION = Evaluation(
 METRICS = [
     {
         "iteration": index,
-        "env_steps": 1000.0 * index,
+        "environment_steps": 1000.0 * index,
         "return_before": 34.0,
         "return_after": float(index),
     }
@@ -198,6 +198,23 @@ def test_learning_curve_draws_records_and_their_mean(tmp_path: Path, drawn: list
     assert texts(axes) == ["before adaptation", "after adaptation", "best possible: 500"]
 
 
+def test_learning_curve_passes_over_iterations_that_did_not_look(
+    tmp_path: Path, drawn: list[Figure]
+) -> None:
+    blind = {"environment_steps": 1.0, "return_before": None, "return_after": None}
+    figures.learning_curve([blind, *METRICS[:3], blind], tmp_path / "learning.png")
+    np.testing.assert_array_equal(points(drawn[0].axes[0].lines[0])[:, 0], [0.0, 1000.0, 2000.0])
+
+
+def test_learning_curve_of_training_without_adaptation_has_one_line(
+    tmp_path: Path, drawn: list[Figure]
+) -> None:
+    plain = [{**record, "return_after": None} for record in METRICS]
+    figures.learning_curve(plain, tmp_path / "learning.png")
+    (axes,) = drawn[0].axes
+    assert texts(axes) == ["return"]
+
+
 def test_short_runs_are_drawn_too(tmp_path: Path) -> None:
     for count in (1, 2, 3):
         assert figures.learning_curve(METRICS[:count], tmp_path / "short.png").exists()
@@ -220,7 +237,7 @@ def test_nothing_to_draw_is_an_error_and_leaves_no_file(tmp_path: Path) -> None:
         figures.budget_curve(only_zero_shot, tmp_path / "b.png")
     with pytest.raises(UserError, match="no training metrics"):
         figures.learning_curve([], tmp_path / "l.png")
-    broken = [METRICS[0], {"env_steps": 1.0, "return_before": 1.0}]
+    broken = [METRICS[0], {"environment_steps": 1.0, "return_before": 1.0}]
     with pytest.raises(UserError, match="record 1: no 'return_after'"):
         figures.learning_curve(broken, tmp_path / "l.png")
     assert list(tmp_path.iterdir()) == []

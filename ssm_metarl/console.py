@@ -1,0 +1,113 @@
+"""What the commands show while they work: a live bar in a terminal, elsewhere plain lines."""
+
+import contextlib
+import re
+import signal
+import sys
+import time
+import warnings
+from collections.abc import Iterator
+from types import FrameType
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.text import Text
+
+INTERRUPTED = 130  # exit code: 128 + SIGINT, as shells have it
+LINE_SECONDS = 5.0  # between plain lines
+PAPER_COLUMNS = 100  # width of tables in a file or a pipe
+
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+
+
+def show(what: RenderableType) -> None:
+    """Print a rich table or text to standard output."""
+    width = None if sys.stdout.isatty() else PAPER_COLUMNS
+    Console(highlight=False, width=width).print(what)
+
+
+def say(kind: str, message: object) -> None:
+    """Print `kind: message` to standard error, on exactly one line."""
+    line = " ".join(_COLOUR.sub("", str(message)).split())
+    print(f"{kind}: {line}", file=sys.stderr)
+
+
+@contextlib.contextmanager
+def warnings_as_lines() -> Iterator[None]:
+    """Inside this block, show each warning as one line without the code that gave it."""
+
+    def show_one(
+        message: Warning | str, category: type[Warning], *where: object, **more: object
+    ) -> None:
+        say("warning", message)
+
+    with warnings.catch_warnings():
+        warnings.showwarning = show_one
+        yield
+
+
+class Bar:
+    """Progress on standard error: a live bar, or, where there is no terminal, a line now and then.
+
+    Use it as a context. How much there is to do is not known until the first :meth:`update`.
+    """
+
+    def __init__(self, title: str, done: int = 0) -> None:
+        console = Console(stderr=True, highlight=False)
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=None),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            TextColumn("left"),
+            console=console,
+            expand=True,
+        )
+        self._progress.add_task(title, total=None, completed=done)
+        self._live = Live(console=console, refresh_per_second=8) if console.is_terminal else None
+        self._said = time.monotonic()
+
+    def __enter__(self) -> "Bar":
+        if self._live:
+            self._live.update(self._progress)
+            self._live.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._live:
+            self._live.stop()
+
+    def update(self, done: int, total: int, text: str) -> None:
+        """Move on, and say how it is going."""
+        (task,) = self._progress.tasks
+        self._progress.update(task.id, completed=done, total=total)
+        if self._live:
+            below = Text(text, style="dim", no_wrap=True, overflow="ellipsis")
+            self._live.update(Group(self._progress, below))
+        elif done == total or time.monotonic() - self._said > LINE_SECONDS:
+            self._said = time.monotonic()
+            left = f"; {task.time_remaining:.0f} s left" if task.time_remaining else ""
+            print(f"{task.description} {done}/{total}: {text}{left}", file=sys.stderr, flush=True)
+
+
+class Interruption:
+    """Ctrl-C as a wish: inside this context it only sets `asked`, so that work ends in order.
+
+    A second Ctrl-C interrupts at once, as usual.
+    """
+
+    def __init__(self) -> None:
+        self.asked = False
+
+    def __enter__(self) -> "Interruption":
+        self._previous = signal.signal(signal.SIGINT, self._ask)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        signal.signal(signal.SIGINT, self._previous)
+
+    def _ask(self, number: int, frame: FrameType | None) -> None:
+        self.asked = True
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        print("stopping after this iteration; again to stop at once", file=sys.stderr)

@@ -1,0 +1,140 @@
+"""The video of one task, met by the agent before and after it adapted."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.random import SeedSequence
+
+from ssm_metarl.adaptation.agent import Agent
+from ssm_metarl.adaptation.standard import adapt_standard
+from ssm_metarl.core.parameters import Params
+from ssm_metarl.env_runner.family import Parameter, TaskFamily, Tasks
+from ssm_metarl.env_runner.streams import substream
+from ssm_metarl.errors import UserError
+from ssm_metarl.evaluation.evaluate import ADAPTATION_STREAM, EvaluationPlan
+from ssm_metarl.evaluation.report import counted
+from ssm_metarl.runs.recording import Frame, write_side_by_side
+
+DEFAULT_FPS = 30  # of environments that do not say
+
+
+@dataclass(frozen=True)
+class Showcase:
+    """What a video shows.
+
+    Attributes:
+        task: Number of the task in its set.
+        before: Return of the left clip: the agent as it was.
+        after: Return of the right clip: the agent after one gradient step.
+    """
+
+    task: int
+    before: float
+    after: float
+
+
+def task_groups(family: TaskFamily, tasks: Tasks) -> list[str] | None:
+    """Return `swap = 1` or the like for each task; None if no parameter is a choice."""
+    parameter = _choice(family)
+    if parameter is None:
+        return None
+    return [f"{parameter.name} = {value:g}" for value in tasks.values[parameter.name]]
+
+
+def choose_task(family: TaskFamily, tasks: Tasks) -> int:
+    """Return the first task whose controls are not the usual ones, or else the first."""
+    parameter = _choice(family)
+    if parameter is None:
+        return 0
+    return int(np.argmax(tasks.values[parameter.name] != parameter.default))
+
+
+def write_before_after(
+    agent: Agent, family: TaskFamily, tasks: Tasks, plan: EvaluationPlan, path: Path
+) -> Showcase:
+    """Film one episode before and one after adapting, from the same start, side by side.
+
+    The adaptation is the first step that :func:`ssm_metarl.evaluation.evaluate.evaluate` takes on
+    this task with the same plan, and both clips sample their actions with the same seed: nothing
+    is picked for its looks.
+
+    Args:
+        agent: The agent as it was trained.
+        family: Of the tasks.
+        tasks: Where :func:`choose_task` finds the task to show.
+        plan: Episodes to adapt from, and the seed.
+        path: The `.mp4` to write.
+
+    Raises:
+        UserError: The packages for videos are missing, or the environment cannot be drawn.
+    """
+    number = choose_task(family, tasks)
+    task = tasks[number]
+    fps = _frames_per_second(family, task)
+    before = _Clip(agent, family, task, plan.seed)
+    after = _Clip(adapted_agent(agent, family, task, plan), family, task, plan.seed)
+    captions = ("before adapting", f"after 1 step on {counted(plan.episodes, 'episode')}")
+    write_side_by_side(before.frames(), after.frames(), captions, path, fps)
+    return Showcase(number, before.total, after.total)
+
+
+def adapted_agent(agent: Agent, family: TaskFamily, task: Tasks, plan: EvaluationPlan) -> Agent:
+    """Return the agent after one gradient step on one task (K = 1)."""
+    *_, last = adapt_standard(
+        agent.policy,
+        agent.params,
+        agent.rates,
+        agent.config,
+        family,
+        task,
+        episodes=plan.episodes,
+        steps=1,
+        seed=substream(SeedSequence(plan.seed), ADAPTATION_STREAM),
+    )
+    return replace(agent, params=_without_tasks(last.params, agent.params))
+
+
+def _without_tasks(params: Params, like: Params) -> Params:
+    """Drop the task axis, of one task, where there is one."""
+    return {name: value.reshape(like[name].shape) for name, value in params.items()}
+
+
+def _choice(family: TaskFamily) -> Parameter | None:
+    return next((parameter for parameter in family.parameters if parameter.choices), None)
+
+
+def _frames_per_second(family: TaskFamily, task: Tasks) -> int:
+    env = family.gymnasium(task)
+    metadata = env.metadata
+    env.close()
+    if "rgb_array" not in metadata.get("render_modes", ()):
+        raise UserError(f"{family.name} cannot draw itself")
+    return int(metadata.get("render_fps", DEFAULT_FPS))
+
+
+class _Clip:
+    """One episode, played as it is filmed; `total` is its return so far."""
+
+    def __init__(self, agent: Agent, family: TaskFamily, task: Tasks, seed: int) -> None:
+        self.agent, self.seed, self.total = agent, seed, 0.0
+        self.env = family.gymnasium(task, render_mode="rgb_array")
+
+    def frames(self) -> Iterator[Frame]:
+        """Yield the picture at the start and after every step."""
+        observation, _ = self.env.reset(seed=self.seed)
+        state, reward, done = None, None, False
+        yield self._picture()
+        while not done:
+            action, state = self.agent.predict(
+                observation, state, deterministic=False, reward=reward, seed=self.seed
+            )
+            observation, earned, terminated, truncated, _ = self.env.step(action)
+            reward, done = np.asarray(earned, np.float32), terminated or truncated
+            self.total += float(earned)
+            yield self._picture()
+        self.env.close()
+
+    def _picture(self) -> Frame:
+        return np.asarray(self.env.render())
