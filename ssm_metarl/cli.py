@@ -83,12 +83,13 @@ def _resume(asked: Train, argv: list[str]) -> int:
 
     stored = read_config(asked.run_dir, trust_env_code=asked.config.trust_env_code)
     # With the stored settings as the defaults, whatever differs from them was typed.
-    typed = parse(Train, f"{PROGRAM} train", argv, dataclasses.replace(asked, config=stored)).config
+    typed = parse(Train, f"{PROGRAM} train", argv, Train(config=stored)).config
     for field in dataclasses.fields(stored):
         was, now = getattr(stored, field.name), getattr(typed, field.name)
         if now != was:
+            before = "its default" if was is None else was
             raise UserError(
-                f"--{field.name} is {now}, but {asked.run_dir} was started with {was}; "
+                f"--{field.name} is {now}, but {asked.run_dir} was started with {before}; "
                 "leave the flag out to continue it, or start a new run"
             )
     return commands.resume_run(stored, asked.run_dir, asked.track)

@@ -77,7 +77,7 @@ def evaluate_run(asked: Evaluate) -> int:
         write_text_atomically(path, evaluation.to_json())
         _made("numbers", path)
     _draw_evaluation(evaluation, family, tasks, asked.run / "figures")
-    if asked.video and family.parameters:
+    if asked.video:
         path = asked.run / "videos" / "before-after.mp4"
         _attempt("video", lambda: _film(agent, family, draw(), plan, path))
     return 0
@@ -88,7 +88,7 @@ def show_families() -> int:
     for family in list_families():
         table = Table(
             title=f"[bold]{family.name}[/]: {family.description}",
-            caption=f"episodes of {counted(family.max_episode_steps, 'step')}",
+            caption=f"  Episodes of {counted(family.max_episode_steps, 'step')}.\n",
             box=box.SIMPLE_HEAD,
             title_style="",
             title_justify="left",
@@ -216,10 +216,8 @@ def _draw_evaluation(
 
 def _film(agent: Agent, family: TaskFamily, tasks: Tasks, plan: EvaluationPlan, path: Path) -> str:
     shown = write_before_after(agent, family, tasks, plan, path)
-    return (
-        f"{path} (task {shown.task}: {tasks.describe(shown.task)}; "
-        f"return {shown.before:.1f} before, {shown.after:.1f} after)"
-    )
+    returns = f"return {shown.before:.1f} before adapting, {shown.after:.1f} after"
+    return f"{path}\n{'':<18}task {shown.task}: {tasks.describe(shown.task)}\n{'':<18}{returns}"
 
 
 def _attempt(what: str, make: Callable[[], object]) -> None:

@@ -89,7 +89,7 @@ class Agent:
             else distribution.sample(self._noise(lanes, state.noise))
         )
         out = self.policy.to_environment(action)[0].numpy()
-        return (out[0] if single else out), AgentState(memory, action, state.noise)
+        return np.asarray(out[0] if single else out), AgentState(memory, action, state.noise)
 
     def _check(self, seen: Tensor, observation: np.ndarray) -> None:
         size = len(self.policy.spaces.observation_scale)

@@ -146,9 +146,7 @@ class PolicyGradientLearner:
         )
         return standardize(advantage, rollout.valid), value[:-1] + advantage
 
-    def _step(
-        self, rollout: Trajectory, advantage: Tensor, target: Tensor, lanes: Tensor
-    ) -> float:
+    def _step(self, rollout: Trajectory, advantage: Tensor, target: Tensor, lanes: Tensor) -> float:
         """Take one step of Adam on some of the lanes."""
         part, bound, config = rollout.lanes(lanes), self.policy.bind(self.params), self.config
         features = part.features(bound)[:-1]

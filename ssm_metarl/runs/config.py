@@ -3,12 +3,14 @@
 import dataclasses
 import json
 import math
+import sys
 from dataclasses import dataclass
 from typing import Annotated, Literal, Union, get_args, get_origin, get_type_hints
 
 import tyro
 
 from ssm_metarl.errors import UserError, nearest
+from ssm_metarl.runs.files import parse_json
 
 AT_LEAST_ONE = (
     "num_epochs",
@@ -165,7 +167,7 @@ class TrainConfig:
             UserError: Malformed JSON, an unknown or missing name, or a value of the wrong type.
         """
         try:
-            values = json.loads(text)
+            values = parse_json(text.encode())
         except ValueError as error:
             raise UserError(f"config.json is not valid JSON: {error}") from error
         hints = get_type_hints(cls)
@@ -186,7 +188,9 @@ def _fits(value: object, hint: object) -> bool:
     if get_origin(hint) is Literal:
         return value in get_args(hint)
     if hint is float:
-        return isinstance(value, int | float) and not isinstance(value, bool)
+        if not isinstance(value, int | float) or isinstance(value, bool):
+            return False
+        return abs(value) <= sys.float_info.max
     if isinstance(hint, type):
         return type(value) is hint
     return get_origin(hint) in (Union, type(int | None)) and any(

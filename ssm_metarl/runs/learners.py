@@ -35,7 +35,7 @@ class Report:
     environment_steps: int
     return_before: float | None
     return_after: float | None
-    metrics: Mapping[str, float]
+    metrics: Mapping[str, float | int]
 
 
 @dataclass(frozen=True)

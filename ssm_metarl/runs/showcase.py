@@ -1,5 +1,6 @@
 """The video of one task, met by the agent before and after it adapted."""
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -118,6 +119,7 @@ class _Clip:
     """One episode, played as it is filmed; `total` is its return so far."""
 
     def __init__(self, agent: Agent, family: TaskFamily, task: Tasks, seed: int) -> None:
+        os.environ.setdefault("SDL_VIDEODRIVER", "dummy")  # pygame looks for a screen otherwise
         self.agent, self.seed, self.total = agent, seed, 0.0
         self.env = family.gymnasium(task, render_mode="rgb_array")
 
@@ -137,4 +139,8 @@ class _Clip:
         self.env.close()
 
     def _picture(self) -> Frame:
-        return np.asarray(self.env.render())
+        try:
+            return np.asarray(self.env.render())
+        except Exception as error:  # what a foreign environment raises is its own business
+            reason = " ".join(str(error).split()) or type(error).__name__
+            raise UserError(f"the environment could not be drawn: {reason}") from error

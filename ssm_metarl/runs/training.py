@@ -49,9 +49,9 @@ class Progress:
     return_after: float | None
     best_return: float | None
     seconds: float
-    metrics: Mapping[str, float]
+    metrics: Mapping[str, float | int]
 
-    def to_record(self) -> dict[str, float | None]:
+    def to_record(self) -> dict[str, float | int | None]:
         """Return the line of ``metrics.jsonl``."""
         record = dataclasses.asdict(self)
         return {**record.pop("metrics"), **record}
@@ -203,7 +203,7 @@ class _Session:
         )
         record = progress.to_record()
         self.metrics.append(record)
-        self.tracker.log(iteration, {k: v for k, v in record.items() if v is not None})
+        self.tracker.log(iteration, {k: float(v) for k, v in record.items() if v is not None})
         # Last, and all at once: an interruption before this repeats the iteration when resumed.
         self.snapshot, self.done = self.learner.snapshot(), iteration
         self.environment_steps, self.seconds = progress.environment_steps, progress.seconds

@@ -27,9 +27,7 @@ def bound_policy(family_name: str = "CartPole-v1", **config: object) -> BoundPol
 
 
 def episodes(tasks: int = 4, lanes: int = 3, horizon: int | None = None) -> Trajectory:
-    environment = CARTPOLE.make(
-        CARTPOLE.held_out(tasks), lanes, autoreset=False, horizon=horizon
-    )
+    environment = CARTPOLE.make(CARTPOLE.held_out(tasks), lanes, autoreset=False, horizon=horizon)
     return collect_episodes(bound_policy(), environment, SEED)
 
 

@@ -51,9 +51,7 @@ def test_switches_change_what_is_learned() -> None:
 def test_an_iteration_depends_on_the_seed_and_its_number_alone() -> None:
     assert all(
         torch.equal(a, b)
-        for a, b in zip(
-            after_one_iteration().values(), after_one_iteration().values(), strict=True
-        )
+        for a, b in zip(after_one_iteration().values(), after_one_iteration().values(), strict=True)
     )
 
 
@@ -153,7 +151,7 @@ def test_meta_training_teaches_to_adapt() -> None:
         seed = SeedSequence(2)
         return [mean_returns(policy, s.params, FAMILY, tasks, 2, seed).mean() for s in stages]
 
-    before, untrained = returns()
+    _, untrained = returns()
     for iteration in range(1, config.iterations + 1):
         learning.iterate(SeedSequence(0), iteration)
     zero_shot, adapted = returns()

@@ -1,0 +1,58 @@
+"""config.json is read back exactly, or refused with the name of what is wrong in it."""
+
+import dataclasses
+import json
+
+import pytest
+
+from ssm_metarl.errors import UserError
+from ssm_metarl.runs.config import TrainConfig
+
+
+def changed(**values: object) -> str:
+    return json.dumps({**dataclasses.asdict(TrainConfig()), **values})
+
+
+def test_a_configuration_comes_back_as_it_was() -> None:
+    config = TrainConfig(mode="policy_gradient", outer_lr=0.1, support_steps=30, norm=True, seed=7)
+    assert TrainConfig.from_json(config.to_json()) == config
+
+
+def test_an_integer_is_a_number_too() -> None:
+    assert TrainConfig.from_json(changed(inner_lr=1)).inner_lr == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ('{"seed": 1', "not valid JSON"),
+        ("", "not valid JSON"),
+        ("[" * 100_000, "nested too deeply"),
+        ('{"seed": 1, "seed": 2}', "twice"),
+        ("[]", "one object"),
+        (changed(entropy=float("nan")), "NaN"),
+        (changed(sead=1), "unknown name 'sead'; did you mean 'seed'"),
+        (changed(seed=1.0), "seed cannot be 1.0"),
+        (changed(seed=True), "seed cannot be True"),
+        (changed(norm=1), "norm cannot be 1"),
+        (changed(inner_lr="0.1"), "inner_lr cannot be '0.1'"),
+        (changed(inner_lr=10**400), "inner_lr cannot be 1000"),
+        (changed(mode="maml"), "mode cannot be 'maml'"),
+        (changed(mode=["meta_rl"]), "mode cannot be"),
+        (changed(num_epochs=None), "num_epochs cannot be None"),
+        (changed(num_epochs=0), "--num_epochs is 0; it must be at least 1"),
+        (changed(clip=2), "--clip is 2; it must be between 0 and 1"),
+        (changed(entropy=-1), "--entropy is -1; it must not be negative"),
+    ],
+)
+def test_a_bad_file_is_refused_by_name(text: str, reason: str) -> None:
+    with pytest.raises(UserError) as caught:
+        TrainConfig.from_json(text)
+    assert reason in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["inner_lr", "outer_lr", "max_grad_norm", "clip", "discount"])
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -1.0])
+def test_numbers_that_make_no_sense_are_refused_by_flag(name: str, value: float) -> None:
+    with pytest.raises(UserError, match=f"--{name} is"):
+        dataclasses.replace(TrainConfig(), **{name: value}).validate()
