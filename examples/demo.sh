@@ -21,6 +21,6 @@ config.json      every setting of the run
 metrics.jsonl    one line per training iteration
 checkpoint       the trained agent (safetensors and JSON)
 evaluation.json  the table above, with the return on every task
-figures          the adaptation curve
+figures          learning, adaptation, and each task before and after
 videos           one swapped CartPole, before and after adapting
 LIST

@@ -1,15 +1,28 @@
 """The command line as a user meets it: what it says, what it writes, how it exits."""
 
+import contextlib
+import fcntl
 import json
+import os
+import pty
+import shlex
+import signal
+import struct
 import subprocess
 import sys
+import termios
 import time
 from pathlib import Path
 
 import pytest
+from numpy.random import SeedSequence
 
 from ssm_metarl.cli import main
+from ssm_metarl.errors import CheckpointError, DivergenceError
 from ssm_metarl.evaluation.report import Evaluation
+from ssm_metarl.meta_rl.maml import MetaLearner
+
+ROOT = Path(__file__).parent.parent
 
 TINY = [
     "--num_epochs=2",
@@ -48,6 +61,17 @@ def fails(capsys: pytest.CaptureFixture[str], argv: list[str], code: int = 2) ->
         (["train", "--mode=maml"], ["--mode", "meta_rl", "policy_gradient"]),
         (["train", "--env=CartPol-v1"], ["CartPol-v1", "CartPole-v1"]),
         (["train", "--env=os.path:Env-v0"], ["trust"]),
+        (["train", "--num_epochs"], ["--num_epochs", "needs a value"]),
+        (["train", "--num_epochs", "--seed=1"], ["--num_epochs", "needs a value"]),
+        (["train", "--lr=fast"], ["--lr", "fast", "a number"]),
+        (["train", "--norm", "no"], ["--norm", "no value", "--no_norm"]),
+        (["train", "more"], ["more"]),
+        (["train", "--resume"], ["--resume", "--run_dir"]),
+        (["train", "--run_dir=/dev/null/run"], ["--run_dir", "/dev/null/run"]),
+        (["evaluate"], ["RUN"]),
+        (["evaluate", "nowhere", "--split=test"], ["--split", "held_out, shifted, validation"]),
+        (["evaluate", "nowhere", "--json=/"], ["--json", "folder"]),
+        ([], ["envs, evaluate, train"]),
         (["trian"], ["trian", "train"]),
         (["evaluate", "nowhere"], ["nowhere", "not a run"]),
         (["evaluate", "nowhere", "--tasks=0"], ["--tasks", "at least 1"]),
@@ -55,12 +79,16 @@ def fails(capsys: pytest.CaptureFixture[str], argv: list[str], code: int = 2) ->
     ],
 )
 def test_a_mistake_is_one_line_that_names_what_would_be_valid(
-    argv: list[str], words: list[str], capsys: pytest.CaptureFixture[str], tmp_path: Path
+    argv: list[str],
+    words: list[str],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
 ) -> None:
-    extra = [f"--run_dir={tmp_path / 'run'}"] if argv == argv[:2] and argv[0] == "train" else []
-    line = fails(capsys, argv + (extra if not any("run_dir" in a for a in argv) else []))
-    assert all(word in line or word.replace("-", "_") in line for word in words), line
-    assert not (tmp_path / "run").exists()
+    monkeypatch.chdir(tmp_path)
+    line = fails(capsys, argv)
+    assert all(word in line for word in words), line
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_training_and_evaluating_write_what_they_say(
@@ -180,3 +208,96 @@ def test_help_is_quick_and_loads_no_torch() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "False"
     assert time.monotonic() - started < 5  # a machine under load; 0.2 s when it is not
+
+
+def test_without_the_extras_the_rest_is_done_and_it_is_said_how_to_get_them(
+    run_dir: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    monkeypatch.setitem(sys.modules, "imageio_ffmpeg", None)
+    (run_dir / "evaluation.json").unlink(missing_ok=True)
+    assert main(["evaluate", str(run_dir), "--tasks=2", "--episodes=2", "--steps=1"]) == 0
+    skipped = [line for line in capsys.readouterr().out.splitlines() if "skipped" in line]
+    for line, extra in zip(skipped, ("figures", "figures", "video"), strict=True):
+        assert f"pip install 'ssm-metarl[{extra}]'" in line
+    assert (run_dir / "evaluation.json").exists()
+
+
+def test_a_full_disk_is_one_line_and_not_the_user_s_fault(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def full(*arguments: object) -> None:
+        raise CheckpointError("checkpoint.json: cannot be saved: No space left on device")
+
+    monkeypatch.setattr("ssm_metarl.runs.training.save_checkpoint", full)
+    assert main(["train", *TINY, f"--run_dir={tmp_path / 'run'}"]) == 1
+    assert capsys.readouterr().err == (
+        "error: checkpoint.json: cannot be saved: No space left on device\n"
+    )
+
+
+def test_divergence_is_one_line(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def diverge(*arguments: object) -> None:
+        raise DivergenceError("meta-loss nan")
+
+    monkeypatch.setattr("ssm_metarl.meta_rl.maml.MetaLearner.iterate", diverge)
+    line = fails(capsys, ["train", *TINY, f"--run_dir={tmp_path / 'run'}"], code=1)
+    assert "iteration 1: meta-loss nan" in line
+    assert str(tmp_path / "run" / "checkpoint") in line
+
+
+def test_ctrl_c_ends_the_iteration_and_says_how_to_go_on(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    iterate = MetaLearner.iterate
+
+    def interrupted(self: MetaLearner, seed: SeedSequence, iteration: int) -> object:
+        os.kill(os.getpid(), signal.SIGINT)
+        return iterate(self, seed, iteration)
+
+    handler = signal.getsignal(signal.SIGINT)
+    monkeypatch.setattr(MetaLearner, "iterate", interrupted)
+    run_dir = tmp_path / "my run"
+    assert main(["train", *TINY, f"--run_dir={run_dir}", "--track=tensorboard"]) == 130
+    assert signal.getsignal(signal.SIGINT) is handler
+    command = capsys.readouterr().out.splitlines()[-1]
+    monkeypatch.undo()
+    name, *argv = shlex.split(command)
+    assert name == "ssm-metarl"
+    assert main(argv) == 0
+    records = [json.loads(line) for line in (run_dir / "metrics.jsonl").read_text().splitlines()]
+    assert [record["iteration"] for record in records] == [1, 2]
+
+
+def test_a_reader_that_has_seen_enough_is_no_error() -> None:
+    command = f"{sys.executable} -m ssm_metarl envs | head -n 1"
+    done = subprocess.run(command, shell=True, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("CartPole-v1")
+    assert done.stderr == ""
+
+
+def test_the_bar_is_drawn_on_a_terminal(run_dir: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "ssm_metarl", "evaluate", str(run_dir), "--tasks=2"]
+    command += ["--episodes=2", "--steps=1", "--modes=zero_shot,standard", "--no-video"]
+    with (tmp_path / "shown").open("w+b") as shown:
+        ours, theirs = pty.openpty()
+        size = struct.pack("4H", 24, 100, 0, 0)
+        fcntl.ioctl(theirs, termios.TIOCSWINSZ, size)
+        environment = {**os.environ, "TERM": "xterm"}
+        with subprocess.Popen(
+            command, cwd=ROOT, stdout=shown, stderr=theirs, env=environment
+        ) as process:
+            os.close(theirs)
+            drawn = b""
+            with contextlib.suppress(OSError):  # how Linux says that the other end was closed
+                while part := os.read(ours, 65536):
+                    drawn += part
+        os.close(ours)
+        assert process.returncode == 0
+        shown.seek(0)
+        assert b"\x1b" not in shown.read()
+    assert "━".encode() in drawn
+    assert b"standard, 1 step" in drawn
+    assert b"2/2" in drawn
