@@ -178,6 +178,8 @@ class TrainConfig:
                 raise UserError(f"config.json has an unknown name {name!r}; {nearest(name, hints)}")
             if not _fits(value, hints[name]):
                 raise UserError(f"config.json: {name} cannot be {value!r}")
+            if type(value) is int and int not in (hints[name], *get_args(hints[name])):
+                values[name] = float(value)  # JSON has one kind of number
         config = cls(**values)
         config.validate()
         return config
