@@ -72,7 +72,7 @@ def evaluate_run(asked: Evaluate) -> int:
     draw: Callable[..., Tasks] = getattr(family, asked.split)
     tasks = draw(asked.tasks)
     evaluation = _evaluate(agent, family, tasks, asked.split, plan)
-    show(make_table(evaluation))
+    show(make_table(evaluation), whole=True)
     for path in filter(None, (asked.run / "evaluation.json", asked.json)):
         write_text_atomically(path, evaluation.to_json())
         _made("numbers", path)

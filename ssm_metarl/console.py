@@ -11,6 +11,7 @@ from types import FrameType
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
+from rich.measure import Measurement
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
@@ -21,10 +22,18 @@ PAPER_COLUMNS = 100  # width of tables in a file or a pipe
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 
-def show(what: RenderableType) -> None:
-    """Print a rich table or text to standard output."""
-    width = None if sys.stdout.isatty() else PAPER_COLUMNS
-    Console(highlight=False, width=width).print(what)
+def show(what: RenderableType, *, whole: bool = False) -> None:
+    """Print a rich table or text to standard output.
+
+    Args:
+        what: To be laid out for the width of the terminal, or of paper if there is none.
+        whole: Rather go beyond that width than cut anything off.
+    """
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else PAPER_COLUMNS)
+    if whole:
+        room = console.options.update(max_width=10 * PAPER_COLUMNS)
+        console.width = max(console.width, Measurement.get(console, room, what).maximum)
+    console.print(what)
 
 
 def say(kind: str, message: object) -> None:

@@ -128,7 +128,9 @@ def describe(evaluation: Evaluation) -> str:
 
 
 def make_table(evaluation: Evaluation) -> Table:
-    """Lay an evaluation out for a terminal of 100 columns, with the best mean in bold.
+    """Lay an evaluation out for a terminal of 80 columns, with the best mean in bold.
+
+    Returns of five digits and more make it wider.
 
     Rows that print the same best mean are all bold.
     """
@@ -141,7 +143,7 @@ def make_table(evaluation: Evaluation) -> Table:
     table = Table(
         title=escape(describe(evaluation)),
         caption="Return of complete episodes, stochastic policy. [95% CI]: bootstrap over tasks.\n"
-        "IQM: mean of the middle half of the tasks. Deterministic: taking the most likely action.\n"
+        "IQM: mean of the middle half of tasks. Greedy: taking the most likely action.\n"
         "Episodes and env steps: what adaptation used of each new task.",
         box=box.SIMPLE_HEAD,
         title_style="bold",
@@ -150,7 +152,7 @@ def make_table(evaluation: Evaluation) -> Table:
         collapse_padding=True,
     )
     table.add_column("How it met the task", no_wrap=True)
-    for name in ("Episodes", "Env steps", "Mean return [95% CI]", "IQM", "Deterministic"):
+    for name in ("Episodes", "Env\nsteps", "Mean return [95% CI]", "IQM", "Greedy"):
         table.add_column(name, justify="right", no_wrap=True)
     for row, following, mean, low, high in zip(
         rows, (*rows[1:], None), means, lows, highs, strict=True

@@ -24,25 +24,51 @@ def reference(reward, value, terminated, done, valid, trace) -> torch.Tensor:  #
     return advantage
 
 
-@pytest.mark.parametrize("trace", [0.0, 0.7, 1.0])
-def test_equals_the_definition_with_resets_time_limits_and_dead_steps(trace: float) -> None:
+def episodes(*, autoreset: bool) -> tuple[torch.Tensor, ...]:
+    """Random episodes, some of them terminated, cut, or still going on at the end."""
     torch.manual_seed(0)
     reward = torch.randn(T, K, E, dtype=torch.float64)
     value = torch.randn(T + 1, K, E, dtype=torch.float64)
     terminated, truncated = torch.rand(T, K, E) < 0.15, torch.rand(T, K, E) < 0.15
     valid = torch.ones(T, K, E, dtype=torch.bool)
-    for t in range(T - 1):  # the step after an end is dead
+    for t in range(T - 1):  # the step after an end is dead; without autoreset, all of them are
         ended = (terminated | truncated)[t] & valid[t]
-        valid[t + 1] = ~ended
+        valid[t + 1] = ~ended if autoreset else valid[t] & ~ended
         terminated[t + 1] &= valid[t + 1]
         truncated[t + 1] &= valid[t + 1]
     done = terminated | truncated
     assert terminated.any()
     assert truncated.any()
     assert (~valid).any()
-    ours = generalized_advantages(reward, value, terminated, done, valid, GAMMA, trace)
-    expected = reference(reward, value, terminated, done, valid, trace)
-    torch.testing.assert_close(ours, expected)
+    return reward, value, terminated, done, valid
+
+
+@pytest.mark.parametrize("autoreset", [True, False])
+@pytest.mark.parametrize("trace", [0.0, 0.7, 1.0])
+def test_equals_the_definition_with_resets_time_limits_and_dead_steps(
+    trace: float, autoreset: bool
+) -> None:
+    parts = episodes(autoreset=autoreset)
+    ours = generalized_advantages(*parts, GAMMA, trace)
+    torch.testing.assert_close(ours, reference(*parts, trace))
+
+
+def test_a_full_trace_makes_values_and_advantages_add_up_to_the_return() -> None:
+    reward, value, _, done, valid = episodes(autoreset=True)
+    ended = done | ~valid
+    ended[-1] = True  # as if every episode ended there: no value stands for what follows
+    advantage = generalized_advantages(reward, value, ended & valid, ended, valid, GAMMA, 1.0)
+    target = discounted_sum(reward * valid, ended, GAMMA)
+    torch.testing.assert_close((value[:-1] + advantage)[valid], target[valid])
+
+
+def test_what_dead_steps_hold_changes_nothing() -> None:
+    reward, value, terminated, done, valid = episodes(autoreset=True)
+    ends = terminated, done, valid
+    plain = generalized_advantages(reward, value, *ends, GAMMA, 0.9)
+    other = generalized_advantages(torch.where(valid, reward, 1e6), value, *ends, GAMMA, 0.9)
+    assert torch.equal(plain, other)
+    assert (plain[~valid] == 0).all()
 
 
 def test_a_time_limit_is_worth_what_follows_and_a_termination_nothing() -> None:
@@ -65,3 +91,14 @@ def test_standardising_has_a_floor() -> None:
     assert standardize(x, valid).abs().max().item() == pytest.approx(1.0, rel=1e-3)
     floored = standardize(x, valid, torch.tensor([1.0]))
     assert floored.abs().max().item() == pytest.approx(1e-3)
+
+
+def test_standardising_is_per_task_and_blind_to_dead_steps() -> None:
+    reward, *_, valid = episodes(autoreset=True)
+    x = reward * torch.tensor([[1.0], [100.0]]) + 3.0
+    result = standardize(torch.where(valid, x, 1e6), valid)
+    assert (result[~valid] == 0).all()
+    for k in range(K):
+        alive = result[:, k][valid[:, k]]
+        assert alive.mean().abs() < 1e-6
+        assert alive.std(correction=0).item() == pytest.approx(1.0)
