@@ -5,20 +5,35 @@ import dataclasses
 import pytest
 import torch
 from numpy.random import SeedSequence
+from torch import Tensor
 
 from ssm_metarl.core.policy import Policy, PolicyConfig
 from ssm_metarl.env_runner.registry import get_family
+from ssm_metarl.env_runner.rollout import Trajectory, collect_episodes
 from ssm_metarl.env_runner.spaces import policy_spaces
+from ssm_metarl.errors import DivergenceError
 from ssm_metarl.meta_rl.policy_gradient import PolicyGradientConfig, PolicyGradientLearner
+from ssm_metarl.meta_rl.returns import discounted_sum
 
 FAMILY = get_family("CartPole-v1")
+TOO_SHORT_TO_FALL = dataclasses.replace(FAMILY, max_episode_steps=6)
 
 
-def learner(seed: int = 0, **changes: object) -> PolicyGradientLearner:
+def learner(seed: int = 0, family: object = FAMILY, **changes: object) -> PolicyGradientLearner:
     policy = Policy(PolicyConfig(), policy_spaces(FAMILY))
     config = dataclasses.replace(PolicyGradientConfig(), **changes)
     params = policy.init(torch.Generator().manual_seed(seed))
-    return PolicyGradientLearner(policy, config, FAMILY, params)
+    return PolicyGradientLearner(policy, config, family, params)  # pyright: ignore[reportArgumentType]
+
+
+def rollout_of(learning: PolicyGradientLearner, lanes: int = 6, horizon: int = 500) -> Trajectory:
+    params = {name: value.detach() for name, value in learning.params.items()}
+    environment = FAMILY.make(FAMILY.nominal(), lanes, autoreset=False, horizon=horizon)
+    return collect_episodes(learning.policy.bind(params), environment, SeedSequence(4))
+
+
+def copies(learning: PolicyGradientLearner) -> dict[str, Tensor]:
+    return {name: value.detach().clone() for name, value in learning.params.items()}
 
 
 def test_every_episode_asked_for_is_played_and_no_more() -> None:
@@ -29,15 +44,90 @@ def test_every_episode_asked_for_is_played_and_no_more() -> None:
 
 def test_all_that_acts_or_values_learns_and_the_prediction_head_does_not() -> None:
     learning = learner(epochs=1)
-    before = {name: value.detach().clone() for name, value in learning.params.items()}
-    learning.iterate(SeedSequence(0), 1)
+    before = copies(learning)
+    for iteration in (1, 2):
+        learning.iterate(SeedSequence(0), iteration)
     for name, value in learning.params.items():
+        assert value.isfinite().all()
         assert torch.equal(before[name], value) == name.startswith("prediction."), name
+
+
+def test_an_iteration_depends_on_the_seed_and_its_number_alone() -> None:
+    a, b = learner(epochs=2), learner(epochs=2)
+    b.iterate(SeedSequence(8), 1)
+    with torch.no_grad():
+        for name, value in b.params.items():
+            value.copy_(a.params[name])
+    b.optimizer.state.clear()
+    reports = [learning.iterate(SeedSequence(0), 3) for learning in (a, b)]
+    assert reports[0] == reports[1]
+    assert all(torch.equal(a.params[name], b.params[name]) for name in a.params)
+
+
+def test_minibatches_of_whole_episodes_add_up_to_the_whole_gradient() -> None:
+    learning = learner(lr=0.0, max_grad_norm=1e9, entropy=0.01)
+    rollout = rollout_of(learning)
+    advantage, target = learning._advantages(rollout)
+
+    def gradient(lanes: Tensor) -> Tensor:
+        learning._step(rollout, advantage, target, lanes)
+        parts = [v.grad.flatten() for v in learning.learned.values() if v.grad is not None]
+        return torch.cat(parts) * rollout.valid[:, :, lanes].sum()
+
+    whole = gradient(torch.arange(6))
+    parts = [gradient(lanes) for lanes in (torch.tensor([4, 0, 3]), torch.tensor([5, 1, 2]))]
+    assert whole.abs().max() > 1.0
+    torch.testing.assert_close(parts[0] + parts[1], whole, rtol=1e-3, atol=1e-3)
+    assert (parts[0] - parts[1]).abs().max() > 0.1  # and they are not the same halves
+
+
+def test_with_a_full_trace_the_value_targets_are_the_returns() -> None:
+    learning = learner(trace=1.0)
+    rollout = rollout_of(learning)
+    assert rollout.terminated.any(0).all()
+    _, target = learning._advantages(rollout)
+    returns = discounted_sum(rollout.reward, rollout.done | ~rollout.valid, 0.99)
+    torch.testing.assert_close(target[rollout.valid], returns[rollout.valid], rtol=1e-4, atol=1e-3)
+
+
+def test_a_time_limit_is_bootstrapped_and_an_end_is_not() -> None:
+    learning = learner()
+    with torch.no_grad():
+        learning.params["value.bias"] += 0.5  # half of the best that can be had: 50 more steps
+    cut = rollout_of(learning, horizon=6)
+    assert cut.truncated.any(0).all()
+    ended = dataclasses.replace(cut, terminated=cut.truncated, truncated=cut.terminated)
+    assert (learning._advantages(cut)[1][-1] > 10.0).all()
+    assert (learning._advantages(ended)[1][-1] < 1.1).all()
+
+
+def test_episodes_that_all_survive_alike_change_nothing() -> None:
+    learning = learner(family=TOO_SHORT_TO_FALL)
+    before = copies(learning)
+    report = learning.iterate(SeedSequence(0), 1)
+    assert (report.mean_return, report.loss) == (6.0, 0.0)
+    assert all(torch.equal(before[name], value) for name, value in learning.params.items())
+
+
+def test_episodes_that_all_end_alike_do_change_something() -> None:
+    learning = learner(episodes=1)  # its return equals itself, but it fell
+    before = copies(learning)
+    learning.iterate(SeedSequence(0), 1)
+    assert not torch.equal(before["action.weight"], learning.params["action.weight"])
+
+
+def test_a_gradient_that_is_not_finite_changes_nothing() -> None:
+    learning = learner()
+    before = copies(learning)
+    learning.params["encoder.bias"].register_hook(lambda gradient: gradient * torch.nan)
+    with pytest.raises(DivergenceError, match="gradient norm nan"):
+        learning.iterate(SeedSequence(0), 1)
+    assert all(torch.equal(before[name], value) for name, value in learning.params.items())
 
 
 @pytest.mark.slow
 def test_a_hundred_episodes_teach_to_balance() -> None:
     learning = learner()
-    returns = [learning.iterate(SeedSequence(0), i).mean_return for i in range(1, 13)]
+    returns = [learning.iterate(SeedSequence(0), i).mean_return for i in range(1, 10)]
     assert returns[0] < 60
-    assert sum(returns[-3:]) / 3 > 120
+    assert sum(returns[-2:]) / 2 > 150
