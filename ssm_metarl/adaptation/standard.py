@@ -12,7 +12,7 @@ from ssm_metarl.env_runner.family import TaskFamily, Tasks
 from ssm_metarl.env_runner.rollout import collect_episodes
 from ssm_metarl.env_runner.streams import substream
 from ssm_metarl.meta_rl.batch import make_batch
-from ssm_metarl.meta_rl.inner_loop import Rates, inner_step
+from ssm_metarl.meta_rl.inner_loop import Rates, inner_step, within_trust
 from ssm_metarl.meta_rl.maml import MetaConfig
 
 
@@ -47,7 +47,9 @@ def adapt_standard(
 ) -> Iterator[Adapted]:
     """Adapt to K tasks at once, each by itself; yield the start and then every step.
 
-    Every step collects fresh episodes with the parameters it improves.
+    Every step collects fresh episodes with the parameters it improves. The first steps are as
+    long as meta-training made them; those beyond ``config.inner_steps`` were never trained and
+    are kept within a trust region, or they would undo the first ones.
 
     Args:
         policy: The network.
@@ -70,6 +72,9 @@ def adapt_standard(
         support = collect_episodes(policy.bind(theta), environment, substream(seed, step))
         environment.close()
         batch = make_batch(support, policy, config.adaptation_discount, config.trace)
-        theta = inner_step(policy, theta, batch, rates, surrogate=config.surrogate)
+        stepped = inner_step(policy, theta, batch, rates, surrogate=config.surrogate)
+        if step >= config.inner_steps:
+            stepped = within_trust(policy, theta, stepped, batch, config.trust)
+        theta = stepped
         used = used + support.valid.sum((0, 2)).cpu().numpy()
         yield Adapted(theta, step + 1, episodes * (step + 1), used)

@@ -3,16 +3,18 @@
 from collections.abc import Mapping
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from ssm_metarl.core.parameters import Params, expand_tasks
 from ssm_metarl.core.policy import Policy
 from ssm_metarl.meta_rl.batch import Batch
-from ssm_metarl.meta_rl.losses import Surrogate, dice_loss, lvc_loss
+from ssm_metarl.meta_rl.losses import Surrogate, dice_loss, lvc_loss, step_mean
 
 Rates = float | Mapping[str, Tensor]
 """Inner learning rate: one number, or one per parameter."""
 
+MAX_HALVINGS = 12
 HEADS_LEFT_ALONE = ("value.", "prediction.")
 
 
@@ -74,6 +76,42 @@ def inner_step(
     if not create_graph:
         adapted = {name: value.detach() for name, value in adapted.items()}
     return {**params, **adapted}
+
+
+@torch.no_grad()
+def within_trust(
+    policy: Policy, before: Params, after: Params, batch: Batch, bound: float
+) -> dict[str, Tensor]:
+    """Halve each task's step until the policy has not moved too far on the data it is based on.
+
+    Args:
+        policy: The network.
+        before: Parameters that collected the batch, shared or per task.
+        after: Parameters after a step, with a task axis where they differ.
+        batch: The data.
+        bound: Largest divergence KL(before || after) in nats, the mean over a task's steps
+            (Schulman et al. 2015, arXiv:1502.05477).
+
+    Returns:
+        The parameters between, per task; those of a task whose step is small enough are ``after``.
+    """
+    start = batch.distribution(policy.bind(before))
+    scale = batch.advantage.new_ones(batch.valid.shape[1])
+    for _ in range(MAX_HALVINGS):
+        theta = {name: _between(before[name], value, scale) for name, value in after.items()}
+        moved = step_mean(start.kl(batch.distribution(policy.bind(theta))), batch.valid)
+        too_far = ~(moved <= bound)
+        if not too_far.any():
+            break
+        scale = torch.where(too_far, 0.5 * scale, scale)
+    return {name: _between(before[name], value, scale) for name, value in after.items()}
+
+
+def _between(before: Tensor, after: Tensor, scale: Float[Tensor, "K"]) -> Tensor:
+    """Return a point on each task's way; a tensor that is shared did not move."""
+    if after is before:
+        return after
+    return torch.lerp(before.expand_as(after), after, scale.view(-1, *[1] * (after.ndim - 1)))
 
 
 def is_shared(params: Params) -> bool:

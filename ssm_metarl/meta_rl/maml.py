@@ -49,6 +49,7 @@ class MetaConfig:
         clip: Clipping range of the outer likelihood ratio.
         entropy: Weight of the adapted policies' entropy in the outer objective.
         max_grad_norm: Bound on the norm of the meta-gradient.
+        trust: Largest mean divergence, in nats, of a step at test time that training never took.
         surrogate: Inner loss.
         first_order: Treat inner gradients as constants (FOMAML).
         learn_rates: Also learn an inner rate for every parameter, starting at ``inner_lr``.
@@ -70,6 +71,7 @@ class MetaConfig:
     clip: float = 0.2
     entropy: float = 0.0
     max_grad_norm: float = 1.0
+    trust: float = 0.03
     surrogate: Surrogate = "lvc"
     first_order: bool = False
     learn_rates: bool = False
