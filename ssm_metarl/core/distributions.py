@@ -33,8 +33,9 @@ class Categorical:
         log_p = self.logits.log_softmax(-1)
         return -(log_p.exp() * log_p).sum(-1)
 
-    def kl(self, other: "Categorical") -> Float[Tensor, "*batch"]:
-        """Return the divergence KL(self || other) in nats."""
+    def kl(self, other: "Categorical | DiagonalGaussian") -> Float[Tensor, "*batch"]:
+        """Return the divergence KL(self || other) from one of the same kind, in nats."""
+        assert isinstance(other, Categorical)
         log_p, log_q = self.logits.log_softmax(-1), other.logits.log_softmax(-1)
         return (log_p.exp() * (log_p - log_q)).sum(-1)
 
@@ -64,8 +65,9 @@ class DiagonalGaussian:
         each = (self.log_std + 0.5 * (1.0 + LOG_2_PI)).expand_as(self.mean)
         return each.sum(-1)
 
-    def kl(self, other: "DiagonalGaussian") -> Float[Tensor, "*batch"]:
-        """Return the divergence KL(self || other) in nats."""
+    def kl(self, other: "Categorical | DiagonalGaussian") -> Float[Tensor, "*batch"]:
+        """Return the divergence KL(self || other) from one of the same kind, in nats."""
+        assert isinstance(other, DiagonalGaussian)
         log_ratio = self.log_std - other.log_std
         z = (self.mean - other.mean) * (-other.log_std).exp()
         return (0.5 * ((2.0 * log_ratio).exp() + z.square() - 1.0) - log_ratio).sum(-1)
