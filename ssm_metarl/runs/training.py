@@ -18,7 +18,7 @@ from ssm_metarl.runs.checkpoint import load_checkpoint, save_checkpoint
 from ssm_metarl.runs.config import TrainConfig
 from ssm_metarl.runs.files import write_text_atomically
 from ssm_metarl.runs.learners import Learner, Snapshot, make_learner
-from ssm_metarl.runs.tracking import MetricsFile, make_tracker
+from ssm_metarl.runs.tracking import PROJECT, MetricsFile, make_tracker
 
 TRAINING_STREAM = 1
 SAVE_EVERY = 20.0  # seconds between checkpoints, beside the one at the end
@@ -149,7 +149,7 @@ class _Session:
     ) -> None:
         self.config, self.learner, self.run_dir = config, learner, run_dir
         self.tracker = make_tracker(
-            tracker, run_dir, "ssm-metarl", dataclasses.asdict(config), resume=resumed
+            tracker, run_dir, PROJECT, dataclasses.asdict(config), resume=resumed
         )
         self.metrics = MetricsFile(run_dir / METRICS)
         self.done, self.environment_steps, self.seconds = 0, 0, 0.0
