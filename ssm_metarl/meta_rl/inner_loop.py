@@ -9,7 +9,7 @@ from torch import Tensor
 from ssm_metarl.core.parameters import Params, expand_tasks
 from ssm_metarl.core.policy import Policy
 from ssm_metarl.meta_rl.batch import Batch
-from ssm_metarl.meta_rl.losses import Surrogate, dice_loss, lvc_loss, step_mean
+from ssm_metarl.meta_rl.losses import Surrogate, dice_loss, lvc_loss, score_loss, step_mean
 
 Rates = float | Mapping[str, Tensor]
 """Inner learning rate: one number, or one per parameter."""
@@ -28,6 +28,8 @@ def inner_loss(policy: Policy, params: Params, batch: Batch, surrogate: Surrogat
     log_prob = batch.distribution(policy.bind(params)).log_prob(batch.action)
     if surrogate == "dice":
         return dice_loss(log_prob, batch.advantage, batch.valid)
+    if surrogate == "emaml":
+        return score_loss(log_prob, batch.advantage)
     return lvc_loss(log_prob, batch.behaviour, batch.advantage)
 
 

@@ -14,6 +14,7 @@ from ssm_metarl.env_runner.spaces import policy_spaces
 from ssm_metarl.errors import DivergenceError
 from ssm_metarl.evaluation.evaluate import mean_returns
 from ssm_metarl.meta_rl import maml
+from ssm_metarl.meta_rl.losses import sampling_loss
 from ssm_metarl.meta_rl.maml import MetaConfig, MetaLearner
 
 FAMILY = get_family("CartPole-v1")
@@ -32,20 +33,51 @@ def after_one_iteration(**changes: object) -> dict[str, torch.Tensor]:
     return {name: value.detach().clone() for name, value in learning.tensors.items()}
 
 
+@pytest.mark.parametrize("surrogate", ["lvc", "emaml"])
 @pytest.mark.parametrize("inner_steps", [1, 2])
-def test_chunks_of_tasks_give_the_gradient_of_all_at_once(inner_steps: int) -> None:
-    whole = after_one_iteration(chunk=3, inner_steps=inner_steps, epochs=1)
+def test_chunks_of_tasks_give_the_gradient_of_all_at_once(inner_steps: int, surrogate: str) -> None:
+    changes = {"inner_steps": inner_steps, "surrogate": surrogate, "epochs": 1}
+    whole = after_one_iteration(chunk=3, **changes)
     for chunk in (1, 2):
-        parts = after_one_iteration(chunk=chunk, inner_steps=inner_steps, epochs=1)
+        parts = after_one_iteration(chunk=chunk, **changes)
         for name in whole:
             torch.testing.assert_close(whole[name], parts[name], atol=3e-5, rtol=0)
 
 
 def test_switches_change_what_is_learned() -> None:
     base = after_one_iteration(inner_lr=1.0)
-    for changes in ({"first_order": True}, {"surrogate": "dice"}, {"inner_lr": 0.1}):
+    for changes in (
+        {"first_order": True},
+        {"surrogate": "dice"},
+        {"surrogate": "emaml"},
+        {"inner_lr": 0.1},
+    ):
         other = after_one_iteration(**{"inner_lr": 1.0, **changes})
         assert any(not torch.equal(base[name], other[name]) for name in base), changes
+
+
+def test_support_data_are_credited_with_the_return_against_the_other_tasks(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rollouts, credited = [], []
+
+    def spy_on_rollouts(*arguments):  # noqa: ANN002, ANN202
+        rollouts.append(collect_episodes(*arguments))
+        return rollouts[-1]
+
+    def spy_on_credit(log_prob, behaviour, credit, *rest):  # noqa: ANN001, ANN002, ANN202
+        credited.append((behaviour, credit))
+        return sampling_loss(log_prob, behaviour, credit, *rest)
+
+    monkeypatch.setattr(maml, "collect_episodes", spy_on_rollouts)
+    monkeypatch.setattr(maml, "sampling_loss", spy_on_credit)
+    learner(surrogate="emaml", inner_steps=2, epochs=1).iterate(SeedSequence(3), 1)
+    a, b, c = rollouts[-1].reward.sum(0).mean(-1).tolist()
+    better = torch.tensor([a - (b + c) / 2, b - (a + c) / 2, c - (a + b) / 2])
+    for support, (behaviour, credit) in zip(rollouts[:2], credited, strict=True):
+        assert torch.equal(behaviour, support.log_prob)  # of the parameters before that step
+        assert credit.abs().max() > 0
+        torch.testing.assert_close(credit / credit.norm(), better / better.norm())
 
 
 def test_an_iteration_depends_on_the_seed_and_its_number_alone() -> None:
