@@ -1,5 +1,6 @@
 """Compare the ways of meeting a task, on tasks the agent has never seen."""
 
+import dataclasses
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -8,7 +9,8 @@ import torch
 from numpy.random import SeedSequence
 
 from ssm_metarl.adaptation.agent import Agent
-from ssm_metarl.adaptation.standard import Adapted, adapt_standard
+from ssm_metarl.adaptation.source import TaskSource
+from ssm_metarl.adaptation.standard import Adapted, adapt_tasks
 from ssm_metarl.core.parameters import Params
 from ssm_metarl.core.policy import Policy
 from ssm_metarl.env_runner.family import TaskFamily, Tasks
@@ -57,13 +59,9 @@ def evaluate(
     for mode in ("standard", "from_scratch"):
         if mode not in plan.modes:
             continue
-        adaptation = adapt_standard(
-            agent.policy,
-            starts[mode],
-            agent.rates,
-            agent.config,
-            family,
-            tasks,
+        adaptation = adapt_tasks(
+            dataclasses.replace(agent, params=starts[mode]),
+            task_source(agent, family, tasks),
             episodes=plan.episodes,
             steps=plan.steps,
             seed=substream(seed, ADAPTATION_STREAM),
@@ -71,6 +69,12 @@ def evaluate(
         for adapted in adaptation:
             if adapted.steps or mode == "from_scratch":
                 yield _measure(mode, agent.policy, family, tasks, adapted, plan)
+
+
+def task_source(agent: Agent, family: TaskFamily, tasks: Tasks) -> TaskSource:
+    """Return where an agent plays the episodes it adapts from, as long as in meta-training."""
+    device = agent.params["encoder.bias"].device
+    return TaskSource(family, tasks, agent.config.support_horizon, device)
 
 
 def summarise(

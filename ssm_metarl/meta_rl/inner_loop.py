@@ -60,10 +60,42 @@ def inner_step(
     Returns:
         All parameters; those adapted have a task axis.
     """
-    count = batch.valid.shape[1]
+    theta, gradients = _gradients(
+        policy, params, batch, surrogate, create_graph=create_graph, first_order=first_order
+    )
+    adapted = descend(theta, gradients, rates)
+    if not create_graph:
+        adapted = {name: value.detach() for name, value in adapted.items()}
+    return {**params, **adapted}
+
+
+def inner_gradients(
+    policy: Policy, params: Params, batch: Batch, surrogate: Surrogate
+) -> dict[str, Tensor]:
+    """Return each task's gradient ``[K, ...]`` of what the inner loop adapts, as constants."""
+    return _gradients(policy, params, batch, surrogate)[1]
+
+
+def descend(theta: Params, gradients: Params, rates: Rates) -> dict[str, Tensor]:
+    """Return ``theta - alpha * gradient`` for every gradient there is."""
+    return {
+        name: theta[name] - (rates[name] if isinstance(rates, Mapping) else rates) * gradient
+        for name, gradient in gradients.items()
+    }
+
+
+def _gradients(
+    policy: Policy,
+    params: Params,
+    batch: Batch,
+    surrogate: Surrogate,
+    *,
+    create_graph: bool = False,
+    first_order: bool = False,
+) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Return what is adapted, per task, and its gradients."""
     free = {name: value for name, value in params.items() if adaptable(name)}
-    shared = is_shared(params)
-    theta = expand_tasks(free, count) if shared else free
+    theta = expand_tasks(free, batch.valid.shape[1]) if is_shared(params) else free
     if not create_graph:
         theta = {name: value.detach().requires_grad_() for name, value in theta.items()}
     with torch.enable_grad():
@@ -71,13 +103,7 @@ def inner_step(
         gradients = torch.autograd.grad(
             loss, list(theta.values()), create_graph=create_graph and not first_order
         )
-    adapted = {
-        name: value - (rates[name] if isinstance(rates, Mapping) else rates) * gradient
-        for (name, value), gradient in zip(theta.items(), gradients, strict=True)
-    }
-    if not create_graph:
-        adapted = {name: value.detach() for name, value in adapted.items()}
-    return {**params, **adapted}
+    return theta, dict(zip(theta, gradients, strict=True))
 
 
 @torch.no_grad()

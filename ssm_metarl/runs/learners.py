@@ -11,7 +11,8 @@ from numpy.random import SeedSequence
 from torch import Tensor
 
 from ssm_metarl.adaptation.agent import Agent
-from ssm_metarl.adaptation.standard import adapt_standard
+from ssm_metarl.adaptation.source import TaskSource
+from ssm_metarl.adaptation.standard import adapt_tasks
 from ssm_metarl.core.parameters import Params
 from ssm_metarl.core.policy import Policy
 from ssm_metarl.env_runner.family import TaskFamily
@@ -117,16 +118,10 @@ class MetaRun(Learner):
         """Return mean returns of complete episodes before and after one step of adaptation."""
         core, seed = self.core, substream(SeedSequence(self.config.seed), VALIDATION_STREAM)
         params = {name: value.detach() for name, value in core.params.items()}
-        adaptation = adapt_standard(
-            core.policy,
-            params,
-            core.detached_rates(),
-            core.config,
-            core.family,
-            self.tasks,
-            episodes=core.config.episodes,
-            steps=1,
-            seed=substream(seed, 0),
+        agent = Agent(core.policy, params, core.detached_rates(), core.config, core.family.name)
+        source = TaskSource(core.family, self.tasks, core.config.support_horizon, core.device)
+        adaptation = adapt_tasks(
+            agent, source, episodes=core.config.episodes, steps=1, seed=substream(seed, 0)
         )
         before, after = (
             mean_returns(

@@ -6,7 +6,9 @@ import pytest
 import torch
 from numpy.random import SeedSequence
 
-from ssm_metarl.adaptation.standard import adapt_standard
+from ssm_metarl.adaptation.agent import Agent
+from ssm_metarl.adaptation.source import TaskSource
+from ssm_metarl.adaptation.standard import adapt_tasks
 from ssm_metarl.core.policy import Policy, PolicyConfig
 from ssm_metarl.env_runner.registry import get_family
 from ssm_metarl.env_runner.rollout import collect_episodes
@@ -25,6 +27,11 @@ def learner(**changes: object) -> MetaLearner:
     policy = Policy(PolicyConfig(width=8, state_size=4), policy_spaces(FAMILY))
     params = policy.init(torch.Generator().manual_seed(0))
     return MetaLearner(policy, dataclasses.replace(SMALL, **changes), FAMILY, params)
+
+
+def agent_of(learning: MetaLearner, config: MetaConfig) -> Agent:
+    params = {name: value.detach() for name, value in learning.params.items()}
+    return Agent(learning.policy, params, learning.detached_rates(), config, FAMILY.name)
 
 
 def after_one_iteration(**changes: object) -> dict[str, torch.Tensor]:
@@ -136,21 +143,10 @@ def test_a_gradient_that_is_not_finite_changes_nothing() -> None:
 
 
 def test_adaptation_counts_its_data() -> None:
-    learning, tasks = learner(), FAMILY.held_out(3)
-    params = {n: v.detach() for n, v in learning.params.items()}
-    stages = list(
-        adapt_standard(
-            learning.policy,
-            params,
-            0.1,
-            SMALL,
-            FAMILY,
-            tasks,
-            episodes=5,
-            steps=2,
-            seed=SeedSequence(0),
-        )
-    )
+    learning = learner()
+    source = TaskSource(FAMILY, FAMILY.held_out(3), SMALL.support_horizon, learning.device)
+    agent = agent_of(learning, SMALL)
+    stages = list(adapt_tasks(agent, source, episodes=5, steps=2, seed=SeedSequence(0)))
     assert [s.steps for s in stages] == [0, 1, 2]
     assert [s.episodes for s in stages] == [0, 5, 10]
     assert (stages[0].environment_steps == 0).all()
@@ -168,18 +164,9 @@ def test_meta_training_teaches_to_adapt() -> None:
     tasks = FAMILY.validation(20)
 
     def returns() -> list[float]:
-        detached = {n: v.detach() for n, v in learning.params.items()}
-        stages = adapt_standard(
-            policy,
-            detached,
-            learning.detached_rates(),
-            config,
-            FAMILY,
-            tasks,
-            episodes=10,
-            steps=1,
-            seed=SeedSequence(1),
-        )
+        source = TaskSource(FAMILY, tasks, config.support_horizon, learning.device)
+        agent = agent_of(learning, config)
+        stages = adapt_tasks(agent, source, episodes=10, steps=1, seed=SeedSequence(1))
         seed = SeedSequence(2)
         return [mean_returns(policy, s.params, FAMILY, tasks, 2, seed).mean() for s in stages]
 

@@ -7,6 +7,8 @@ import torch
 from numpy.random import SeedSequence
 
 from ssm_metarl.adaptation import standard
+from ssm_metarl.adaptation.agent import Agent
+from ssm_metarl.adaptation.source import TaskSource
 from ssm_metarl.core.parameters import Params
 from ssm_metarl.core.policy import Policy, PolicyConfig
 from ssm_metarl.env_runner.registry import get_family
@@ -85,17 +87,9 @@ def test_only_steps_beyond_the_trained_ones_are_bounded(monkeypatch: pytest.Monk
     family = get_family("CartPole-v1")
     for inner_steps, expected in ((1, [0.02, 0.02]), (2, [0.02])):
         config = dataclasses.replace(MetaConfig(), inner_steps=inner_steps, trust=0.02)
-        adaptation = standard.adapt_standard(
-            policy,
-            params,
-            0.1,
-            config,
-            family,
-            family.validation(2),
-            episodes=2,
-            steps=3,
-            seed=SeedSequence(0),
-        )
+        agent = Agent(policy, params, 0.1, config, family.name)
+        source = TaskSource(family, family.validation(2), 100, torch.device("cpu"))
+        adaptation = standard.adapt_tasks(agent, source, episodes=2, steps=3, seed=SeedSequence(0))
         bounded.clear()
         assert len(list(adaptation)) == 4
         assert bounded == expected
