@@ -33,8 +33,9 @@ class Evaluate:
     run: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
     """The folder of a run."""
 
-    modes: str = "zero_shot,standard,from_scratch"
-    """Ways of meeting a task, with commas between them."""
+    modes: str | None = None
+    """Ways of meeting a task, with commas between them: zero_shot, in_context, standard and
+    from_scratch; None for all that the agent knows."""
 
     tasks: int = 100
     """Number of tasks."""

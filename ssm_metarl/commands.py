@@ -16,8 +16,13 @@ from ssm_metarl.console import INTERRUPTED, Bar, Interruption, show
 from ssm_metarl.env_runner.family import Parameter, TaskFamily, Tasks
 from ssm_metarl.env_runner.registry import list_families
 from ssm_metarl.errors import CheckpointError, SsmMetaRLError, UserError, nearest
-from ssm_metarl.evaluation.evaluate import MODES, EvaluationPlan, evaluate, summarise
-from ssm_metarl.evaluation.figures import adaptation_curve, learning_curve, task_scatter
+from ssm_metarl.evaluation.evaluate import MODES, EvaluationPlan, evaluate, modes_of, summarise
+from ssm_metarl.evaluation.figures import (
+    adaptation_curve,
+    learning_curve,
+    task_scatter,
+    trial_curve,
+)
 from ssm_metarl.evaluation.report import Evaluation, counted, label, make_table
 from ssm_metarl.runs import training
 from ssm_metarl.runs.config import TrainConfig
@@ -28,6 +33,7 @@ from ssm_metarl.runs.tracking import how_to_look, read_metrics
 from ssm_metarl.runs.training import Progress
 
 Stream = Generator[Progress, None, None]
+ADAPTED = {"meta_rl": "after one adaptation step ", "rl2": "over the episodes of a trial "}
 
 
 def train_run(config: TrainConfig, run_dir: Path, track: str) -> int:
@@ -65,9 +71,16 @@ def evaluate_run(asked: Evaluate) -> int:
         CheckpointError: Its checkpoint is missing or damaged.
     """
     _use_one_thread()
-    plan = _plan(asked)
+    modes = _modes(asked)
     agent = load(asked.run, trust_env_code=asked.trust_env_code)
     config = training.read_config(asked.run, trust_env_code=asked.trust_env_code)
+    plan = EvaluationPlan(
+        modes,
+        asked.episodes,
+        asked.steps,
+        trial_episodes=config.episodes_per_trial,
+        seed=asked.seed,
+    )
     family = training.run_family(config)
     draw: Callable[..., Tasks] = getattr(family, asked.split)
     tasks = draw(asked.tasks)
@@ -127,7 +140,7 @@ def _follow(stream: Stream, config: TrainConfig, run_dir: Path, track: str) -> i
         with Interruption() as interruption, _training_bar(config, run_dir) as bar:
             returns = ""
             for last in stream:
-                returns = _returns(last) or returns
+                returns = _returns(last, config) or returns
                 speed = f"{last.environment_steps / last.seconds:,.0f} env steps/s"
                 bar.update(last.iteration, last.iterations, f"{returns}{speed}")
                 if interruption.asked:
@@ -148,12 +161,15 @@ def _training_bar(config: TrainConfig, run_dir: Path) -> Bar:
     return Bar(f"{config.mode} {config.env_name}", done=records[-1]["iteration"] if records else 0)
 
 
-def _returns(progress: Progress) -> str:
+def _returns(progress: Progress, config: TrainConfig) -> str:
     """Say how good the agent is, where this iteration looked."""
     before, after, best = progress.return_before, progress.return_after, progress.best_return
     if before is None:
         return ""
-    adapted = "" if after is None else f" before, {after:.1f} after adapting"
+    if config.mode == "rl2":
+        adapted = f" in episode 1, {after:.1f} in episode {config.episodes_per_trial}"
+    else:
+        adapted = "" if after is None else f" before, {after:.1f} after adapting"
     return f"return {before:.1f}{adapted}; best {best:.1f}; "
 
 
@@ -171,7 +187,7 @@ def _finished(last: Progress | None, config: TrainConfig, run_dir: Path, track: 
     if last is None:
         print(f"{run_dir} is finished already: nothing was left to train.")
     else:
-        adapted = "after one adaptation step " if config.mode == "meta_rl" else ""
+        adapted = ADAPTED.get(config.mode, "")
         spent = f"{counted(last.environment_steps, 'env step')}, {last.seconds:.0f} s"
         print(f"Trained {run_dir} ({spent}); best return {adapted}{last.best_return:.1f}.")
         family = training.run_family(config)
@@ -189,23 +205,30 @@ def _say_how_to_look(track: str, run_dir: Path) -> None:
         _made(track, command)
 
 
-def _plan(asked: Evaluate) -> EvaluationPlan:
+def _modes(asked: Evaluate) -> tuple[str, ...] | None:
+    if asked.modes is None:
+        return None
     modes = tuple(dict.fromkeys(asked.modes.replace("-", "_").split(",")))
     for mode in modes:
         if mode not in MODES:
             raise UserError(f"--modes: unknown mode {mode!r}; {nearest(mode, MODES)}")
-    return EvaluationPlan(modes, asked.episodes, asked.steps, seed=asked.seed)
+    return modes
 
 
 def _evaluate(
     agent: Agent, family: TaskFamily, tasks: Tasks, split: str, plan: EvaluationPlan
 ) -> Evaluation:
-    steps = {"zero_shot": 1, "standard": plan.steps, "from_scratch": plan.steps + 1}
-    total, rows = sum(steps[mode] for mode in plan.modes), []
+    results = {
+        "zero_shot": 1,
+        "in_context": plan.trial_episodes,
+        "standard": plan.steps,
+        "from_scratch": plan.steps + 1,
+    }
+    total, rows = sum(results[mode] for mode in modes_of(agent, plan)), []
     with Bar(f"evaluate {family.name}") as bar:
         for row in evaluate(agent, family, tasks, plan):
             rows.append(row)
-            bar.update(len(rows), total, f"{label(row.mode, row.steps)}: {row.mean:.1f}")
+            bar.update(len(rows), total, f"{label(row.mode, row.steps, row.shots)}: {row.mean:.1f}")
     return summarise(family, tasks, split, plan, rows)
 
 
@@ -216,6 +239,9 @@ def _draw_evaluation(
     if any(row.steps for row in evaluation.results):
         path = folder / "adaptation.png"
         _attempt("figure", lambda: adaptation_curve(evaluation, path, best=_best(family)))
+    if any(row.mode == "in_context" for row in evaluation.results):
+        path_of_trial = folder / "in-context.png"
+        _attempt("trial", lambda: trial_curve(evaluation, path_of_trial, best=_best(family)))
     returns = {(row.mode, row.steps): np.array(row.per_task) for row in evaluation.results}
     before, after = returns.get(("zero_shot", 0)), returns.get(("standard", 1))
     if before is not None and after is not None:

@@ -59,6 +59,10 @@ class Trajectory:
         """Return some of the lanes."""
         return Trajectory(**{name: value[:, :, lanes] for name, value in vars(self).items()})
 
+    def tasks(self, tasks: Int[Tensor, "chosen"]) -> "Trajectory":
+        """Return some of the tasks."""
+        return Trajectory(**{name: value[:, tasks] for name, value in vars(self).items()})
+
     def inputs(self, policy: Policy) -> Float[Tensor, "T1 K E I"]:
         """Return the policy's inputs at every step and at the last observation."""
         action, reward = _nothing_yet(policy, self.observation[0])
@@ -90,6 +94,23 @@ def episode_returns(trajectory: Trajectory) -> Float[Tensor, "K E"]:
     return (trajectory.reward * trajectory.valid).sum(0)
 
 
+def per_trial_episode(
+    x: Float[Tensor, "T K E"], trajectory: Trajectory, episodes: int
+) -> Float[Tensor, "episodes K E"]:
+    """Sum something over the valid steps of each episode of a trial.
+
+    Of rewards it makes the returns of the episodes, of ones their lengths.
+
+    Raises:
+        ValueError: A trial has fewer complete episodes, or more.
+    """
+    done = trajectory.done
+    if not (done.sum(0) == episodes).all():
+        raise ValueError(f"not every trial has {episodes} complete episodes")
+    number = (done.cumsum(0) - done.long()).clamp_max(episodes - 1)
+    return x.new_zeros(episodes, *x.shape[1:]).scatter_add(0, number, x * trajectory.valid)
+
+
 def collect_episodes(
     bound: BoundPolicy,
     environment: Environment,
@@ -111,8 +132,39 @@ def collect_episodes(
     Raises:
         DivergenceError: An observation or reward is not finite.
     """
-    walk = _Walk(bound, environment, seed, deterministic=deterministic, resets=False)
+    walk = _Walk(bound, environment, seed, deterministic=deterministic, resets=False, episodes=1)
     walk.run(environment.max_episode_steps)
+    return walk.trajectory()
+
+
+def collect_trials(
+    bound: BoundPolicy,
+    environment: Environment,
+    seed: SeedSequence,
+    episodes: int,
+    *,
+    deterministic: bool = False,
+) -> Trajectory:
+    """Run one trial in every lane: as many episodes of its task, until the last lane is through.
+
+    Between two episodes lies the dead step of the autoreset, in which a memory that lasts the
+    trial sees how the episode ended. The same seed gives the same trajectories whatever other
+    tasks are in the batch.
+
+    Args:
+        bound: The policy; no gradient reaches it.
+        environment: One with autoreset.
+        seed: Of this rollout; each task draws from a stream of its own.
+        episodes: Complete episodes per trial.
+        deterministic: Take the most likely actions instead of sampling.
+
+    Raises:
+        DivergenceError: An observation or reward is not finite.
+    """
+    walk = _Walk(
+        bound, environment, seed, deterministic=deterministic, resets=True, episodes=episodes
+    )
+    walk.run(episodes * (environment.max_episode_steps + 1))
     return walk.trajectory()
 
 
@@ -123,7 +175,7 @@ def collect_steps(
 
     The memory lasts an episode or goes on across them, as the policy's ``memory`` says.
     """
-    walk = _Walk(bound, environment, seed, deterministic=False, resets=True)
+    walk = _Walk(bound, environment, seed, deterministic=False, resets=True, episodes=None)
     walk.run(steps)
     return walk.trajectory()
 
@@ -139,9 +191,10 @@ class _Walk:
         *,
         deterministic: bool,
         resets: bool,
+        episodes: int | None,
     ) -> None:
         self.bound, self.environment = bound, environment
-        self.deterministic, self.resets = deterministic, resets
+        self.deterministic, self.resets, self.episodes = deterministic, resets, episodes
         self.observations = [environment.reset(substream(seed, ENVIRONMENT_STREAM))]
         like = self.observations[0]
         policy, tasks, lanes = bound.policy, len(environment.tasks), environment.lanes
@@ -161,13 +214,14 @@ class _Walk:
 
     @torch.inference_mode()
     def run(self, limit: int) -> None:
-        """Act until the limit, or until every lane is done if episodes do not follow on."""
+        """Act until the limit, or until every lane has had the episodes it was to have."""
         bound, policy = self.bound, self.bound.policy
         never = torch.zeros_like(self.starts[0])
         tasks, lanes = never.shape
         state = policy.initial_state(tasks, lanes, self.observations[0])
         action, reward = _nothing_yet(policy, self.observations[0])
-        done, forgets = never, self.resets and policy.config.memory == "episode"
+        done, ended = never, never.long()
+        forgets = self.resets and policy.config.memory == "episode"
         for t in range(limit):
             start = self.starts[-1]
             inputs = policy.inputs(self.observations[-1], action, reward, start)
@@ -180,14 +234,18 @@ class _Walk:
             )
             step = self.environment.step(policy.to_environment(action))
             self.starts.append(done if self.resets else never)
-            now = step.terminated | step.truncated
-            done = now if self.resets else done | now
+            done = step.terminated | step.truncated
+            ended = ended + done
             reward = step.reward
             self.heads.append(_head(distribution))
             self.actions.append(action)
             self.steps.append(step)
             self.observations.append(step.observation)
-            if not self.resets and t % CHECK_EVERY == CHECK_EVERY - 1 and bool(done.all()):
+            if (
+                self.episodes
+                and t % CHECK_EVERY == CHECK_EVERY - 1
+                and bool((ended >= self.episodes).all())
+            ):
                 return
 
     def trajectory(self) -> Trajectory:
@@ -195,11 +253,13 @@ class _Walk:
         terminated = torch.stack([step.terminated for step in self.steps])
         truncated = torch.stack([step.truncated for step in self.steps])
         done, start = terminated | truncated, torch.stack(self.starts)
-        if self.resets:
-            valid = ~start[1:]
+        if self.episodes:
+            alive = done.cumsum(0) - done.long() < self.episodes
+            start[1:] &= alive
+            valid = alive & ~start[1:]
         else:
-            valid = done.cumsum(0) - done.long() == 0
-        length = int(valid.flatten(1).any(1).sum())
+            valid = ~start[1:]
+        length = int(valid.flatten(1).any(1).nonzero()[-1]) + 1
         seen = torch.cat([torch.ones_like(valid[:1]), valid | start[1:]])
         observation = torch.stack(self.observations)
         observation = torch.where(seen.unsqueeze(-1), observation, 0.0)[: length + 1]

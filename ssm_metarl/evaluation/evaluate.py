@@ -14,12 +14,18 @@ from ssm_metarl.adaptation.standard import Adapted, adapt_tasks
 from ssm_metarl.core.parameters import Params
 from ssm_metarl.core.policy import Policy
 from ssm_metarl.env_runner.family import TaskFamily, Tasks
-from ssm_metarl.env_runner.rollout import collect_episodes, episode_returns
+from ssm_metarl.env_runner.rollout import (
+    collect_episodes,
+    collect_trials,
+    episode_returns,
+    per_trial_episode,
+)
 from ssm_metarl.env_runner.streams import substream
+from ssm_metarl.errors import UserError
 from ssm_metarl.evaluation.report import Evaluation, ModeResult
 from ssm_metarl.evaluation.statistics import iqm, mean, stratified_bootstrap
 
-MODES = ("zero_shot", "standard", "from_scratch")
+MODES = ("zero_shot", "in_context", "standard", "from_scratch")
 ADAPTATION_STREAM, RETURN_STREAM, MODE_STREAM, INITIAL_STREAM = 0, 1, 2, 3
 
 
@@ -28,17 +34,19 @@ class EvaluationPlan:
     """What to measure.
 
     Attributes:
-        modes: Ways of meeting a task, of :data:`MODES`.
+        modes: Ways of meeting a task, of :data:`MODES`; None for all that the agent knows.
         episodes: Episodes of each task per gradient step.
         steps: Gradient steps, each measured.
-        return_episodes: Episodes per task over which a return is averaged.
+        return_episodes: Episodes (or trials) per task over which a return is averaged.
+        trial_episodes: Episodes per trial of ``in_context``, each measured.
         seed: Of all episodes, of the untrained network and of the bootstrap.
     """
 
-    modes: Sequence[str] = MODES
+    modes: Sequence[str] | None = None
     episodes: int = 20
     steps: int = 3
     return_episodes: int = 10
+    trial_episodes: int = 4
     seed: int = 0
 
 
@@ -49,15 +57,22 @@ def evaluate(
 
     All modes are measured on the same tasks with the same streams of random numbers. ``standard``
     and ``from_scratch`` take the same step rule with the same amount of data; they differ only in
-    where they start: the meta-trained parameters, or a fresh network.
+    where they start: the meta-trained parameters, or a fresh network. ``in_context`` takes none:
+    its n-th result is the n-th episode of a trial, which the memory met after n - 1 others.
+
+    Raises:
+        UserError: ``in_context`` was asked for, but the agent's memory ends with the episode.
     """
+    modes = modes_of(agent, plan)
     seed = SeedSequence(plan.seed)
     starts = {"standard": agent.params, "from_scratch": _untrained(agent, seed)}
-    if "zero_shot" in plan.modes:
-        start = Adapted(agent.params, 0, 0, np.zeros(len(tasks), dtype=np.int64))
+    start = Adapted(agent.params, 0, 0, np.zeros(len(tasks), dtype=np.int64))
+    if "zero_shot" in modes:
         yield _measure("zero_shot", agent.policy, family, tasks, start, plan)
+    if "in_context" in modes:
+        yield from _measure_trials(agent.policy, family, tasks, start, plan)
     for mode in ("standard", "from_scratch"):
-        if mode not in plan.modes:
+        if mode not in modes:
             continue
         adaptation = adapt_tasks(
             dataclasses.replace(agent, params=starts[mode]),
@@ -75,6 +90,23 @@ def task_source(agent: Agent, family: TaskFamily, tasks: Tasks) -> TaskSource:
     """Return where an agent plays the episodes it adapts from, as long as in meta-training."""
     device = agent.params["encoder.bias"].device
     return TaskSource(family, tasks, agent.config.support_horizon, device)
+
+
+def modes_of(agent: Agent, plan: EvaluationPlan) -> tuple[str, ...]:
+    """Return the modes of a plan that an agent will be measured in.
+
+    Raises:
+        UserError: The plan names one that the agent cannot do.
+    """
+    remembers = agent.policy.config.memory == "trial"
+    if plan.modes is None:
+        return tuple(mode for mode in MODES if remembers or mode != "in_context")
+    if "in_context" in plan.modes and not remembers:
+        raise UserError(
+            "in_context: this agent's memory ends with each episode, so it has nothing to adapt "
+            "with between them; train one with --mode rl2, or with --memory trial"
+        )
+    return tuple(plan.modes)
 
 
 def summarise(
@@ -102,6 +134,58 @@ def mean_returns(
     return episode_returns(rollout).mean(-1).cpu().double().numpy()
 
 
+@dataclass(frozen=True)
+class Trials:
+    """Each episode of a trial on each task, averaged over trials.
+
+    Attributes:
+        returns: Undiscounted, ``[episodes, K]``.
+        environment_steps: Length of the episodes, ``[episodes, K]``.
+    """
+
+    returns: np.ndarray
+    environment_steps: np.ndarray
+
+
+def play_trials(
+    policy: Policy,
+    params: Params,
+    family: TaskFamily,
+    tasks: Tasks,
+    trials: int,
+    episodes: int,
+    seed: SeedSequence,
+    *,
+    deterministic: bool = False,
+) -> Trials:
+    """Play trials of complete episodes of the original length, from an empty memory each."""
+    device = params["encoder.bias"].device
+    environment = family.make(tasks, trials, autoreset=True, device=device)
+    bound = policy.bind(params)
+    rollout = collect_trials(bound, environment, seed, episodes, deterministic=deterministic)
+    environment.close()
+    steps = torch.ones_like(rollout.reward)
+    returns, lengths = (
+        per_trial_episode(x, rollout, episodes).mean(-1).cpu().double().numpy()
+        for x in (rollout.reward, steps)
+    )
+    return Trials(returns, lengths)
+
+
+def _measure_trials(
+    policy: Policy, family: TaskFamily, tasks: Tasks, adapted: Adapted, plan: EvaluationPlan
+) -> Iterator[ModeResult]:
+    """Yield a result per episode of a trial: what the memory is worth that it starts with."""
+    seed = substream(SeedSequence(plan.seed), RETURN_STREAM)
+    played = (policy, adapted.params, family, tasks, plan.return_episodes, plan.trial_episodes)
+    trials = play_trials(*played, seed)
+    greedy = play_trials(*played, substream(seed, MODE_STREAM), deterministic=True)
+    for seen in range(plan.trial_episodes):
+        used = adapted.environment_steps + trials.environment_steps[:seen].sum(0)
+        before = Adapted(adapted.params, adapted.steps, adapted.episodes + seen, used)
+        yield _result("in_context", before, trials.returns[seen], greedy.returns[seen], plan)
+
+
 def _measure(
     mode: str,
     policy: Policy,
@@ -114,14 +198,19 @@ def _measure(
     measured = (policy, adapted.params, family, tasks, plan.return_episodes)
     returns = mean_returns(*measured, seed)
     greedy = mean_returns(*measured, substream(seed, MODE_STREAM), deterministic=True)
-    scores = returns[None]
+    return _result(mode, adapted, returns, greedy, plan)
+
+
+def _result(
+    mode: str, adapted: Adapted, returns: np.ndarray, greedy: np.ndarray, plan: EvaluationPlan
+) -> ModeResult:
     return ModeResult(
         mode=mode,
         shots=adapted.episodes,
         steps=adapted.steps,
         mean=float(mean(returns)),
         iqm=float(iqm(returns)),
-        ci95=stratified_bootstrap(scores, seed=plan.seed),
+        ci95=stratified_bootstrap(returns[None], seed=plan.seed),
         adaptation_env_steps=float(adapted.environment_steps.mean()),
         deterministic_mean=float(mean(greedy)),
         per_task=tuple(returns.tolist()),

@@ -149,6 +149,38 @@ def budget_curve(
         return _save(figure, path)
 
 
+def trial_curve(
+    evaluations: Evaluation | Sequence[Evaluation],
+    path: str | Path,
+    *,
+    best: float | None = None,
+    titles: Sequence[str] | None = None,
+) -> Path:
+    """Draw mean return against the episodes of a trial, with 95% intervals.
+
+    Args:
+        evaluations: One, or several that are drawn side by side on one scale.
+        path: The PNG to write.
+        best: Best possible return of the task, drawn as a line.
+        titles: One per evaluation; otherwise its family, task set and seed.
+
+    Raises:
+        UserError: Nothing to draw, or matplotlib is missing.
+    """
+    with style():
+        figure, panels = _panels(evaluations, titles)
+        for evaluation, panel in panels:
+            curve = [
+                row for row in evaluation.results if row.mode == "in_context" and not row.steps
+            ]
+            if curve:
+                panel.line("in_context", [row.shots + 1 for row in curve], curve)
+            panel.axes.set_xticks([row.shots + 1 for row in curve])
+            panel.axes.set_xlabel("episode of the trial")
+        _finish([panel for _, panel in panels], best)
+        return _save(figure, path)
+
+
 def task_scatter(
     before: Shaped[np.ndarray, " N"],
     after: Shaped[np.ndarray, " N"],

@@ -114,11 +114,14 @@ def counted(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
-def label(mode: str, steps: int = 0) -> str:
-    """Return the human name of a mode, such as ``standard, 2 steps``."""
-    if not steps:
-        return MODES[mode]
-    return f"{MODES[mode]}, {counted(steps, 'step')}"
+def label(mode: str, steps: int = 0, shots: int = 0) -> str:
+    """Return the human name of a mode, such as ``standard, 2 steps``.
+
+    The results of in-context adaptation differ in what it has seen: ``in-context, 2 episodes``.
+    """
+    taken = counted(steps, "step") if steps else ""
+    seen = counted(shots, "episode") if shots and mode == "in_context" else ""
+    return ", ".join(filter(None, (MODES[mode], taken, seen)))
 
 
 def describe(evaluation: Evaluation) -> str:
@@ -158,7 +161,7 @@ def make_table(evaluation: Evaluation) -> Table:
         rows, (*rows[1:], None), means, lows, highs, strict=True
     ):
         table.add_row(
-            label(row.mode, row.steps),
+            label(row.mode, row.steps, row.shots),
             f"{row.shots:,}",
             f"{row.adaptation_env_steps:,.0f}",
             f"{mean} [{low}, {high}]",

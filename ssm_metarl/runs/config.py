@@ -17,6 +17,7 @@ AT_LEAST_ONE = (
     "num_episodes",
     "tasks_per_epoch",
     "episodes_per_task",
+    "episodes_per_trial",
     "inner_steps",
     "outer_epochs",
     "support_steps",
@@ -35,30 +36,36 @@ FRACTIONS = ("discount", "adaptation_discount", "trace", "clip")
 class TrainConfig:
     """Meta-train (or plainly train) a policy on a family of tasks."""
 
-    mode: Literal["meta_rl", "policy_gradient"] = "meta_rl"
-    """meta_rl: MAML over a family of tasks. policy_gradient: PPO on the one nominal task."""
+    mode: Literal["meta_rl", "rl2", "policy_gradient"] = "meta_rl"
+    """meta_rl: MAML over a family of tasks. rl2: PPO over trials of several episodes, so that the
+    memory adapts. policy_gradient: PPO on the one nominal task."""
 
     env_name: Annotated[str, tyro.conf.arg(aliases=["--env"])] = "CartPole-v1"
     """Family of tasks, or any Gymnasium id; `ssm-metarl envs` lists them."""
 
-    num_epochs: Annotated[int, tyro.conf.arg(aliases=["--epochs"])] = 40
-    """meta_rl: iterations. Each samples new tasks, adapts to them and improves the policy."""
+    num_epochs: Annotated[int | None, tyro.conf.arg(aliases=["--epochs"])] = None
+    """meta_rl, rl2: iterations. Each samples new tasks, meets them and improves the policy; None
+    is 40 for meta_rl and 80 for rl2."""
 
     num_episodes: Annotated[int, tyro.conf.arg(aliases=["--episodes"])] = 200
     """policy_gradient: episodes in all."""
 
-    tasks_per_epoch: int = 16
-    """meta_rl: tasks per iteration."""
+    tasks_per_epoch: int | None = None
+    """meta_rl, rl2: tasks per iteration; None is 16 for meta_rl and 32 for rl2."""
 
     episodes_per_task: int = 20
     """meta_rl: episodes per task before, and as many again after, each inner update."""
+
+    episodes_per_trial: int = 4
+    """rl2: episodes of one task in a row, through which the memory lasts."""
 
     inner_lr: float | None = None
     """meta_rl: rate of the inner step, on the policy gradient summed over an episode's steps;
     None is 0.03 for discrete actions and 0.01 for continuous ones."""
 
     outer_lr: Annotated[float | None, tyro.conf.arg(aliases=["--lr"])] = None
-    """Rate of the optimiser (Adam); None is 0.01, or 0.005 for meta_rl with discrete actions."""
+    """Rate of the optimiser (Adam); None is 0.003 for rl2, 0.005 for meta_rl with discrete
+    actions, and else 0.01."""
 
     inner_steps: int = 1
     """meta_rl: gradient steps per task."""
@@ -67,10 +74,12 @@ class TrainConfig:
     """meta_rl: outer gradient steps on the data of one iteration."""
 
     support_steps: int | None = None
-    """meta_rl: step limit of the episodes to adapt from; None takes the family's."""
+    """Step limit of the episodes to adapt from (meta_rl), or of those of the first iteration, from
+    where it grows (rl2); None takes the family's, or a tenth of query_steps."""
 
     query_steps: int | None = None
-    """meta_rl: step limit of the episodes after adaptation; None takes the family's."""
+    """Step limit of the episodes after adaptation (meta_rl), or that they grow to (rl2); None
+    takes the family's."""
 
     discount: float | None = None
     """Discount per step; None takes the family's."""
@@ -79,7 +88,7 @@ class TrainConfig:
     """meta_rl: discount of the data a trained agent adapts from; None takes the family's."""
 
     trace: float | None = None
-    """Lambda of the generalised advantages; None is 1 for meta_rl and 0.95 for policy_gradient."""
+    """Lambda of the generalised advantages; None is 1 for meta_rl, and else 0.95."""
 
     clip: float = 0.2
     """Clipping range of the likelihood ratio."""
@@ -102,26 +111,29 @@ class TrainConfig:
     cell: Literal["ssm", "gated", "gru", "mlp"] = "ssm"
     """Memory: ssm (diagonal complex), gated (input-dependent ssm), gru, or mlp (none)."""
 
-    width: int = 32
-    """Features per block."""
+    width: int | None = None
+    """Features per block; None is 64 for rl2, and else 32."""
 
-    state_size: int = 16
-    """State size of each block."""
+    state_size: int | None = None
+    """State size of each block; None is 32 for rl2, and else 16."""
 
-    blocks: int = 1
-    """Number of blocks."""
+    blocks: int | None = None
+    """Number of blocks; None is 2 for rl2, and else 1."""
 
     norm: bool = False
     """Normalise the input of each block."""
 
     trial_inputs: bool = False
-    """Also show the policy its previous action and reward."""
+    """Also show the policy its previous action and reward; a memory of a trial always sees them."""
+
+    memory: Literal["episode", "trial"] | None = None
+    """What the hidden state lasts for; None is a trial for rl2, and else an episode."""
 
     validate_every: int = 10
-    """meta_rl: iterations between looks at the validation tasks."""
+    """meta_rl, rl2: iterations between looks at the validation tasks."""
 
     validation_tasks: int = 20
-    """meta_rl: number of validation tasks; the best policy on them is the one kept."""
+    """meta_rl, rl2: number of validation tasks; the best policy on them is the one kept."""
 
     seed: int = 0
     """Seed of everything random in the run."""
@@ -150,7 +162,7 @@ class TrainConfig:
             value = getattr(self, name)
             if value is not None and not 0.0 <= value <= 1.0:
                 raise UserError(f"--{name} is {value}; it must be between 0 and 1")
-        if self.surrogate == "emaml" and self.tasks_per_epoch < 2:
+        if self.surrogate == "emaml" and self.tasks_per_epoch == 1:
             raise UserError(
                 f"--tasks_per_epoch is {self.tasks_per_epoch}; --surrogate emaml needs at least 2, "
                 "as it compares each task with the others"

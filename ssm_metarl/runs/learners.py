@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from numpy.random import SeedSequence
 from torch import Tensor
@@ -18,11 +19,12 @@ from ssm_metarl.core.policy import Policy
 from ssm_metarl.env_runner.family import TaskFamily
 from ssm_metarl.env_runner.streams import substream
 from ssm_metarl.errors import CheckpointError
-from ssm_metarl.evaluation.evaluate import mean_returns
+from ssm_metarl.evaluation.evaluate import mean_returns, play_trials
 from ssm_metarl.meta_rl.maml import MetaLearner
 from ssm_metarl.meta_rl.policy_gradient import PolicyGradientLearner
+from ssm_metarl.meta_rl.rl2 import RL2Learner
 from ssm_metarl.runs.config import TrainConfig
-from ssm_metarl.runs.recipes import make_policy, meta_config, policy_gradient_config
+from ssm_metarl.runs.recipes import make_policy, meta_config, policy_gradient_config, rl2_config
 
 INITIAL_STREAM, VALIDATION_STREAM = 0, 2
 VALIDATION_EPISODES = 5
@@ -53,7 +55,9 @@ class Learner(ABC):
     Tensors in a checkpoint are ``last/...``, ``best/...`` and ``adam/...``.
     """
 
-    def __init__(self, core: MetaLearner | PolicyGradientLearner, iterations: int) -> None:
+    def __init__(
+        self, core: MetaLearner | RL2Learner | PolicyGradientLearner, iterations: int
+    ) -> None:
         self.core, self.iterations = core, iterations
         self.best_return: float | None = None
         self.best = _copies(core.tensors)
@@ -98,7 +102,7 @@ class MetaRun(Learner):
     """Meta-training, looking at the validation tasks now and then."""
 
     def __init__(self, core: MetaLearner, config: TrainConfig) -> None:
-        super().__init__(core, config.num_epochs)
+        super().__init__(core, core.config.iterations)
         self.core: MetaLearner = core
         self.config = config
         self.tasks = core.family.validation(config.validation_tasks)
@@ -137,6 +141,45 @@ class MetaRun(Learner):
         return float(before), float(after)
 
 
+class RL2Run(Learner):
+    """Training over trials, playing trials of the validation tasks now and then."""
+
+    def __init__(self, core: RL2Learner, config: TrainConfig) -> None:
+        super().__init__(core, core.config.iterations)
+        self.core: RL2Learner = core
+        self.config = config
+        self.tasks = core.family.validation(config.validation_tasks)
+
+    def iterate(self, seed: SeedSequence, iteration: int) -> Report:
+        """Do one iteration; every so often, see how the episodes of a trial get better.
+
+        The best policy is the one with the best mean over the episodes of a trial.
+        """
+        progress = dataclasses.asdict(self.core.iterate(seed, iteration))
+        del progress["iteration"]
+        steps = progress.pop("environment_steps")
+        if iteration % self.config.validate_every and iteration != self.iterations:
+            return Report(steps, None, None, progress)
+        returns = self._validate()
+        self.remember(float(returns.mean()), self.core.tensors)
+        return Report(steps, float(returns[0]), float(returns[-1]), progress)
+
+    def _validate(self) -> np.ndarray:
+        """Return the mean return of each episode of a trial."""
+        core, seed = self.core, substream(SeedSequence(self.config.seed), VALIDATION_STREAM)
+        params = {name: value.detach() for name, value in core.params.items()}
+        trials = play_trials(
+            core.policy,
+            params,
+            core.family,
+            self.tasks,
+            VALIDATION_EPISODES,
+            core.config.episodes,
+            seed,
+        )
+        return trials.returns.mean(1)
+
+
 class PolicyGradientRun(Learner):
     """Training on one task; every episode there is goes into training, none into validation."""
 
@@ -161,6 +204,8 @@ def make_learner(config: TrainConfig, family: TaskFamily) -> Learner:
     if config.mode == "policy_gradient":
         settings = policy_gradient_config(config, family)
         return PolicyGradientRun(PolicyGradientLearner(policy, settings, family, params))
+    if config.mode == "rl2":
+        return RL2Run(RL2Learner(policy, rl2_config(config, family), family, params), config)
     core = MetaLearner(policy, meta_config(config, family), family, params)
     return MetaRun(core, config)
 

@@ -9,6 +9,7 @@ from ssm_metarl.env_runner.family import TaskFamily
 from ssm_metarl.env_runner.spaces import policy_spaces
 from ssm_metarl.meta_rl.maml import MetaConfig
 from ssm_metarl.meta_rl.policy_gradient import PolicyGradientConfig
+from ssm_metarl.meta_rl.rl2 import RL2Config
 from ssm_metarl.runs.config import TrainConfig
 
 T = TypeVar("T")
@@ -18,15 +19,22 @@ EPISODES_PER_ITERATION = 8
 
 
 def make_policy(config: TrainConfig, family: TaskFamily) -> Policy:
-    """Return the network of a run."""
+    """Return the network of a run.
+
+    To find out what task it is on, a memory has to relate what was done to what came of it. That
+    is a product of things seen at different times, which takes a second block to make use of.
+    """
+    rl2 = config.mode == "rl2"
+    memory = config.memory or ("trial" if rl2 else "episode")
     network = PolicyConfig(
         cell=config.cell,
-        width=config.width,
-        state_size=config.state_size,
-        blocks=config.blocks,
+        width=_or(config.width, 64 if rl2 else 32),
+        state_size=_or(config.state_size, 32 if rl2 else 16),
+        blocks=_or(config.blocks, 2 if rl2 else 1),
         slowest=min(SLOWEST, float(family.max_episode_steps)),
         norm=config.norm,
-        trial_inputs=config.trial_inputs,
+        trial_inputs=config.trial_inputs or memory == "trial",
+        memory=memory,
     )
     return Policy(network, policy_spaces(family))
 
@@ -38,9 +46,9 @@ def meta_config(config: TrainConfig, family: TaskFamily) -> MetaConfig:
     return MetaConfig(
         inner_lr=_or(config.inner_lr, 0.03 if discrete else 0.01),
         outer_lr=_or(config.outer_lr, 0.005 if discrete else 0.01),
-        iterations=config.num_epochs,
+        iterations=_or(config.num_epochs, 40),
         inner_steps=config.inner_steps,
-        tasks=config.tasks_per_epoch,
+        tasks=_or(config.tasks_per_epoch, 16),
         episodes=config.episodes_per_task,
         support_horizon=_or(config.support_steps, family.support_steps),
         query_horizon=_or(config.query_steps, family.max_episode_steps),
@@ -56,6 +64,24 @@ def meta_config(config: TrainConfig, family: TaskFamily) -> MetaConfig:
         surrogate=config.surrogate,
         first_order=config.first_order,
         learn_rates=config.learn_inner_lr,
+    )
+
+
+def rl2_config(config: TrainConfig, family: TaskFamily) -> RL2Config:
+    """Return the settings of training over trials."""
+    horizon = _or(config.query_steps, family.max_episode_steps)
+    return RL2Config(
+        lr=_or(config.outer_lr, 0.003),
+        iterations=_or(config.num_epochs, 80),
+        tasks=_or(config.tasks_per_epoch, 32),
+        episodes=config.episodes_per_trial,
+        first_horizon=min(horizon, _or(config.support_steps, max(1, horizon // 10))),
+        horizon=horizon,
+        discount=_or(config.discount, family.discount),
+        trace=_or(config.trace, 0.95),
+        clip=config.clip,
+        entropy=config.entropy,
+        max_grad_norm=config.max_grad_norm,
     )
 
 

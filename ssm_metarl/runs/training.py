@@ -34,9 +34,10 @@ class Progress:
         iterations: How many there will be.
         environment_steps: Trained on so far.
         return_before: Mean return before adaptation: of complete episodes on the validation tasks
-            (meta_rl), or of the episodes of this iteration (policy_gradient). None where this
-            iteration did not look.
-        return_after: The same after one adaptation step (meta_rl).
+            (meta_rl; the first of a trial for rl2), or of the episodes of this iteration
+            (policy_gradient). None where this iteration did not look.
+        return_after: The same after one adaptation step (meta_rl), or of the last episode of a
+            trial (rl2).
         best_return: The best so far; the checkpoint keeps the parameters that reached it.
         seconds: Spent training so far, over all sessions of the run.
         metrics: The learner's own numbers.

@@ -1,5 +1,7 @@
 """The collector: masks, memory, randomness, and agreement between acting and training."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -7,12 +9,15 @@ from numpy.random import SeedSequence
 
 from ssm_metarl.core.policy import BoundPolicy, Policy, PolicyConfig
 from ssm_metarl.env_runner.environment import Step
+from ssm_metarl.env_runner.family import Tasks
 from ssm_metarl.env_runner.registry import get_family
 from ssm_metarl.env_runner.rollout import (
     Trajectory,
     collect_episodes,
     collect_steps,
+    collect_trials,
     episode_returns,
+    per_trial_episode,
 )
 from ssm_metarl.env_runner.spaces import policy_spaces
 from ssm_metarl.errors import DivergenceError
@@ -76,6 +81,84 @@ def test_results_do_not_depend_on_how_the_tasks_are_split() -> None:
         torch.testing.assert_close(whole.observation[: length + 1, part], rollout.observation)
         torch.testing.assert_close(whole.log_prob[:length, part], rollout.log_prob)
         assert not whole.valid[length:, part].any()
+
+
+def trials(
+    tasks: Tasks, bound: BoundPolicy, lanes: int = 3, count: int = 3, horizon: int = 40
+) -> Trajectory:
+    environment = CARTPOLE.make(tasks, lanes, autoreset=True, horizon=horizon)
+    return collect_trials(bound, environment, SEED, count)
+
+
+def test_a_trial_is_some_complete_episodes_and_nothing_after_them() -> None:
+    rollout = trials(CARTPOLE.held_out(4), bound_policy())
+    assert (rollout.done.sum(0) == 3).all()
+    assert rollout.truncated.any()
+    assert rollout.terminated.any()
+    assert rollout.valid[-1].any()  # trimmed to the longest trial
+    lengths = per_trial_episode(torch.ones_like(rollout.reward), rollout, 3)
+    for task in range(4):
+        for lane in range(3):
+            valid = rollout.valid[:, task, lane].tolist()
+            expected = []
+            for length in lengths[:, task, lane].int().tolist():
+                expected += [True] * length + [False]  # and the dead step after each episode
+            assert valid == (expected + [False] * len(valid))[: len(valid)]
+    assert (rollout.reward[~rollout.valid] == 0).all()
+    over = rollout.done.cumsum(0) == 3
+    assert (rollout.observation[2:][over[:-1]] == 0).all()
+    assert not rollout.episode_start[2:][over[:-1]].any()
+
+
+def test_a_lone_lane_keeps_its_last_episode_whole() -> None:
+    rollout = trials(CARTPOLE.held_out(1), bound_policy(), lanes=1)
+    assert rollout.done[-1].all()
+    assert per_trial_episode(rollout.reward, rollout, 3).sum() == rollout.environment_steps
+
+
+def test_the_returns_of_a_trial_are_those_of_its_episodes_summed_one_by_one() -> None:
+    rollout = trials(CARTPOLE.held_out(3), bound_policy(), lanes=2)
+    reward = torch.randn(rollout.reward.shape, generator=torch.Generator().manual_seed(0))
+    returns = per_trial_episode(reward, rollout, 3)
+    for task in range(3):
+        for lane in range(2):
+            slow, number = [0.0, 0.0, 0.0], 0
+            for t in range(len(reward)):
+                if rollout.valid[t, task, lane]:
+                    slow[number] += reward[t, task, lane].item()
+                number += int(rollout.done[t, task, lane])
+            assert returns[:, task, lane].tolist() == pytest.approx(slow, rel=1e-4, abs=1e-4)
+    with pytest.raises(ValueError, match="not every trial has 4"):
+        per_trial_episode(reward, rollout, 4)
+
+
+def test_trials_do_not_depend_on_how_the_tasks_are_split() -> None:
+    tasks, bound = CARTPOLE.held_out(6), bound_policy(trial_inputs=True, memory="trial")
+    whole = trials(tasks, bound)
+    for part in (slice(0, 1), slice(1, 4), slice(4, 6)):
+        rollout = trials(tasks[part], bound)
+        length = len(rollout.reward)
+        for name in ("action", "valid", "terminated", "truncated"):
+            assert torch.equal(getattr(whole, name)[:length, part], getattr(rollout, name))
+        torch.testing.assert_close(whole.observation[: length + 1, part], rollout.observation)
+        torch.testing.assert_close(whole.log_prob[:length, part], rollout.log_prob)
+        assert not whole.valid[length:, part].any()
+
+
+@pytest.mark.parametrize("memory", ["episode", "trial"])
+def test_an_earlier_episode_reaches_later_ones_through_a_memory_of_the_trial_alone(
+    memory: str,
+) -> None:
+    bound = bound_policy(trial_inputs=True, memory=memory, blocks=2)
+    rollout = trials(CARTPOLE.held_out(2), bound, lanes=2)
+    first = rollout.done.cumsum(0) == 0
+    bent = rollout.observation.clone()
+    bent[:-1][first] += 0.1
+    other = dataclasses.replace(rollout, observation=bent).features(bound)[:-1]
+    plain = rollout.features(bound)[:-1]
+    later = (rollout.done.cumsum(0) - rollout.done.long() > 0) & rollout.valid
+    assert torch.equal(plain[later], other[later]) == (memory == "episode")
+    assert not torch.allclose(plain[first], other[first])
 
 
 def test_the_same_seed_repeats_and_another_one_does_not() -> None:

@@ -116,6 +116,24 @@ def test_bands_are_the_confidence_intervals(tmp_path: Path, drawn: list[Figure])
     assert corners == {(0, 29), (0, 39), (1, 485), (1, 495), (2, 494), (2, 504)}
 
 
+def test_trial_curve_draws_means_against_episodes(tmp_path: Path, drawn: list[Figure]) -> None:
+    rows = (
+        result("in_context", 0, 0, 400.0),
+        result("in_context", 1, 0, 480.0),
+        result("in_context", 2, 0, 490.0),
+        result("in_context", 22, 1, 499.0),  # after a gradient step: another story
+    )
+    trial = dataclasses.replace(EVALUATION, results=rows)
+    figures.trial_curve(trial, tmp_path / "trial.png", best=500.0)
+    (axes,) = drawn[0].axes
+    assert curves(axes) == {colour("in_context"): [(1, 400), (2, 480), (3, 490)]}
+    assert [tick.get_text() for tick in axes.get_xticklabels()] == ["1", "2", "3"]
+    assert texts(axes) == ["in-context  490.0", "best possible: 500"]
+    alone = dataclasses.replace(EVALUATION, results=EVALUATION.results[:1])
+    with pytest.raises(UserError, match="nothing to draw"):
+        figures.trial_curve(alone, tmp_path / "none.png")
+
+
 def test_hybrid_and_standard_both_start_at_zero_shot(tmp_path: Path, drawn: list[Figure]) -> None:
     rows = (*EVALUATION.results, result("hybrid", 5, 1, 495.0))
     figures.adaptation_curve(dataclasses.replace(EVALUATION, results=rows), tmp_path / "c.png")

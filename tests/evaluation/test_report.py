@@ -146,7 +146,9 @@ def test_integers_are_read_where_numbers_are_due() -> None:
 def test_names_are_those_people_use() -> None:
     assert label("zero_shot") == "zero-shot"
     assert label("in_context") == "in-context"
+    assert label("in_context", 0, 2) == "in-context, 2 episodes"
     assert label("standard", 1) == "standard, 1 step"
+    assert label("standard", 1, 20) == "standard, 1 step"
     assert label("from_scratch", 3) == "from scratch, 3 steps"
     assert describe(EVALUATION) == "CartPole-v1: 3 held-out tasks, seed 0"
 

@@ -35,7 +35,7 @@ def test_a_configuration_comes_back_as_it_was() -> None:
         (changed(inner_lr=10**400), "inner_lr cannot be 1000"),
         (changed(mode="maml"), "mode cannot be 'maml'"),
         (changed(mode=["meta_rl"]), "mode cannot be"),
-        (changed(num_epochs=None), "num_epochs cannot be None"),
+        (changed(num_episodes=None), "num_episodes cannot be None"),
         (changed(num_epochs=0), "--num_epochs is 0; it must be at least 1"),
         (changed(clip=2.0), "--clip is 2.0; it must be between 0 and 1"),
         (changed(entropy=-1.0), "--entropy is -1.0; it must not be negative"),

@@ -11,7 +11,7 @@ from numpy.random import SeedSequence
 
 from ssm_metarl.adaptation.agent import Agent
 from ssm_metarl.env_runner.registry import get_family
-from ssm_metarl.env_runner.rollout import collect_episodes
+from ssm_metarl.env_runner.rollout import collect_episodes, collect_trials
 from ssm_metarl.errors import CheckpointError, UserError
 from ssm_metarl.runs.checkpoint import load_checkpoint
 from ssm_metarl.runs.config import TrainConfig
@@ -64,6 +64,33 @@ def test_an_agent_does_step_by_step_what_the_collector_does(agent: Agent) -> Non
         chosen, state = agent.predict(seen[0].numpy(), state, reward=reward)
         alive = played.valid[t, 0].numpy()
         np.testing.assert_array_equal(chosen[alive], action[0].numpy()[alive])
+
+
+def test_an_agent_with_a_memory_of_the_trial_does_what_the_collector_does(tmp_path: Path) -> None:
+    config = dataclasses.replace(
+        TINY, mode="rl2", learn_inner_lr=False, episodes_per_trial=3, width=16, state_size=8
+    )
+    list(train(config, tmp_path / "run"))
+    agent, family = load(tmp_path / "run"), get_family("CartPole-v1")
+    world = family.make(family.nominal(), 3, autoreset=True, horizon=30)
+    bound = agent.policy.bind(agent.params)
+    played = collect_trials(bound, world, SeedSequence(1), 3, deterministic=True)
+    features = played.features(bound)
+    state = None
+    for t in range(len(played.reward)):
+        chosen, state = agent.predict(
+            played.observation[t, 0].numpy(),
+            state,
+            episode_start=played.episode_start[t, 0].numpy(),
+            reward=played.reward[t - 1, 0].numpy() if t else None,
+        )
+        alive = played.valid[t, 0].numpy()
+        np.testing.assert_array_equal(chosen[alive], played.action[t, 0].numpy()[alive])
+    assert state is not None
+    clones = agent.policy.initial_state(1, 3, features)
+    _, last = bound.features(played.inputs(agent.policy)[:-1], clones)
+    for mine, theirs in zip(state.memory, last, strict=True):
+        torch.testing.assert_close(mine, theirs, atol=1e-4, rtol=1e-3)
 
 
 def test_sampling_follows_the_seed(agent: Agent) -> None:

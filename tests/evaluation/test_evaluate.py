@@ -1,0 +1,74 @@
+"""The ways of meeting a task: what each one uses, and which an agent can do."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.random import SeedSequence
+
+from ssm_metarl.adaptation.agent import Agent
+from ssm_metarl.env_runner.registry import get_family
+from ssm_metarl.env_runner.streams import substream
+from ssm_metarl.errors import UserError
+from ssm_metarl.evaluation.evaluate import (
+    RETURN_STREAM,
+    EvaluationPlan,
+    evaluate,
+    modes_of,
+    play_trials,
+)
+from ssm_metarl.runs.config import TrainConfig
+from ssm_metarl.runs.loading import load
+from ssm_metarl.runs.training import train
+
+FAMILY = get_family("CartPole-v1")
+TASKS = FAMILY.held_out(3)
+TINY = TrainConfig(
+    num_epochs=1,
+    tasks_per_epoch=2,
+    episodes_per_task=2,
+    support_steps=20,
+    query_steps=20,
+    validation_tasks=2,
+    width=8,
+    state_size=4,
+)
+
+
+def trained(folder: Path, **changes: object) -> Agent:
+    list(train(TrainConfig(**{**vars(TINY), **changes}), folder / "run"))  # pyright: ignore[reportArgumentType]
+    return load(folder / "run")
+
+
+def test_each_episode_of_a_trial_is_measured_with_what_was_seen_before_it(tmp_path: Path) -> None:
+    agent = trained(tmp_path, mode="rl2")
+    plan = EvaluationPlan(["in_context"], return_episodes=2, trial_episodes=3, seed=5)
+    rows = list(evaluate(agent, FAMILY, TASKS, plan))
+    assert [(row.mode, row.steps, row.shots) for row in rows] == [
+        ("in_context", 0, 0),
+        ("in_context", 0, 1),
+        ("in_context", 0, 2),
+    ]
+    seed = substream(SeedSequence(5), RETURN_STREAM)
+    trials = play_trials(agent.policy, agent.params, FAMILY, TASKS, 2, 3, seed)
+    # A step of CartPole brings 1, so that returns are lengths.
+    np.testing.assert_array_equal(trials.returns, trials.environment_steps)
+    for number, row in enumerate(rows):
+        assert row.per_task == tuple(trials.returns[number])
+        assert row.adaptation_env_steps == pytest.approx(trials.returns[:number].sum(0).mean())
+
+
+def test_the_modes_of_an_agent_are_those_its_memory_allows(tmp_path: Path) -> None:
+    forgetful = trained(tmp_path / "meta_rl")
+    assert modes_of(forgetful, EvaluationPlan()) == ("zero_shot", "standard", "from_scratch")
+    with pytest.raises(UserError, match=r"in_context.*--mode rl2"):
+        list(evaluate(forgetful, FAMILY, TASKS, EvaluationPlan(["zero_shot", "in_context"])))
+    remembering = trained(tmp_path / "rl2", mode="rl2")
+    assert "in_context" in modes_of(remembering, EvaluationPlan())
+    assert modes_of(remembering, EvaluationPlan(["zero_shot"])) == ("zero_shot",)
+
+
+def test_rl2_with_a_memory_of_an_episode_is_a_control_that_cannot_adapt(tmp_path: Path) -> None:
+    agent = trained(tmp_path, mode="rl2", memory="episode")
+    assert agent.policy.config.memory == "episode"
+    assert "in_context" not in modes_of(agent, EvaluationPlan())

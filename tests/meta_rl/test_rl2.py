@@ -1,0 +1,148 @@
+"""RL^2: advantages that end with the episode, a memory that does not, and learning from both."""
+
+import dataclasses
+
+import pytest
+import torch
+from numpy.random import SeedSequence
+from torch import Tensor
+
+from ssm_metarl.core.policy import Policy, PolicyConfig
+from ssm_metarl.env_runner.registry import get_family
+from ssm_metarl.env_runner.rollout import Trajectory
+from ssm_metarl.env_runner.spaces import policy_spaces
+from ssm_metarl.errors import DivergenceError
+from ssm_metarl.meta_rl.rl2 import RL2Config, RL2Learner
+
+FAMILY = get_family("CartPole-v1")
+SMALL = RL2Config(
+    iterations=10, tasks=4, trials=2, episodes=3, first_horizon=10, horizon=40, epochs=1
+)
+
+
+def learner(**changes: object) -> RL2Learner:
+    network = PolicyConfig(width=16, state_size=8, blocks=2, trial_inputs=True, memory="trial")
+    policy = Policy(network, policy_spaces(FAMILY))
+    params = policy.init(torch.Generator().manual_seed(0))
+    return RL2Learner(policy, dataclasses.replace(SMALL, **changes), FAMILY, params)
+
+
+def rollout_of(learning: RL2Learner, horizon: int = 40) -> Trajectory:
+    tasks = FAMILY.sample(learning.config.tasks, SeedSequence(3))
+    return learning._collect(tasks, horizon, SeedSequence(4))
+
+
+def copies(learning: RL2Learner) -> dict[str, Tensor]:
+    return {name: value.detach().clone() for name, value in learning.params.items()}
+
+
+def with_a_voice(learning: RL2Learner) -> RL2Learner:
+    """Make values that differ from step to step."""
+    with torch.no_grad():
+        learning.params["value.weight"].normal_(generator=torch.Generator().manual_seed(1))
+    return learning
+
+
+def test_the_targets_are_those_of_a_slow_reference_that_knows_only_single_episodes() -> None:
+    learning = with_a_voice(learner())
+    rollout, config = rollout_of(learning), learning.config
+    bound = learning.policy.bind(learning.params)
+    value = learning._value(bound, rollout.features(bound)).detach()
+    _, target = learning._advantages(rollout)
+    assert rollout.terminated.any()
+    assert rollout.truncated.any()
+    for task in range(config.tasks):
+        for lane in range(config.trials):
+            v, r = value[:, task, lane].tolist(), rollout.reward[:, task, lane].tolist()
+            gae = 0.0
+            for t in reversed(range(len(r))):
+                if not rollout.valid[t, task, lane]:
+                    gae = 0.0  # nothing of the next episode reaches this one
+                    continue
+                rest = 0.0 if rollout.terminated[t, task, lane] else v[t + 1]
+                carried = 0.0 if rollout.done[t, task, lane] else gae
+                surprise = r[t] + config.discount * rest - v[t]
+                gae = surprise + config.discount * config.trace * carried
+                assert target[t, task, lane].item() == pytest.approx(v[t] + gae, rel=1e-3, abs=1e-3)
+
+
+def test_advantages_are_standardised_by_task() -> None:
+    learning = with_a_voice(learner())
+    rollout = rollout_of(learning)
+    advantage, _ = learning._advantages(rollout)
+    for task in range(learning.config.tasks):
+        own = advantage[:, task][rollout.valid[:, task]]
+        assert own.mean().item() == pytest.approx(0.0, abs=1e-4)
+        assert own.std().item() == pytest.approx(1.0, abs=1e-2)
+    assert (advantage[~rollout.valid] == 0).all()
+
+
+def test_episodes_grow_by_a_constant_factor_to_their_full_length() -> None:
+    learning = learner(first_horizon=50, horizon=500)
+    horizons = [learning._horizon(done / 40) for done in range(40)]
+    assert horizons[0] == 50
+    assert horizons[15] == round((50 * 500) ** 0.5)
+    assert set(horizons[30:]) == {500}
+    assert horizons == sorted(horizons)
+
+
+def test_minibatches_of_tasks_add_up_to_the_whole_gradient() -> None:
+    learning = with_a_voice(learner(lr=0.0, max_grad_norm=1e9, entropy=0.01))
+    rollout = rollout_of(learning)
+    advantage, target = learning._advantages(rollout)
+
+    def gradient(tasks: Tensor) -> Tensor:
+        learning._step(rollout, advantage, target, tasks)
+        parts = [v.grad.flatten() for v in learning.learned.values() if v.grad is not None]
+        return torch.cat(parts)
+
+    whole = gradient(torch.arange(4))
+    parts = [gradient(tasks) for tasks in (torch.tensor([3, 0]), torch.tensor([1, 2]))]
+    torch.testing.assert_close((parts[0] + parts[1]) / 2, whole, rtol=1e-3, atol=1e-5)
+    assert not torch.allclose(parts[0], parts[1], rtol=1e-2)
+
+
+def test_all_that_acts_or_values_learns_and_the_prediction_head_does_not() -> None:
+    learning = learner()
+    before = copies(learning)
+    for iteration in (1, 2):
+        learning.iterate(SeedSequence(0), iteration)
+    for name, value in learning.params.items():
+        assert value.isfinite().all()
+        assert torch.equal(before[name], value) == name.startswith("prediction."), name
+
+
+def test_an_iteration_depends_on_the_seed_and_its_number_alone() -> None:
+    a, b = learner(), learner()
+    b.iterate(SeedSequence(8), 1)
+    with torch.no_grad():
+        for name, value in b.params.items():
+            value.copy_(a.params[name])
+    b.optimizer.state.clear()
+    reports = [learning.iterate(SeedSequence(0), 3) for learning in (a, b)]
+    assert reports[0] == reports[1]
+    assert all(torch.equal(a.params[name], b.params[name]) for name in a.params)
+
+
+def test_a_gradient_that_is_not_finite_changes_nothing() -> None:
+    learning = learner()
+    before = copies(learning)
+    learning.params["encoder.bias"].register_hook(lambda gradient: gradient * torch.nan)
+    with pytest.raises(DivergenceError, match="gradient norm nan"):
+        learning.iterate(SeedSequence(0), 1)
+    assert all(torch.equal(before[name], value) for name, value in learning.params.items())
+
+
+@pytest.mark.slow
+def test_both_signs_are_learned_within_short_episodes() -> None:
+    learning = learner(
+        iterations=30, tasks=32, episodes=2, first_horizon=50, horizon=50, epochs=4, lr=0.005
+    )
+    for iteration in range(1, 31):
+        learning.iterate(SeedSequence(0), iteration)
+    tasks = FAMILY.validation(32)
+    rollout = learning._collect(tasks, 50, SeedSequence(7))
+    rewards = rollout.reward.sum(0).mean(-1) / 2  # per episode, [K]
+    swapped = torch.from_numpy(tasks.values["swap"]) > 0.5
+    assert rewards[swapped].mean() > 35  # knowing one sign only, one of them stays below 20
+    assert rewards[~swapped].mean() > 35
