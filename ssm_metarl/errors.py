@@ -20,6 +20,10 @@ class DivergenceError(SsmMetaRLError):
     """A loss, gradient or observation stopped being finite."""
 
 
+class EnvironmentFailure(SsmMetaRLError):
+    """An environment that is not ours raised an error while it was played."""
+
+
 def nearest(name: str, valid: Iterable[str]) -> str:
     """Return a hint such as ``did you mean 'gravity'? valid: force, gravity``.
 
