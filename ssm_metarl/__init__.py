@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from ssm_metarl.errors import CheckpointError as CheckpointError
     from ssm_metarl.errors import DivergenceError as DivergenceError
     from ssm_metarl.errors import SsmMetaRLError as SsmMetaRLError
+    from ssm_metarl.errors import StoreError as StoreError
     from ssm_metarl.errors import UserError as UserError
+    from ssm_metarl.experience.buffer import ExperienceStore as ExperienceStore
     from ssm_metarl.runs.config import TrainConfig as TrainConfig
     from ssm_metarl.runs.loading import load as load
     from ssm_metarl.runs.training import resume as resume
@@ -28,7 +30,9 @@ _HOME = {
     "Agent": "adaptation.agent",
     "CheckpointError": "errors",
     "DivergenceError": "errors",
+    "ExperienceStore": "experience.buffer",
     "SsmMetaRLError": "errors",
+    "StoreError": "errors",
     "TaskFamily": "env_runner.family",
     "Tasks": "env_runner.tasks",
     "TrainConfig": "runs.config",
