@@ -15,12 +15,13 @@ from ssm_metarl.experience.database import (
     create_database,
     naming,
     open_database,
+    set_durable,
     transaction,
 )
 from ssm_metarl.experience.identity import Identity
 from ssm_metarl.experience.layout import Layout
 from ssm_metarl.experience.ledger import Ledger
-from ssm_metarl.experience.reader import Reader
+from ssm_metarl.experience.reader import Reader, check_behaviour
 from ssm_metarl.experience.records import (
     State,
     StoredTask,
@@ -184,8 +185,9 @@ class ExperienceStore:
         """Remember what the store holds now, to go back to it with `truncate_after`.
 
         Call this right before a checkpoint is saved. The last two marks are remembered, so that
-        a run may be killed before, while or after that checkpoint is saved. When this returns, the
-        store and the mark survive a power cut.
+        a run may be killed before, while or after that checkpoint is saved. What they remember is
+        in the file too, which may then take three times its capacity. When this returns, the store
+        and the mark survive a power cut.
 
         Args:
             label: Of the checkpoint; not lower than any so far.
@@ -193,10 +195,8 @@ class ExperienceStore:
         Raises:
             StoreError: The label is too low, or the disk is full. The store is as it was.
         """
-        self._database.execute("PRAGMA synchronous = FULL")
-        with self._writing("cannot be marked: "):
+        with self._writing("cannot be marked: ", durable=True):
             self._ledger.mark(label)
-        self._database.execute("PRAGMA synchronous = NORMAL")
 
     def truncate_after(self, label: int) -> None:
         """Forget what was added with later labels, so that a resumed run continues from there.
@@ -256,7 +256,7 @@ class ExperienceStore:
             chosen = held[held["task"] == task]
             if not len(chosen):
                 raise ValueError(f"holds no task {task}")
-            _check_behaviour(chosen, allow_unknown_behaviour)
+            check_behaviour(chosen, allow_unknown_behaviour)
             return self._reader.trajectory(chosen)
 
     def sample(
@@ -284,7 +284,7 @@ class ExperienceStore:
         """
         with self._reading():
             held = self._ledger.held()
-            _check_behaviour(held, allow_unknown_behaviour)
+            check_behaviour(held, allow_unknown_behaviour)
             return self._reader.sequences(held, count, length, rng)
 
     @contextlib.contextmanager
@@ -295,21 +295,16 @@ class ExperienceStore:
             yield
 
     @contextlib.contextmanager
-    def _writing(self, what: str) -> Iterator[None]:
+    def _writing(self, what: str, *, durable: bool = False) -> Iterator[None]:
+        """Change the store, all or nothing; only if `durable`, a power cut cannot undo it."""
         if not self.writable:
             raise StoreError(f"{self.path}: is open for reading only")
         try:
-            with naming(self.path, what), transaction(self._database):
-                self._ledger.refresh()
-                yield
+            with naming(self.path, what):
+                set_durable(self._database, durable)
+                with transaction(self._database):
+                    self._ledger.refresh()
+                    yield
         except BaseException:
             self._ledger.forget()  # it may know of changes that have been undone
             raise
-
-
-def _check_behaviour(records: np.ndarray, allow_unknown: bool) -> None:
-    if not allow_unknown and not records["behaviour_known"].all():
-        raise ValueError(
-            "the log-probabilities of some of the actions are not known, as in imported data; "
-            "allow_unknown_behaviour=True gives them as NaN"
-        )

@@ -108,16 +108,21 @@ def open_database(path: Path, *, writable: bool) -> sqlite3.Connection:
                 "trusted_schema = OFF",
                 "cell_size_check = ON",
                 "mmap_size = 2147418112",
-                "synchronous = NORMAL",  # transactions survive kills, and marks power cuts
                 "secure_delete = OFF",
                 "busy_timeout = 10000",
             ):
                 database.execute(f"PRAGMA {setting}").fetchall()
+            set_durable(database, False)
             _check_schema(database)
         except BaseException:
             database.close()
             raise
         return database
+
+
+def set_durable(database: sqlite3.Connection, durable: bool) -> None:
+    """Say whether the next transactions survive a power cut, which is slow, or only kills."""
+    database.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
 
 
 def close_database(database: sqlite3.Connection, path: Path, *, writable: bool) -> None:

@@ -87,3 +87,16 @@ class Reader:
             self.ledger.leave_out(record.id)
             return None
         return rows[first - begin * CHUNK_ROWS : stop + 1 - begin * CHUNK_ROWS]
+
+
+def check_behaviour(records: np.ndarray, allow_unknown: bool) -> None:
+    """Refuse log-probabilities that are not known to whoever does not expect them.
+
+    Raises:
+        ValueError: One of the records `[N]` has them.
+    """
+    if not allow_unknown and not records["behaviour_known"].all():
+        raise ValueError(
+            "the log-probabilities of some of the actions are not known, as in imported data; "
+            "allow_unknown_behaviour=True gives them as NaN"
+        )
