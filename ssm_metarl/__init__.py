@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from ssm_metarl.errors import DivergenceError as DivergenceError
     from ssm_metarl.errors import EnvironmentFailure as EnvironmentFailure
     from ssm_metarl.errors import SsmMetaRLError as SsmMetaRLError
+    from ssm_metarl.errors import StoreError as StoreError
     from ssm_metarl.errors import UserError as UserError
+    from ssm_metarl.experience.buffer import ExperienceStore as ExperienceStore
     from ssm_metarl.runs.config import TrainConfig as TrainConfig
     from ssm_metarl.runs.loading import load as load
     from ssm_metarl.runs.training import resume as resume
@@ -32,7 +34,9 @@ _HOME = {
     "CheckpointError": "errors",
     "DivergenceError": "errors",
     "EnvironmentFailure": "errors",
+    "ExperienceStore": "experience.buffer",
     "SsmMetaRLError": "errors",
+    "StoreError": "errors",
     "TaskFamily": "env_runner.family",
     "Tasks": "env_runner.tasks",
     "TrainConfig": "runs.config",

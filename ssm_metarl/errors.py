@@ -16,6 +16,10 @@ class CheckpointError(SsmMetaRLError):
     """A checkpoint that is missing, damaged, too large or not ours; nothing was loaded."""
 
 
+class StoreError(SsmMetaRLError):
+    """An experience store that is missing, damaged, full, empty, or of another environment."""
+
+
 class DivergenceError(SsmMetaRLError):
     """A loss, gradient or observation stopped being finite."""
 
