@@ -147,7 +147,7 @@ class ExperienceStore:
             label: Says which policy collected it, such as the iteration; labels only grow. None for
                 the newest one, or one more if that is marked.
             behaviour_known: Whether the log-probabilities are those of the policy that acted;
-                otherwise they are stored as NaN, and refused to who does not ask for them.
+                otherwise they are stored as NaN, and given only to a caller that asks for them.
 
         Returns:
             Ids of the K stored tasks, even of those that the reservoir has no room for.

@@ -16,7 +16,7 @@ from ssm_metarl.errors import StoreError
 
 APPLICATION_ID = 0x53534D45  # "SSME", in the file's header
 VERSION = 1
-PAGE_BYTES = 16384  # a chunk of rows fits a page, for most environments
+PAGE_BYTES = 8192
 PATIENCE = 10.0  # seconds to wait for another writer
 
 CHUNKS_PER_RECORD = 2**20

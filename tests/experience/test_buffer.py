@@ -75,15 +75,14 @@ def test_summaries_of_the_tasks(make_store: MakeStore, kit: SimpleNamespace) -> 
     store = make_store()
     tasks = kit.tasks(2)
     trajectory = kit.trajectory([[[4], [2, 3]], [[5], [1]]])
-    unfinished = trajectory.terminated.clone()
-    unfinished[:, 1] = False
-    trajectory = Trajectory(**{**vars(trajectory), "terminated": unfinished})
+    trajectory.terminated[:, 1] = False  # the second task's episodes go on,
+    trajectory.truncated[:, 0, 1] = False  # and so does one of the first
     assert store.add(trajectory, tasks, 3) == [0, 1]
     assert kit.add(store, [[[2]]], 5)[0] == [2]
     first, second, third = store.tasks()
-    reward = (trajectory.reward * trajectory.valid).double().sum(0)
+    complete = trajectory.reward[:4, 0, 0].sum() + trajectory.reward[:2, 0, 1].sum()
     assert (first.trajectories, first.transitions, first.label) == (2, 9, 3)
-    assert first.mean_return == pytest.approx(reward[0].sum().item() / 3)  # of 3 episodes
+    assert first.mean_return == pytest.approx(complete.item() / 2)
     assert (second.transitions, second.mean_return) == (6, None)
     assert (third.id, third.label) == (2, 5)
     for k, stored in enumerate((first, second)):

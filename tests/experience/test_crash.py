@@ -22,6 +22,7 @@ from ssm_metarl.env_runner.registry import get_family
 from ssm_metarl.env_runner.rollout import Trajectory
 from ssm_metarl.errors import StoreError
 from ssm_metarl.experience.buffer import ExperienceStore
+from ssm_metarl.experience.database import PAGE_BYTES
 
 MakeStore = Callable[..., ExperienceStore]
 LANES, STEPS = 40, 150
@@ -223,12 +224,12 @@ def test_a_flipped_bit_costs_one_record(
     store = make_store()
     tasks, trajectory = kit.add(store, [[[300], [20]], [[7], [9]]])
     rows = trajectory.observation[:, 0, 0].numpy().astype("<f4")
-    needle = rows[{"first": 0, "middle": 150, "last": 300}[where]].tobytes()
+    intact = rows[{"first": 0, "middle": 150, "last": 300}[where]].tobytes()
+    flipped = intact[:5] + bytes([intact[5] ^ 1]) + intact[6:]
     store.close()
-    data = bytearray(store.path.read_bytes())
-    assert data.count(needle) == 1
-    data[data.index(needle) + 5] ^= 1
-    store.path.write_bytes(data)
+    data = store.path.read_bytes()
+    assert intact in data  # also in free space, where it does not matter
+    store.path.write_bytes(data.replace(intact, flipped))
 
     with ExperienceStore.open(store.path) as found:
         assert found.trajectories == 4  # nobody has looked yet
@@ -290,7 +291,7 @@ def lanes_of_two_tasks(path: Path) -> list[int]:
         return [found.trajectory(task).reward.shape[2] for task in (0, 1)]
 
 
-@pytest.mark.parametrize("kept", [0, 50, 1000, 16384, 40_000, -1])
+@pytest.mark.parametrize("kept", [0, 50, 1000, PAGE_BYTES, 40_000, -1])
 def test_a_file_that_is_cut_short_is_refused(
     kept: int, make_store: MakeStore, kit: SimpleNamespace
 ) -> None:
@@ -312,9 +313,9 @@ def test_pages_of_noise_are_an_error_and_no_crash(
     store.close()
     whole, rng = store.path.read_bytes(), np.random.default_rng(0)
     outcomes = []
-    for page in range(len(whole) // 16384):
+    for page in range(0, len(whole), PAGE_BYTES):
         data = bytearray(whole)
-        data[page * 16384 + 100 : (page + 1) * 16384] = rng.bytes(16384 - 100)
+        data[page + 100 : page + PAGE_BYTES] = rng.bytes(PAGE_BYTES - 100)
         store.path.write_bytes(data)
         try:
             outcomes.append(sum(lanes_of_two_tasks(store.path)))

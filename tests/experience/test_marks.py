@@ -76,18 +76,18 @@ def test_a_reservoir_keeps_every_trajectory_with_equal_probability(
     assert counts.std() > 1  # and it is no grid
 
 
-def test_a_reservoir_favours_neither_early_nor_late_trajectories_of_any_length(
-    make_store: MakeStore, kit: SimpleNamespace
+def test_a_reservoir_holds_what_a_shuffle_of_all_ever_added_would(
+    make_store: MakeStore, kit: SimpleNamespace, tmp_path: Path
 ) -> None:
-    """A late short one must not slip into a gap that an early long one was too large for."""
-    store = make_store(capacity=400, retention="reservoir")
-    for _ in range(40):
-        kit.add(store, [[[1], [7]] * 10])
-    held = store._ledger.held()
-    short, long = (held["id"][held["steps"] == steps] for steps in (1, 7))
-    assert abs(len(short) - len(long)) < 4 * np.sqrt(len(held) / 4)
-    for ids in (short, long):
-        assert stats.kstest(ids / 800, "uniform").pvalue > 0.01
+    """A late short trajectory must not slip into a gap that an early long one was too large for."""
+    store = make_store(capacity=100, retention="reservoir")
+    with ExperienceStore.create(tmp_path / "all", kit.cartpole, retention="reservoir") as endless:
+        for i in range(150):
+            for one in (store, endless):
+                kit.add(one, [[[7 if i % 3 else 1]]])
+            shuffled = np.sort(endless._ledger.held(), order="priority")
+            fitting = shuffled[shuffled["steps"].cumsum() <= 100]
+            assert set(store._ledger.held()["id"]) == set(fitting["id"])
 
 
 @settings(
@@ -133,6 +133,22 @@ def test_going_back_to_a_mark_is_as_if_nothing_had_happened(
             add(straight, i)
             assert contents(cut) == contents(straight)
             assert cut.transitions <= 20
+
+
+def test_the_mark_before_the_last_can_be_gone_back_to(
+    make_store: MakeStore, kit: SimpleNamespace
+) -> None:
+    """A kill may come after a mark and before the checkpoint that it was for."""
+    store = make_store(capacity=10, retention="fifo")
+    kit.add(store, [[[4], [5]]], 1)
+    store.mark(1)
+    before = contents(store)
+    kit.add(store, [[[6]]], 2)
+    store.mark(2)
+    store.mark(2)  # as a resumed run does
+    kit.add(store, [[[10]]], 3)
+    store.truncate_after(1)
+    assert contents(store) == before
 
 
 def test_what_no_mark_can_ask_for_leaves_the_file(
