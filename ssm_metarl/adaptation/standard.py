@@ -9,9 +9,8 @@ from numpy.random import SeedSequence
 from ssm_metarl.core.parameters import Params
 from ssm_metarl.core.policy import Policy
 from ssm_metarl.env_runner.family import TaskFamily, Tasks
-from ssm_metarl.env_runner.rollout import collect_episodes
 from ssm_metarl.env_runner.streams import substream
-from ssm_metarl.meta_rl.batch import make_batch
+from ssm_metarl.meta_rl.batch import collect_data, make_batch
 from ssm_metarl.meta_rl.inner_loop import Rates, inner_step
 from ssm_metarl.meta_rl.maml import MetaConfig
 
@@ -56,20 +55,24 @@ def adapt_standard(
         config: How the inner step was meta-trained: horizon, discount, surrogate.
         family: Of the tasks.
         tasks: K tasks.
-        episodes: Episodes per task and step.
+        episodes: Episodes per task and step (a memory of a trial rounds them to whole trials).
         steps: Gradient steps.
         seed: Of the episodes.
     """
-    theta, used = params, np.zeros(len(tasks), dtype=np.int64)
+    theta, played, used = params, 0, np.zeros(len(tasks), dtype=np.int64)
     yield Adapted(theta, 0, 0, used)
-    device = params["encoder.bias"].device
     for step in range(steps):
-        environment = family.make(
-            tasks, episodes, autoreset=False, horizon=config.support_horizon, device=device
+        support = collect_data(
+            policy.bind(theta),
+            family,
+            tasks,
+            substream(seed, step),
+            episodes=episodes,
+            per_trial=config.episodes_per_trial,
+            horizon=config.support_horizon,
         )
-        support = collect_episodes(policy.bind(theta), environment, substream(seed, step))
-        environment.close()
         batch = make_batch(support, policy, config.adaptation_discount, config.trace)
         theta = inner_step(policy, theta, batch, rates, surrogate=config.surrogate)
         used = used + support.valid.sum((0, 2)).cpu().numpy()
-        yield Adapted(theta, step + 1, episodes * (step + 1), used)
+        played += int(support.done[:, 0].sum())
+        yield Adapted(theta, step + 1, played, used)

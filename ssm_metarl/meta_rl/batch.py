@@ -4,11 +4,13 @@ from dataclasses import dataclass
 
 import torch
 from jaxtyping import Bool, Float, Shaped
+from numpy.random import SeedSequence
 from torch import Tensor
 
 from ssm_metarl.core.distributions import Categorical, DiagonalGaussian
 from ssm_metarl.core.policy import BoundPolicy, Policy
-from ssm_metarl.env_runner.rollout import Trajectory
+from ssm_metarl.env_runner.family import TaskFamily, Tasks
+from ssm_metarl.env_runner.rollout import Trajectory, collect_episodes, collect_trials
 from ssm_metarl.meta_rl.baseline import baseline_features, baseline_values, fit_baseline
 from ssm_metarl.meta_rl.losses import step_mean
 from ssm_metarl.meta_rl.returns import generalized_advantages, standardize
@@ -26,6 +28,8 @@ class Batch:
     behaviour: Float[Tensor, "T K E"]
     advantage: Float[Tensor, "T K E"]
     valid: Bool[Tensor, "T K E"]
+    episodes: int = 1
+    """In each lane."""
 
     def tasks(self, tasks: slice) -> "Batch":
         """Return the part of some of the tasks."""
@@ -36,6 +40,7 @@ class Batch:
             behaviour=self.behaviour[:, tasks],
             advantage=self.advantage[:, tasks],
             valid=self.valid[:, tasks],
+            episodes=self.episodes,
         )
 
     def distribution(self, bound: BoundPolicy) -> Categorical | DiagonalGaussian:
@@ -59,7 +64,44 @@ def make_batch(trajectory: Trajectory, policy: Policy, discount: float, trace: f
         behaviour=trajectory.log_prob,
         advantage=fitted_advantages(trajectory, policy, discount, trace),
         valid=trajectory.valid,
+        episodes=max(1, int(trajectory.done[:, 0, 0].sum())),
     )
+
+
+def collect_data(
+    bound: BoundPolicy,
+    family: TaskFamily,
+    tasks: Tasks,
+    seed: SeedSequence,
+    *,
+    episodes: int,
+    per_trial: int,
+    horizon: int,
+) -> Trajectory:
+    """Play episodes of K tasks to learn from, in the way the policy's memory is meant for.
+
+    Args:
+        bound: The policy.
+        family: Of the tasks.
+        tasks: K tasks.
+        seed: Of this data.
+        episodes: Episodes per task; as many lanes of one episode each.
+        per_trial: Episodes per lane if the memory lasts a trial; the lanes are fewer accordingly.
+        horizon: Step limit of the episodes.
+    """
+    trial = bound.policy.config.memory == "trial"
+    each = min(per_trial, episodes) if trial else 1
+    device = bound.params["encoder.bias"].device
+    environment = family.make(
+        tasks, episodes // each, autoreset=trial, horizon=horizon, device=device
+    )
+    rollout = (
+        collect_trials(bound, environment, seed, each)
+        if trial
+        else collect_episodes(bound, environment, seed)
+    )
+    environment.close()
+    return rollout
 
 
 @torch.no_grad()

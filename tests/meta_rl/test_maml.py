@@ -9,11 +9,11 @@ from numpy.random import SeedSequence
 from ssm_metarl.adaptation.standard import adapt_standard
 from ssm_metarl.core.policy import Policy, PolicyConfig
 from ssm_metarl.env_runner.registry import get_family
-from ssm_metarl.env_runner.rollout import collect_episodes
 from ssm_metarl.env_runner.spaces import policy_spaces
 from ssm_metarl.errors import DivergenceError
 from ssm_metarl.evaluation.evaluate import mean_returns
 from ssm_metarl.meta_rl import maml
+from ssm_metarl.meta_rl.batch import collect_data
 from ssm_metarl.meta_rl.maml import MetaConfig, MetaLearner
 
 FAMILY = get_family("CartPole-v1")
@@ -79,11 +79,11 @@ def test_heads_that_do_not_act_are_left_alone() -> None:
 def test_query_data_are_fresh_and_of_the_adapted_policy(monkeypatch: pytest.MonkeyPatch) -> None:
     rollouts = []
 
-    def spy(bound, environment, seed):  # noqa: ANN001, ANN202
-        rollouts.append((bound.params, collect_episodes(bound, environment, seed)))
+    def spy(bound, *data, **settings):  # noqa: ANN001, ANN002, ANN003, ANN202
+        rollouts.append((bound.params, collect_data(bound, *data, **settings)))
         return rollouts[-1][1]
 
-    monkeypatch.setattr(maml, "collect_episodes", spy)
+    monkeypatch.setattr(maml, "collect_data", spy)
     learner(inner_steps=2).iterate(SeedSequence(3), 1)
     assert len(rollouts) == 3
     shapes = [params["action.weight"].ndim for params, _ in rollouts]
