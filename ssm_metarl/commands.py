@@ -29,7 +29,7 @@ from ssm_metarl.runs.config import TrainConfig
 from ssm_metarl.runs.files import write_text_atomically
 from ssm_metarl.runs.loading import load
 from ssm_metarl.runs.showcase import task_groups, write_before_after
-from ssm_metarl.runs.tracking import read_metrics
+from ssm_metarl.runs.tracking import how_to_look, read_metrics
 from ssm_metarl.runs.training import Progress
 
 Stream = Generator[Progress, None, None]
@@ -152,7 +152,7 @@ def _follow(stream: Stream, config: TrainConfig, run_dir: Path, track: str) -> i
         raise SsmMetaRLError(str(error)) from error
     if last and last.iteration < last.iterations:
         return _stopped(run_dir, track)
-    _finished(last, config, run_dir)
+    _finished(last, config, run_dir, track)
     return 0
 
 
@@ -176,12 +176,14 @@ def _returns(progress: Progress, config: TrainConfig) -> str:
 def _stopped(run_dir: Path, track: str) -> int:
     tracked = "" if track == "none" else f" --track {track}"
     folder = shlex.quote(str(run_dir))
-    print("Stopped; everything so far is saved. To continue to the same end:")
+    print("Stopped; everything so far is saved.")
+    _say_how_to_look(track, run_dir)
+    print("To continue to the same end:")
     print(f"  ssm-metarl train --run_dir {folder} --resume{tracked}")
     return INTERRUPTED
 
 
-def _finished(last: Progress | None, config: TrainConfig, run_dir: Path) -> None:
+def _finished(last: Progress | None, config: TrainConfig, run_dir: Path, track: str) -> None:
     if last is None:
         print(f"{run_dir} is finished already: nothing was left to train.")
     else:
@@ -192,8 +194,15 @@ def _finished(last: Progress | None, config: TrainConfig, run_dir: Path) -> None
         records = read_metrics(run_dir / training.METRICS)
         curve = run_dir / "figures" / "learning-curve.png"
         _attempt("learning curve", lambda: learning_curve(records, curve, best=_best(family)))
+        _say_how_to_look(track, run_dir)
     print("Next, see how it adapts to tasks it has never met:")
     print(f"  ssm-metarl evaluate {shlex.quote(str(run_dir))}")
+
+
+def _say_how_to_look(track: str, run_dir: Path) -> None:
+    command = how_to_look(track, run_dir)
+    if command:
+        _made(track, command)
 
 
 def _modes(asked: Evaluate) -> tuple[str, ...] | None:

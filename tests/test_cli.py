@@ -262,11 +262,15 @@ def test_ctrl_c_ends_the_iteration_and_says_how_to_go_on(
     run_dir = tmp_path / "my run"
     assert main(["train", *TINY, f"--run_dir={run_dir}", "--track=tensorboard"]) == 130
     assert signal.getsignal(signal.SIGINT) is handler
-    command = capsys.readouterr().out.splitlines()[-1]
+    out = capsys.readouterr().out
+    command = out.splitlines()[-1]
+    look = f"tensorboard --logdir '{run_dir / 'tensorboard'}'"
+    assert look in out
     monkeypatch.undo()
     name, *argv = shlex.split(command)
     assert name == "ssm-metarl"
     assert main(argv) == 0
+    assert look in capsys.readouterr().out
     records = [json.loads(line) for line in (run_dir / "metrics.jsonl").read_text().splitlines()]
     assert [record["iteration"] for record in records] == [1, 2]
 

@@ -1,78 +1,127 @@
-"""Standard adaptation: gradient steps on the current task's data, and nothing else."""
+"""Adaptation by gradient steps: on the current task's data (standard), or with recalled data too.
+
+The loop is the same for both: play episodes, take a step per task, play with what came out. Only
+where the gradient comes from differs, see :class:`ssm_metarl.adaptation.hybrid.Memory`.
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+import torch
+from jaxtyping import Bool
 from numpy.random import SeedSequence
 
+from ssm_metarl.adaptation.agent import Agent
+from ssm_metarl.adaptation.guard import Guard, choose
+from ssm_metarl.adaptation.hybrid import Memory, Recalled
+from ssm_metarl.adaptation.source import Source
 from ssm_metarl.core.parameters import Params
-from ssm_metarl.core.policy import Policy
-from ssm_metarl.env_runner.family import TaskFamily, Tasks
+from ssm_metarl.env_runner.rollout import Trajectory
 from ssm_metarl.env_runner.streams import substream
-from ssm_metarl.meta_rl.batch import collect_data, make_batch
-from ssm_metarl.meta_rl.inner_loop import Rates, inner_step
-from ssm_metarl.meta_rl.maml import MetaConfig
+from ssm_metarl.errors import DivergenceError
+from ssm_metarl.meta_rl.batch import make_batch
+from ssm_metarl.meta_rl.inner_loop import descend, inner_gradients, within_trust
+
+EPISODE_STREAM, GUARD_STREAM = 0, 1
 
 
 @dataclass(frozen=True)
 class Adapted:
-    """The state of an adaptation after some gradient steps.
+    """The state of an adaptation to K tasks after some gradient steps.
 
     Attributes:
         params: Per task (``[K, ...]``); before the first step as they were given.
         steps: Gradient steps taken.
         episodes: Episodes of each task used so far.
         environment_steps: Steps of each task used so far, ``[K]``.
+        played: The episodes of this step, played with the parameters before it; None at the start.
+        rolled_back: Tasks on which these episodes showed that earlier parameters were better, so
+            that those were taken up again instead of a step.
+        recalled: Which earlier tasks the step used (hybrid).
     """
 
     params: Params
     steps: int
     episodes: int
     environment_steps: np.ndarray
+    played: Trajectory | None = None
+    rolled_back: Bool[np.ndarray, "K"] | None = None
+    recalled: Recalled | None = None
 
 
-def adapt_standard(
-    policy: Policy,
-    params: Params,
-    rates: Rates,
-    config: MetaConfig,
-    family: TaskFamily,
-    tasks: Tasks,
+def adapt_tasks(
+    agent: Agent,
+    source: Source,
     *,
     episodes: int,
     steps: int,
     seed: SeedSequence,
+    memory: Memory | None = None,
+    guarded: bool = True,
 ) -> Iterator[Adapted]:
     """Adapt to K tasks at once, each by itself; yield the start and then every step.
 
-    Every step collects fresh episodes with the parameters it improves.
+    Every step plays fresh episodes with the parameters it improves.
 
     Args:
-        policy: The network.
-        params: The meta-trained parameters (detached).
-        rates: Inner learning rates (detached).
-        config: How the inner step was meta-trained: horizon, discount, surrogate.
-        family: Of the tasks.
-        tasks: K tasks.
+        agent: As it was meta-trained; it stays as it is.
+        source: The K tasks.
         episodes: Episodes per task and step (a memory of a trial rounds them to whole trials).
         steps: Gradient steps.
         seed: Of the episodes.
+        memory: Earlier tasks to recall; None adapts from the current task's data alone.
+        guarded: Whether to go back where the episodes played show that a step did harm.
+
+    Raises:
+        DivergenceError: Observations, rewards or the adapted parameters are not finite.
     """
-    theta, played, used = params, 0, np.zeros(len(tasks), dtype=np.int64)
+    theta, count, used = agent.params, 0, np.zeros(len(source), dtype=np.int64)
+    guard = Guard(substream(seed, GUARD_STREAM)) if guarded else None
     yield Adapted(theta, 0, 0, used)
     for step in range(steps):
-        support = collect_data(
-            policy.bind(theta),
-            family,
-            tasks,
-            substream(seed, step),
-            episodes=episodes,
-            per_trial=config.episodes_per_trial,
-            horizon=config.support_horizon,
+        played = source.play(
+            agent.policy.bind(theta), episodes, substream(seed, EPISODE_STREAM, step)
         )
-        batch = make_batch(support, policy, config.adaptation_discount, config.trace)
-        theta = inner_step(policy, theta, batch, rates, surrogate=config.surrogate)
-        used = used + support.valid.sum((0, 2)).cpu().numpy()
-        played += int(support.done[:, 0].sum())
-        yield Adapted(theta, step + 1, played, used)
+        stepped, recalled = take_step(agent, theta, played, step, memory if step == 0 else None)
+        rolled_back = None
+        if guard is not None:
+            best, rolled_back = guard.check(theta, played.reward.sum(0).cpu().numpy())
+            stepped = choose(rolled_back, best, stepped)
+        theta = stepped
+        used = used + played.valid.sum((0, 2)).cpu().numpy()
+        count += int(played.done[:, 0].sum())
+        yield Adapted(theta, step + 1, count, used, played, rolled_back, recalled)
+
+
+def take_step(
+    agent: Agent, theta: Params, played: Trajectory, step: int, memory: Memory | None
+) -> tuple[Params, Recalled | None]:
+    """Take one gradient step per task.
+
+    The first steps are as long as meta-training made them. Those beyond ``config.inner_steps`` were
+    never trained and are kept within a trust region, or they would undo the first ones.
+
+    Args:
+        agent: The meta-trained agent.
+        theta: Parameters that played the episodes, shared or per task.
+        played: Episodes ``[T, K, E]``.
+        step: Number of the step, from 0.
+        memory: Earlier tasks, whose gradients are those at the agent's own parameters.
+
+    Returns:
+        Parameters with a task axis, and what was recalled.
+    """
+    config, policy, recalled = agent.config, agent.policy, None
+    batch = make_batch(played, policy, config.adaptation_discount, config.trace)
+    gradients = inner_gradients(policy, theta, batch, config.surrogate)
+    if memory is not None:
+        recalled = memory.recall(played)
+        gradients = memory.join(gradients, recalled)
+    stepped = {**theta, **descend(theta, gradients, agent.rates)}
+    if step >= config.inner_steps:
+        stepped = within_trust(policy, theta, stepped, batch, config.trust)
+    for name, value in stepped.items():
+        if not torch.isfinite(value).all():
+            raise DivergenceError(f"adaptation step {step + 1}: {name} is no longer finite")
+    return stepped, recalled

@@ -2,32 +2,12 @@
 
 import math
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal
 
 from jaxtyping import Float, Int
 from torch import Tensor
 
 LOG_2_PI = math.log(2.0 * math.pi)
-
-
-class Distribution(Protocol):
-    """What the rest of the package asks of an action distribution."""
-
-    def sample(self, noise: Tensor) -> Tensor:
-        """Turn noise of the head's kind into an action."""
-        ...
-
-    def mode(self) -> Tensor:
-        """Return the most likely action."""
-        ...
-
-    def log_prob(self, action: Tensor) -> Tensor:
-        """Return the log-probability (density) of a whole action, summed over its dimensions."""
-        ...
-
-    def entropy(self) -> Tensor:
-        """Return the (differential) entropy in nats."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -52,6 +32,12 @@ class Categorical:
         """Return the entropy in nats."""
         log_p = self.logits.log_softmax(-1)
         return -(log_p.exp() * log_p).sum(-1)
+
+    def kl(self, other: "Categorical | DiagonalGaussian") -> Float[Tensor, "*batch"]:
+        """Return the divergence KL(self || other) from one of the same kind, in nats."""
+        assert isinstance(other, Categorical)
+        log_p, log_q = self.logits.log_softmax(-1), other.logits.log_softmax(-1)
+        return (log_p.exp() * (log_p - log_q)).sum(-1)
 
 
 @dataclass(frozen=True)
@@ -78,6 +64,13 @@ class DiagonalGaussian:
         """Return the differential entropy in nats."""
         each = (self.log_std + 0.5 * (1.0 + LOG_2_PI)).expand_as(self.mean)
         return each.sum(-1)
+
+    def kl(self, other: "Categorical | DiagonalGaussian") -> Float[Tensor, "*batch"]:
+        """Return the divergence KL(self || other) from one of the same kind, in nats."""
+        assert isinstance(other, DiagonalGaussian)
+        log_ratio = self.log_std - other.log_std
+        z = (self.mean - other.mean) * (-other.log_std).exp()
+        return (0.5 * ((2.0 * log_ratio).exp() + z.square() - 1.0) - log_ratio).sum(-1)
 
 
 NoiseKind = Literal["gumbel", "normal"]

@@ -1,5 +1,6 @@
 """Compare the ways of meeting a task, on tasks the agent has never seen."""
 
+import dataclasses
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -8,7 +9,8 @@ import torch
 from numpy.random import SeedSequence
 
 from ssm_metarl.adaptation.agent import Agent
-from ssm_metarl.adaptation.standard import Adapted, adapt_standard
+from ssm_metarl.adaptation.source import TaskSource
+from ssm_metarl.adaptation.standard import Adapted, adapt_tasks
 from ssm_metarl.core.parameters import Params
 from ssm_metarl.core.policy import Policy
 from ssm_metarl.env_runner.family import TaskFamily, Tasks
@@ -74,13 +76,9 @@ def evaluate(
     for mode in ("standard", "from_scratch"):
         if mode not in modes:
             continue
-        adaptation = adapt_standard(
-            agent.policy,
-            starts[mode],
-            agent.rates,
-            agent.config,
-            family,
-            tasks,
+        adaptation = adapt_tasks(
+            dataclasses.replace(agent, params=starts[mode]),
+            task_source(agent, family, tasks),
             episodes=plan.episodes,
             steps=plan.steps,
             seed=substream(seed, ADAPTATION_STREAM),
@@ -108,6 +106,13 @@ def modes_of(agent: Agent, plan: EvaluationPlan) -> tuple[str, ...]:
             "with between them; train one with --mode rl2, or with --memory trial"
         )
     return tuple(plan.modes)
+
+
+def task_source(agent: Agent, family: TaskFamily, tasks: Tasks) -> TaskSource:
+    """Return where an agent plays the episodes it adapts from, as long as in meta-training."""
+    device = agent.params["encoder.bias"].device
+    config = agent.config
+    return TaskSource(family, tasks, config.support_horizon, device, config.episodes_per_trial)
 
 
 def summarise(

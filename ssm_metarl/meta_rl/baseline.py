@@ -1,5 +1,8 @@
 """A value baseline in closed form: ridge regression on features, per task and per inner step."""
 
+import functools
+
+import numpy as np
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
@@ -12,15 +15,19 @@ PSEUDO_STEPS = 16.0  # observed steps that the ridge weighs as much as
 RIDGE_GROWTH, RIDGE_TRIES = 10.0, 12
 TINY = 1e-9  # where features do not vary at all
 FEATURE_CLIP = 10.0
+WAVES = 32
+WAVE_SIZE = 0.5  # below 1 they bear more of the ridge, so that little data is not fitted by them
 
 
 def baseline_features(
     observation: Float[Tensor, "T K E O"], age: Float[Tensor, "T K E"]
 ) -> Float[Tensor, "T K E F"]:
-    """Return observations, their squares, powers of time up to three, and a constant.
+    """Return observations, their squares, powers of time up to three, waves, and a constant.
 
-    The features of Duan et al. (2016, arXiv:1604.06778), with the last change of the observation
-    added, which stands in for velocities where those are hidden.
+    The features of Duan et al. (2016, arXiv:1604.06778), with two additions: the last change of
+    the observation, which stands in for velocities where those are hidden, and random Fourier
+    features of the observation (Rahimi and Recht 2007), for values that are no quadratic: those of
+    a pendulum depend on the product of angle and spin.
 
     Args:
         observation: In units of its typical magnitude.
@@ -30,7 +37,20 @@ def baseline_features(
     change = torch.cat([torch.zeros_like(x[:1]), x[1:] - x[:-1]])
     change = torch.where(age.unsqueeze(-1) > 0, change, 0.0)
     t = age.unsqueeze(-1) / TIME_UNIT
-    return torch.cat([x, x.square(), change, t, t**2, t**3, torch.ones_like(t)], -1)
+    powers = [x, x.square(), change, t, t**2, t**3]
+    return torch.cat([*powers, _waves(x), torch.ones_like(t)], -1)
+
+
+def _waves(x: Float[Tensor, "T K E O"]) -> Float[Tensor, "T K E _"]:
+    """Return cosines of fixed random directions, whose differences vary like a Gaussian kernel."""
+    directions, phases = (torch.from_numpy(part).to(x) for part in _wave_numbers(x.shape[-1]))
+    return WAVE_SIZE * (x @ directions + phases).cos()
+
+
+@functools.cache
+def _wave_numbers(size: int) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(0)
+    return rng.standard_normal((size, WAVES)), 2 * np.pi * rng.random(WAVES)
 
 
 def fit_baseline(

@@ -12,8 +12,8 @@ from ssm_metarl.core.policy import BoundPolicy, Policy
 from ssm_metarl.env_runner.family import TaskFamily, Tasks
 from ssm_metarl.env_runner.rollout import Trajectory, collect_episodes, collect_trials
 from ssm_metarl.meta_rl.baseline import baseline_features, baseline_values, fit_baseline
-from ssm_metarl.meta_rl.losses import step_mean
-from ssm_metarl.meta_rl.returns import generalized_advantages, standardize
+from ssm_metarl.meta_rl.losses import per_episode, step_mean
+from ssm_metarl.meta_rl.returns import deviation, generalized_advantages, standardize
 
 NOISE_FLOOR = 0.05  # of the size of the returns
 
@@ -28,6 +28,8 @@ class Batch:
     behaviour: Float[Tensor, "T K E"]
     advantage: Float[Tensor, "T K E"]
     valid: Bool[Tensor, "T K E"]
+    scale: Float[Tensor, "K"]
+    """What the advantages were divided by, in units of the rewards."""
     episodes: int = 1
     """In each lane."""
 
@@ -40,8 +42,18 @@ class Batch:
             behaviour=self.behaviour[:, tasks],
             advantage=self.advantage[:, tasks],
             valid=self.valid[:, tasks],
+            scale=self.scale[tasks],
             episodes=self.episodes,
         )
+
+    @property
+    def unit(self) -> Float[Tensor, "K"]:
+        """Return the return that a unit of the outer loss stands for.
+
+        The average over steps of standardised advantages has the gradient of the mean return of
+        an episode divided by this: the advantages' scale times the mean episode length.
+        """
+        return self.scale * per_episode(self.valid.to(self.scale.dtype)) / self.episodes
 
     def distribution(self, bound: BoundPolicy) -> Categorical | DiagonalGaussian:
         """Return a policy's action distributions along the batch, from an empty memory."""
@@ -57,13 +69,15 @@ def make_batch(trajectory: Trajectory, policy: Policy, discount: float, trace: f
     Each task's baseline and standardisation use nothing but the task's own data.
     """
     keep = trajectory.keep(policy)
+    advantage, scale = fitted_advantages(trajectory, policy, discount, trace)
     return Batch(
         inputs=trajectory.inputs(policy)[:-1],
         keep=None if keep is None else keep[:-1],
         action=trajectory.action,
         behaviour=trajectory.log_prob,
-        advantage=fitted_advantages(trajectory, policy, discount, trace),
+        advantage=advantage,
         valid=trajectory.valid,
+        scale=scale,
         episodes=max(1, int(trajectory.done[:, 0, 0].sum())),
     )
 
@@ -77,6 +91,7 @@ def collect_data(
     episodes: int,
     per_trial: int,
     horizon: int,
+    device: torch.device,
 ) -> Trajectory:
     """Play episodes of K tasks to learn from, in the way the policy's memory is meant for.
 
@@ -88,10 +103,10 @@ def collect_data(
         episodes: Episodes per task; as many lanes of one episode each.
         per_trial: Episodes per lane if the memory lasts a trial; the lanes are fewer accordingly.
         horizon: Step limit of the episodes.
+        device: Where the data are.
     """
     trial = bound.policy.config.memory == "trial"
     each = min(per_trial, episodes) if trial else 1
-    device = bound.params["encoder.bias"].device
     environment = family.make(
         tasks, episodes // each, autoreset=trial, horizon=horizon, device=device
     )
@@ -107,21 +122,22 @@ def collect_data(
 @torch.no_grad()
 def fitted_advantages(
     trajectory: Trajectory, policy: Policy, discount: float, trace: float
-) -> Float[Tensor, "T K E"]:
-    """Return standardised GAE against the linear baseline of the same data.
+) -> tuple[Float[Tensor, "T K E"], Float[Tensor, "K"]]:
+    """Return standardised GAE against the linear baseline of the same data, and its scale.
 
     Where the baseline explains nearly all of the returns, as it does once every episode survives,
     what is left is noise; standardising must not blow it up to a full-sized step.
     """
     valid, done = trajectory.valid, trajectory.done
-    scale = trajectory.observation.new_tensor(policy.spaces.observation_scale)
-    features = baseline_features(trajectory.observation / scale, episode_age(trajectory))
+    magnitude = trajectory.observation.new_tensor(policy.spaces.observation_scale)
+    features = baseline_features(trajectory.observation / magnitude, episode_age(trajectory))
     ends = trajectory.terminated, done, valid
     weights = fit_baseline(trajectory.reward, features, *ends, discount)
     value = baseline_values(features, weights)
     advantage = generalized_advantages(trajectory.reward, value, *ends, discount, trace)
     size = step_mean((value[:-1] + advantage).square(), valid).sqrt()
-    return standardize(advantage, valid, NOISE_FLOOR * size)
+    scale = deviation(advantage, valid, NOISE_FLOOR * size)
+    return standardize(advantage, valid, scale), scale
 
 
 def episode_age(trajectory: Trajectory) -> Float[Tensor, "T1 K E"]:

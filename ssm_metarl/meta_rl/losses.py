@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-Surrogate = Literal["lvc", "dice"]
+Surrogate = Literal["lvc", "dice", "emaml"]
 
 
 def per_episode(x: Float[Tensor, "T K E"]) -> Float[Tensor, "K"]:
@@ -50,6 +50,49 @@ def dice_loss(
     return -per_episode((path.exp() - (path - ratio).exp()) * advantage)
 
 
+def score_loss(
+    log_prob: Float[Tensor, "T K E"], advantage: Float[Tensor, "T K E"]
+) -> Float[Tensor, "K"]:
+    """``-sum_t log pi A_t``: right to first order, and to second order *for fixed data*.
+
+    How the data depend on the parameters is left to :func:`sampling_loss`.
+    """
+    return -per_episode(log_prob * advantage)
+
+
+def sampling_credit(value: Float[Tensor, "K"], unit: Float[Tensor, "K"]) -> Float[Tensor, "K"]:
+    """Return how much better each task ended than the *other* tasks did on average.
+
+    A baseline that saw a task's own return would depend on its support data, and bias what they
+    are credited with. The scale is one number for all tasks, so it weighs them all alike.
+
+    Args:
+        value: Mean return of each task after its adaptation; at least two tasks.
+        unit: Return that a unit of each task's outer loss stands for.
+    """
+    others = (value.sum() - value) / (len(value) - 1)
+    return (value - others) / unit.mean()
+
+
+def sampling_loss(
+    log_prob: Float[Tensor, "T K E"],
+    behaviour: Float[Tensor, "T K E"],
+    credit: Float[Tensor, "K"],
+    valid: Bool[Tensor, "T K E"],
+    clip: float,
+) -> Float[Tensor, "K"]:
+    """Credit the support data of each task with what adapting from them led to.
+
+    At first the gradient is that of ``-credit * log P(support data)``, the sampling term of
+    E-MAML (Stadie et al. 2018, arXiv:1803.01118). The probability is that of *all* episodes
+    together, so steps and episodes are summed; the loss is zero before the first outer step, and
+    clipped like the outer loss in later ones.
+    """
+    credit = credit.unsqueeze(-1)
+    gain = _clipped_gain((log_prob - behaviour).exp(), credit, clip)
+    return -((gain - credit) * valid).sum((0, 2))
+
+
 def clipped_loss(
     log_prob: Float[Tensor, "T K E"],
     behaviour: Float[Tensor, "T K E"],
@@ -58,10 +101,12 @@ def clipped_loss(
     clip: float,
 ) -> Float[Tensor, "K"]:
     """PPO's clipped surrogate (Schulman et al. 2017, arXiv:1707.06347), averaged over steps."""
-    ratio = (log_prob - behaviour).exp()
+    return -step_mean(_clipped_gain((log_prob - behaviour).exp(), advantage, clip), valid)
+
+
+def _clipped_gain(ratio: Tensor, advantage: Tensor, clip: float) -> Tensor:
     clipped = ratio.clamp(1.0 - clip, 1.0 + clip)
-    gain = torch.minimum(ratio * advantage, clipped * advantage)
-    return -step_mean(gain, valid)
+    return torch.minimum(ratio * advantage, clipped * advantage)
 
 
 def step_mean(x: Float[Tensor, "T K E"], valid: Bool[Tensor, "T K E"]) -> Float[Tensor, "K"]:

@@ -23,7 +23,14 @@ from ssm_metarl.env_runner.streams import substream
 from ssm_metarl.errors import DivergenceError
 from ssm_metarl.meta_rl.batch import Batch, collect_data, make_batch
 from ssm_metarl.meta_rl.inner_loop import Rates, adaptable, inner_step
-from ssm_metarl.meta_rl.losses import Surrogate, clipped_loss, step_mean
+from ssm_metarl.meta_rl.losses import (
+    Surrogate,
+    clipped_loss,
+    per_episode,
+    sampling_credit,
+    sampling_loss,
+    step_mean,
+)
 
 TASK_STREAM, ROLLOUT_STREAM = 0, 1
 
@@ -50,7 +57,8 @@ class MetaConfig:
         clip: Clipping range of the outer likelihood ratio.
         entropy: Weight of the adapted policies' entropy in the outer objective.
         max_grad_norm: Bound on the norm of the meta-gradient.
-        surrogate: Inner loss.
+        trust: Largest mean divergence, in nats, of a step at test time that training never took.
+        surrogate: Inner loss; "emaml" adds the sampling term, and needs two tasks or more.
         first_order: Treat inner gradients as constants (FOMAML).
         learn_rates: Also learn an inner rate for every parameter, starting at ``inner_lr``.
         chunk: Tasks per backward pass; smaller fits the cache better, the result is the same.
@@ -72,6 +80,7 @@ class MetaConfig:
     clip: float = 0.2
     entropy: float = 0.0
     max_grad_norm: float = 1.0
+    trust: float = 0.03
     surrogate: Surrogate = "lvc"
     first_order: bool = False
     learn_rates: bool = False
@@ -158,7 +167,12 @@ class MetaLearner:
         trajectories = self._collect(tasks, substream(own, ROLLOUT_STREAM))
         *supports, query = [self._batch(trajectory) for trajectory in trajectories]
         self.optimizer.param_groups[0]["lr"] = self._outer_lr(iteration)
-        reports = [self._outer_step(supports, query) for _ in range(self.config.epochs)]
+        credit = None
+        if self.config.surrogate == "emaml":  # across tasks, so before they part into chunks
+            credit = sampling_credit(
+                per_episode(trajectories[-1].reward) / query.episodes, query.unit
+            )
+        reports = [self._outer_step(supports, query, credit) for _ in range(self.config.epochs)]
         return MetaProgress(
             iteration=iteration,
             environment_steps=sum(t.environment_steps for t in trajectories),
@@ -183,6 +197,7 @@ class MetaLearner:
                 episodes=config.episodes,
                 per_trial=config.episodes_per_trial,
                 horizon=horizon,
+                device=self.device,
             )
             trajectories.append(rollout)
             if not last:
@@ -197,7 +212,9 @@ class MetaLearner:
         """Fall linearly to zero: late steps follow a signal that has become mostly noise."""
         return self.config.outer_lr * (1.0 - (iteration - 1) / self.config.iterations)
 
-    def _outer_step(self, supports: list[Batch], query: Batch) -> tuple[float, float]:
+    def _outer_step(
+        self, supports: list[Batch], query: Batch, credit: Tensor | None
+    ) -> tuple[float, float]:
         """Take one step of Adam on the meta-gradient, accumulated over chunks of tasks."""
         config, total = self.config, 0.0
         self.optimizer.zero_grad()
@@ -210,6 +227,7 @@ class MetaLearner:
                 [support.tasks(part) for support in supports],
                 query.tasks(part),
                 config,
+                None if credit is None else credit[part],
             )
             loss = losses.sum() / config.tasks
             loss.backward()
@@ -228,10 +246,20 @@ def meta_loss(
     supports: list[Batch],
     query: Batch,
     config: MetaConfig,
+    credit: Float[Tensor, "K"] | None = None,
 ) -> Float[Tensor, "K"]:
-    """Return each task's outer loss, with the adaptation recomputed from the shared parameters."""
-    theta = params
+    """Return each task's outer loss, with the adaptation recomputed from the shared parameters.
+
+    With a credit, the support data of every inner step are credited with it, under the parameters
+    that collected them.
+    """
+    theta, sampling = params, 0.0
     for support in supports:
+        if credit is not None:
+            log_prob = support.distribution(policy.bind(theta)).log_prob(support.action)
+            sampling = sampling + sampling_loss(
+                log_prob, support.behaviour, credit, support.valid, config.clip
+            )
         theta = inner_step(
             policy,
             theta,
@@ -246,7 +274,7 @@ def meta_loss(
     loss = clipped_loss(log_prob, query.behaviour, query.advantage, query.valid, config.clip)
     if config.entropy:
         loss = loss - config.entropy * step_mean(distribution.entropy(), query.valid)
-    return loss
+    return loss + sampling
 
 
 def _reward_per_episode(trajectory: Trajectory) -> float:

@@ -56,10 +56,22 @@ def standardize(
         valid: False on dead steps, which become zero.
         floor: Smallest standard deviation to divide by, for each task.
     """
-    count = valid.sum((0, 2), keepdim=True).clamp_min(1)
-    mean = (x * valid).sum((0, 2), keepdim=True) / count
-    centred = (x - mean) * valid
-    std = (centred.square().sum((0, 2), keepdim=True) / count).sqrt()
+    return _centred(x, valid) / deviation(x, valid, floor).unsqueeze(-1)
+
+
+def deviation(
+    x: Float[Tensor, "T K E"],
+    valid: Bool[Tensor, "T K E"],
+    floor: Float[Tensor, "K"] | None = None,
+) -> Float[Tensor, "K"]:
+    """Return what :func:`standardize` divides by, with the same arguments."""
+    count = valid.sum((0, 2)).clamp_min(1)
+    std = (_centred(x, valid).square().sum((0, 2)) / count).sqrt()
     if floor is not None:
-        std = torch.maximum(std, floor[:, None])
-    return centred / std.clamp_min(1e-8)
+        std = torch.maximum(std, floor)
+    return std.clamp_min(1e-8)
+
+
+def _centred(x: Float[Tensor, "T K E"], valid: Bool[Tensor, "T K E"]) -> Float[Tensor, "T K E"]:
+    count = valid.sum((0, 2), keepdim=True).clamp_min(1)
+    return (x - (x * valid).sum((0, 2), keepdim=True) / count) * valid

@@ -99,8 +99,8 @@ class TrainConfig:
     max_grad_norm: float = 1.0
     """Bound on the norm of a gradient of the optimiser."""
 
-    surrogate: Literal["lvc", "dice"] = "lvc"
-    """meta_rl: inner loss; docs/gradients.md compares their biases."""
+    surrogate: Literal["lvc", "dice", "emaml"] = "lvc"
+    """meta_rl: inner loss, emaml with the sampling term; docs/gradients.md compares them."""
 
     first_order: bool = False
     """meta_rl: treat the inner gradient as a constant."""
@@ -162,6 +162,11 @@ class TrainConfig:
             value = getattr(self, name)
             if value is not None and not 0.0 <= value <= 1.0:
                 raise UserError(f"--{name} is {value}; it must be between 0 and 1")
+        if self.surrogate == "emaml" and self.tasks_per_epoch == 1:
+            raise UserError(
+                f"--tasks_per_epoch is {self.tasks_per_epoch}; --surrogate emaml needs at least 2, "
+                "as it compares each task with the others"
+            )
         if not (self.entropy >= 0 and math.isfinite(self.entropy)):
             raise UserError(f"--entropy is {self.entropy}; it must not be negative")
         if self.seed < 0:

@@ -9,12 +9,12 @@ import numpy as np
 from numpy.random import SeedSequence
 
 from ssm_metarl.adaptation.agent import Agent
-from ssm_metarl.adaptation.standard import adapt_standard
+from ssm_metarl.adaptation.standard import adapt_tasks
 from ssm_metarl.core.parameters import Params
 from ssm_metarl.env_runner.family import Parameter, TaskFamily, Tasks
 from ssm_metarl.env_runner.streams import substream
 from ssm_metarl.errors import UserError
-from ssm_metarl.evaluation.evaluate import ADAPTATION_STREAM, EvaluationPlan
+from ssm_metarl.evaluation.evaluate import ADAPTATION_STREAM, EvaluationPlan, task_source
 from ssm_metarl.evaluation.report import counted
 from ssm_metarl.runs.recording import Frame, write_side_by_side
 
@@ -83,17 +83,9 @@ def write_before_after(
 
 def adapted_agent(agent: Agent, family: TaskFamily, task: Tasks, plan: EvaluationPlan) -> Agent:
     """Return the agent after one gradient step on one task (K = 1)."""
-    *_, last = adapt_standard(
-        agent.policy,
-        agent.params,
-        agent.rates,
-        agent.config,
-        family,
-        task,
-        episodes=plan.episodes,
-        steps=1,
-        seed=substream(SeedSequence(plan.seed), ADAPTATION_STREAM),
-    )
+    source = task_source(agent, family, task)
+    seed = substream(SeedSequence(plan.seed), ADAPTATION_STREAM)
+    *_, last = adapt_tasks(agent, source, episodes=plan.episodes, steps=1, seed=seed)
     return replace(agent, params=_without_tasks(last.params, agent.params))
 
 

@@ -7,6 +7,7 @@ import io
 import json
 import math
 import os
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
@@ -16,6 +17,7 @@ from ssm_metarl.errors import CheckpointError, UserError, nearest
 from ssm_metarl.runs.files import parse_json, write_bytes_atomically, write_text_atomically
 
 TRACKERS = ("none", "tensorboard", "trackio", "wandb")
+PROJECT = "ssm-metarl"  # what trackio and wandb group runs by
 
 
 class MetricsFile:
@@ -100,9 +102,6 @@ def _finite_or_null(value: object) -> object:
 class Tracker(Protocol):
     """Where the numbers of a run are shown besides `metrics.jsonl`."""
 
-    hint: str
-    """One line that says how to look at them; empty where there is nothing to look at."""
-
     def log(self, iteration: int, values: Mapping[str, float]) -> None:
         """Record the named numbers of one iteration; iterations only go up."""
         ...
@@ -147,10 +146,24 @@ def make_tracker(
     raise UserError(f"--track {name}: unknown tracker; {nearest(name, TRACKERS)}")
 
 
+def how_to_look(name: str, run_dir: Path) -> str:
+    """Return the command that shows what a tracker took of the run in a folder.
+
+    Empty where there is nothing to look at, and for wandb, which says by itself where the run is.
+    """
+    commands = {
+        "tensorboard": ["tensorboard", "--logdir", str(_tensorboard_folder(run_dir))],
+        "trackio": ["trackio", "show", "--project", PROJECT],
+    }
+    return shlex.join(commands.get(name, []))
+
+
+def _tensorboard_folder(run_dir: Path) -> Path:
+    return run_dir / "tensorboard"
+
+
 class NoTracker:
     """Takes everything and shows nothing."""
-
-    hint = ""
 
     def log(self, iteration: int, values: Mapping[str, float]) -> None:
         """Do nothing."""
@@ -164,10 +177,9 @@ class TensorBoardTracker:
 
     def __init__(self, run_dir: Path, config: Mapping[str, Any]) -> None:
         self._module = _import_extra("torch.utils.tensorboard", "tensorboard")
-        self._folder = run_dir / "tensorboard"
+        self._folder = _tensorboard_folder(run_dir)
         self._config = config
         self._writer: Any = None
-        self.hint = f"tensorboard --logdir {self._folder}"
 
     def log(self, iteration: int, values: Mapping[str, float]) -> None:
         """Record the named numbers of one iteration as scalars."""
@@ -206,7 +218,6 @@ class TrackioTracker:
                 resume="allow" if resume else "never",
                 embed=False,
             )
-        self.hint = f'trackio show --project "{project}"'
 
     def log(self, iteration: int, values: Mapping[str, float]) -> None:
         """Queue the named numbers of one iteration; trackio writes them within a second."""
@@ -239,8 +250,6 @@ class WandbTracker:
         except wandb.Error as error:
             raise UserError(f"--track wandb: {' '.join(str(error).split())}") from error
         write_text_atomically(identity, f"{self._run.id}\n")
-        folder = Path(self._run.dir).parent
-        self.hint = f"wandb sync {folder}" if self._run.offline else self._run.url
 
     def log(self, iteration: int, values: Mapping[str, float]) -> None:
         """Record the named numbers of one iteration; wandb ignores iterations it already has."""

@@ -25,6 +25,21 @@ def test_gaussian_equals_torch_and_sums_over_dimensions() -> None:
     assert torch.equal(ours.mode(), mean)
 
 
+def test_divergences_equal_torch() -> None:
+    a, b = torch.randn(2, 4, 5, 3, dtype=torch.float64)
+    theirs = [torch.distributions.Categorical(logits=x) for x in (a, b)]
+    expected = torch.distributions.kl_divergence(*theirs)
+    torch.testing.assert_close(Categorical(a).kl(Categorical(b)), expected)
+
+    stds = torch.randn(2, 3, dtype=torch.float64)
+    pairs = [(mean, log_std.exp()) for mean, log_std in zip((a, b), stds, strict=True)]
+    theirs = [
+        torch.distributions.Independent(torch.distributions.Normal(*pair), 1) for pair in pairs
+    ]
+    ours = DiagonalGaussian(a, stds[0]).kl(DiagonalGaussian(b, stds[1]))
+    torch.testing.assert_close(ours, torch.distributions.kl_divergence(*theirs))
+
+
 def test_samples_follow_the_probabilities() -> None:
     rng = np.random.default_rng(0)
     n = 200_000

@@ -106,9 +106,36 @@ def test_data_that_are_not_finite_are_refused() -> None:
         fit_baseline(torch.ones(T, K, E).double(), features, *flags(*[(11, True)] * E), GAMMA)
 
 
-def test_features_hold_squares_changes_and_powers_of_time() -> None:
+def test_features_hold_squares_changes_powers_of_time_and_a_constant() -> None:
     observation = torch.tensor([1.0, 3.0, -2.0]).view(3, 1, 1, 1)
     age = torch.tensor([0.0, 100.0, 0.0]).view(3, 1, 1)  # the third starts an episode
     rows = baseline_features(observation, age)[:, 0, 0].tolist()
-    assert rows[1] == [3, 9, 2, 1, 1, 1, 1]
-    assert rows[2] == [-2, 4, 0, 0, 0, 0, 1]
+    assert [*rows[1][:6], rows[1][-1]] == [3, 9, 2, 1, 1, 1, 1]
+    assert [*rows[2][:6], rows[2][-1]] == [-2, 4, 0, 0, 0, 0, 1]
+
+
+def test_waves_fit_a_product_that_squares_cannot() -> None:
+    torch.manual_seed(0)
+    observation = torch.randn(400, 1, 2, 2, dtype=torch.float64)
+    features = baseline_features(observation, torch.zeros(400, 1, 2, dtype=torch.float64))
+    product = observation.prod(-1)
+    terminated = torch.ones_like(product, dtype=torch.bool)  # so that each value is its reward
+
+    def unexplained(columns: list[int]) -> torch.Tensor:
+        chosen = features[..., columns]
+        grown = torch.cat([chosen, chosen[:1]])
+        ends = terminated, terminated, terminated
+        weights = fit_baseline(product, grown, *ends, GAMMA)
+        return (product - baseline_values(chosen, weights)).square().mean() / product.var()
+
+    assert unexplained([*range(9), -1]) > 0.9
+    assert unexplained(list(range(features.shape[-1]))) < 0.2
+
+
+def test_waves_are_the_same_in_every_process_and_for_every_batch() -> None:
+    x = torch.tensor([[0.5, -1.0, 2.0]]).expand(2, 3, 4, 3)
+    features = baseline_features(x, torch.zeros(2, 3, 4))
+    waves = features[..., 12:-1]
+    assert waves.shape[-1] == baseline.WAVES
+    torch.testing.assert_close(waves, waves[:1, :1, :1].expand_as(waves))
+    assert waves[0, 0, 0, 0].item() == pytest.approx(0.49107, abs=1e-4)

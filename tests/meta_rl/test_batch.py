@@ -1,5 +1,7 @@
 """Batches: advantages per task, standardised, from baselines of their own data."""
 
+import dataclasses
+
 import torch
 from numpy.random import SeedSequence
 
@@ -33,6 +35,16 @@ def test_a_task_of_the_batch_equals_that_task_alone() -> None:
     alone = Trajectory(**{name: value[:, 2:3] for name, value in vars(together).items()})
     batch = make_batch(together, POLICY, 0.99, 0.95).tasks(slice(2, 3))
     torch.testing.assert_close(batch.advantage, make_batch(alone, POLICY, 0.99, 0.95).advantage)
+
+
+def test_the_scale_of_the_advantages_is_in_units_of_the_rewards() -> None:
+    once = rollout()
+    tenfold = dataclasses.replace(once, reward=10 * once.reward)
+    small, large = (make_batch(data, POLICY, 0.99, 1.0) for data in (once, tenfold))
+    torch.testing.assert_close(large.advantage, small.advantage, atol=1e-3, rtol=0)
+    torch.testing.assert_close(large.scale, 10 * small.scale)
+    length = small.valid.sum((0, 2)) / 6
+    torch.testing.assert_close(small.unit, small.scale * length)
 
 
 def test_surviving_everywhere_leaves_no_advantage_to_step_on() -> None:

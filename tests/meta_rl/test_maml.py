@@ -6,7 +6,9 @@ import pytest
 import torch
 from numpy.random import SeedSequence
 
-from ssm_metarl.adaptation.standard import adapt_standard
+from ssm_metarl.adaptation.agent import Agent
+from ssm_metarl.adaptation.source import TaskSource
+from ssm_metarl.adaptation.standard import adapt_tasks
 from ssm_metarl.core.policy import Policy, PolicyConfig
 from ssm_metarl.env_runner.registry import get_family
 from ssm_metarl.env_runner.spaces import policy_spaces
@@ -14,6 +16,7 @@ from ssm_metarl.errors import DivergenceError
 from ssm_metarl.evaluation.evaluate import mean_returns
 from ssm_metarl.meta_rl import maml
 from ssm_metarl.meta_rl.batch import collect_data
+from ssm_metarl.meta_rl.losses import sampling_loss
 from ssm_metarl.meta_rl.maml import MetaConfig, MetaLearner
 
 FAMILY = get_family("CartPole-v1")
@@ -26,26 +29,62 @@ def learner(**changes: object) -> MetaLearner:
     return MetaLearner(policy, dataclasses.replace(SMALL, **changes), FAMILY, params)
 
 
+def agent_of(learning: MetaLearner, config: MetaConfig) -> Agent:
+    params = {name: value.detach() for name, value in learning.params.items()}
+    return Agent(learning.policy, params, learning.detached_rates(), config, FAMILY.name)
+
+
 def after_one_iteration(**changes: object) -> dict[str, torch.Tensor]:
     learning = learner(**changes)
     learning.iterate(SeedSequence(3), 1)
     return {name: value.detach().clone() for name, value in learning.tensors.items()}
 
 
+@pytest.mark.parametrize("surrogate", ["lvc", "emaml"])
 @pytest.mark.parametrize("inner_steps", [1, 2])
-def test_chunks_of_tasks_give_the_gradient_of_all_at_once(inner_steps: int) -> None:
-    whole = after_one_iteration(chunk=3, inner_steps=inner_steps, epochs=1)
+def test_chunks_of_tasks_give_the_gradient_of_all_at_once(inner_steps: int, surrogate: str) -> None:
+    changes = {"inner_steps": inner_steps, "surrogate": surrogate, "epochs": 1}
+    whole = after_one_iteration(chunk=3, **changes)
     for chunk in (1, 2):
-        parts = after_one_iteration(chunk=chunk, inner_steps=inner_steps, epochs=1)
+        parts = after_one_iteration(chunk=chunk, **changes)
         for name in whole:
             torch.testing.assert_close(whole[name], parts[name], atol=3e-5, rtol=0)
 
 
 def test_switches_change_what_is_learned() -> None:
     base = after_one_iteration(inner_lr=1.0)
-    for changes in ({"first_order": True}, {"surrogate": "dice"}, {"inner_lr": 0.1}):
+    for changes in (
+        {"first_order": True},
+        {"surrogate": "dice"},
+        {"surrogate": "emaml"},
+        {"inner_lr": 0.1},
+    ):
         other = after_one_iteration(**{"inner_lr": 1.0, **changes})
         assert any(not torch.equal(base[name], other[name]) for name in base), changes
+
+
+def test_support_data_are_credited_with_the_return_against_the_other_tasks(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rollouts, credited = [], []
+
+    def spy_on_rollouts(*arguments, **settings):  # noqa: ANN002, ANN003, ANN202
+        rollouts.append(collect_data(*arguments, **settings))
+        return rollouts[-1]
+
+    def spy_on_credit(log_prob, behaviour, credit, *rest):  # noqa: ANN001, ANN002, ANN202
+        credited.append((behaviour, credit))
+        return sampling_loss(log_prob, behaviour, credit, *rest)
+
+    monkeypatch.setattr(maml, "collect_data", spy_on_rollouts)
+    monkeypatch.setattr(maml, "sampling_loss", spy_on_credit)
+    learner(surrogate="emaml", inner_steps=2, epochs=1).iterate(SeedSequence(3), 1)
+    a, b, c = rollouts[-1].reward.sum(0).mean(-1).tolist()
+    better = torch.tensor([a - (b + c) / 2, b - (a + c) / 2, c - (a + b) / 2])
+    for support, (behaviour, credit) in zip(rollouts[:2], credited, strict=True):
+        assert torch.equal(behaviour, support.log_prob)  # of the parameters before that step
+        assert credit.abs().max() > 0
+        torch.testing.assert_close(credit / credit.norm(), better / better.norm())
 
 
 def test_an_iteration_depends_on_the_seed_and_its_number_alone() -> None:
@@ -104,21 +143,10 @@ def test_a_gradient_that_is_not_finite_changes_nothing() -> None:
 
 
 def test_adaptation_counts_its_data() -> None:
-    learning, tasks = learner(), FAMILY.held_out(3)
-    params = {n: v.detach() for n, v in learning.params.items()}
-    stages = list(
-        adapt_standard(
-            learning.policy,
-            params,
-            0.1,
-            SMALL,
-            FAMILY,
-            tasks,
-            episodes=5,
-            steps=2,
-            seed=SeedSequence(0),
-        )
-    )
+    learning = learner()
+    source = TaskSource(FAMILY, FAMILY.held_out(3), SMALL.support_horizon, learning.device)
+    agent = agent_of(learning, SMALL)
+    stages = list(adapt_tasks(agent, source, episodes=5, steps=2, seed=SeedSequence(0)))
     assert [s.steps for s in stages] == [0, 1, 2]
     assert [s.episodes for s in stages] == [0, 5, 10]
     assert (stages[0].environment_steps == 0).all()
@@ -136,18 +164,9 @@ def test_meta_training_teaches_to_adapt() -> None:
     tasks = FAMILY.validation(20)
 
     def returns() -> list[float]:
-        detached = {n: v.detach() for n, v in learning.params.items()}
-        stages = adapt_standard(
-            policy,
-            detached,
-            learning.detached_rates(),
-            config,
-            FAMILY,
-            tasks,
-            episodes=10,
-            steps=1,
-            seed=SeedSequence(1),
-        )
+        source = TaskSource(FAMILY, tasks, config.support_horizon, learning.device)
+        agent = agent_of(learning, config)
+        stages = adapt_tasks(agent, source, episodes=10, steps=1, seed=SeedSequence(1))
         seed = SeedSequence(2)
         return [mean_returns(policy, s.params, FAMILY, tasks, 2, seed).mean() for s in stages]
 

@@ -6,11 +6,13 @@ import pytest
 import torch
 from numpy.random import SeedSequence
 
-from ssm_metarl.adaptation.standard import adapt_standard
+from ssm_metarl.adaptation.agent import Agent
+from ssm_metarl.adaptation.standard import adapt_tasks
 from ssm_metarl.core.policy import Policy, PolicyConfig
 from ssm_metarl.env_runner.registry import get_family
 from ssm_metarl.env_runner.rollout import collect_trials, per_trial_episode
 from ssm_metarl.env_runner.spaces import policy_spaces
+from ssm_metarl.evaluation.evaluate import task_source
 from ssm_metarl.meta_rl.batch import Batch, collect_data, make_batch
 from ssm_metarl.meta_rl.inner_loop import inner_loss
 from ssm_metarl.meta_rl.losses import Surrogate
@@ -50,6 +52,7 @@ def test_lanes_hold_trials_where_the_memory_lasts_one(
         episodes=episodes,
         per_trial=2,
         horizon=20,
+        device=learning.device,
     )
     assert data.reward.shape[1:] == (3, lanes)
     assert (data.done.sum(0) == each).all()
@@ -108,19 +111,9 @@ def test_rewards_are_reported_per_episode() -> None:
 def test_adaptation_counts_the_episodes_it_played() -> None:
     learning, tasks = learner(), FAMILY.held_out(3)
     params = {name: value.detach() for name, value in learning.params.items()}
-    stages = list(
-        adapt_standard(
-            learning.policy,
-            params,
-            0.1,
-            learning.config,
-            FAMILY,
-            tasks,
-            episodes=5,
-            steps=2,
-            seed=SeedSequence(4),
-        )
-    )
+    agent = Agent(learning.policy, params, 0.1, learning.config, FAMILY.name)
+    source = task_source(agent, FAMILY, tasks)
+    stages = list(adapt_tasks(agent, source, episodes=5, steps=2, seed=SeedSequence(4)))
     assert [stage.episodes for stage in stages] == [0, 4, 8]
     bound = learning.policy.bind(stages[1].params)
     environment = FAMILY.make(tasks, 1, autoreset=True, horizon=20)

@@ -39,6 +39,10 @@ def test_a_configuration_comes_back_as_it_was() -> None:
         (changed(num_epochs=0), "--num_epochs is 0; it must be at least 1"),
         (changed(clip=2.0), "--clip is 2.0; it must be between 0 and 1"),
         (changed(entropy=-1.0), "--entropy is -1.0; it must not be negative"),
+        (
+            changed(surrogate="emaml", tasks_per_epoch=1),
+            "--tasks_per_epoch is 1; --surrogate emaml",
+        ),
     ],
 )
 def test_a_bad_file_is_refused_by_name(text: str, reason: str) -> None:

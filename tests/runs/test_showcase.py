@@ -9,11 +9,11 @@ import torch
 from numpy.random import SeedSequence
 
 from ssm_metarl.adaptation.agent import Agent
-from ssm_metarl.adaptation.standard import adapt_standard
+from ssm_metarl.adaptation.standard import adapt_tasks
 from ssm_metarl.env_runner.registry import get_family
 from ssm_metarl.env_runner.streams import substream
 from ssm_metarl.errors import UserError
-from ssm_metarl.evaluation.evaluate import ADAPTATION_STREAM, EvaluationPlan
+from ssm_metarl.evaluation.evaluate import ADAPTATION_STREAM, EvaluationPlan, task_source
 from ssm_metarl.runs import showcase
 from ssm_metarl.runs.config import TrainConfig
 from ssm_metarl.runs.learners import initial_params
@@ -46,17 +46,9 @@ def test_the_first_swapped_task_is_shown() -> None:
 
 def test_the_adaptation_is_the_one_that_the_evaluation_takes(agent: Agent) -> None:
     tasks = CARTPOLE.held_out(4)
-    evaluated = adapt_standard(
-        agent.policy,
-        agent.params,
-        agent.rates,
-        agent.config,
-        CARTPOLE,
-        tasks,
-        episodes=PLAN.episodes,
-        steps=1,
-        seed=substream(SeedSequence(PLAN.seed), ADAPTATION_STREAM),
-    )
+    source = task_source(agent, CARTPOLE, tasks)
+    seed = substream(SeedSequence(PLAN.seed), ADAPTATION_STREAM)
+    evaluated = adapt_tasks(agent, source, episodes=PLAN.episodes, steps=1, seed=seed)
     *_, expected = evaluated
     adapted = adapted_agent(agent, CARTPOLE, tasks[2], PLAN)
     for name, value in adapted.params.items():

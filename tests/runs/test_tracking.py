@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import sqlite3
 import subprocess
 import sys
@@ -12,7 +13,7 @@ from typing import Any
 import pytest
 
 from ssm_metarl.errors import CheckpointError, UserError
-from ssm_metarl.runs.tracking import MetricsFile, make_tracker, read_metrics
+from ssm_metarl.runs.tracking import MetricsFile, how_to_look, make_tracker, read_metrics
 
 
 def write_iterations(path: Path, count: int) -> MetricsFile:
@@ -114,7 +115,6 @@ def test_no_tracker_takes_everything(tmp_path: Path) -> None:
     tracker = make_tracker("none", tmp_path, "project", {})
     tracker.log(1, {"return": 1.0})
     tracker.close()
-    assert tracker.hint == ""
     assert os.listdir(tmp_path) == []
 
 
@@ -158,7 +158,6 @@ def test_tensorboard_shows_the_numbers_and_a_resumed_run_goes_on(tmp_path: Path)
         for iteration in iterations:
             tracker.log(iteration, {"return/after": iteration / 4, "loss": -1.0})
         tracker.close()
-    assert tracker.hint == f"tensorboard --logdir {tmp_path / 'tensorboard'}"
 
     events = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
     shown = [(event.step, event.value) for event in events.Scalars("return/after")]
@@ -194,9 +193,8 @@ def test_trackio_keeps_the_numbers_offline_and_in_silence(tmp_path: Path) -> Non
         "    tracker = make_tracker('trackio', run_dir, 'cartpole', {'lr': 0.1}, resume=resume)\n"
         "    for i in iterations: tracker.log(i, {'return': i / 4, 'loss': float('nan')})\n"
         "    tracker.close()\n"
-        "print(tracker.hint)\n"
     )
-    assert run_trackio(run_dir, tmp_path / "home", body) == 'trackio show --project "cartpole"\n'
+    assert run_trackio(run_dir, tmp_path / "home", body) == ""
     with sqlite3.connect(tmp_path / "home" / "cartpole.db") as database:
         rows = database.execute("SELECT run_id, run_name, step, metrics FROM metrics").fetchall()
         configs = database.execute("SELECT config FROM configs").fetchall()
@@ -231,9 +229,6 @@ class FakeWandb(ModuleType):
         self.started.append(settings)
         return SimpleNamespace(
             id=settings["id"] or f"id{len(self.started)}",
-            dir=f"{settings['dir']}/wandb/offline-1/files",
-            offline=settings["config"]["offline"],
-            url="https://wandb.example/run",
             log=lambda values, step: self.logged.append((step, values)),
             finish=lambda: self.logged.append((0, {})),
         )
@@ -250,7 +245,7 @@ def test_wandb_gets_the_numbers_and_resumes_its_own_run(tmp_path: Path, wandb: F
     run_dir = tmp_path / "demo"
     run_dir.mkdir()
     for resume in (False, True, False):
-        tracker = make_tracker("wandb", run_dir, "project", {"offline": False}, resume=resume)
+        tracker = make_tracker("wandb", run_dir, "project", {}, resume=resume)
         tracker.log(3, {"return": 0.5})
         tracker.close()
     assert [(start["id"], start["resume"]) for start in wandb.started] == [
@@ -260,16 +255,25 @@ def test_wandb_gets_the_numbers_and_resumes_its_own_run(tmp_path: Path, wandb: F
     ]
     assert all((start["project"], start["name"]) == ("project", "demo") for start in wandb.started)
     assert wandb.logged == [(3, {"return": 0.5}), (0, {})] * 3
-    assert tracker.hint == "https://wandb.example/run"
 
 
-def test_wandb_offline_says_how_to_sync(tmp_path: Path, wandb: FakeWandb) -> None:
-    tracker = make_tracker("wandb", tmp_path, "project", {"offline": True}, resume=True)
-    assert tracker.hint == f"wandb sync {tmp_path / 'wandb' / 'offline-1'}"
+def test_wandb_starts_anew_where_a_resumed_run_had_none(tmp_path: Path, wandb: FakeWandb) -> None:
+    make_tracker("wandb", tmp_path, "project", {}, resume=True)
     assert wandb.started[0]["id"] is None
 
 
 def test_wandb_that_is_not_set_up_is_one_line(tmp_path: Path, wandb: FakeWandb) -> None:
     wandb.fail = "api_key not configured.\nUse wandb login."
     with pytest.raises(UserError, match=r"^--track wandb: api_key not .* Use wandb login\.$"):
-        make_tracker("wandb", tmp_path, "project", {"offline": True})
+        make_tracker("wandb", tmp_path, "project", {})
+
+
+def test_where_to_look_is_a_command_that_can_be_pasted(tmp_path: Path) -> None:
+    command = how_to_look("tensorboard", tmp_path / "my run")
+    assert shlex.split(command) == [
+        "tensorboard",
+        "--logdir",
+        str(tmp_path / "my run" / "tensorboard"),
+    ]
+    assert how_to_look("trackio", tmp_path) == "trackio show --project ssm-metarl"
+    assert how_to_look("none", tmp_path) == how_to_look("wandb", tmp_path) == ""

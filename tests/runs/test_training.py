@@ -72,6 +72,16 @@ def test_a_stopped_and_resumed_run_equals_an_uninterrupted_one(
     assert list(resume(tmp_path / "parts")) == []
 
 
+def test_torch_s_threads_are_the_program_s_to_choose(tmp_path: Path) -> None:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        during = [torch.get_num_threads() for _ in train(META, tmp_path / "run")]
+        assert {*during, torch.get_num_threads()} == {2}
+    finally:
+        torch.set_num_threads(threads)
+
+
 LONG = dataclasses.replace(META, num_epochs=40, validate_every=20)
 
 

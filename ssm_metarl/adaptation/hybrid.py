@@ -1,0 +1,146 @@
+"""What earlier tasks have taught: recall those that are like the current one.
+
+The memory holds earlier tasks with the trajectories that the meta-policy played on them. A new
+task's first transitions are compared with the models of all of them; the policy gradients of the
+best matches, each computed from that task's own data, then join the gradient of the new task's.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from ssm_metarl.adaptation.agent import Agent
+from ssm_metarl.adaptation.dynamics import (
+    Moments,
+    fit,
+    moments,
+    noise,
+    pooled_units,
+    squared_errors,
+    transitions,
+)
+from ssm_metarl.core.parameters import Params
+from ssm_metarl.env_runner.rollout import Trajectory
+from ssm_metarl.errors import UserError
+from ssm_metarl.meta_rl.batch import make_batch
+from ssm_metarl.meta_rl.inner_loop import inner_gradients
+
+MATCHES = 10  # tasks recalled for each new one
+STRANGE = 0.99  # a task that fits worse than this share of the memory's own is like none of them
+MARGIN = 2.0  # times that misfit
+
+
+@dataclass(frozen=True)
+class Recalled:
+    """Which earlier tasks a step used, for each of K tasks; all of it is part of the progress.
+
+    Attributes:
+        tasks: Ids of the best matches, the best one first.
+        misfit: Their mean squared error on the new task's data, in units of what a model leaves
+            unexplained of its own task; near 1 for a task that is the same.
+        weight: Share of each in the gradient; with ``own`` they sum to 1. All 0 where the new task
+            is like none that is remembered.
+        own: Share of the new task's own data.
+    """
+
+    tasks: Int[Tensor, "K M"]
+    misfit: Float[Tensor, "K M"]
+    weight: Float[Tensor, "K M"]
+    own: Float[Tensor, "K"]
+
+
+class Memory:
+    """Earlier tasks of one agent, ready to be matched; building it fits a model to each."""
+
+    def __init__(self, agent: Agent, tasks: Mapping[int, Trajectory]) -> None:
+        """Fit the models.
+
+        Args:
+            agent: Whose meta-parameters the gradients are taken at.
+            tasks: Id to trajectory ``[T, 1, E]``, at least two.
+
+        Raises:
+            UserError: There are fewer than two.
+        """
+        if len(tasks) < 2:
+            raise UserError(f"a memory needs at least 2 tasks, got {len(tasks)}")
+        self.agent, self.tasks = agent, tasks
+        self.ids = torch.tensor(list(tasks))
+        self.episodes = {task: _episodes(one) for task, one in tasks.items()}
+        each = [transitions(one, agent.policy)[0] for one in tasks.values()]
+        self.units = pooled_units(each)
+        data = moments(each, self.units)
+        self.models = fit(data)
+        self.noise = noise(data, self.models)
+        self.limit = MARGIN * self._usual_misfit()
+        self._gradients: dict[int, Params] = {}
+
+    def recall(self, support: Trajectory) -> Recalled:
+        """Match K tasks by what happened in their episodes ``[T, K, E]``.
+
+        Every episode counts once: the new task's own, and those of the recalled tasks by how well
+        these match. So the own data gain weight as they accrue.
+        """
+        data = moments(transitions(support, self.agent.policy), self.units)
+        order = self._misfits(data).topk(min(MATCHES, len(self.ids)), largest=False)
+        tasks, misfit = self.ids[order.indices], order.values.float()
+        best = misfit[:, :1].clamp_min(1e-6)
+        likeness = torch.exp(1.0 - misfit / best) * (misfit[:, :1] <= self.limit)
+        episodes = torch.tensor([[self.episodes[task] for task in row] for row in tasks.tolist()])
+        counted = torch.cat(
+            [likeness * episodes, likeness.new_full((len(tasks), 1), _episodes(support))], 1
+        )
+        share = counted / counted.sum(1, keepdim=True)
+        return Recalled(tasks, misfit, share[:, :-1], share[:, -1])
+
+    def join(self, own: Params, recalled: Recalled) -> dict[str, Tensor]:
+        """Mix each task's own gradients ``[K, ...]`` with those of its recalled tasks."""
+        used = sorted({int(task) for task in recalled.tasks[recalled.weight > 0]})
+        if not used:
+            return dict(own)
+        place = {task: row for row, task in enumerate(used)}
+        share = own["encoder.bias"].new_zeros(len(recalled.own), len(used))
+        for k, (tasks, weights) in enumerate(
+            zip(recalled.tasks.tolist(), recalled.weight.tolist(), strict=True)
+        ):
+            for task, weight in zip(tasks, weights, strict=True):
+                if weight:
+                    share[k, place[task]] = weight
+        gradients = [self._gradient(task) for task in used]
+        joined = {}
+        for name, gradient in own.items():
+            earlier = torch.stack([each[name] for each in gradients])
+            kept = recalled.own.view(-1, *[1] * (gradient.ndim - 1)) * gradient
+            joined[name] = kept + torch.tensordot(share, earlier, 1)
+        return joined
+
+    def _gradient(self, task: int) -> Params:
+        """Return the inner gradient of an earlier task at the meta-parameters, computed once."""
+        if task not in self._gradients:
+            agent = self.agent
+            config = agent.config
+            batch = make_batch(
+                self.tasks[task], agent.policy, config.adaptation_discount, config.trace
+            )
+            gradients = inner_gradients(agent.policy, agent.params, batch, config.surrogate)
+            self._gradients[task] = {name: value[0] for name, value in gradients.items()}
+        return self._gradients[task]
+
+    def _misfits(self, data: Moments) -> Float[Tensor, "K S"]:
+        return (squared_errors(data, self.models) / self.noise).mean(-1)
+
+    def _usual_misfit(self) -> float:
+        """Return how badly one episode of a remembered task may fit the best of the others."""
+        first = [one.lanes(torch.tensor([0])) for one in self.tasks.values()]
+        data = moments([transitions(one, self.agent.policy)[0] for one in first], self.units)
+        misfits = self._misfits(data)
+        misfits.fill_diagonal_(torch.inf)
+        return float(misfits.min(1).values.quantile(STRANGE))
+
+
+def _episodes(trajectory: Trajectory) -> int:
+    """Return the number of lanes in which anything happened, of a trajectory's first task."""
+    return int(trajectory.valid[:, 0].any(0).sum())

@@ -1,0 +1,145 @@
+"""Recalling earlier tasks: whom, with what weight, and what comes out."""
+
+import pytest
+import torch
+from numpy.random import SeedSequence
+
+from ssm_metarl.adaptation.agent import Agent
+from ssm_metarl.adaptation.hybrid import MATCHES, Memory
+from ssm_metarl.adaptation.source import TaskSource
+from ssm_metarl.adaptation.standard import adapt_tasks
+from ssm_metarl.core.policy import Policy, PolicyConfig
+from ssm_metarl.env_runner.family import TaskFamily, Tasks
+from ssm_metarl.env_runner.registry import get_family
+from ssm_metarl.env_runner.rollout import Trajectory
+from ssm_metarl.env_runner.spaces import policy_spaces
+from ssm_metarl.errors import UserError
+from ssm_metarl.meta_rl.batch import make_batch
+from ssm_metarl.meta_rl.inner_loop import inner_gradients
+from ssm_metarl.meta_rl.maml import MetaConfig
+
+CARTPOLE = get_family("CartPole-v1")
+STORED = 30
+
+
+def agent_for(family: TaskFamily) -> Agent:
+    policy = Policy(PolicyConfig(width=8, state_size=4), policy_spaces(family))
+    params = policy.init(torch.Generator().manual_seed(0))
+    return Agent(policy, params, 0.1, MetaConfig(), family.name)
+
+
+def source(family: TaskFamily, tasks: Tasks) -> TaskSource:
+    return TaskSource(family, tasks, 100, torch.device("cpu"))
+
+
+def play(agent: Agent, family: TaskFamily, tasks: Tasks, episodes: int, seed: int) -> Trajectory:
+    bound = agent.policy.bind(agent.params)
+    return source(family, tasks).play(bound, episodes, SeedSequence(seed))
+
+
+def memory_of(agent: Agent, family: TaskFamily, tasks: Tasks, episodes: int = 10) -> Memory:
+    played = [play(agent, family, task, episodes, 1) for task in tasks]
+    return Memory(agent, dict(enumerate(played, start=100)))
+
+
+@pytest.fixture(scope="module")
+def agent() -> Agent:
+    return agent_for(CARTPOLE)
+
+
+@pytest.fixture(scope="module")
+def stored() -> Tasks:
+    return CARTPOLE.sample(STORED, SeedSequence(7))
+
+
+@pytest.fixture(scope="module")
+def memory(agent: Agent, stored: Tasks) -> Memory:
+    return memory_of(agent, CARTPOLE, stored)
+
+
+@pytest.mark.parametrize("name", ["CartPole-v1", "CartPoleNoVelocity-v1", "Pendulum-v1"])
+def test_one_episode_tells_which_way_the_controls_go(name: str) -> None:
+    family = get_family(name)
+    agent, parameter = agent_for(family), family.parameters[-1].name  # swap, torque_sign
+    stored, tasks = family.sample(STORED, SeedSequence(7)), family.held_out(20)
+    recalled = memory_of(agent, family, stored, 4).recall(play(agent, family, tasks, 1, 2))
+    best = stored.values[parameter][recalled.tasks[:, 0] - 100]
+    assert (best == tasks.values[parameter]).mean() > 0.9
+
+
+def test_every_episode_counts_once_and_recalled_ones_by_their_likeness(
+    agent: Agent, memory: Memory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(memory, "limit", torch.inf)
+    tasks = CARTPOLE.validation(5)
+    for episodes in (1, 10):
+        recalled = memory.recall(play(agent, CARTPOLE, tasks, episodes, 2))
+        assert recalled.tasks.shape == (5, MATCHES)
+        assert (recalled.misfit.diff(dim=1) >= 0).all()
+        likeness = recalled.weight / recalled.weight[:, :1]
+        torch.testing.assert_close(
+            likeness, torch.exp(1 - recalled.misfit / recalled.misfit[:, :1])
+        )
+        assert (likeness[:, 0] == 1).all()
+        counted = likeness.sum(1) * 10 + episodes
+        torch.testing.assert_close(recalled.own, episodes / counted)
+        torch.testing.assert_close(recalled.weight.sum(1) + recalled.own, torch.ones(5))
+
+
+def test_the_joint_gradient_is_the_weighted_sum(agent: Agent, memory: Memory) -> None:
+    played = play(agent, CARTPOLE, CARTPOLE.held_out(3), 4, 2)
+    config = agent.config
+
+    def gradients(trajectory: Trajectory) -> dict[str, torch.Tensor]:
+        batch = make_batch(trajectory, agent.policy, config.adaptation_discount, config.trace)
+        return inner_gradients(agent.policy, agent.params, batch, config.surrogate)
+
+    own, recalled = gradients(played), memory.recall(played)
+    joined = memory.join(own, recalled)
+    for k in range(3):
+        expected = {name: recalled.own[k] * value[k] for name, value in own.items()}
+        for task, weight in zip(recalled.tasks[k].tolist(), recalled.weight[k], strict=True):
+            for name, value in gradients(memory.tasks[task]).items():
+                expected[name] = expected[name] + weight * value[0]
+        for name, value in expected.items():
+            torch.testing.assert_close(joined[name][k], value, atol=1e-5, rtol=1e-4)
+
+
+def test_a_task_like_none_that_is_remembered_is_adapted_to_as_if_there_were_no_memory(
+    agent: Agent, memory: Memory
+) -> None:
+    # A world that no remembered task resembles: forces sixty times as strong on a tiny cart.
+    strange = CARTPOLE.task(force=100.0, cart_mass=0.05, gravity=40.0)
+    plan = {"episodes": 4, "steps": 2, "seed": SeedSequence(3)}
+    *_, hybrid = adapt_tasks(agent, source(CARTPOLE, strange), memory=memory, **plan)  # pyright: ignore[reportArgumentType]
+    first, *_, standard = list(adapt_tasks(agent, source(CARTPOLE, strange), **plan))[1:]  # pyright: ignore[reportArgumentType]
+    assert first.recalled is None
+    recalled = memory.recall(play(agent, CARTPOLE, strange, 4, 2))
+    assert recalled.misfit[0, 0] > memory.limit
+    assert (recalled.weight == 0).all()
+    assert (recalled.own == 1).all()
+    for name, value in standard.params.items():
+        assert torch.equal(value, hybrid.params[name])
+
+
+def test_only_the_first_step_recalls_and_the_agent_stays_as_it_is(
+    agent: Agent, memory: Memory
+) -> None:
+    before = {name: value.clone() for name, value in agent.params.items()}
+    stages = list(
+        adapt_tasks(
+            agent,
+            source(CARTPOLE, CARTPOLE.held_out(2)),
+            episodes=3,
+            steps=2,
+            seed=SeedSequence(0),
+            memory=memory,
+        )
+    )
+    assert [stage.recalled is not None for stage in stages] == [False, True, False]
+    assert all(torch.equal(before[name], value) for name, value in agent.params.items())
+
+
+def test_a_memory_of_one_task_is_refused(agent: Agent, memory: Memory) -> None:
+    with pytest.raises(UserError, match="at least 2"):
+        Memory(agent, {100: memory.tasks[100]})

@@ -1,0 +1,95 @@
+"""The trust region of steps that were not meta-trained, against divergences taken directly."""
+
+import dataclasses
+
+import pytest
+import torch
+from numpy.random import SeedSequence
+
+from ssm_metarl.adaptation import standard
+from ssm_metarl.adaptation.agent import Agent
+from ssm_metarl.adaptation.source import TaskSource
+from ssm_metarl.core.parameters import Params
+from ssm_metarl.core.policy import Policy, PolicyConfig
+from ssm_metarl.env_runner.registry import get_family
+from ssm_metarl.env_runner.rollout import collect_episodes
+from ssm_metarl.env_runner.spaces import policy_spaces
+from ssm_metarl.meta_rl.batch import Batch, make_batch
+from ssm_metarl.meta_rl.inner_loop import inner_step, within_trust
+from ssm_metarl.meta_rl.losses import step_mean
+from ssm_metarl.meta_rl.maml import MetaConfig
+
+BOUND = 0.01
+
+
+def setting(family_name: str = "CartPole-v1") -> tuple[Policy, Params, Batch]:
+    family = get_family(family_name)
+    policy = Policy(PolicyConfig(width=8, state_size=4), policy_spaces(family))
+    params = policy.init(torch.Generator().manual_seed(0))
+    environment = family.make(family.validation(3), 5, autoreset=False, horizon=30)
+    rollout = collect_episodes(policy.bind(params), environment, SeedSequence(0))
+    return policy, params, make_batch(rollout, policy, 0.95, 1.0)
+
+
+def moved(policy: Policy, before: Params, after: Params, batch: Batch) -> torch.Tensor:
+    """Divergence of each task, from the distributions of torch."""
+    pairs = [batch.distribution(policy.bind(params)) for params in (before, after)]
+    return step_mean(pairs[0].kl(pairs[1]), batch.valid)
+
+
+@pytest.mark.parametrize("family", ["CartPole-v1", "Pendulum-v1"])
+def test_long_steps_end_at_the_bound_on_the_same_line(family: str) -> None:
+    policy, params, batch = setting(family)
+    after = inner_step(policy, params, batch, 5.0)
+    assert (moved(policy, params, after, batch) > BOUND).all()
+    kept = within_trust(policy, params, after, batch, BOUND)
+    reached = moved(policy, params, kept, batch)
+    assert (reached <= BOUND).all()
+    for name, value in kept.items():
+        if name.startswith(("value.", "prediction.")):
+            assert value is params[name]
+            continue
+        share = (value - params[name]).flatten(1).norm(dim=1)
+        share = share / (after[name] - params[name]).flatten(1).norm(dim=1)
+        halvings = -share[share > 0].log2()
+        torch.testing.assert_close(halvings, halvings.round(), atol=0.1, rtol=0)
+    twice = {name: params[name] + 2 * (kept[name] - params[name]) for name in kept}
+    assert (moved(policy, params, twice, batch) > BOUND).all()  # no shorter than needed
+
+
+def test_short_steps_are_left_as_they_are_and_tasks_do_not_interact() -> None:
+    policy, params, batch = setting()
+    short, long = (inner_step(policy, params, batch, rate) for rate in (1e-4, 5.0))
+    mixed = {
+        name: long[name].clone().index_copy_(0, torch.tensor([1]), short[name][1:2])
+        if long[name] is not params[name]
+        else long[name]
+        for name in long
+    }
+    kept = within_trust(policy, params, mixed, batch, BOUND)
+    alone = within_trust(policy, params, long, batch, BOUND)
+    for name, value in kept.items():
+        if value is params[name]:
+            continue
+        torch.testing.assert_close(value[1], short[name][1])
+        assert torch.equal(value[[0, 2]], alone[name][[0, 2]])
+
+
+def test_only_steps_beyond_the_trained_ones_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    bounded = []
+
+    def spy(policy, before, after, batch, bound):  # noqa: ANN001, ANN202
+        bounded.append(bound)
+        return within_trust(policy, before, after, batch, bound)
+
+    monkeypatch.setattr(standard, "within_trust", spy)
+    policy, params, _ = setting()
+    family = get_family("CartPole-v1")
+    for inner_steps, expected in ((1, [0.02, 0.02]), (2, [0.02])):
+        config = dataclasses.replace(MetaConfig(), inner_steps=inner_steps, trust=0.02)
+        agent = Agent(policy, params, 0.1, config, family.name)
+        source = TaskSource(family, family.validation(2), 100, torch.device("cpu"))
+        adaptation = standard.adapt_tasks(agent, source, episodes=2, steps=3, seed=SeedSequence(0))
+        bounded.clear()
+        assert len(list(adaptation)) == 4
+        assert bounded == expected
