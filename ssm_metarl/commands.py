@@ -224,7 +224,9 @@ def _evaluate(
         "standard": plan.steps,
         "from_scratch": plan.steps + 1,
     }
-    total, rows = sum(results[mode] for mode in modes_of(agent, plan)), []
+    modes = modes_of(agent, plan)
+    both = plan.steps if {"in_context", "standard"} <= set(modes) else 0
+    total, rows = both + sum(results[mode] for mode in modes), []
     with Bar(f"evaluate {family.name}") as bar:
         for row in evaluate(agent, family, tasks, plan):
             rows.append(row)

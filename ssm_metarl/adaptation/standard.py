@@ -91,7 +91,7 @@ class Adaptation:
         self.now = Adapted(
             params=stepped,
             steps=step + 1,
-            episodes=self.now.episodes + played.valid.shape[2],
+            episodes=self.now.episodes + int(played.done[:, 0].sum()),
             environment_steps=self.now.environment_steps + played.valid.sum((0, 2)).cpu().numpy(),
             played=played,
             rolled_back=rolled_back,
@@ -117,7 +117,7 @@ def adapt_tasks(
     Args:
         agent: As it was meta-trained; it stays as it is.
         source: The K tasks.
-        episodes: Episodes per task and step.
+        episodes: Episodes per task and step (a memory of a trial rounds them to whole trials).
         steps: Gradient steps.
         seed: Of the episodes, and of the guard.
         memory: As for :class:`Adaptation`.

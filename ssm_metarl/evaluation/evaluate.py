@@ -58,7 +58,9 @@ def evaluate(
     All modes are measured on the same tasks with the same streams of random numbers. ``standard``
     and ``from_scratch`` take the same step rule with the same amount of data; they differ only in
     where they start: the meta-trained parameters, or a fresh network. ``in_context`` takes none:
-    its n-th result is the n-th episode of a trial, which the memory met after n - 1 others.
+    its n-th result is the n-th episode of a trial, which the memory met after n - 1 others. Where
+    both are asked for, every step of ``standard`` is followed by the last episode of a trial with
+    the adapted weights, so that memory, weights and both together can be told apart.
 
     Raises:
         UserError: ``in_context`` was asked for, but the agent's memory ends with the episode.
@@ -84,12 +86,9 @@ def evaluate(
         for adapted in adaptation:
             if adapted.steps or mode == "from_scratch":
                 yield _measure(mode, agent.policy, family, tasks, adapted, plan)
-
-
-def task_source(agent: Agent, family: TaskFamily, tasks: Tasks) -> TaskSource:
-    """Return where an agent plays the episodes it adapts from, as long as in meta-training."""
-    device = agent.params["encoder.bias"].device
-    return TaskSource(family, tasks, agent.config.support_horizon, device)
+            if adapted.steps and mode == "standard" and "in_context" in modes:
+                *_, last = _measure_trials(agent.policy, family, tasks, adapted, plan)
+                yield last
 
 
 def modes_of(agent: Agent, plan: EvaluationPlan) -> tuple[str, ...]:
@@ -107,6 +106,13 @@ def modes_of(agent: Agent, plan: EvaluationPlan) -> tuple[str, ...]:
             "with between them; train one with --mode rl2, or with --memory trial"
         )
     return tuple(plan.modes)
+
+
+def task_source(agent: Agent, family: TaskFamily, tasks: Tasks) -> TaskSource:
+    """Return where an agent plays the episodes it adapts from, as long as in meta-training."""
+    device = agent.params["encoder.bias"].device
+    config = agent.config
+    return TaskSource(family, tasks, config.support_horizon, device, config.episodes_per_trial)
 
 
 def summarise(

@@ -117,11 +117,13 @@ def counted(number: int, noun: str) -> str:
 def label(mode: str, steps: int = 0, shots: int = 0) -> str:
     """Return the human name of a mode, such as ``standard, 2 steps``.
 
-    The results of in-context adaptation differ in what it has seen: ``in-context, 2 episodes``.
+    Without steps, in-context results differ in what was seen: ``in-context, 2 episodes``.
     """
-    taken = counted(steps, "step") if steps else ""
-    seen = counted(shots, "episode") if shots and mode == "in_context" else ""
-    return ", ".join(filter(None, (MODES[mode], taken, seen)))
+    if steps:
+        return f"{MODES[mode]}, {counted(steps, 'step')}"
+    if shots and mode == "in_context":
+        return f"{MODES[mode]}, {counted(shots, 'episode')}"
+    return MODES[mode]
 
 
 def describe(evaluation: Evaluation) -> str:

@@ -4,11 +4,13 @@ from dataclasses import dataclass
 
 import torch
 from jaxtyping import Bool, Float, Shaped
+from numpy.random import SeedSequence
 from torch import Tensor
 
 from ssm_metarl.core.distributions import Categorical, DiagonalGaussian
 from ssm_metarl.core.policy import BoundPolicy, Policy
-from ssm_metarl.env_runner.rollout import Trajectory
+from ssm_metarl.env_runner.family import TaskFamily, Tasks
+from ssm_metarl.env_runner.rollout import Trajectory, collect_episodes, collect_trials
 from ssm_metarl.meta_rl.baseline import baseline_features, baseline_values, fit_baseline
 from ssm_metarl.meta_rl.losses import per_episode, step_mean
 from ssm_metarl.meta_rl.returns import deviation, generalized_advantages, standardize
@@ -28,6 +30,8 @@ class Batch:
     valid: Bool[Tensor, "T K E"]
     scale: Float[Tensor, "K"]
     """What the advantages were divided by, in units of the rewards."""
+    episodes: int = 1
+    """In each lane."""
 
     def tasks(self, tasks: slice) -> "Batch":
         """Return the part of some of the tasks."""
@@ -39,6 +43,7 @@ class Batch:
             advantage=self.advantage[:, tasks],
             valid=self.valid[:, tasks],
             scale=self.scale[tasks],
+            episodes=self.episodes,
         )
 
     @property
@@ -48,7 +53,7 @@ class Batch:
         The average over steps of standardised advantages has the gradient of the mean return of
         an episode divided by this: the advantages' scale times the mean episode length.
         """
-        return self.scale * per_episode(self.valid.to(self.scale.dtype))
+        return self.scale * per_episode(self.valid.to(self.scale.dtype)) / self.episodes
 
     def distribution(self, bound: BoundPolicy) -> Categorical | DiagonalGaussian:
         """Return a policy's action distributions along the batch, from an empty memory."""
@@ -73,7 +78,45 @@ def make_batch(trajectory: Trajectory, policy: Policy, discount: float, trace: f
         advantage=advantage,
         valid=trajectory.valid,
         scale=scale,
+        episodes=max(1, int(trajectory.done[:, 0, 0].sum())),
     )
+
+
+def collect_data(
+    bound: BoundPolicy,
+    family: TaskFamily,
+    tasks: Tasks,
+    seed: SeedSequence,
+    *,
+    episodes: int,
+    per_trial: int,
+    horizon: int,
+    device: torch.device,
+) -> Trajectory:
+    """Play episodes of K tasks to learn from, in the way the policy's memory is meant for.
+
+    Args:
+        bound: The policy.
+        family: Of the tasks.
+        tasks: K tasks.
+        seed: Of this data.
+        episodes: Episodes per task; as many lanes of one episode each.
+        per_trial: Episodes per lane if the memory lasts a trial; the lanes are fewer accordingly.
+        horizon: Step limit of the episodes.
+        device: Where the data are.
+    """
+    trial = bound.policy.config.memory == "trial"
+    each = min(per_trial, episodes) if trial else 1
+    environment = family.make(
+        tasks, episodes // each, autoreset=trial, horizon=horizon, device=device
+    )
+    rollout = (
+        collect_trials(bound, environment, seed, each)
+        if trial
+        else collect_episodes(bound, environment, seed)
+    )
+    environment.close()
+    return rollout
 
 
 @torch.no_grad()

@@ -24,13 +24,13 @@ def adaptable(name: str) -> bool:
 
 
 def inner_loss(policy: Policy, params: Params, batch: Batch, surrogate: Surrogate) -> Tensor:
-    """Return the inner loss of each task, ``[K]``."""
+    """Return the inner loss of each task, ``[K]``, of the scale of an episode."""
     log_prob = batch.distribution(policy.bind(params)).log_prob(batch.action)
     if surrogate == "dice":
-        return dice_loss(log_prob, batch.advantage, batch.valid)
+        return dice_loss(log_prob, batch.advantage, batch.valid) / batch.episodes
     if surrogate == "emaml":
-        return score_loss(log_prob, batch.advantage)
-    return lvc_loss(log_prob, batch.behaviour, batch.advantage)
+        return score_loss(log_prob, batch.advantage) / batch.episodes
+    return lvc_loss(log_prob, batch.behaviour, batch.advantage) / batch.episodes
 
 
 def inner_step(

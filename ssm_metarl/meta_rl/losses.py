@@ -15,7 +15,7 @@ Surrogate = Literal["lvc", "dice", "emaml"]
 
 
 def per_episode(x: Float[Tensor, "T K E"]) -> Float[Tensor, "K"]:
-    """Sum over steps, average over the lanes (one episode each)."""
+    """Sum over steps, average over the lanes (one episode each, or one trial)."""
     return x.sum(0).mean(-1)
 
 
@@ -42,7 +42,8 @@ def dice_loss(
 
     ``box`` is the exponential of the summed log-probabilities minus their own value: 1, with the
     derivatives of the likelihood ratio (Foerster et al. 2018, arXiv:1802.05098; in the form of
-    Farquhar et al. 2019, arXiv:1909.10549). Steps of one lane must belong to one episode.
+    Farquhar et al. 2019, arXiv:1909.10549). Steps of one lane must belong to one episode, or to
+    one trial of a memory that lasts it.
     """
     ratio = (log_prob - log_prob.detach()) * valid
     path = ratio.cumsum(0)

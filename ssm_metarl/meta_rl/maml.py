@@ -18,10 +18,10 @@ from torch import Tensor
 from ssm_metarl.core.parameters import Params
 from ssm_metarl.core.policy import Policy
 from ssm_metarl.env_runner.family import TaskFamily, Tasks
-from ssm_metarl.env_runner.rollout import Trajectory, collect_episodes
+from ssm_metarl.env_runner.rollout import Trajectory
 from ssm_metarl.env_runner.streams import substream
 from ssm_metarl.errors import DivergenceError
-from ssm_metarl.meta_rl.batch import Batch, make_batch
+from ssm_metarl.meta_rl.batch import Batch, collect_data, make_batch
 from ssm_metarl.meta_rl.inner_loop import Rates, adaptable, inner_step
 from ssm_metarl.meta_rl.losses import (
     Surrogate,
@@ -46,6 +46,7 @@ class MetaConfig:
         inner_steps: Gradient steps per task.
         tasks: Tasks per iteration, ``K``.
         episodes: Episodes per task, both of the support and of the query data, ``E``.
+        episodes_per_trial: Of these, in a row in one lane, if the memory lasts a trial.
         support_horizon: Step limit of support episodes.
         query_horizon: Step limit of query episodes.
         discount: Gamma of the query data.
@@ -69,6 +70,7 @@ class MetaConfig:
     inner_steps: int = 1
     tasks: int = 16
     episodes: int = 20
+    episodes_per_trial: int = 4
     support_horizon: int = 100
     query_horizon: int = 500
     discount: float = 0.99
@@ -173,7 +175,9 @@ class MetaLearner:
         self.optimizer.param_groups[0]["lr"] = self._outer_lr(iteration)
         credit = None
         if self.config.surrogate == "emaml":  # across tasks, so before they part into chunks
-            credit = sampling_credit(per_episode(trajectories[-1].reward), query.unit)
+            credit = sampling_credit(
+                per_episode(trajectories[-1].reward) / query.episodes, query.unit
+            )
         reports = [self._outer_step(supports, query, credit) for _ in range(self.config.epochs)]
         return MetaProgress(
             iteration=iteration,
@@ -191,11 +195,16 @@ class MetaLearner:
         for step in range(config.inner_steps + 1):
             last = step == config.inner_steps
             horizon = config.query_horizon if last else config.support_horizon
-            environment = self.family.make(
-                tasks, config.episodes, autoreset=False, horizon=horizon, device=self.device
+            rollout = collect_data(
+                self.policy.bind(theta),
+                self.family,
+                tasks,
+                substream(seed, step),
+                episodes=config.episodes,
+                per_trial=config.episodes_per_trial,
+                horizon=horizon,
+                device=self.device,
             )
-            rollout = collect_episodes(self.policy.bind(theta), environment, substream(seed, step))
-            environment.close()
             trajectories.append(rollout)
             if not last:
                 batch = self._batch(rollout)
@@ -275,4 +284,4 @@ def meta_loss(
 
 
 def _reward_per_episode(trajectory: Trajectory) -> float:
-    return trajectory.reward.sum(0).mean().item()
+    return (trajectory.reward.sum() / trajectory.done.sum()).item()

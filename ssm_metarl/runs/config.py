@@ -57,7 +57,7 @@ class TrainConfig:
     """meta_rl: episodes per task before, and as many again after, each inner update."""
 
     episodes_per_trial: int = 4
-    """rl2: episodes of one task in a row, through which the memory lasts."""
+    """Episodes of one task in a row, through which the memory lasts (rl2, or --memory trial)."""
 
     inner_lr: float | None = None
     """meta_rl: rate of the inner step, on the policy gradient summed over an episode's steps;

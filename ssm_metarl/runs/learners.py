@@ -12,7 +12,6 @@ from numpy.random import SeedSequence
 from torch import Tensor
 
 from ssm_metarl.adaptation.agent import Agent
-from ssm_metarl.adaptation.source import TaskSource
 from ssm_metarl.adaptation.standard import adapt_tasks
 from ssm_metarl.core.parameters import Params
 from ssm_metarl.core.policy import Policy
@@ -20,7 +19,7 @@ from ssm_metarl.env_runner.family import TaskFamily, Tasks
 from ssm_metarl.env_runner.rollout import Trajectory
 from ssm_metarl.env_runner.streams import substream
 from ssm_metarl.errors import CheckpointError
-from ssm_metarl.evaluation.evaluate import mean_returns, play_trials
+from ssm_metarl.evaluation.evaluate import mean_returns, play_trials, task_source
 from ssm_metarl.meta_rl.maml import MetaLearner
 from ssm_metarl.meta_rl.policy_gradient import PolicyGradientLearner
 from ssm_metarl.meta_rl.rl2 import RL2Learner
@@ -128,7 +127,7 @@ class MetaRun(Learner):
         core, seed = self.core, substream(SeedSequence(self.config.seed), VALIDATION_STREAM)
         params = {name: value.detach() for name, value in core.params.items()}
         agent = Agent(core.policy, params, core.detached_rates(), core.config, core.family.name)
-        source = TaskSource(core.family, self.tasks, core.config.support_horizon, core.device)
+        source = task_source(agent, core.family, self.tasks)
         adaptation = adapt_tasks(
             agent, source, episodes=core.config.episodes, steps=1, seed=substream(seed, 0)
         )

@@ -49,6 +49,7 @@ def meta_config(config: TrainConfig, family: TaskFamily) -> MetaConfig:
         inner_steps=config.inner_steps,
         tasks=_or(config.tasks_per_epoch, 16),
         episodes=config.episodes_per_task,
+        episodes_per_trial=config.episodes_per_trial,
         support_horizon=_or(config.support_steps, family.support_steps),
         query_horizon=_or(config.query_steps, family.max_episode_steps),
         discount=discount,

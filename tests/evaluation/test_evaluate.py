@@ -58,6 +58,26 @@ def test_each_episode_of_a_trial_is_measured_with_what_was_seen_before_it(tmp_pa
         assert row.adaptation_env_steps == pytest.approx(trials.returns[:number].sum(0).mean())
 
 
+def test_memory_and_weights_are_measured_apart_and_together(tmp_path: Path) -> None:
+    agent = trained(tmp_path, memory="trial", episodes_per_task=4)
+    modes = ["zero_shot", "in_context", "standard"]
+    plan = EvaluationPlan(modes, episodes=4, steps=2, return_episodes=2, trial_episodes=2)
+    rows = list(evaluate(agent, FAMILY, TASKS, plan))
+    assert [(row.mode, row.steps, row.shots) for row in rows] == [
+        ("zero_shot", 0, 0),
+        ("in_context", 0, 0),
+        ("in_context", 0, 1),
+        ("standard", 1, 4),
+        ("in_context", 1, 5),
+        ("standard", 2, 8),
+        ("in_context", 2, 9),
+    ]
+    by_key = {(row.mode, row.steps): row for row in rows}
+    for step in (1, 2):
+        both, weights = by_key["in_context", step], by_key["standard", step]
+        assert both.adaptation_env_steps > weights.adaptation_env_steps
+
+
 def test_the_modes_of_an_agent_are_those_its_memory_allows(tmp_path: Path) -> None:
     forgetful = trained(tmp_path / "meta_rl")
     assert modes_of(forgetful, EvaluationPlan()) == ("zero_shot", "standard", "from_scratch")

@@ -147,6 +147,7 @@ def test_names_are_those_people_use() -> None:
     assert label("zero_shot") == "zero-shot"
     assert label("in_context") == "in-context"
     assert label("in_context", 0, 2) == "in-context, 2 episodes"
+    assert label("in_context", 1, 23) == "in-context, 1 step"
     assert label("standard", 1) == "standard, 1 step"
     assert label("standard", 1, 20) == "standard, 1 step"
     assert label("from_scratch", 3) == "from scratch, 3 steps"

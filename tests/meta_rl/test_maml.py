@@ -11,11 +11,11 @@ from ssm_metarl.adaptation.source import TaskSource
 from ssm_metarl.adaptation.standard import adapt_tasks
 from ssm_metarl.core.policy import Policy, PolicyConfig
 from ssm_metarl.env_runner.registry import get_family
-from ssm_metarl.env_runner.rollout import collect_episodes
 from ssm_metarl.env_runner.spaces import policy_spaces
 from ssm_metarl.errors import DivergenceError
 from ssm_metarl.evaluation.evaluate import mean_returns
 from ssm_metarl.meta_rl import maml
+from ssm_metarl.meta_rl.batch import collect_data
 from ssm_metarl.meta_rl.losses import sampling_loss
 from ssm_metarl.meta_rl.maml import MetaConfig, MetaLearner
 
@@ -68,15 +68,15 @@ def test_support_data_are_credited_with_the_return_against_the_other_tasks(
 ) -> None:
     rollouts, credited = [], []
 
-    def spy_on_rollouts(*arguments):  # noqa: ANN002, ANN202
-        rollouts.append(collect_episodes(*arguments))
+    def spy_on_rollouts(*arguments, **settings):  # noqa: ANN002, ANN003, ANN202
+        rollouts.append(collect_data(*arguments, **settings))
         return rollouts[-1]
 
     def spy_on_credit(log_prob, behaviour, credit, *rest):  # noqa: ANN001, ANN002, ANN202
         credited.append((behaviour, credit))
         return sampling_loss(log_prob, behaviour, credit, *rest)
 
-    monkeypatch.setattr(maml, "collect_episodes", spy_on_rollouts)
+    monkeypatch.setattr(maml, "collect_data", spy_on_rollouts)
     monkeypatch.setattr(maml, "sampling_loss", spy_on_credit)
     learner(surrogate="emaml", inner_steps=2, epochs=1).iterate(SeedSequence(3), 1)
     a, b, c = rollouts[-1].reward.sum(0).mean(-1).tolist()
@@ -118,11 +118,11 @@ def test_heads_that_do_not_act_are_left_alone() -> None:
 def test_query_data_are_fresh_and_of_the_adapted_policy(monkeypatch: pytest.MonkeyPatch) -> None:
     rollouts = []
 
-    def spy(bound, environment, seed):  # noqa: ANN001, ANN202
-        rollouts.append((bound.params, collect_episodes(bound, environment, seed)))
+    def spy(bound, *data, **settings):  # noqa: ANN001, ANN002, ANN003, ANN202
+        rollouts.append((bound.params, collect_data(bound, *data, **settings)))
         return rollouts[-1][1]
 
-    monkeypatch.setattr(maml, "collect_episodes", spy)
+    monkeypatch.setattr(maml, "collect_data", spy)
     learner(inner_steps=2).iterate(SeedSequence(3), 1)
     assert len(rollouts) == 3
     shapes = [params["action.weight"].ndim for params, _ in rollouts]

@@ -37,6 +37,7 @@ META = TrainConfig(
 CONFIGS = {
     "meta_rl": META,
     "learned rates": dataclasses.replace(META, learn_inner_lr=True),
+    "memory of a trial": dataclasses.replace(META, memory="trial", episodes_per_trial=2),
     "rl2": dataclasses.replace(META, mode="rl2", episodes_per_trial=2),
     "policy_gradient": dataclasses.replace(META, mode="policy_gradient", num_episodes=32),
 }
