@@ -28,6 +28,8 @@ class Batch:
     behaviour: Float[Tensor, "T K E"]
     advantage: Float[Tensor, "T K E"]
     valid: Bool[Tensor, "T K E"]
+    change: Float[Tensor, "T K E O"]
+    """Of the observation, in units of its root mean square on the task."""
     scale: Float[Tensor, "K"]
     """What the advantages were divided by, in units of the rewards."""
     episodes: int = 1
@@ -42,6 +44,7 @@ class Batch:
             behaviour=self.behaviour[:, tasks],
             advantage=self.advantage[:, tasks],
             valid=self.valid[:, tasks],
+            change=self.change[:, tasks],
             scale=self.scale[tasks],
             episodes=self.episodes,
         )
@@ -55,12 +58,15 @@ class Batch:
         """
         return self.scale * per_episode(self.valid.to(self.scale.dtype)) / self.episodes
 
-    def distribution(self, bound: BoundPolicy) -> Categorical | DiagonalGaussian:
-        """Return a policy's action distributions along the batch, from an empty memory."""
+    def features(self, bound: BoundPolicy) -> Float[Tensor, "T K E D"]:
+        """Run a policy along the batch, from an empty memory."""
         _, tasks, lanes = self.valid.shape
         state = bound.policy.initial_state(tasks, lanes, self.inputs)
-        features, _ = bound.features(self.inputs, state, self.keep)
-        return bound.distribution(features)
+        return bound.features(self.inputs, state, self.keep)[0]
+
+    def distribution(self, bound: BoundPolicy) -> Categorical | DiagonalGaussian:
+        """Return a policy's action distributions along the batch."""
+        return bound.distribution(self.features(bound))
 
 
 def make_batch(trajectory: Trajectory, policy: Policy, discount: float, trace: float) -> Batch:
@@ -77,9 +83,18 @@ def make_batch(trajectory: Trajectory, policy: Policy, discount: float, trace: f
         behaviour=trajectory.log_prob,
         advantage=advantage,
         valid=trajectory.valid,
+        change=_relative_change(trajectory),
         scale=scale,
         episodes=max(1, int(trajectory.done[:, 0, 0].sum())),
     )
+
+
+def _relative_change(trajectory: Trajectory) -> Float[Tensor, "T K E O"]:
+    """Return how the observation changed at each valid step, of unit size in each dimension."""
+    valid = trajectory.valid.unsqueeze(-1)
+    change = (trajectory.observation[1:] - trajectory.observation[:-1]) * valid
+    mean_square = change.square().sum((0, 2), keepdim=True) / valid.sum((0, 2), keepdim=True)
+    return change / mean_square.sqrt().clamp_min(1e-8)
 
 
 def collect_data(
