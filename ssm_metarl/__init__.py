@@ -9,14 +9,18 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from ssm_metarl.adaptation.agent import Agent as Agent
+    from ssm_metarl.adaptation.online import adapt as adapt
     from ssm_metarl.env_runner.family import TaskFamily as TaskFamily
     from ssm_metarl.env_runner.registry import get_family as get_family
     from ssm_metarl.env_runner.registry import list_families as list_families
     from ssm_metarl.env_runner.tasks import Tasks as Tasks
     from ssm_metarl.errors import CheckpointError as CheckpointError
     from ssm_metarl.errors import DivergenceError as DivergenceError
+    from ssm_metarl.errors import EnvironmentFailure as EnvironmentFailure
     from ssm_metarl.errors import SsmMetaRLError as SsmMetaRLError
+    from ssm_metarl.errors import StoreError as StoreError
     from ssm_metarl.errors import UserError as UserError
+    from ssm_metarl.experience.buffer import ExperienceStore as ExperienceStore
     from ssm_metarl.runs.config import TrainConfig as TrainConfig
     from ssm_metarl.runs.loading import load as load
     from ssm_metarl.runs.training import resume as resume
@@ -26,9 +30,13 @@ __version__ = "0.1.0"
 
 _HOME = {
     "Agent": "adaptation.agent",
+    "adapt": "adaptation.online",
     "CheckpointError": "errors",
     "DivergenceError": "errors",
+    "EnvironmentFailure": "errors",
+    "ExperienceStore": "experience.buffer",
     "SsmMetaRLError": "errors",
+    "StoreError": "errors",
     "TaskFamily": "env_runner.family",
     "Tasks": "env_runner.tasks",
     "TrainConfig": "runs.config",

@@ -16,8 +16,16 @@ class CheckpointError(SsmMetaRLError):
     """A checkpoint that is missing, damaged, too large or not ours; nothing was loaded."""
 
 
+class StoreError(SsmMetaRLError):
+    """An experience store that is missing, damaged, full, empty, or of another environment."""
+
+
 class DivergenceError(SsmMetaRLError):
     """A loss, gradient or observation stopped being finite."""
+
+
+class EnvironmentFailure(SsmMetaRLError):
+    """An environment that is not ours raised an error while it was played."""
 
 
 def nearest(name: str, valid: Iterable[str]) -> str:

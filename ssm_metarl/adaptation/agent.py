@@ -1,16 +1,22 @@
 """An agent: a policy with its parameters, and what it needs to act on its own."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from ssm_metarl.core.parameters import Params
-from ssm_metarl.core.policy import Policy, State
+from ssm_metarl.core.policy import BoundPolicy, Policy, State
 from ssm_metarl.errors import UserError
 from ssm_metarl.meta_rl.inner_loop import Rates
 from ssm_metarl.meta_rl.maml import MetaConfig
+
+if TYPE_CHECKING:
+    from ssm_metarl.adaptation.session import Session
 
 
 @dataclass(frozen=True)
@@ -32,6 +38,7 @@ class Agent:
         rates: Inner learning rates, detached.
         config: How it was meta-trained.
         family: Name of the family it was trained on.
+        experience: The store of earlier tasks that came with it, for hybrid adaptation.
     """
 
     policy: Policy
@@ -39,8 +46,8 @@ class Agent:
     rates: Rates
     config: MetaConfig
     family: str
+    experience: Path | None = None
 
-    @torch.inference_mode()
     def predict(
         self,
         observation: np.ndarray,
@@ -68,6 +75,23 @@ class Agent:
         Raises:
             UserError: The observation is not shaped as the agent's are, or not finite.
         """
+        action, state, _ = self.choose(
+            observation, state, episode_start, deterministic, reward=reward, seed=seed
+        )
+        return action, state
+
+    @torch.inference_mode()
+    def choose(
+        self,
+        observation: np.ndarray,
+        state: AgentState | None,
+        episode_start: np.ndarray | None,
+        deterministic: bool,
+        *,
+        reward: np.ndarray | None = None,
+        seed: int = 0,
+    ) -> tuple[np.ndarray, AgentState, Tensor]:
+        """Do as :meth:`predict`, and also return the action's log-probability ``[1, E]``."""
         single = observation.ndim == 1
         seen = torch.as_tensor(np.atleast_2d(observation), dtype=torch.float32).unsqueeze(0)
         self._check(seen, observation)
@@ -80,16 +104,52 @@ class Agent:
         earned = torch.zeros(1, lanes) if reward is None else torch.as_tensor(reward).view(1, lanes)
         inputs = self.policy.inputs(seen, state.action, earned.float(), start)
         keep = ~start if self.policy.config.memory == "episode" else None
-        bound = self.policy.bind(self.params)
-        features, memory = bound.features(inputs, state.memory, keep)
-        distribution = bound.distribution(features)
+        features, memory = self._bound.features(inputs, state.memory, keep)
+        distribution = self._bound.distribution(features)
         action = (
             distribution.mode()
             if deterministic
             else distribution.sample(self._noise(lanes, state.noise))
         )
         out = self.policy.to_environment(action)[0].numpy()
-        return np.asarray(out[0] if single else out), AgentState(memory, action, state.noise)
+        after = AgentState(memory, action, state.noise)
+        return np.asarray(out[0] if single else out), after, distribution.log_prob(action)
+
+    def session(
+        self,
+        mode: str = "standard",
+        *,
+        episodes: int = 5,
+        guarded: bool = True,
+        deterministic: bool = False,
+        seed: int = 0,
+    ) -> "Session":
+        """Open a session, in which the agent acts in a live system and adapts between episodes.
+
+        See :class:`ssm_metarl.adaptation.session.Session`.
+        """
+        from ssm_metarl.adaptation.session import Session
+
+        return Session(
+            self,
+            mode,
+            episodes=episodes,
+            guarded=guarded,
+            deterministic=deterministic,
+            seed=seed,
+        )
+
+    def with_params(self, params: Params) -> "Agent":
+        """Return an agent that acts with other parameters, of one task if they have a task axis."""
+        own = {
+            name: value[0] if value.ndim > self.params[name].ndim else value
+            for name, value in params.items()
+        }
+        return replace(self, params=own)
+
+    @cached_property
+    def _bound(self) -> BoundPolicy:
+        return self.policy.bind(self.params)
 
     def _check(self, seen: Tensor, observation: np.ndarray) -> None:
         size = len(self.policy.spaces.observation_scale)

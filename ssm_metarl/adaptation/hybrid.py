@@ -5,6 +5,7 @@ task's first transitions are compared with the models of all of them; the policy
 best matches, each computed from that task's own data, then join the gradient of the new task's.
 """
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -24,10 +25,12 @@ from ssm_metarl.adaptation.dynamics import (
 )
 from ssm_metarl.core.parameters import Params
 from ssm_metarl.env_runner.rollout import Trajectory
-from ssm_metarl.errors import UserError
+from ssm_metarl.errors import StoreError, UserError
+from ssm_metarl.experience.buffer import ExperienceStore
 from ssm_metarl.meta_rl.batch import make_batch
 from ssm_metarl.meta_rl.inner_loop import inner_gradients
 
+MOST_TASKS = 300
 MATCHES = 10  # tasks recalled for each new one
 STRANGE = 0.99  # a task that fits worse than this share of the memory's own is like none of them
 MARGIN = 2.0  # times that misfit
@@ -77,6 +80,28 @@ class Memory:
         self.noise = noise(data, self.models)
         self.limit = MARGIN * self._usual_misfit()
         self._gradients: dict[int, Params] = {}
+
+    @classmethod
+    def of(cls, agent: Agent) -> "Memory | None":
+        """Read the newest tasks that came with an agent.
+
+        Without any, hybrid adaptation is standard adaptation, which a warning says.
+
+        Raises:
+            StoreError: The store is damaged, or of another family.
+        """
+        if agent.experience is None or not agent.experience.exists():
+            return _nothing_to_recall("this agent came with no experience")
+        with ExperienceStore.open(agent.experience) as store:
+            if store.identity.family != agent.family:
+                raise StoreError(
+                    f"{agent.experience}: holds experience of {store.identity.family}, "
+                    f"but the agent is for {agent.family}"
+                )
+            newest = [task.id for task in store.tasks()][-MOST_TASKS:]
+            if len(newest) < 2:
+                return _nothing_to_recall("the experience that came with this agent is empty")
+            return cls(agent, {task: store.trajectory(task) for task in newest})
 
     def recall(self, support: Trajectory) -> Recalled:
         """Match K tasks by what happened in their episodes ``[T, K, E]``.
@@ -139,6 +164,10 @@ class Memory:
         misfits = self._misfits(data)
         misfits.fill_diagonal_(torch.inf)
         return float(misfits.min(1).values.quantile(STRANGE))
+
+
+def _nothing_to_recall(why: str) -> None:
+    warnings.warn(f"{why}: hybrid adapts from the current task alone, as standard", stacklevel=3)
 
 
 def _episodes(trajectory: Trajectory) -> int:

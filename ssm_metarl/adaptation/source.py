@@ -3,13 +3,23 @@
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
+import gymnasium
+import numpy as np
 import torch
 from numpy.random import SeedSequence
+from torch import Tensor
 
+from ssm_metarl.adaptation.agent import Agent
 from ssm_metarl.core.policy import BoundPolicy
+from ssm_metarl.env_runner.environment import Step
 from ssm_metarl.env_runner.family import TaskFamily, Tasks
-from ssm_metarl.env_runner.rollout import Trajectory
+from ssm_metarl.env_runner.gymnasium import GymnasiumEnvironment, vector_of
+from ssm_metarl.env_runner.rollout import Trajectory, collect_episodes, collect_trials
+from ssm_metarl.env_runner.spaces import spaces_of
+from ssm_metarl.errors import UserError
 from ssm_metarl.meta_rl.batch import collect_data
+
+LONGEST_EPISODE = 10_000  # steps, for environments with no limit of their own
 
 
 @runtime_checkable
@@ -58,4 +68,73 @@ class TaskSource:
             per_trial=self.episodes_per_trial,
             horizon=self.horizon,
             device=self.device,
+        )
+
+
+class EnvironmentSource:
+    """One task, met in somebody's own Gymnasium environment, which stays open.
+
+    Attributes:
+        lanes: Episodes played at once, ``E``.
+    """
+
+    def __init__(self, agent: Agent, env: gymnasium.Env | gymnasium.vector.VectorEnv) -> None:
+        """Check that the agent can act in the environment.
+
+        Raises:
+            UserError: It cannot; the message shows both spaces.
+        """
+        self.horizon = agent.config.support_horizon
+        if isinstance(env, gymnasium.Env):
+            single = env
+            env = vector_of([lambda: single], 1, LONGEST_EPISODE)
+        one_task = Tasks({}, np.zeros(1, dtype=np.int64))
+        self._environment = GymnasiumEnvironment(env, one_task, max_episode_steps=LONGEST_EPISODE)
+        self.lanes = self._environment.lanes
+        _check_spaces(agent, self._environment)
+
+    def play_round(self, bound: BoundPolicy, seed: SeedSequence) -> Trajectory:
+        """Play one episode in every lane, cut at the horizon of adaptation: ``[T, 1, E]``."""
+        return collect_episodes(bound, _Cut(self._environment, self.horizon), seed)
+
+    def play_trial(self, bound: BoundPolicy, episodes: int, seed: SeedSequence) -> Trajectory:
+        """Play one trial of several whole episodes in every lane."""
+        return collect_trials(bound, self._environment, seed, episodes)
+
+
+class _Cut:
+    """An environment whose lanes are all cut after some steps, and then reset together."""
+
+    def __init__(self, environment: GymnasiumEnvironment, horizon: int) -> None:
+        self._environment, self.max_episode_steps = environment, horizon
+        self.tasks, self.lanes, self.device = (
+            environment.tasks,
+            environment.lanes,
+            environment.device,
+        )
+        self.observation_space = environment.observation_space
+        self.action_space = environment.action_space
+
+    def reset(self, seed: SeedSequence) -> Tensor:
+        self._time = 0
+        return self._environment.reset(seed)
+
+    def step(self, action: Tensor) -> Step:
+        self._time += 1
+        step = self._environment.step(action)
+        return step._replace(truncated=step.truncated | (self._time >= self.max_episode_steps))
+
+    def close(self) -> None:
+        pass
+
+
+def _check_spaces(agent: Agent, environment: GymnasiumEnvironment) -> None:
+    mine = agent.policy.spaces
+    scale = np.asarray(mine.observation_scale)
+    seen, acts = environment.observation_space, environment.action_space
+    theirs = spaces_of(scale, acts)
+    if seen.shape != scale.shape or theirs != mine:
+        raise UserError(
+            f"the environment's spaces are not the agent's: it shows {seen} and takes {acts}; "
+            f"the agent sees {mine.describe()}"
         )

@@ -50,6 +50,56 @@ class Adapted:
     recalled: Recalled | None = None
 
 
+class Adaptation:
+    """The parameters of K tasks on their way from the agent's own to adapted ones."""
+
+    def __init__(
+        self,
+        agent: Agent,
+        tasks: int,
+        *,
+        seed: SeedSequence,
+        memory: Memory | None = None,
+        guarded: bool = True,
+    ) -> None:
+        """Start from the agent as it was meta-trained, which stays as it is.
+
+        Args:
+            agent: Where all tasks start from.
+            tasks: K.
+            seed: Of the guard's bootstrap.
+            memory: Earlier tasks to recall; None adapts from the current task's data alone.
+            guarded: Whether to go back where the episodes played show that a step did harm.
+        """
+        self.agent, self.memory = agent, memory
+        self.guard = Guard(substream(seed, GUARD_STREAM)) if guarded else None
+        self.now = Adapted(agent.params, 0, 0, np.zeros(tasks, dtype=np.int64))
+
+    def learn(self, played: Trajectory) -> Adapted:
+        """Take a step per task from episodes ``[T, K, E]`` played with the current parameters.
+
+        Raises:
+            DivergenceError: The adapted parameters are not finite; the current ones stay.
+        """
+        theta, step = self.now.params, self.now.steps
+        memory = self.memory if step == 0 else None
+        stepped, recalled = take_step(self.agent, theta, played, step, memory)
+        rolled_back = None
+        if self.guard is not None:
+            best, rolled_back = self.guard.check(theta, played.reward.sum(0).cpu().numpy())
+            stepped = choose(rolled_back, best, stepped)
+        self.now = Adapted(
+            params=stepped,
+            steps=step + 1,
+            episodes=self.now.episodes + int(played.done[:, 0].sum()),
+            environment_steps=self.now.environment_steps + played.valid.sum((0, 2)).cpu().numpy(),
+            played=played,
+            rolled_back=rolled_back,
+            recalled=recalled,
+        )
+        return self.now
+
+
 def adapt_tasks(
     agent: Agent,
     source: Source,
@@ -69,29 +119,18 @@ def adapt_tasks(
         source: The K tasks.
         episodes: Episodes per task and step (a memory of a trial rounds them to whole trials).
         steps: Gradient steps.
-        seed: Of the episodes.
-        memory: Earlier tasks to recall; None adapts from the current task's data alone.
-        guarded: Whether to go back where the episodes played show that a step did harm.
+        seed: Of the episodes, and of the guard.
+        memory: As for :class:`Adaptation`.
+        guarded: As for :class:`Adaptation`.
 
     Raises:
         DivergenceError: Observations, rewards or the adapted parameters are not finite.
     """
-    theta, count, used = agent.params, 0, np.zeros(len(source), dtype=np.int64)
-    guard = Guard(substream(seed, GUARD_STREAM)) if guarded else None
-    yield Adapted(theta, 0, 0, used)
+    adaptation = Adaptation(agent, len(source), seed=seed, memory=memory, guarded=guarded)
+    yield adaptation.now
     for step in range(steps):
-        played = source.play(
-            agent.policy.bind(theta), episodes, substream(seed, EPISODE_STREAM, step)
-        )
-        stepped, recalled = take_step(agent, theta, played, step, memory if step == 0 else None)
-        rolled_back = None
-        if guard is not None:
-            best, rolled_back = guard.check(theta, played.reward.sum(0).cpu().numpy())
-            stepped = choose(rolled_back, best, stepped)
-        theta = stepped
-        used = used + played.valid.sum((0, 2)).cpu().numpy()
-        count += int(played.done[:, 0].sum())
-        yield Adapted(theta, step + 1, count, used, played, rolled_back, recalled)
+        bound = agent.policy.bind(adaptation.now.params)
+        yield adaptation.learn(source.play(bound, episodes, substream(seed, EPISODE_STREAM, step)))
 
 
 def take_step(

@@ -47,6 +47,14 @@ class Spaces:
     action_low: tuple[float, ...] = ()
     action_high: tuple[float, ...] = ()
 
+    def describe(self) -> str:
+        """Say it in words: ``4 numbers and takes 2 discrete actions``."""
+        kind = f"{self.actions} discrete actions" if self.discrete else f"{self.actions} numbers"
+        bounds = f" from {list(self.action_low)} to {list(self.action_high)}"
+        return f"{len(self.observation_scale)} numbers and takes {kind}" + (
+            bounds if self.action_low else ""
+        )
+
 
 @dataclass(frozen=True)
 class PolicyConfig:

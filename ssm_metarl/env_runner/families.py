@@ -1,15 +1,18 @@
 """The families of this package: what varies, in which ranges, and how far a user may go."""
 
+from dataclasses import replace
+
 from ssm_metarl.env_runner.family import TaskFamily
 from ssm_metarl.env_runner.simulators.acrobot import Acrobot
 from ssm_metarl.env_runner.simulators.cartpole import CartPole
+from ssm_metarl.env_runner.simulators.cartpole_hard import CartPoleHard
 from ssm_metarl.env_runner.simulators.mountain_car import MountainCarContinuous
 from ssm_metarl.env_runner.simulators.navigation import EPISODE_STEPS, Navigation2D
 from ssm_metarl.env_runner.simulators.pendulum import Pendulum
 from ssm_metarl.env_runner.tasks import Parameter
 
 
-# On half of the tasks the controls are reversed, which nobody can know before acting.
+# On half of the tasks something is reversed, which nobody can know before acting.
 def _sign(name: str, what: str) -> Parameter:
     return Parameter(name, 1.0, "", f"-1 reverses the {what}", choices=(-1.0, 1.0))
 
@@ -80,17 +83,43 @@ CARTPOLE = TaskFamily(
     adaptation_discount=0.9,
 )
 
-CARTPOLE_NO_VELOCITY = TaskFamily(
+CARTPOLE_NO_VELOCITY = replace(
+    CARTPOLE,
     name="CartPoleNoVelocity-v1",
     description="the same, but only the cart's position and the pole's angle are seen",
-    env_id="CartPole-v1",
-    max_episode_steps=500,
-    simulator=CartPole(),
-    parameters=_CARTPOLE_PARAMETERS,
     observed=(0, 2),
-    support_steps=100,
-    discount=0.99,
-    adaptation_discount=0.9,
+)
+
+CARTPOLE_HARD = replace(
+    CARTPOLE,
+    name="CartPoleHard-v1",
+    description="balance in wind and gusts; cart or pole may be seen reversed",
+    simulator=CartPoleHard(),
+    parameters=(
+        *_CARTPOLE_PARAMETERS,
+        Parameter(
+            "wind",
+            0.0,
+            "N",
+            "constant force on the cart",
+            low=-2.0,
+            high=2.0,
+            bounds=(-100.0, 100.0),
+            shifted=((-4.0, -2.0), (2.0, 4.0)),
+        ),
+        Parameter(
+            "force_noise",
+            0.0,
+            "N",
+            "standard deviation of the gust at each step",
+            low=0.0,
+            high=2.0,
+            bounds=(0.0, 100.0),
+            shifted=((2.0, 4.0),),
+        ),
+        _sign("flip_position", "cart as seen"),
+        _sign("flip_angle", "pole as seen"),
+    ),
 )
 
 PENDULUM = TaskFamily(

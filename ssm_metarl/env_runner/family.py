@@ -15,6 +15,7 @@ from ssm_metarl.env_runner.gymnasium import (
     GymnasiumEnvironment,
     checked_action_space,
     flat_observation_space,
+    vector_of,
     with_flat_observations,
 )
 from ssm_metarl.env_runner.simulators.base import Simulator
@@ -142,8 +143,9 @@ class TaskFamily:
         limit = min(horizon or self.max_episode_steps, self.max_episode_steps)
         if self.simulator is None:
             makers = [lambda task=task: self.gymnasium(task) for task in tasks]
+            envs = vector_of(makers, lanes, limit)
             return GymnasiumEnvironment(
-                makers, tasks, lanes, max_episode_steps=limit, device=device, dtype=dtype
+                envs, tasks, max_episode_steps=limit, device=device, dtype=dtype
             )
         return SimulatedEnvironment(
             self.simulator,

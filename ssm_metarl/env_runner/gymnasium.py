@@ -1,18 +1,20 @@
 """Any Gymnasium environment behind the same `[K, E]` interface."""
 
-from collections.abc import Callable, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import gymnasium
 import numpy as np
 import torch
-from gymnasium.vector import AutoresetMode, SyncVectorEnv
+from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorEnv
 from numpy.random import SeedSequence
 from torch import Tensor
 
 from ssm_metarl.env_runner.environment import Step
 from ssm_metarl.env_runner.streams import substream
 from ssm_metarl.env_runner.tasks import Tasks
-from ssm_metarl.errors import UserError
+from ssm_metarl.errors import EnvironmentFailure, UserError
 
 
 def with_flat_observations(env: gymnasium.Env) -> gymnasium.Env:
@@ -31,8 +33,12 @@ def with_flat_observations(env: gymnasium.Env) -> gymnasium.Env:
 
 def flat_observation_space(env: gymnasium.Env) -> gymnasium.spaces.Box:
     """Return the float32 `[O]` box of what `with_flat_observations(env)` shows."""
-    space = with_flat_observations(env).observation_space
-    assert isinstance(space, gymnasium.spaces.Box)
+    return _float_box(with_flat_observations(env).observation_space)
+
+
+def _float_box(space: gymnasium.Space) -> gymnasium.spaces.Box:
+    if not (isinstance(space, gymnasium.spaces.Box) and len(space.shape) == 1):
+        raise UserError(f"observation space {space} is not supported; valid: a Box of one axis")
     low, high = space.low.astype(np.float32), space.high.astype(np.float32)
     return gymnasium.spaces.Box(low, high, dtype=np.float32)
 
@@ -52,48 +58,56 @@ def checked_action_space(space: gymnasium.Space) -> gymnasium.Space:
 class GymnasiumEnvironment:
     """An `Environment` over Gymnasium's vector API; always with autoreset.
 
-    One Gymnasium environment per lane, stepped one after another: for worlds that have no
-    tensor-native version.
+    For worlds that have no tensor-native version. Errors that the environment raises come out as
+    `EnvironmentFailure`, so that they can be told from ours.
     """
 
     def __init__(
         self,
-        makers: Sequence[Callable[[], gymnasium.Env]],
+        envs: VectorEnv,
         tasks: Tasks,
-        lanes: int,
         *,
         max_episode_steps: int,
         device: torch.device | str = "cpu",
         dtype: torch.dtype = torch.float32,
     ) -> None:
-        """Build K x E environments.
+        """Take over a vector environment with K x E lanes, those of a task next to each other.
 
         Args:
-            makers: One constructor of an environment per task.
+            envs: With autoreset on the next step, and flat observations.
             tasks: The K tasks.
-            lanes: E, lanes per task.
-            max_episode_steps: Steps after which an episode is truncated.
+            max_episode_steps: Steps after which it truncates an episode.
             device: Of the tensors handed out.
             dtype: Of observations and rewards.
 
         Raises:
-            UserError: An observation or action space that is not supported.
+            UserError: An action space or a way of resetting that is not supported.
         """
-        self.tasks, self.lanes, self.max_episode_steps = tasks, lanes, max_episode_steps
+        mode = envs.metadata.get("autoreset_mode")
+        if mode is not AutoresetMode.NEXT_STEP:
+            raise UserError(f"autoreset mode {mode} is not supported; valid: NEXT_STEP")
+        self.tasks, self.lanes = tasks, envs.num_envs // len(tasks)
+        self.max_episode_steps = max_episode_steps
         self.device, self.dtype = torch.device(device), dtype
-        limited = [_limited(make, max_episode_steps) for make in makers for _ in range(lanes)]
-        self._envs = SyncVectorEnv(limited, autoreset_mode=AutoresetMode.NEXT_STEP)
-        self.observation_space = flat_observation_space(self._envs.envs[0])
-        self.action_space = checked_action_space(self._envs.single_action_space)
+        self._envs = envs
+        self.observation_space = _float_box(envs.single_observation_space)
+        self.action_space = checked_action_space(envs.single_action_space)
 
     def reset(self, seed: SeedSequence) -> Tensor:
-        """Start every lane anew, seeded by (seed, task identity, lane); return `[K, E, O]`."""
-        seeds: list[int | None] = [
+        """Start every lane anew, seeded by (seed, task identity, lane); return `[K, E, O]`.
+
+        Vector environments that are not made of single ones have one seed for all lanes.
+        """
+        seeds: Any = [
             int(substream(seed, int(index), lane).generate_state(1)[0])
             for index in self.tasks.index
             for lane in range(self.lanes)
         ]
-        return self._observation(self._envs.reset(seed=seeds)[0])
+        if not isinstance(self._envs, SyncVectorEnv | AsyncVectorEnv):
+            seeds = seeds[0]
+        with _failures_named("reset"):
+            observation, _ = self._envs.reset(seed=seeds)
+        return self._observation(observation)
 
     def step(self, action: Tensor) -> Step:
         """Advance every lane by actions `[K, E]` or `[K, E, A]`, which are clipped to a box."""
@@ -103,7 +117,8 @@ class GymnasiumEnvironment:
             actions = np.clip(actions, space.low, space.high).astype(space.dtype)
         elif isinstance(space, gymnasium.spaces.Discrete):
             actions = actions + space.start
-        observation, reward, terminated, truncated, _ = self._envs.step(actions)
+        with _failures_named("step"):
+            observation, reward, terminated, truncated, _ = self._envs.step(actions)
         return Step(
             self._observation(observation),
             self._lanes(reward).to(self.dtype),
@@ -123,5 +138,34 @@ class GymnasiumEnvironment:
         return torch.tensor(values, device=self.device).unflatten(0, (len(self.tasks), self.lanes))
 
 
+def vector_of(
+    makers: Sequence[Callable[[], gymnasium.Env]], lanes: int, max_episode_steps: int
+) -> SyncVectorEnv:
+    """Build a number of lanes of each environment, stepped one after another.
+
+    Args:
+        makers: One constructor of an environment per task.
+        lanes: E, lanes per task.
+        max_episode_steps: Steps after which an episode is truncated.
+
+    Raises:
+        UserError: An observation space that is not supported.
+    """
+    limited = [_limited(make, max_episode_steps) for make in makers for _ in range(lanes)]
+    return SyncVectorEnv(limited, autoreset_mode=AutoresetMode.NEXT_STEP)
+
+
 def _limited(make: Callable[[], gymnasium.Env], steps: int) -> Callable[[], gymnasium.Env]:
     return lambda: gymnasium.wrappers.TimeLimit(with_flat_observations(make()), steps)
+
+
+@contextlib.contextmanager
+def _failures_named(what: str) -> Iterator[None]:
+    """Tell what the environment raises from what we do."""
+    try:
+        yield
+    except Exception as error:
+        reason = " ".join(str(error).split())
+        raise EnvironmentFailure(
+            f"the environment failed in {what}: {type(error).__name__}: {reason}"
+        ) from error

@@ -17,6 +17,7 @@ _FAMILIES = {
     for family in (
         families.CARTPOLE,
         families.CARTPOLE_NO_VELOCITY,
+        families.CARTPOLE_HARD,
         families.PENDULUM,
         families.ACROBOT,
         families.MOUNTAIN_CAR,

@@ -1,5 +1,6 @@
 """Collecting trajectories ``[T, K, E, ...]`` with a policy, all tasks and lanes at once."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -81,6 +82,24 @@ class Trajectory:
         _, tasks, lanes = self.reward.shape
         state = bound.policy.initial_state(tasks, lanes, self.observation)
         return bound.features(self.inputs(bound.policy), state, self.keep(bound.policy))[0]
+
+
+def side_by_side(trajectories: Sequence[Trajectory]) -> Trajectory:
+    """Put trajectories of the same K tasks next to each other as lanes, padded with dead steps."""
+    steps = max(len(trajectory.reward) for trajectory in trajectories)
+
+    def padded(value: Tensor, length: int) -> Tensor:
+        return torch.cat([value, value.new_zeros(length - len(value), *value.shape[1:])])
+
+    fields = {
+        name: [
+            padded(value, steps + len(value) - len(trajectory.reward))
+            for trajectory in trajectories
+            for value in [vars(trajectory)[name]]
+        ]
+        for name in vars(trajectories[0])
+    }
+    return Trajectory(**{name: torch.cat(values, 2) for name, values in fields.items()})
 
 
 def episode_returns(trajectory: Trajectory) -> Float[Tensor, "K E"]:

@@ -8,12 +8,20 @@ from ssm_metarl.env_runner.family import TaskFamily
 
 
 def policy_spaces(family: TaskFamily) -> Spaces:
-    """Return what a policy for this family sees and does.
+    """Return what a policy for this family sees and does."""
+    return spaces_of(family.observation_scale, family.action_space)
+
+
+def spaces_of(observation_scale: np.ndarray, space: gymnasium.Space) -> Spaces:
+    """Return what a policy sees and does.
 
     Continuous actions without finite bounds are taken as they are.
+
+    Args:
+        observation_scale: Typical magnitude of each observation, ``[O]``.
+        space: Of the actions, Discrete or a Box.
     """
-    scale = tuple(family.observation_scale.tolist())
-    space = family.action_space
+    scale = tuple(observation_scale.tolist())
     if isinstance(space, gymnasium.spaces.Discrete):
         return Spaces(scale, int(space.n), discrete=True)
     assert isinstance(space, gymnasium.spaces.Box)  # families accept no third kind

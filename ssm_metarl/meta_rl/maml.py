@@ -109,12 +109,17 @@ class MetaProgress:
 
 
 class MetaLearner:
-    """The shared parameters, their optimiser, and one iteration of MAML at a time."""
+    """The shared parameters, their optimiser, and one iteration of MAML at a time.
+
+    Attributes:
+        experience: The last iteration's tasks, and what the shared parameters played on them.
+    """
 
     def __init__(
         self, policy: Policy, config: MetaConfig, family: TaskFamily, params: Params
     ) -> None:
         self.policy, self.config, self.family = policy, config, family
+        self.experience: tuple[Tasks, Trajectory] | None = None
         self.params = {name: v.detach().clone().requires_grad_() for name, v in params.items()}
         self.log_gains = {
             name: torch.zeros_like(v, requires_grad=True)
@@ -165,6 +170,7 @@ class MetaLearner:
         own = substream(seed, iteration)
         tasks = self.family.sample(self.config.tasks, substream(own, TASK_STREAM))
         trajectories = self._collect(tasks, substream(own, ROLLOUT_STREAM))
+        self.experience = tasks, trajectories[0]
         *supports, query = [self._batch(trajectory) for trajectory in trajectories]
         self.optimizer.param_groups[0]["lr"] = self._outer_lr(iteration)
         credit = None

@@ -129,6 +129,9 @@ class TrainConfig:
     memory: Literal["episode", "trial"] | None = None
     """What the hidden state lasts for; None is a trial for rl2, and else an episode."""
 
+    experience: int = 1_000_000
+    """meta_rl: steps of earlier tasks kept on disk, for hybrid adaptation; the newest ones stay."""
+
     validate_every: int = 10
     """meta_rl, rl2: iterations between looks at the validation tasks."""
 
@@ -169,6 +172,8 @@ class TrainConfig:
             )
         if not (self.entropy >= 0 and math.isfinite(self.entropy)):
             raise UserError(f"--entropy is {self.entropy}; it must not be negative")
+        if self.experience < 0:
+            raise UserError(f"--experience is {self.experience}; it must not be negative")
         if self.seed < 0:
             raise UserError(f"--seed is {self.seed}; it must not be negative")
 

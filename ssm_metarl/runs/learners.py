@@ -15,7 +15,8 @@ from ssm_metarl.adaptation.agent import Agent
 from ssm_metarl.adaptation.standard import adapt_tasks
 from ssm_metarl.core.parameters import Params
 from ssm_metarl.core.policy import Policy
-from ssm_metarl.env_runner.family import TaskFamily
+from ssm_metarl.env_runner.family import TaskFamily, Tasks
+from ssm_metarl.env_runner.rollout import Trajectory
 from ssm_metarl.env_runner.streams import substream
 from ssm_metarl.errors import CheckpointError
 from ssm_metarl.evaluation.evaluate import mean_returns, play_trials, task_source
@@ -32,12 +33,16 @@ MOMENTS = ("step", "exp_avg", "exp_avg_sq")  # what Adam remembers of each tenso
 
 @dataclass(frozen=True)
 class Report:
-    """One iteration, in the words of :class:`ssm_metarl.runs.training.Progress`."""
+    """One iteration, in the words of :class:`ssm_metarl.runs.training.Progress`.
+
+    ``experience`` is what is worth keeping of it: tasks, and what the agent played on them.
+    """
 
     environment_steps: int
     return_before: float | None
     return_after: float | None
     metrics: Mapping[str, float | int]
+    experience: tuple[Tasks, Trajectory] | None = None
 
 
 @dataclass(frozen=True)
@@ -115,7 +120,7 @@ class MetaRun(Learner):
         if iteration % self.config.validate_every == 0 or iteration == self.iterations:
             before, after = self._validate()
             self.remember(after, self.core.tensors)
-        return Report(steps, before, after, progress)
+        return Report(steps, before, after, progress, self.core.experience)
 
     def _validate(self) -> tuple[float, float]:
         """Return mean returns of complete episodes before and after one step of adaptation."""

@@ -1,11 +1,12 @@
 """From a run's folder to an agent that acts."""
 
+import dataclasses
 from pathlib import Path
 
 from ssm_metarl.adaptation.agent import Agent
 from ssm_metarl.runs.checkpoint import load_checkpoint
 from ssm_metarl.runs.learners import make_agent
-from ssm_metarl.runs.training import CHECKPOINT, read_config, run_family
+from ssm_metarl.runs.training import CHECKPOINT, EXPERIENCE, read_config, run_family
 
 
 def load(run_dir: str | Path, *, trust_env_code: bool = False) -> Agent:
@@ -22,4 +23,5 @@ def load(run_dir: str | Path, *, trust_env_code: bool = False) -> Agent:
     folder = Path(run_dir)
     config = read_config(folder, trust_env_code=trust_env_code)
     checkpoint = load_checkpoint(folder / CHECKPOINT)
-    return make_agent(checkpoint.tensors, config, run_family(config))
+    agent = make_agent(checkpoint.tensors, config, run_family(config))
+    return dataclasses.replace(agent, experience=folder / EXPERIENCE)

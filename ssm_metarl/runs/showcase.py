@@ -37,7 +37,7 @@ class Showcase:
 
 
 def task_groups(family: TaskFamily, tasks: Tasks) -> list[str] | None:
-    """Return `swap = 1` or the like for each task; None if no parameter is a choice."""
+    """Return `swap = 1` or the like for each task, by the first choice; None if there is none."""
     parameter = _choice(family)
     if parameter is None:
         return None

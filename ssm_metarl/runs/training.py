@@ -14,6 +14,7 @@ from ssm_metarl.env_runner.family import TaskFamily
 from ssm_metarl.env_runner.registry import get_family
 from ssm_metarl.env_runner.streams import substream
 from ssm_metarl.errors import DivergenceError, UserError
+from ssm_metarl.experience.buffer import ExperienceStore
 from ssm_metarl.runs.checkpoint import load_checkpoint, save_checkpoint
 from ssm_metarl.runs.config import TrainConfig
 from ssm_metarl.runs.files import write_text_atomically
@@ -23,6 +24,7 @@ from ssm_metarl.runs.tracking import PROJECT, MetricsFile, make_tracker
 TRAINING_STREAM = 1
 SAVE_EVERY = 20.0  # seconds between checkpoints, beside the one at the end
 CONFIG, METRICS, CHECKPOINT = "config.json", "metrics.jsonl", "checkpoint"
+EXPERIENCE = "experience/store.sqlite"
 
 
 @dataclass(frozen=True)
@@ -160,6 +162,7 @@ class _Session:
             tracker, run_dir, PROJECT, dataclasses.asdict(config), resume=resumed
         )
         self.metrics = MetricsFile(run_dir / METRICS)
+        self.store: ExperienceStore | None = None
         self.done, self.environment_steps, self.seconds = 0, 0, 0.0
         self.snapshot: Snapshot = learner.snapshot()
         self.saved_at = time.monotonic()
@@ -177,6 +180,7 @@ class _Session:
     def stream(self) -> Generator[Progress, None, None]:
         """Yield progress; whatever ends it, the last completed iteration is saved."""
         keep_large_blocks()
+        self.store = self._open_store()
         if not self.done:
             self._save()
         seed = substream(SeedSequence(self.config.seed), TRAINING_STREAM)
@@ -188,6 +192,21 @@ class _Session:
         finally:
             self._save()
             self.tracker.close()
+            if self.store:
+                self.store.close()
+
+    def _open_store(self) -> ExperienceStore | None:
+        """Open the store of what meta-training plays, as of the last checkpoint."""
+        if self.config.mode != "meta_rl" or not self.config.experience:
+            return None
+        path, family = self.run_dir / EXPERIENCE, self.learner.core.family
+        if not path.exists():
+            return ExperienceStore.create(
+                path, family, capacity=self.config.experience, retention="fifo"
+            )
+        store = ExperienceStore.open(path, family, writable=True)
+        store.truncate_after(self.done)
+        return store
 
     def _iterate(self, seed: SeedSequence) -> Progress:
         started, iteration = time.monotonic(), self.done + 1
@@ -199,6 +218,9 @@ class _Session:
                 f"iteration {iteration}: {error}; the last good checkpoint is that of iteration "
                 f"{self.done}, in {where}"
             ) from error
+        if self.store and report.experience:
+            tasks, trajectory = report.experience
+            self.store.add(trajectory, tasks, iteration)
         progress = Progress(
             iteration=iteration,
             iterations=self.learner.iterations,
@@ -224,5 +246,7 @@ class _Session:
             "environment_steps": self.environment_steps,
             "seconds": self.seconds,
         }
+        if self.store:
+            self.store.mark(self.done)
         save_checkpoint(self.run_dir / CHECKPOINT, self.snapshot.tensors, meta)
         self.saved_at = time.monotonic()

@@ -149,7 +149,12 @@ def test_swap_exchanges_left_and_right() -> None:
 
 @pytest.mark.parametrize(
     ("name", "autoreset", "budget"),
-    [("CartPole-v1", False, 20), ("CartPole-v1", True, 24), ("CartPoleNoVelocity-v1", True, 25)],
+    [
+        ("CartPole-v1", False, 20),
+        ("CartPole-v1", True, 24),
+        ("CartPoleNoVelocity-v1", True, 25),
+        ("CartPoleHard-v1", True, 30),
+    ],
 )
 def test_cartpole_steps_take_few_operations(name: str, autoreset: bool, budget: int) -> None:
     # At 100 lanes each costs about 2 us whatever it computes: this number is the speed.

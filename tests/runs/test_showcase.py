@@ -39,6 +39,11 @@ def test_the_first_swapped_task_is_shown() -> None:
     groups = task_groups(CARTPOLE, tasks)
     assert groups is not None
     assert groups[shown] == "swap = 1"
+    hard = get_family("CartPoleHard-v1")  # several choices: the first one names the groups
+    tasks = hard.held_out()
+    groups = task_groups(hard, tasks)
+    assert groups == [f"swap = {swap:g}" for swap in tasks.values["swap"]]
+    assert groups.index("swap = 1") == choose_task(hard, tasks)
     navigation = get_family("Navigation2D-v0")
     assert choose_task(navigation, navigation.held_out()) == 0
     assert task_groups(navigation, navigation.held_out()) is None

@@ -9,8 +9,10 @@ import pytest
 import torch
 from numpy.random import SeedSequence
 
+from ssm_metarl.env_runner.environment import STEP_STREAM
 from ssm_metarl.env_runner.family import TaskFamily, Tasks
 from ssm_metarl.env_runner.registry import get_family
+from ssm_metarl.env_runner.streams import NoiseStream, substream
 
 STEPS = 500
 TOLERANCE = 1e-6
@@ -52,6 +54,7 @@ def walk(values: Values, state: np.ndarray) -> list[float]:
 CASES = [
     Case("CartPole-v1", 23, "state", fall),
     Case("CartPoleNoVelocity-v1", 23, "state", fall),
+    Case("CartPoleHard-v1", 23, "state", fall),
     Case("Pendulum-v1", 200, "state", drive_pendulum, ends=False),
     Case("Acrobot-v1", 140, "state", pump_acrobot),
     Case("MountainCarContinuous-v0", 180, "state", pump_car),
@@ -60,14 +63,16 @@ CASES = [
 
 
 def changed_tasks(family: TaskFamily) -> Tasks:
-    """Return four tasks: two of the training ranges, two shifted; every sign or swap occurs."""
-    inside, outside = family.held_out(20), family.shifted(20)
-    flag = family.parameters[-1]
+    """Return tasks of the training ranges and shifted ones; every sign or swap occurs in both."""
+    choices = [parameter.name for parameter in family.parameters if parameter.choices]
     rows = []
-    for tasks in (inside, outside):
-        for choice in flag.choices or (None,):
-            fits = [k for k in range(20) if choice in (None, tasks.values[flag.name][k])]
-            rows.append(tasks[fits[0]])
+    for tasks in (family.held_out(20), family.shifted(20)):
+        shown = set()
+        for task in tasks:
+            new = {(name, task.values[name][0]) for name in choices} - shown
+            if new or task.index[0] == 0:
+                rows.append(task)
+                shown |= new
     names = [parameter.name for parameter in family.parameters]
     values = {name: np.concatenate([row.values[name] for row in rows]) for name in names}
     return Tasks(values, np.arange(len(rows)))
@@ -78,6 +83,17 @@ def random_action(space: gymnasium.Space, rng: np.random.Generator) -> float | l
         return int(rng.integers(space.n))
     assert isinstance(space, gymnasium.spaces.Box)
     return list(1.2 * rng.uniform(space.low, space.high))  # sometimes out of bounds
+
+
+class Dictated(np.random.Generator):
+    """Gives the one normal number that it was told."""
+
+    def __init__(self, number: float) -> None:
+        super().__init__(np.random.PCG64(0))
+        self.number = number
+
+    def standard_normal(self) -> float:  # pyright: ignore[reportIncompatibleMethodOverride]
+        return self.number
 
 
 class Twin:
@@ -95,7 +111,11 @@ class Twin:
         self.env.reset(seed=0)
         setattr(self.env.unwrapped, self.attribute, state.copy())
 
-    def step(self, action: float | list[float]) -> tuple[np.ndarray, float, bool, bool]:
+    def step(
+        self, action: float | list[float], noise: np.ndarray
+    ) -> tuple[np.ndarray, float, bool, bool]:
+        if noise.size:
+            self.env.unwrapped.np_random = Dictated(noise.item())
         if isinstance(action, list):  # within bounds here: that a policy clips is tested elsewhere
             space = self.env.action_space
             assert isinstance(space, gymnasium.spaces.Box)
@@ -112,7 +132,9 @@ def test_native_world_equals_gymnasium(case: Case) -> None:
     family, rng = get_family(case.family), np.random.default_rng(0)
     tasks, lanes = changed_tasks(family), 2  # lane 0 acts at random, lane 1 is piloted
     native = family.make(tasks, lanes, autoreset=True, horizon=case.horizon, dtype=torch.float64)
-    observation = native.reset(SeedSequence(5)).numpy()
+    seed, width = SeedSequence(5), family.simulator.step_noise if family.simulator else 0
+    observation = native.reset(seed).numpy()
+    gusts = NoiseStream(substream(seed, STEP_STREAM), tasks.index, lanes, width, "normal")
     state = native.state.permute(1, 2, 0).numpy()  # pyright: ignore[reportAttributeAccessIssue]
     places = [(k, lane) for k in range(len(tasks)) for lane in range(lanes)]
     twins = {place: Twin(case, family, tasks[place[0]]) for place in places}
@@ -121,6 +143,7 @@ def test_native_world_equals_gymnasium(case: Case) -> None:
     done = dict.fromkeys(places, False)
     ends = {"terminated": 0, "truncated": 0}
     for _ in range(STEPS):
+        noise = gusts.next().numpy()
         actions = {
             (k, lane): case.pilot(tasks.parameters(k), state[k, lane])
             if lane
@@ -138,7 +161,7 @@ def test_native_world_equals_gymnasium(case: Case) -> None:
                 assert (reward[place], *flags) == (0.0, False, False)
                 done[place] = False
                 continue
-            expected = twin.step(actions[place])
+            expected = twin.step(actions[place], noise[place])
             np.testing.assert_allclose(state[place], twin.state, rtol=0, atol=TOLERANCE)
             np.testing.assert_allclose(observation[place], expected[0], rtol=1e-6, atol=TOLERANCE)
             assert reward[place] == pytest.approx(expected[1], abs=TOLERANCE)

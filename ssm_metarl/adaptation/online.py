@@ -1,0 +1,162 @@
+"""Adapt to somebody's own environment: any Gymnasium environment, one lane or many."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import gymnasium
+import numpy as np
+import torch
+from jaxtyping import Float
+from numpy.random import SeedSequence
+
+from ssm_metarl.adaptation.agent import Agent
+from ssm_metarl.adaptation.hybrid import Memory, Recalled
+from ssm_metarl.adaptation.session import check_mode
+from ssm_metarl.adaptation.source import EnvironmentSource
+from ssm_metarl.adaptation.standard import Adaptation
+from ssm_metarl.env_runner.rollout import Trajectory, per_trial_episode, side_by_side
+from ssm_metarl.env_runner.streams import substream
+from ssm_metarl.errors import UserError
+
+EPISODE_STREAM, ADAPTATION_STREAM = 0, 1
+
+
+@dataclass(frozen=True)
+class AdaptProgress:
+    """What came of some more episodes: one record per rollout of the environment's lanes.
+
+    Attributes:
+        mode: How the agent meets the task.
+        episodes: Episodes of the task played so far.
+        total: Episodes there will be.
+        environment_steps: Steps of the task used so far.
+        returns: Sums of rewards of the episodes of this record, within the horizon of adaptation.
+        steps: Gradient steps taken so far.
+        rolled_back: Whether these episodes showed the last step to do harm, so that it was undone.
+        recalled: Which earlier tasks the step used (hybrid), with their weights.
+        agent: As it is now.
+    """
+
+    mode: str
+    episodes: int
+    total: int
+    environment_steps: int
+    returns: Float[np.ndarray, "episodes"]
+    steps: int
+    rolled_back: bool
+    recalled: Recalled | None
+    agent: Agent
+
+
+def adapt(
+    agent: Agent,
+    env: gymnasium.Env | gymnasium.vector.VectorEnv,
+    mode: str = "standard",
+    *,
+    episodes: int = 20,
+    steps: int = 1,
+    memory: Memory | None = None,
+    guarded: bool = True,
+    seed: int = 0,
+) -> Iterator[AdaptProgress]:
+    """Adapt an agent to an environment, as a stream of progress; ``agent`` stays as it is.
+
+    Closing the stream stops; the last record's agent is what was learned so far. Nothing happens
+    before the first record is asked for, but wrong arguments are refused at once.
+
+    Args:
+        agent: Where to start from.
+        env: The task. Episodes are cut at the horizon that the agent was meta-trained to adapt
+            from, so ones that never end do no harm. It is not closed.
+        mode: ``zero_shot`` (plays as it is), ``in_context`` (its memory goes on across episodes),
+            ``standard`` (gradient steps on the episodes played) or ``hybrid`` (together with what
+            earlier tasks have taught).
+        episodes: Episodes per gradient step; in all for the modes without.
+        steps: Gradient steps.
+        memory: Earlier tasks, for hybrid; None reads those that came with the agent.
+        guarded: Whether to go back where the episodes played show that a step did harm.
+        seed: Of the episodes.
+
+    Raises:
+        UserError: A mode that there is not, a number below 1, or spaces that are not the agent's.
+        EnvironmentFailure: While playing: the environment raised an error.
+        DivergenceError: While playing: something is not finite. As for every error, the agent of
+            the last record is whole.
+    """
+    check_mode(agent, mode)
+    for name, value in (("episodes", episodes), ("steps", steps)):
+        if value < 1:
+            raise UserError(f"{name} is {value}; it must be at least 1")
+    source = EnvironmentSource(agent, env)
+    if mode == "hybrid" and memory is None:
+        memory = Memory.of(agent)
+    if mode == "in_context":
+        return _in_context(agent, source, episodes, seed)
+    learns = mode in ("standard", "hybrid")
+    adaptation = Adaptation(
+        agent,
+        1,
+        seed=substream(SeedSequence(seed), ADAPTATION_STREAM),
+        memory=memory if mode == "hybrid" else None,
+        guarded=guarded,
+    )
+    return _play_and_learn(mode, adaptation, source, episodes, steps if learns else 0, seed)
+
+
+def _play_and_learn(
+    mode: str,
+    adaptation: Adaptation,
+    source: EnvironmentSource,
+    episodes: int,
+    steps: int,
+    seed: int,
+) -> Iterator[AdaptProgress]:
+    """Play all episodes of a step, a record for each round of the lanes, then learn from them."""
+    agent, done, used = adaptation.agent, 0, 0
+    for step in range(max(1, steps)):
+        played: list[Trajectory] = []
+        for first in range(0, episodes, source.lanes):
+            own = substream(SeedSequence(seed), EPISODE_STREAM, step, first)
+            rollout = source.play_round(agent.policy.bind(agent.params), own)
+            played.append(rollout.lanes(torch.arange(min(source.lanes, episodes - first))))
+            rolled_back, recalled = False, None
+            if steps and first + source.lanes >= episodes:
+                adapted = adaptation.learn(side_by_side(played))
+                agent = adaptation.agent.with_params(adapted.params)
+                rolled_back = adapted.rolled_back is not None and bool(adapted.rolled_back[0])
+                recalled = adapted.recalled
+            returns = played[-1].reward.sum(0)[0].numpy()
+            done, used = done + len(returns), used + played[-1].environment_steps
+            yield AdaptProgress(
+                mode=mode,
+                episodes=done,
+                total=episodes * max(1, steps),
+                environment_steps=used,
+                returns=returns,
+                steps=adaptation.now.steps,
+                rolled_back=rolled_back,
+                recalled=recalled,
+                agent=agent,
+            )
+
+
+def _in_context(
+    agent: Agent, source: EnvironmentSource, episodes: int, seed: int
+) -> Iterator[AdaptProgress]:
+    """Play one trial in every lane; the n-th record is of the lanes' n-th episodes."""
+    own = substream(SeedSequence(seed), EPISODE_STREAM)
+    trial = source.play_trial(agent.policy.bind(agent.params), episodes, own)
+    returns = per_trial_episode(trial.reward, trial, episodes)[:, 0].numpy()
+    lengths = per_trial_episode(trial.valid.float(), trial, episodes)[:, 0].numpy()
+    for number, row in enumerate(returns, start=1):
+        yield AdaptProgress(
+            mode="in_context",
+            episodes=number * len(row),
+            total=episodes * len(row),
+            environment_steps=int(lengths[:number].sum()),
+            returns=row,
+            steps=0,
+            rolled_back=False,
+            recalled=None,
+            agent=agent,
+        )

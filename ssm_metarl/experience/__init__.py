@@ -1,0 +1,1 @@
+"""The memory: trajectories on disk, for adaptation by retrieval and for off-policy training."""

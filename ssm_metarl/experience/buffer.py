@@ -1,0 +1,310 @@
+"""The experience store: whole trajectories of many tasks on disk, for whoever learns from them."""
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from ssm_metarl.env_runner.family import TaskFamily
+from ssm_metarl.env_runner.rollout import Trajectory
+from ssm_metarl.env_runner.tasks import Tasks
+from ssm_metarl.errors import StoreError
+from ssm_metarl.experience.database import (
+    close_database,
+    create_database,
+    naming,
+    open_database,
+    set_durable,
+    transaction,
+)
+from ssm_metarl.experience.identity import Identity
+from ssm_metarl.experience.layout import Layout
+from ssm_metarl.experience.ledger import Ledger
+from ssm_metarl.experience.reader import Reader, check_behaviour
+from ssm_metarl.experience.records import (
+    State,
+    StoredTask,
+    describe,
+    insert_records,
+    insert_tasks,
+    load_tasks,
+)
+from ssm_metarl.experience.retention import KEEP_ALL, RETENTIONS
+from ssm_metarl.experience.sequences import Sequences
+
+
+class ExperienceStore:
+    """Trajectories of the tasks of one family, in one file; see `create` and `open`.
+
+    One process writes, any number of others read meanwhile; each change is there whole or not at
+    all, whatever kills the writer. Every record has checksums: one that is damaged is left out with
+    a warning and counted, the others stay. In memory are 80 bytes per trajectory. One thread at a
+    time may use an object.
+
+    Attributes:
+        path: The file. While a store is open for writing, ``<file>-wal`` belongs to it.
+        writable: Whether it is open for writing.
+        identity: Its family, the sizes of observations and actions, its capacity, its retention.
+    """
+
+    def __init__(self, path: Path, *, writable: bool) -> None:
+        self.path, self.writable = path, writable
+        self._database = open_database(path, writable=writable)
+        try:
+            with naming(path), transaction(self._database, "DEFERRED"):
+                self.identity = Identity.read(self._database)
+                self._ledger = Ledger(path, self._database)
+        except BaseException:
+            self._database.close()
+            raise
+        self._closed = False
+        self._reader = Reader(self._database, self.identity.layout, self._ledger)
+
+    @classmethod
+    def create(
+        cls,
+        path: Path,
+        family: TaskFamily,
+        *,
+        capacity: int = 1_000_000,
+        retention: str = "reservoir",
+        seed: int = 0,
+    ) -> "ExperienceStore":
+        """Create a store and open it for writing.
+
+        Args:
+            path: The file, which must not exist.
+            family: What it will hold experience of.
+            capacity: Most transitions (valid steps) held.
+            retention: What is dropped beyond that, always whole trajectories: ``fifo`` the oldest;
+                ``reservoir`` any, so that all ever added are equally likely to be there;
+                ``balanced`` the oldest of the task with the most transitions.
+            seed: Of the reservoir's choices.
+
+        Raises:
+            UserError: An argument that makes no sense.
+            StoreError: The file exists or cannot be written.
+        """
+        identity = Identity.of(family, capacity, retention, seed)
+        create_database(path, identity.to_meta(), State(0, 0, 0, KEEP_ALL, 0))
+        return cls(path, writable=True)
+
+    @classmethod
+    def open(
+        cls, path: Path, family: TaskFamily | None = None, *, writable: bool = False
+    ) -> "ExperienceStore":
+        """Open a store that exists, also while another process writes to it.
+
+        Args:
+            path: The file.
+            family: What it must hold experience of; None for any.
+            writable: Whether to add to it.
+
+        Raises:
+            StoreError: It is missing, damaged, not a store, or of another family.
+        """
+        store = cls(path, writable=writable)
+        mine = store.identity
+        if family is not None and (mine.family, mine.layout) != (family.name, Layout.of(family)):
+            store.close()
+            raise StoreError(
+                f"{path}: holds experience of {mine.describe()}, "
+                f"not of {family.name} ({Layout.of(family).describe()})"
+            )
+        return store
+
+    def close(self) -> None:
+        """Close; what was written is then in the one file, which can be copied. Twice is once.
+
+        Raises:
+            StoreError: The disk is full. Nothing is lost, but ``<file>-wal`` belongs to the store.
+        """
+        if not self._closed:
+            self._closed = True
+            close_database(self._database, self.path, writable=self.writable)
+
+    def __enter__(self) -> "ExperienceStore":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def add(
+        self,
+        trajectory: Trajectory,
+        tasks: Tasks,
+        label: int | None = None,
+        *,
+        behaviour_known: bool = True,
+    ) -> list[int]:
+        """Add every lane of a trajectory, all or nothing, and drop what no longer fits.
+
+        Args:
+            trajectory: ``[T, K, E]``, float32; its lanes start with an episode. Each is stored up
+                to its last valid step.
+            tasks: Its K tasks, which become K new stored tasks.
+            label: Says which policy collected it, such as the iteration; labels only grow. None for
+                the newest one, or one more if that is marked.
+            behaviour_known: Whether the log-probabilities are those of the policy that acted;
+                otherwise they are stored as NaN, and given only to a caller that asks for them.
+
+        Returns:
+            Ids of the K stored tasks, even of those that the reservoir has no room for.
+
+        Raises:
+            StoreError: The data does not fit the store, a lane is larger than its capacity, or the
+                disk is full. The store is as it was.
+        """
+        words, steps = self.identity.layout.pack(trajectory, behaviour_known=behaviour_known)
+        new = describe(trajectory, steps, behaviour_known=behaviour_known)
+        if len(tasks) != len(steps):
+            raise StoreError(f"{len(tasks)} tasks do not fit a trajectory of {len(steps)}")
+        if (largest := new["transitions"].max()) > self.identity.capacity:
+            raise StoreError(
+                f"{self.path}: a trajectory of {largest} transitions is more than the capacity "
+                f"of {self.identity.capacity}"
+            )
+        rows = words.reshape(len(new), -1, self.identity.layout.row_words)
+        with self._writing("cannot be added to: "):
+            now = self._ledger.states["now"]
+            new["label"] = label = self._ledger.next_label(label)
+            new["id"] += now.next_record
+            new["task"] += now.next_task
+            rng = np.random.default_rng([self.identity.seed, now.next_record])
+            new["priority"] = rng.integers(KEEP_ALL, size=len(new))
+            law = RETENTIONS[self.identity.retention]
+            stays = self._ledger.admit(new, len(tasks), law, self.identity.capacity)
+            ids = np.arange(now.next_task, now.next_task + len(tasks))
+            used = np.isin(ids, new["task"][stays])
+            insert_tasks(self._database, ids[used].tolist(), tasks[used], label)
+            insert_records(self._database, new[stays], rows[stays])
+        return ids.tolist()
+
+    def mark(self, label: int) -> None:
+        """Remember what the store holds now, to go back to it with `truncate_after`.
+
+        Call this right before a checkpoint is saved. The last two marks are remembered, so that
+        a run may be killed before, while or after that checkpoint is saved. What they remember is
+        in the file too, which may then take three times its capacity. When this returns, the store
+        and the mark survive a power cut.
+
+        Args:
+            label: Of the checkpoint; not lower than any so far.
+
+        Raises:
+            StoreError: The label is too low, or the disk is full. The store is as it was.
+        """
+        with self._writing("cannot be marked: ", durable=True):
+            self._ledger.mark(label)
+
+    def truncate_after(self, label: int) -> None:
+        """Forget what was added with later labels, so that a resumed run continues from there.
+
+        If the label is one of the last two marks, everything is exactly as it was then, ids and
+        coming choices of the reservoir included. Otherwise what the later additions have displaced
+        may be lost, and their ids are not given again.
+
+        Raises:
+            StoreError: The disk is full. The store is as it was.
+        """
+        with self._writing("cannot be truncated: "):
+            self._ledger.go_back(label)
+
+    @property
+    def transitions(self) -> int:
+        """Valid steps held."""
+        with self._reading():
+            return int(self._ledger.held()["transitions"].sum())
+
+    @property
+    def trajectories(self) -> int:
+        """Records held: one for each lane of what was added."""
+        with self._reading():
+            return len(self._ledger.held())
+
+    @property
+    def damaged(self) -> int:
+        """Records that were found damaged when they were read, and are left out since."""
+        return len(self._ledger.damaged)
+
+    def tasks(self) -> list[StoredTask]:
+        """Return a summary of each stored task, oldest first.
+
+        Raises:
+            StoreError: The store is damaged.
+        """
+        with self._reading():
+            return load_tasks(self._database, self._ledger.held())
+
+    def trajectory(self, task: int, *, allow_unknown_behaviour: bool = False) -> Trajectory:
+        """Return all that is stored of a task, as one ``[T, 1, E]``, padded with dead steps.
+
+        Equal to what was added, but for the actions and log-probabilities after a lane's last valid
+        step, which are 0.
+
+        Args:
+            task: Id of the stored task.
+            allow_unknown_behaviour: Whether log-probabilities may be NaN, because they are not
+                known: such data is no sample of any policy that can be corrected for.
+
+        Raises:
+            StoreError: There is no such task, its behaviour is not known, or it is too large.
+        """
+        with self._reading():
+            held = self._ledger.held()
+            chosen = held[held["task"] == task]
+            if not len(chosen):
+                raise ValueError(f"holds no task {task}")
+            check_behaviour(chosen, allow_unknown_behaviour)
+            return self._reader.trajectory(chosen)
+
+    def sample(
+        self,
+        count: int,
+        length: int,
+        rng: np.random.Generator,
+        *,
+        allow_unknown_behaviour: bool = False,
+    ) -> Sequences:
+        """Draw sequences of steps, with replacement.
+
+        Each is drawn by a step: all valid steps held are equally likely. The sequence is a window
+        of `length` steps that contains it, at a random place, but is moved inwards where it would
+        reach beyond the trajectory: it is short only if the whole trajectory is.
+
+        Args:
+            count: B, how many sequences.
+            length: T, steps of each.
+            rng: Where the randomness comes from.
+            allow_unknown_behaviour: As in `trajectory`.
+
+        Raises:
+            StoreError: The store is empty, or holds trajectories whose behaviour is not known.
+        """
+        with self._reading():
+            held = self._ledger.held()
+            check_behaviour(held, allow_unknown_behaviour)
+            return self._reader.sequences(held, count, length, rng)
+
+    @contextlib.contextmanager
+    def _reading(self) -> Iterator[None]:
+        """See one moment of the store, whatever is being written meanwhile."""
+        with naming(self.path), transaction(self._database, "DEFERRED"):
+            self._ledger.refresh()
+            yield
+
+    @contextlib.contextmanager
+    def _writing(self, what: str, *, durable: bool = False) -> Iterator[None]:
+        """Change the store, all or nothing; only if `durable`, a power cut cannot undo it."""
+        if not self.writable:
+            raise StoreError(f"{self.path}: is open for reading only")
+        try:
+            with naming(self.path, what):
+                set_durable(self._database, durable)
+                with transaction(self._database):
+                    self._ledger.refresh()
+                    yield
+        except BaseException:
+            self._ledger.forget()  # it may know of changes that have been undone
+            raise

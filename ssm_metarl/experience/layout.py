@@ -1,0 +1,202 @@
+"""How trajectories become bytes: rows of 32-bit little-endian words, in chunks with checksums.
+
+A record is one lane of a `Trajectory`, up to its last valid step: one trial. A record of `steps`
+steps has `steps + 1` rows. Row t holds, in words of four bytes,
+
+    observation[t]  action[t]  reward[t]  log_prob[t]  flags[t]
+    O floats        1 int / A floats      float        the bits below
+
+and the last row only the observation that the last step led to. A sequence of steps is therefore a
+run of rows. Rows are stored in chunks of `CHUNK_ROWS`, each with a CRC-32, so that reading a
+sequence and checking it takes no longer in a long record than in a short one.
+"""
+
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import gymnasium
+import numpy as np
+import torch
+from jaxtyping import Int, Int32, Shaped
+from torch import Tensor
+
+from ssm_metarl.env_runner.family import TaskFamily
+from ssm_metarl.env_runner.rollout import Trajectory
+from ssm_metarl.errors import StoreError
+
+VALID, TERMINATED, TRUNCATED, EPISODE_START, TRIAL_START = 1, 2, 4, 8, 16
+CHUNK_ROWS = 128
+WORD_BYTES = 4
+_U32 = 0xFFFFFFFF
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The words of a row.
+
+    Attributes:
+        observations: Size of an observation, ``O``.
+        actions: Number of discrete actions, or of action dimensions, ``A``.
+        discrete: Which of the two.
+    """
+
+    observations: int
+    actions: int
+    discrete: bool
+
+    @classmethod
+    def of(cls, family: TaskFamily) -> "Layout":
+        """Return the layout of a family's trajectories."""
+        observations, space = family.observation_space.shape[0], family.action_space
+        if isinstance(space, gymnasium.spaces.Discrete):
+            return cls(observations, int(space.n), discrete=True)
+        assert isinstance(space, gymnasium.spaces.Box)  # families accept no third kind
+        return cls(observations, int(np.prod(space.shape)), discrete=False)
+
+    @property
+    def action_words(self) -> int:
+        """Words that an action takes."""
+        return 1 if self.discrete else self.actions
+
+    @property
+    def row_words(self) -> int:
+        """Words of a row, ``W``."""
+        return self.observations + self.action_words + 3
+
+    @property
+    def row_bytes(self) -> int:
+        """Bytes of a row."""
+        return self.row_words * WORD_BYTES
+
+    def describe(self) -> str:
+        """Return the layout in words: ``4 observations, 2 discrete actions``."""
+        kind = "discrete actions" if self.discrete else "action dimensions"
+        return f"{self.observations} observations, {self.actions} {kind}"
+
+    def to_text(self) -> str:
+        """Return how rows are laid out, for people who find a file without this program."""
+        action = "int32" if self.discrete else f"float32 x {self.actions}"
+        return (
+            f"row, little-endian: float32 x {self.observations} observation; {action} action; "
+            f"float32 reward; float32 log_prob; int32 flags ({VALID} valid, {TERMINATED} "
+            f"terminated, {TRUNCATED} truncated, {EPISODE_START} episode_start, {TRIAL_START} "
+            f"trial_start); the last row of a record has only an observation; {CHUNK_ROWS} rows "
+            "in a chunk"
+        )
+
+    def pack(
+        self, trajectory: Trajectory, *, behaviour_known: bool = True
+    ) -> tuple[Int32[np.ndarray, "K E T1 W"], Int[np.ndarray, "K E"]]:
+        """Return the rows of every lane, and how many steps each lane's record has.
+
+        Args:
+            trajectory: Float32; every lane starts with the first step of an episode.
+            behaviour_known: Whether `log_prob` means something; otherwise it becomes NaN.
+
+        Raises:
+            StoreError: The trajectory has another layout, or numbers that are not finite.
+        """
+        self._check(trajectory)
+        valid, size = _lanes_first(trajectory.valid), self.observations
+        K, E, T = valid.shape
+        steps = (np.arange(1, T + 1) * valid).max(-1)
+        words = np.zeros((K, E, T + 1, self.row_words), dtype=np.int32)
+        floats, now = words.view(np.float32), words[..., :T, :]
+        floats[..., :size] = _lanes_first(trajectory.observation)
+        action = now[..., size] if self.discrete else floats[..., :T, size:-3]
+        action[...] = _lanes_first(trajectory.action)
+        floats[..., :T, -3] = _lanes_first(trajectory.reward)
+        floats[..., :T, -2] = _lanes_first(trajectory.log_prob) if behaviour_known else 0.0
+        now[..., -1] = (
+            VALID * valid
+            + TERMINATED * _lanes_first(trajectory.terminated)
+            + TRUNCATED * _lanes_first(trajectory.truncated)
+            + EPISODE_START * _lanes_first(trajectory.episode_start[:-1])
+        )
+        now[..., 0, -1] += TRIAL_START
+        ended = np.arange(T + 1) >= steps[..., None]
+        words[..., size:][ended] = 0
+        if not np.isfinite(floats[..., :-1]).all():
+            raise StoreError("a trajectory with numbers that are not finite is not stored")
+        if not behaviour_known:
+            floats[..., -2] = np.where(ended, 0.0, np.nan)
+        return words, steps
+
+    def unpack(self, rows: Int32[np.ndarray, "T1 B W"]) -> dict[str, Tensor]:
+        """Return views of the fields of a `Trajectory` with one batch axis, and ``trial_start``.
+
+        Rows of zeros are steps that are not valid.
+        """
+        floats, size = torch.from_numpy(rows.view(np.float32)), self.observations
+        words = torch.from_numpy(rows)
+        flags, start = words[:-1, :, -1], words[..., -1]
+        return {
+            "observation": floats[..., :size],
+            "action": words[:-1, :, size].long() if self.discrete else floats[:-1, :, size:-3],
+            "reward": floats[:-1, :, -3],
+            "log_prob": floats[:-1, :, -2],
+            "terminated": flags & TERMINATED > 0,
+            "truncated": flags & TRUNCATED > 0,
+            "valid": flags & VALID > 0,
+            "episode_start": start & EPISODE_START > 0,
+            "trial_start": start & TRIAL_START > 0,
+        }
+
+    def rows(
+        self, chunks: Sequence[tuple[int, bytes]], first: int, total: int, about: int
+    ) -> Int32[np.ndarray, "rows W"] | None:
+        """Return the rows of consecutive chunks of a record; None if they are damaged.
+
+        Args:
+            chunks: What was found in place of them.
+            first: Number of the first of them.
+            total: Rows of the whole record.
+            about: As it was given to `to_chunks`.
+        """
+        if not chunks:
+            return None
+        for number, (crc, content) in enumerate(chunks, first):
+            expected = min(CHUNK_ROWS, total - number * CHUNK_ROWS) * self.row_bytes
+            if len(content) != expected or zlib.crc32(content, about + number & _U32) != crc:
+                return None
+        content = b"".join(content for _, content in chunks)
+        return np.frombuffer(content, "<i4").reshape(-1, self.row_words)
+
+    def _check(self, trajectory: Trajectory) -> None:
+        T, K, E = trajectory.valid.shape
+        action, observation = trajectory.action, trajectory.observation
+        shape = (T, K, E) if self.discrete else (T, K, E, self.actions)
+        kind = torch.int64 if self.discrete else torch.float32
+        if observation.shape[-1] != self.observations or action.shape != shape:
+            raise StoreError(
+                f"a trajectory of observations {tuple(observation.shape)} and actions "
+                f"{tuple(action.shape)} does not fit a store of {self.describe()}"
+            )
+        for name, values, dtype in (
+            ("observations", observation, torch.float32),
+            ("actions", action, kind),
+            ("rewards", trajectory.reward, torch.float32),
+            ("log-probabilities", trajectory.log_prob, torch.float32),
+        ):
+            if values.dtype != dtype:
+                raise StoreError(f"{name} of {values.dtype} are not stored; valid: {dtype}")
+        if self.discrete and not ((action >= 0) & (action < self.actions)).all():
+            raise StoreError(f"an action is not one of the {self.actions} from 0")
+        if not (trajectory.episode_start[0] & trajectory.valid[0]).all():
+            raise StoreError("a trajectory must start with the first step of an episode")
+
+
+def to_chunks(rows: Int32[np.ndarray, "T1 W"], about: int) -> list[tuple[int, memoryview]]:
+    """Return the (CRC-32, content) of the chunks of a record.
+
+    Args:
+        rows: The whole record, little-endian and without gaps in memory.
+        about: Checksum of what else is known of the record.
+    """
+    parts = [rows[i : i + CHUNK_ROWS].data for i in range(0, len(rows), CHUNK_ROWS)]
+    return [(zlib.crc32(part, about + n & _U32), part) for n, part in enumerate(parts)]
+
+
+def _lanes_first(values: Shaped[Tensor, "T K E ..."]) -> Shaped[np.ndarray, "K E T ..."]:
+    return values.detach().cpu().permute(1, 2, 0, *range(3, values.ndim)).numpy()

@@ -1,0 +1,233 @@
+"""Exchange with Minari (https://minari.farama.org), the common format of offline data sets.
+
+Minari holds episodes, with actions in the environment's units. For stores that read them back, each
+step has the infos ``log_prob`` and ``policy_action`` (before it was scaled and clipped), aligned as
+Minari does: entry t + 1 belongs to step t. Each episode's options say of which task it is.
+
+A data set from elsewhere has no log-probabilities. What is imported from it is marked in the store
+for good: reading it is refused to everyone who does not say that NaN is welcome.
+"""
+
+import importlib
+import itertools
+import json
+import re
+import shutil
+import warnings
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+
+from ssm_metarl.core.policy import Policy, PolicyConfig, Spaces
+from ssm_metarl.env_runner.family import TaskFamily, Tasks
+from ssm_metarl.env_runner.rollout import Trajectory
+from ssm_metarl.env_runner.spaces import policy_spaces
+from ssm_metarl.errors import UserError
+from ssm_metarl.experience.buffer import ExperienceStore
+
+_ID = re.compile(r"(?:[\w-]+/)*[\w-]+-v[0-9]+")
+
+
+def export_minari(store: ExperienceStore, dataset_id: str, family: TaskFamily) -> int:
+    """Write all episodes of a store to a new local Minari data set.
+
+    Minari knows neither dead steps nor trials, so each episode stands alone. One that did not end
+    within its trajectory is truncated there, as Minari has it, and its options say ``cut``.
+
+    Args:
+        store: What to export.
+        dataset_id: Such as ``cartpole/experience-v0``; it goes to ``MINARI_DATASETS_PATH``.
+        family: Of the store.
+
+    Returns:
+        The number of episodes.
+
+    Raises:
+        UserError: Minari is not installed, or the id is malformed or taken.
+        StoreError: The store is damaged. No data set is left behind.
+    """
+    minari, policy = _import_minari(dataset_id), Policy(PolicyConfig(), policy_spaces(family))
+    EpisodeBuffer = minari.data_collector.episode_buffer.EpisodeBuffer
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", category=UserWarning, module="minari")
+        try:
+            dataset = minari.create_dataset_from_buffers(
+                dataset_id,
+                buffer=[],
+                observation_space=family.observation_space,
+                action_space=family.action_space,
+                description=f"Experience of {family.name}, written by ssm-metarl.",
+            )
+        except ValueError as error:
+            raise UserError(f"{dataset_id}: {error}") from error
+    try:
+        for task in store.tasks():
+            trajectory = store.trajectory(task.id, allow_unknown_behaviour=True)
+            options = {"task": task.id, "parameters": json.dumps(task.parameters)}
+            buffers = [EpisodeBuffer(**e) for e in _episodes(trajectory, policy, options)]
+            dataset.update_dataset_from_buffer(buffers)
+    except BaseException:
+        shutil.rmtree(Path(dataset.spec.data_path).parent)
+        raise
+    return len(dataset)
+
+
+def import_minari(
+    store: ExperienceStore,
+    dataset_id: str,
+    family: TaskFamily,
+    task: Tasks | None = None,
+    label: int | None = None,
+) -> list[int]:
+    """Add all episodes of a local Minari data set to a store; each becomes a trajectory.
+
+    Args:
+        store: Where they go; its retention may keep only a part of them.
+        dataset_id: Such as ``D4RL/pen/human-v2``.
+        family: Of the store.
+        task: Which task they are of, unless they were exported from a store and say so themselves;
+            None for the nominal one.
+        label: As in `ExperienceStore.add`.
+
+    Returns:
+        Ids of the stored tasks: one for each task that the data set names, or one for all.
+
+    Raises:
+        UserError: Minari is not installed, or there is no such data set, or it does not fit.
+        StoreError: The store cannot take it; what was added before stays.
+    """
+    minari = _import_minari(dataset_id)
+    try:
+        dataset = minari.load_dataset(dataset_id)
+    except (OSError, ValueError, KeyError, AssertionError) as error:
+        raise UserError(f"{dataset_id}: no such Minari data set, or damaged: {error}") from error
+    default, spaces, ids = family.nominal() if task is None else task, policy_spaces(family), []
+    metadata = dataset.storage.get_episode_metadata(dataset.episode_indices)
+    described = zip((m.get("options", {}) for m in metadata), dataset, strict=True)
+    for _, group in itertools.groupby(described, lambda pair: pair[0].get("task")):
+        lanes, tasks = [], default
+        for options, episode in group:
+            tasks = _task_of(options, family) or default
+            try:
+                lanes += [_lane(vars(episode), options, spaces)] if len(episode) else []
+            except (ValueError, TypeError) as error:
+                raise UserError(f"episode {episode.id} cannot be imported: {error}") from error
+        if lanes:
+            known = not any(lane["log_prob"].isnan().any() for lane in lanes)
+            ids += store.add(_stack(lanes), tasks, label, behaviour_known=known)
+    return ids
+
+
+def _import_minari(dataset_id: str) -> ModuleType:
+    if not _ID.fullmatch(dataset_id):
+        raise UserError(f"{dataset_id!r} is no Minari id; valid: such as cartpole/experience-v0")
+    try:
+        importlib.import_module("h5py")  # Minari would miss it much later
+        return importlib.import_module("minari")
+    except ImportError as error:
+        raise UserError(
+            "Minari is not installed: pip install 'ssm-metarl[minari]' (Python 3.11 or newer)"
+        ) from error
+
+
+def _episodes(
+    trajectory: Trajectory, policy: Policy, options: dict[str, Any]
+) -> Iterator[dict[str, Any]]:
+    """Yield the fields of an episode, as Minari has them, for each one of a ``[T, 1, E]``."""
+    units = policy.to_environment(trajectory.action)
+    for lane in range(trajectory.valid.shape[2]):
+        fields = {name: value[:, 0, lane].numpy() for name, value in vars(trajectory).items()}
+        dead = (~fields["valid"]).nonzero()[0]
+        for first in fields["episode_start"].nonzero()[0]:
+            stop = min([*dead[dead > first], len(units)])
+            steps = slice(first, stop)
+            cut = not (fields["terminated"] | fields["truncated"])[stop - 1]
+            truncations = fields["truncated"][steps].copy()
+            truncations[-1] |= cut
+            yield {
+                "observations": fields["observation"][first : stop + 1],
+                "actions": units[steps, 0, lane].numpy(),
+                "rewards": fields["reward"][steps],
+                "terminations": fields["terminated"][steps],
+                "truncations": truncations,
+                "infos": {
+                    "log_prob": _after_reset(fields["log_prob"][steps]),
+                    "policy_action": _after_reset(fields["action"][steps]),
+                },
+                "options": {**options, "cut": cut},
+            }
+
+
+def _after_reset(values: np.ndarray) -> np.ndarray:
+    """Align infos of steps with observations: there is one before the first step, too."""
+    return np.concatenate([np.zeros_like(values[:1]), values])
+
+
+def _lane(episode: dict[str, Any], options: dict[str, Any], spaces: Spaces) -> dict[str, Tensor]:
+    """Return an episode of Minari as the fields of a `Trajectory` without K and E.
+
+    Raises:
+        ValueError: It goes on after its end, or has an odd shape.
+    """
+    size, infos = len(episode["rewards"]), episode["infos"] or {}
+    terminated = np.asarray(episode["terminations"], dtype=bool)
+    truncated = np.asarray(episode["truncations"], dtype=bool) & ~terminated
+    if (terminated | truncated)[:-1].any():
+        raise ValueError("it goes on after its end")
+    truncated[-1] &= not options.get("cut", False)
+    observation = np.asarray(episode["observations"], dtype=np.float32)
+    if len(observation) != size + 1:
+        raise ValueError(f"it has {len(observation)} observations for {size} steps")
+    log_prob = np.asarray(infos.get("log_prob", np.full(size + 1, np.nan)))[1:]
+    if spaces.discrete:
+        action = np.asarray(episode["actions"], dtype=np.int64)
+    elif "policy_action" in infos:
+        action = np.asarray(infos["policy_action"], dtype=np.float32)[1:]
+    else:
+        action = _to_policy(np.asarray(episode["actions"]), spaces).astype(np.float32)
+    fields = {
+        "action": action,
+        "observation": observation.reshape(size + 1, -1),
+        "reward": np.asarray(episode["rewards"], dtype=np.float32),
+        "log_prob": log_prob.astype(np.float32),
+        "terminated": terminated,
+        "truncated": truncated,
+        "valid": np.ones(size, dtype=bool),
+        "episode_start": np.arange(size + 1) == 0,
+    }
+    return {name: torch.from_numpy(value) for name, value in fields.items()}
+
+
+def _to_policy(action: np.ndarray, spaces: Spaces) -> np.ndarray:
+    """Map an action in the environment's units to [-1, 1]: undo `Policy.to_environment`."""
+    if not spaces.action_low:
+        return action
+    low, high = np.array(spaces.action_low), np.array(spaces.action_high)
+    return 2 * (action - low) / (high - low) - 1
+
+
+def _stack(lanes: Sequence[dict[str, Tensor]]) -> Trajectory:
+    """Return lanes side by side as ``[T, 1, E]``, the shorter ones padded with dead steps."""
+    columns = {name: [lane[name] for lane in lanes] for name in lanes[0]}
+    return Trajectory(**{n: pad_sequence(column).unsqueeze(1) for n, column in columns.items()})
+
+
+def _task_of(options: dict[str, Any], family: TaskFamily) -> Tasks | None:
+    """Return the task that an episode says it is of, if it does.
+
+    Raises:
+        UserError: It is none of this family.
+    """
+    if "parameters" not in options:
+        return None
+    try:
+        values = json.loads(options["parameters"])
+        return family.task(**values)
+    except (ValueError, TypeError, RecursionError) as error:
+        raise UserError(f"an episode of the data set says a task that is none: {error}") from error

@@ -1,0 +1,102 @@
+"""Reading records: whole ones as a trajectory, pieces of them as a batch of sequences."""
+
+import sqlite3
+
+import numpy as np
+import torch
+from jaxtyping import Int32
+
+from ssm_metarl.env_runner.rollout import Trajectory
+from ssm_metarl.experience.database import read_chunks
+from ssm_metarl.experience.layout import CHUNK_ROWS, VALID, Layout
+from ssm_metarl.experience.ledger import Ledger
+from ssm_metarl.experience.records import Record, checksum_of
+from ssm_metarl.experience.sequences import Sequences, draw_windows
+
+MAX_BYTES = 2 * 1024**3  # of one trajectory, padding included
+MAX_ROUNDS = 100  # of drawing; each accepts at least half of what it draws
+
+
+class Reader:
+    """Reads what a ledger knows of; the caller wraps each use in a transaction."""
+
+    def __init__(self, database: sqlite3.Connection, layout: Layout, ledger: Ledger) -> None:
+        self._database, self.layout, self.ledger = database, layout, ledger
+
+    def trajectory(self, records: np.ndarray) -> Trajectory:
+        """Return the intact ones of some records `[N]` as ``[T, 1, E]``.
+
+        Raises:
+            ValueError: There are none, or they take too many bytes.
+        """
+        longest = int(records["steps"].max(initial=0)) + 1
+        if longest * len(records) * self.layout.row_bytes > MAX_BYTES:
+            raise ValueError(f"{len(records)} trajectories take more than {MAX_BYTES} bytes")
+        found = [
+            self.rows(record, 0, record.steps) for record in map(Record._make, records.tolist())
+        ]
+        intact = [rows for rows in found if rows is not None]
+        if not intact:
+            raise ValueError("holds no such trajectory")
+        shape = max(map(len, intact)), len(intact), self.layout.row_words
+        block = np.zeros(shape, dtype=np.int32)
+        for lane, rows in enumerate(intact):
+            block[: len(rows), lane] = rows
+        fields = self.layout.unpack(block)
+        del fields["trial_start"]
+        return Trajectory(**{name: f.unsqueeze(1).contiguous() for name, f in fields.items()})
+
+    def sequences(
+        self, records: np.ndarray, count: int, length: int, rng: np.random.Generator
+    ) -> Sequences:
+        """Draw sequences from records `[N]`; see `ExperienceStore.sample`.
+
+        Raises:
+            ValueError: No record is left in which to find steps.
+        """
+        block = np.zeros((length + 1, count, self.layout.row_words), dtype=np.int32)
+        source = np.zeros((2, count), dtype=np.int64)
+        filled = 0
+        for _ in range(MAX_ROUNDS):
+            if filled == count:
+                break
+            records = records[~np.isin(records["id"], list(self.ledger.damaged))]
+            if not len(records):
+                raise ValueError("holds no experience")
+            windows = draw_windows(records["steps"], count - filled, length, rng)
+            for index, step, first, stop in windows.tolist():
+                record = Record._make(records[index].item())
+                rows = self.rows(record, first, stop)
+                if rows is None or not rows[step - first, -1] & VALID:
+                    continue  # and draw again: all steps that are left are as likely as before
+                block[: len(rows), filled] = rows
+                source[:, filled] = record.task, record.label
+                filled += 1
+        else:
+            raise ValueError("is damaged: its trajectories have no valid steps")
+        task, label = torch.from_numpy(source)
+        return Sequences(**self.layout.unpack(block), task=task, label=label)
+
+    def rows(self, record: Record, first: int, stop: int) -> Int32[np.ndarray, "n W"] | None:
+        """Return rows `first` to `stop`, both included, of a record; None if they are damaged."""
+        begin, end = first // CHUNK_ROWS, stop // CHUNK_ROWS
+        largest = CHUNK_ROWS * self.layout.row_bytes
+        chunks = read_chunks(self._database, record.id, begin, end, largest)
+        rows = self.layout.rows(chunks, begin, record.steps + 1, checksum_of(record))
+        if rows is None:
+            self.ledger.leave_out(record.id)
+            return None
+        return rows[first - begin * CHUNK_ROWS : stop + 1 - begin * CHUNK_ROWS]
+
+
+def check_behaviour(records: np.ndarray, allow_unknown: bool) -> None:
+    """Refuse log-probabilities that are not known to whoever does not expect them.
+
+    Raises:
+        ValueError: One of the records `[N]` has them.
+    """
+    if not allow_unknown and not records["behaviour_known"].all():
+        raise ValueError(
+            "the log-probabilities of some of the actions are not known, as in imported data; "
+            "allow_unknown_behaviour=True gives them as NaN"
+        )
