@@ -31,7 +31,13 @@ from ssm_metarl.meta_rl.policy_gradient import PolicyGradientConfig, PolicyGradi
 
 RESULTS = Path(__file__).parent / "results"
 PPO = PolicyGradientConfig(
-    lr=0.003, total_episodes=1600, episodes=16, discount=0.95, trace=0.95, epochs=10
+    lr=0.003,
+    total_episodes=1600,
+    episodes=16,
+    discount=0.95,
+    trace=0.95,
+    epochs=10,
+    minibatches=2,
 )
 
 

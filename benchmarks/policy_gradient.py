@@ -14,12 +14,15 @@ All in one process, one after the other, on the same number of threads, seed by 
 PPO has the RL-zoo's settings for CartPole-v1, RecurrentPPO the zoo's for CartPoleNoVel-v1, which
 are the same numbers (rl-baselines3-zoo, ``hyperparams/ppo.yml`` and ``ppo_lstm.yml``). Every
 return is the mean over 100 episodes of a stochastic policy; for theirs, of the deterministic one
-where that is higher. Writes ``benchmarks/results/policy_gradient.json`` and ``.png``.
+where that is higher. Beside the wall clock stands CPU time by the same clock rules, which other
+programs on the machine disturb less. Writes ``benchmarks/results/policy_gradient.json`` and
+``.png``.
 """
 
 import dataclasses
 import importlib.metadata
 import json
+import os
 import platform
 import statistics
 import sys
@@ -30,6 +33,7 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib.pyplot as plt
+import numpy as np
 import torch
 import tyro
 from numpy.random import SeedSequence
@@ -70,6 +74,7 @@ class Run:
     Attributes:
         seed: Of the training.
         seconds: Wall clock of the training, evaluation left out.
+        cpu_seconds: CPU time of the same.
         environment_steps: Trained on.
         final_return: Mean return afterwards.
         reached: Whether that is at least 475.
@@ -79,26 +84,33 @@ class Run:
 
     seed: int
     seconds: float
+    cpu_seconds: float
     environment_steps: int
     final_return: float
     reached: bool
     curve: Sequence[tuple[float, float]]
 
 
+def clocks() -> np.ndarray:
+    """Return wall clock and CPU time in seconds."""
+    return np.array([time.perf_counter(), time.process_time()])
+
+
 def train_ours(seed: int) -> Run:
     """Train as the command line would, in a folder of its own."""
     progress, curve = None, []
     with tempfile.TemporaryDirectory() as folder:
-        started = time.perf_counter()
+        started = clocks()
         for progress in train(dataclasses.replace(OURS, seed=seed), Path(folder) / "run"):
-            curve.append((time.perf_counter() - started, progress.return_before))
-        seconds = time.perf_counter() - started
+            curve.append((float((clocks() - started)[0]), progress.return_before))
+        seconds, cpu_seconds = (clocks() - started).tolist()
         agent = load(Path(folder) / "run")
     assert progress is not None
     tasks = FAMILY.nominal()
     evaluation = (agent.policy, agent.params, FAMILY, tasks, EPISODES, SeedSequence(12345))
     final = float(mean_returns(*evaluation)[0])
-    return Run(seed, seconds, progress.environment_steps, final, final >= SOLVED, curve)
+    steps = progress.environment_steps
+    return Run(seed, seconds, cpu_seconds, steps, final, final >= SOLVED, curve)
 
 
 def train_theirs(algorithm: type[PPO] | type[RecurrentPPO], seed: int, cap: float) -> Run:
@@ -118,7 +130,8 @@ def train_theirs(algorithm: type[PPO] | type[RecurrentPPO], seed: int, cap: floa
     if not watch.over:
         watch.look()
     final = watch.curve[-1][1]
-    return Run(seed, watch.curve[-1][0], model.num_timesteps, final, final >= SOLVED, watch.curve)
+    steps, spent = model.num_timesteps, watch.spent.tolist()
+    return Run(seed, *spent, steps, final, final >= SOLVED, watch.curve)
 
 
 class Watch(BaseCallback):
@@ -126,7 +139,8 @@ class Watch(BaseCallback):
 
     def __init__(self, cap: float) -> None:
         super().__init__()
-        self.cap, self.started, self.over = cap, time.perf_counter(), False
+        self.cap, self.started, self.over = cap, clocks(), False
+        self.spent = np.zeros(2)
         self.looked_at = 0
         self.curve: list[tuple[float, float]] = []
 
@@ -137,12 +151,14 @@ class Watch(BaseCallback):
 
     def look(self) -> None:
         """Evaluate, outside the clock."""
-        paused = time.perf_counter()
+        paused = clocks()
+        self.spent = paused - self.started
         self.looked_at = self.num_timesteps
         reached = max(self._mean_return(deterministic=flag) for flag in (False, True))
-        self.curve.append((paused - self.started, reached))
-        self.over = reached >= SOLVED or paused - self.started > self.cap
-        self.started += time.perf_counter() - paused
+        seconds = float(self.spent[0])
+        self.curve.append((seconds, reached))
+        self.over = reached >= SOLVED or seconds > self.cap
+        self.started += clocks() - paused
 
     def _on_step(self) -> bool:
         return not self.over
@@ -165,20 +181,28 @@ class Watch(BaseCallback):
         return total.mean().item()
 
 
-def show(results: Mapping[str, Sequence[Run]], console: Console) -> dict[str, float]:
-    """Print medians and every seed; return how many times ours each method's median takes."""
-    ours = statistics.median(run.seconds for run in results["ours"])
-    table = Table("method", "reached 475", "seconds", "env steps", "return", "times ours")
-    ratios = {}
+def times_ours(results: Mapping[str, Sequence[Run]], clock: str) -> dict[str, float]:
+    """Return how many times ours each method's median takes, by ``seconds`` or ``cpu_seconds``."""
+    medians = {
+        method: statistics.median(getattr(run, clock) for run in runs)
+        for method, runs in results.items()
+    }
+    return {method: median / medians["ours"] for method, median in medians.items()}
+
+
+def show(results: Mapping[str, Sequence[Run]], console: Console) -> None:
+    """Print medians and every seed."""
+    table = Table("method", "reached 475", "seconds", "CPU s", "env steps", "return", "times ours")
+    ratios = times_ours(results, "seconds")
     for method, runs in results.items():
         seconds = [run.seconds for run in runs]
         reached = sum(run.reached for run in runs)
-        ratios[method] = statistics.median(seconds) / ours
         bound = "" if reached > len(runs) / 2 or method == "ours" else "at least "
         table.add_row(
             method,
             f"{reached} of {len(runs)}",
             f"{statistics.median(seconds):.2f} ({', '.join(f'{s:.2f}' for s in seconds)})",
+            f"{statistics.median(run.cpu_seconds for run in runs):.2f}",
             f"{statistics.median(run.environment_steps for run in runs):.0f}",
             ", ".join(f"{run.final_return:.0f}" for run in runs),
             f"{bound}{ratios[method]:.1f}",
@@ -187,7 +211,6 @@ def show(results: Mapping[str, Sequence[Run]], console: Console) -> dict[str, fl
             if not run.reached:
                 console.print(f"{method}, seed {run.seed}: not reached after {run.seconds:.0f} s")
     console.print(table)
-    return ratios
 
 
 def draw(results: Mapping[str, Sequence[Run]], path: Path) -> None:
@@ -200,18 +223,24 @@ def draw(results: Mapping[str, Sequence[Run]], path: Path) -> None:
             axes.plot(seconds, returns, color=f"C{index}", alpha=0.8, label=label)
     axes.axhline(SOLVED, color="grey", linewidth=0.8, linestyle="--")
     axes.set(xscale="log", xlabel="seconds of training", ylabel="mean return", title="CartPole-v1")
-    axes.legend(loc="lower right")
+    axes.legend(loc="upper left")
     figure.savefig(path, dpi=150, bbox_inches="tight")
     plt.close(figure)
 
 
 def machine(threads: int) -> dict[str, Any]:
-    """Describe what this ran on."""
+    """Describe what this ran on, how fast it is and how busy."""
+    a, started = torch.randn(2048, 2048), time.perf_counter()
+    for _ in range(5):
+        torch.matmul(a, a)
+    peak = 5 * 2 * 2048**3 / (time.perf_counter() - started) / 1e9
     cpu = [row for row in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in row]
     return {
         "cpu": cpu[0].partition(":")[2].strip() if cpu else platform.processor(),
         "cores": torch.multiprocessing.cpu_count(),
         "threads": threads,
+        "matmul_gflops": peak,
+        "load_average": os.getloadavg(),
         "python": platform.python_version(),
         **{name: importlib.metadata.version(name) for name in PACKAGES},
     }
@@ -231,6 +260,7 @@ def main(seeds: int = 3, threads: int = 1, cap: float = 120.0) -> None:
         results["ours"].append(train_ours(seed))
         results["ppo"].append(train_theirs(PPO, seed, cap))
         results["recurrent_ppo"].append(train_theirs(RecurrentPPO, seed, cap))
+    show(results, console)
     content = {
         "command": " ".join(["python", "benchmarks/policy_gradient.py", *sys.argv[1:]]),
         "machine": machine(threads),
@@ -238,7 +268,7 @@ def main(seeds: int = 3, threads: int = 1, cap: float = 120.0) -> None:
         "cap_seconds": cap,
         "ours": dataclasses.asdict(OURS),
         "zoo": {**ZOO, "n_envs": ENVS, "learning_rate": LEARNING_RATE, "clip_range": CLIP_RANGE},
-        "times_ours": show(results, console),
+        "times_ours": {clock: times_ours(results, clock) for clock in ("seconds", "cpu_seconds")},
         "runs": {name: [dataclasses.asdict(run) for run in runs] for name, runs in results.items()},
     }
     RESULTS.mkdir(exist_ok=True)

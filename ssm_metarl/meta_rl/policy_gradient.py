@@ -49,7 +49,7 @@ class PolicyGradientConfig:
     discount: float = 0.99
     trace: float = 0.98
     epochs: int = 10
-    minibatches: int = 2
+    minibatches: int = 1
     clip: float = 0.2
     value_weight: float = 0.5
     entropy: float = 0.0

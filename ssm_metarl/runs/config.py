@@ -88,7 +88,8 @@ class TrainConfig:
     """meta_rl: discount of the data a trained agent adapts from; None takes the family's."""
 
     trace: float | None = None
-    """Lambda of the generalised advantages; None is 1 for meta_rl, and else 0.95."""
+    """Lambda of the generalised advantages; None is 1 for meta_rl, 0.95 for rl2 and 0.98 for
+    policy_gradient."""
 
     clip: float = 0.2
     """Clipping range of the likelihood ratio."""

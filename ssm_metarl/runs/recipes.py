@@ -15,7 +15,6 @@ from ssm_metarl.runs.config import TrainConfig
 T = TypeVar("T")
 
 SLOWEST = 100.0  # steps; longer memories are learned from there
-EPISODES_PER_ITERATION = 8
 
 
 def make_policy(config: TrainConfig, family: TaskFamily) -> Policy:
@@ -89,11 +88,10 @@ def rl2_config(config: TrainConfig, family: TaskFamily) -> RL2Config:
 def policy_gradient_config(config: TrainConfig, family: TaskFamily) -> PolicyGradientConfig:
     """Return the settings of training on the nominal task."""
     return PolicyGradientConfig(
-        lr=_or(config.outer_lr, 0.01),
+        lr=_or(config.outer_lr, PolicyGradientConfig.lr),
         total_episodes=config.num_episodes,
-        episodes=EPISODES_PER_ITERATION,
         discount=_or(config.discount, family.discount),
-        trace=_or(config.trace, 0.95),
+        trace=_or(config.trace, PolicyGradientConfig.trace),
         clip=config.clip,
         entropy=config.entropy,
         max_grad_norm=config.max_grad_norm,

@@ -3,18 +3,18 @@
 import pytest
 import torch
 
-from ssm_metarl.core.scan import linear_recurrence
+from ssm_metarl.core.scan import LONG, linear_recurrence
 
 T, K, E, N = 5, 2, 2, 3
 DECAYS = {"shared": (N,), "per task": (K, 1, N), "per step": (T, K, E, N)}
 
 
-def make(dtype: torch.dtype, shape: tuple[int, ...]) -> tuple[torch.Tensor, ...]:
+def make(dtype: torch.dtype, shape: tuple[int, ...], steps: int = T) -> tuple[torch.Tensor, ...]:
     torch.manual_seed(0)
     decay = (torch.rand(shape, dtype=dtype) * 0.9).requires_grad_()
-    drive = torch.randn(T, K, E, N, dtype=dtype, requires_grad=True)
+    drive = torch.randn(steps, K, E, N, dtype=dtype, requires_grad=True)
     initial = torch.randn(K, E, N, dtype=dtype, requires_grad=True)
-    keep = torch.rand(T, K, E) > 0.3
+    keep = torch.rand(steps, K, E) > 0.3
     keep[0, 0, 0] = False
     return decay, drive, initial, keep
 
@@ -26,13 +26,13 @@ def by_definition(
     keep: torch.Tensor | None,
     reverse: bool,
 ) -> torch.Tensor:
-    state, states = initial, {}
-    for t in reversed(range(T)) if reverse else range(T):
+    state, states, steps = initial, {}, range(len(drive))
+    for t in reversed(steps) if reverse else steps:
         a = decay[t] if decay.ndim == 4 else decay
         m = 1.0 if keep is None else keep[t].unsqueeze(-1)
         state = m * a * state + drive[t]
         states[t] = state
-    return torch.stack([states[t] for t in range(T)])
+    return torch.stack([states[t] for t in steps])
 
 
 @pytest.mark.parametrize("reverse", [False, True])
@@ -52,6 +52,25 @@ def test_equals_its_definition_with_both_orders_of_gradients(
     torch.testing.assert_close(run(decay, drive, initial), expected)
     assert torch.autograd.gradcheck(run, (decay, drive, initial))
     assert torch.autograd.gradgradcheck(run, (decay, drive, initial))
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("steps", [LONG, LONG + 6])  # chunks of eight, and six steps left over
+@pytest.mark.parametrize("shape", [(N,), (K, 1, N)], ids=["shared", "per task"])
+def test_a_long_sequence_walked_in_chunks_equals_its_definition(
+    shape: tuple[int, ...], steps: int, reverse: bool
+) -> None:
+    decay, drive, initial, _ = make(torch.complex128, shape, steps)
+
+    def run(a: torch.Tensor, b: torch.Tensor, h: torch.Tensor) -> torch.Tensor:
+        return linear_recurrence(a, b, h, reverse=reverse)
+
+    expected = by_definition(decay, drive, initial, None, reverse)
+    torch.testing.assert_close(run(decay, drive, initial), expected)
+    tasks_first = drive.detach().transpose(0, 1).contiguous().transpose(0, 1)
+    torch.testing.assert_close(run(decay, tasks_first, initial), expected)
+    assert torch.autograd.gradcheck(run, (decay, drive, initial), fast_mode=True)
+    assert torch.autograd.gradgradcheck(run, (decay, drive, initial), fast_mode=True)
 
 
 def test_third_order_agrees_with_plain_autograd() -> None:

@@ -5,8 +5,11 @@ import json
 
 import pytest
 
+from ssm_metarl.env_runner.registry import get_family
 from ssm_metarl.errors import UserError
+from ssm_metarl.meta_rl.policy_gradient import PolicyGradientConfig
 from ssm_metarl.runs.config import TrainConfig
+from ssm_metarl.runs.recipes import policy_gradient_config
 
 
 def changed(**values: object) -> str:
@@ -16,6 +19,14 @@ def changed(**values: object) -> str:
 def test_a_configuration_comes_back_as_it_was() -> None:
     config = TrainConfig(mode="policy_gradient", outer_lr=0.1, support_steps=30, norm=True, seed=7)
     assert TrainConfig.from_json(config.to_json()) == config
+
+
+def test_flags_that_are_not_given_leave_policy_gradient_at_its_own_settings() -> None:
+    family = get_family("CartPole-v1")
+    plain = policy_gradient_config(TrainConfig(mode="policy_gradient"), family)
+    assert plain == PolicyGradientConfig(discount=family.discount)
+    given = policy_gradient_config(TrainConfig(outer_lr=0.1, trace=0.5, num_episodes=30), family)
+    assert (given.lr, given.trace, given.total_episodes) == (0.1, 0.5, 30)
 
 
 @pytest.mark.parametrize(

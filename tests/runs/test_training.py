@@ -11,9 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from numpy.random import SeedSequence
 
 from ssm_metarl.env_runner.registry import get_family
 from ssm_metarl.errors import CheckpointError, DivergenceError, UserError
+from ssm_metarl.evaluation.evaluate import mean_returns
 from ssm_metarl.meta_rl.maml import MetaLearner
 from ssm_metarl.runs.checkpoint import load_checkpoint
 from ssm_metarl.runs.config import TrainConfig
@@ -37,7 +39,7 @@ CONFIGS = {
     "learned rates": dataclasses.replace(META, learn_inner_lr=True),
     "memory of a trial": dataclasses.replace(META, memory="trial", episodes_per_trial=2),
     "rl2": dataclasses.replace(META, mode="rl2", episodes_per_trial=2),
-    "policy_gradient": dataclasses.replace(META, mode="policy_gradient", num_episodes=26),
+    "policy_gradient": dataclasses.replace(META, mode="policy_gradient", num_episodes=32),
 }
 
 
@@ -80,6 +82,19 @@ def test_torch_s_threads_are_the_program_s_to_choose(tmp_path: Path) -> None:
         assert {*during, torch.get_num_threads()} == {2}
     finally:
         torch.set_num_threads(threads)
+
+
+@pytest.mark.slow
+def test_two_hundred_episodes_of_policy_gradient_solve_cartpole(tmp_path: Path) -> None:
+    config, family = (
+        TrainConfig(mode="policy_gradient", num_episodes=200),
+        get_family("CartPole-v1"),
+    )
+    *_, last = train(config, tmp_path / "run")
+    assert last.metrics["episodes"] == 200
+    agent = load(tmp_path / "run")
+    fresh = family, family.nominal(), 100, SeedSequence(12345)
+    assert mean_returns(agent.policy, agent.params, *fresh)[0] >= 475
 
 
 LONG = dataclasses.replace(META, num_epochs=40, validate_every=20)
