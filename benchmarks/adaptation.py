@@ -3,9 +3,10 @@
     python benchmarks/adaptation.py cartpole
     python benchmarks/adaptation.py no-velocity
 
-Each suite trains each of its variants with three seeds exactly as ``ssm-metarl train`` would,
-evaluates them on the same 100 held-out tasks, and writes ``benchmarks/results/SUITE.json`` and
-``SUITE.png``. Settings were chosen on the validation tasks, never on these.
+Each suite trains each of its variants with three seeds exactly as ``ssm-metarl train`` would (under
+``runs/benchmarks``, where a finished run is used again), evaluates them on the same 100 held-out
+tasks, and writes ``benchmarks/results/SUITE.json`` and ``SUITE.png``. Settings were chosen on the
+validation tasks, never on these. Every seed has an untrained network of its own.
 """
 
 import dataclasses
@@ -13,7 +14,6 @@ import json
 import platform
 import statistics
 import sys
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -22,8 +22,8 @@ import numpy as np
 import torch
 import tyro
 from rich.console import Console
-from rich.progress import track
 from rich.table import Table
+from training import trained
 
 from ssm_metarl.adaptation.agent import Agent
 from ssm_metarl.env_runner.family import TaskFamily
@@ -34,10 +34,10 @@ from ssm_metarl.evaluation.report import Evaluation, ModeResult
 from ssm_metarl.evaluation.statistics import iqm, mean, stratified_bootstrap
 from ssm_metarl.runs.config import TrainConfig
 from ssm_metarl.runs.loading import load
-from ssm_metarl.runs.training import train
 
 RESULTS = Path(__file__).parent / "results"
 TASKS, STEPS = 100, 3
+MODES = ("zero_shot", "standard", "from_scratch")
 SuiteName = Literal["cartpole", "no-velocity", "seed-command", "pendulum"]
 
 SUITES: dict[SuiteName, dict[str, TrainConfig]] = {
@@ -53,12 +53,11 @@ SUITES: dict[SuiteName, dict[str, TrainConfig]] = {
     },
     "no-velocity": {
         "ssm": TrainConfig(env_name="CartPoleNoVelocity-v1", num_epochs=200),
-        "mlp (no memory)": TrainConfig(
-            env_name="CartPoleNoVelocity-v1", num_epochs=200, cell="mlp"
-        ),
+        "mlp": TrainConfig(env_name="CartPoleNoVelocity-v1", num_epochs=200, cell="mlp"),
     },
     "pendulum": {"ssm": TrainConfig(env_name="Pendulum-v1", num_epochs=200)},
 }
+TITLES = {"ssm": "state-space model", "mlp": "no memory (MLP)"}
 SHOTS: dict[SuiteName, Sequence[int]] = {"cartpole": (20, 5), "seed-command": (20,)}
 
 console = Console()
@@ -70,32 +69,28 @@ class Trained:
 
     seed: int
     training_seconds: float
+    training_cpu_seconds: float
     training_steps: int
     evaluations: Mapping[int, Evaluation]
 
 
-def run_seed(config: TrainConfig, shots: Sequence[int], folder: Path) -> Trained:
+def run_seed(suite: SuiteName, variant: str, config: TrainConfig) -> Trained:
     """Train one seed and evaluate its best checkpoint."""
-    run_dir = folder / f"{config.cell}-{config.seed}"
-    progress = None
-    label = f"{config.env_name} {config.cell} seed {config.seed}"
-    for progress in track(  # noqa: B007
-        train(config, run_dir), label, total=config.num_epochs, console=console
-    ):
-        pass
-    assert progress is not None
-    agent, family = load(run_dir), get_family(config.env_name)
+    run = trained(config, f"{suite}-{variant}-{config.seed}", console)
+    agent, family = load(run.folder), get_family(config.env_name)
     return Trained(
         seed=config.seed,
-        training_seconds=progress.seconds,
-        training_steps=progress.environment_steps,
-        evaluations={n: measure(agent, family, n) for n in shots},
+        training_seconds=run.seconds,
+        training_cpu_seconds=run.cpu_seconds,
+        training_steps=run.environment_steps,
+        evaluations={n: measure(agent, family, n, config.seed) for n in SHOTS.get(suite, (20,))},
     )
 
 
-def measure(agent: Agent, family: TaskFamily, shots: int) -> Evaluation:
+def measure(agent: Agent, family: TaskFamily, shots: int, seed: int) -> Evaluation:
     """Evaluate on the held-out tasks with some episodes per gradient step."""
-    plan, tasks = EvaluationPlan(episodes=shots, steps=STEPS), family.held_out(TASKS)
+    plan = EvaluationPlan(MODES, budgets=(shots,), steps=STEPS, seed=seed)
+    tasks = family.held_out(TASKS)
     rows = list(evaluate(agent, family, tasks, plan))
     return summarise(family, tasks, "held_out", plan, rows)
 
@@ -136,8 +131,10 @@ def show(name: str, variants: Mapping[str, Sequence[Trained]]) -> None:
                     f"{statistics.median(means):.1f}",
                     " ".join(f"{value:.1f}" for value in means),
                 )
-        seconds = [run.training_seconds for run in runs]
-        table.add_row(variant, "training, s", "", "", f"{statistics.median(seconds):.0f}", "")
+        for name in ("training_seconds", "training_cpu_seconds"):
+            seconds = [getattr(run, name) for run in runs]
+            cells = f"{statistics.median(seconds):.0f}", " ".join(f"{s:.0f}" for s in seconds)
+            table.add_row(variant, name.replace("_", " "), "", "", *cells)
     console.print(table)
 
 
@@ -169,7 +166,8 @@ def record(suite: SuiteName, variants: Mapping[str, Sequence[Trained]], best: fl
     (RESULTS / f"{suite}.json").write_text(json.dumps(content, indent=1) + "\n")
     shots = SHOTS.get(suite, (20,))[0]
     pooled = [over_seeds([run.evaluations[shots] for run in runs]) for runs in variants.values()]
-    adaptation_curve(pooled, RESULTS / f"{suite}.png", best=best, titles=list(variants))
+    titles = [TITLES[name] for name in variants]
+    adaptation_curve(pooled, RESULTS / f"{suite}.png", best=best, titles=titles)
 
 
 def main(
@@ -185,15 +183,12 @@ def main(
         threads: Threads for torch.
     """
     torch.set_num_threads(threads)
-    variants: dict[str, list[Trained]] = {}
-    with tempfile.TemporaryDirectory() as folder:
-        for name, config in SUITES[suite].items():
-            variants[name] = [
-                run_seed(
-                    dataclasses.replace(config, seed=seed), SHOTS.get(suite, (20,)), Path(folder)
-                )
-                for seed in range(seeds)
-            ]
+    variants = {
+        name: [
+            run_seed(suite, name, dataclasses.replace(config, seed=seed)) for seed in range(seeds)
+        ]
+        for name, config in SUITES[suite].items()
+    }
     show(suite, variants)
     best = 500.0 if "CartPole" in next(iter(SUITES[suite].values())).env_name else None
     record(suite, variants, best)

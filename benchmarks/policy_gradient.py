@@ -223,7 +223,7 @@ def draw(results: Mapping[str, Sequence[Run]], path: Path) -> None:
             axes.plot(seconds, returns, color=f"C{index}", alpha=0.8, label=label)
     axes.axhline(SOLVED, color="grey", linewidth=0.8, linestyle="--")
     axes.set(xscale="log", xlabel="seconds of training", ylabel="mean return", title="CartPole-v1")
-    axes.legend(loc="upper left")
+    axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
     figure.savefig(path, dpi=150, bbox_inches="tight")
     plt.close(figure)
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from ssm_metarl.experience.buffer import ExperienceStore as ExperienceStore
     from ssm_metarl.runs.config import TrainConfig as TrainConfig
     from ssm_metarl.runs.loading import load as load
+    from ssm_metarl.runs.loading import save as save
     from ssm_metarl.runs.training import resume as resume
     from ssm_metarl.runs.training import train as train
 
@@ -45,6 +46,7 @@ _HOME = {
     "list_families": "env_runner.registry",
     "load": "runs.loading",
     "resume": "runs.training",
+    "save": "runs.loading",
     "train": "runs.training",
 }
 

@@ -9,6 +9,8 @@ import tyro
 from ssm_metarl.errors import UserError
 from ssm_metarl.runs.config import TrainConfig
 
+MOST_EPISODES = 10_000
+
 
 @dataclass(frozen=True)
 class Train:
@@ -34,17 +36,22 @@ class Evaluate:
     """The folder of a run."""
 
     modes: str | None = None
-    """Ways of meeting a task, with commas between them: zero_shot, in_context, standard and
-    from_scratch; None for all that the agent knows."""
+    """Ways of meeting a task, with commas between them: zero_shot, in_context, standard, hybrid
+    and from_scratch; None for all that the agent knows."""
 
     tasks: int = 100
     """Number of tasks."""
 
-    episodes: int = 20
-    """Episodes of each task to adapt from, per gradient step."""
+    episodes: str = "1,2,5,10,20"
+    """Episodes of each task to adapt from, with commas between: the return is measured after one
+    gradient step from each of these numbers of them."""
 
     steps: int = 3
-    """Gradient steps; the return is measured after each."""
+    """Gradient steps, each from as many episodes as the largest number of them; the return is
+    measured after each."""
+
+    guard: bool = True
+    """Go back where the episodes played show that a step did harm."""
 
     split: Literal["held_out", "shifted", "validation"] = "held_out"
     """Which tasks: shifted ones lie outside the training ranges."""
@@ -61,21 +68,117 @@ class Evaluate:
     trust_env_code: bool = False
     """Allow a run whose environment is of the form module:Env-v0, which imports and runs code."""
 
+    @property
+    def budgets(self) -> tuple[int, ...]:
+        """Return the numbers of episodes.
+
+        Raises:
+            UserError: They are not whole numbers from 1 up.
+        """
+        parts = [part.strip() for part in self.episodes.split(",")]
+        if not all(part.isdecimal() and 1 <= int(part) <= MOST_EPISODES for part in parts):
+            raise UserError(
+                f"--episodes is {self.episodes!r}; valid are whole numbers from 1 to "
+                f"{MOST_EPISODES} with commas between, such as 1,5,20"
+            )
+        return tuple(map(int, parts))
+
     def validate(self) -> None:
         """Refuse what makes no sense, before any work.
 
         Raises:
             UserError: Naming the flag and what would be valid.
         """
-        for name in ("tasks", "episodes", "steps"):
-            if getattr(self, name) < 1:
-                raise UserError(f"--{name} is {getattr(self, name)}; it must be at least 1")
+        at_least_one(self, "tasks", "steps")
+        _ = self.budgets
         if self.seed < 0:
             raise UserError(f"--seed is {self.seed}; it must not be negative")
         if self.json and self.json.is_dir():
             raise UserError(f"--json {self.json} is a folder; name a file")
         if self.json and not self.json.parent.is_dir():
             raise UserError(f"--json {self.json}: there is no folder {self.json.parent}")
+
+
+@dataclass(frozen=True)
+class Adapt:
+    """Adapt an agent to one task, episode by episode, and see what it was worth."""
+
+    run: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
+    """The folder of a run, or of a saved agent."""
+
+    mode: Literal["zero_shot", "in_context", "standard", "hybrid"] = "standard"
+    """How to meet the task: as it is, by memory across episodes, by gradient steps on its episodes,
+    or together with what earlier tasks have taught."""
+
+    task: Annotated[str, tyro.conf.arg(metavar="NAME=VALUE,...")] = ""
+    """Parameters of the task, such as gravity=12,length=1.0; the others are nominal."""
+
+    episodes: int = 20
+    """Episodes per gradient step; in all for the modes without steps."""
+
+    steps: int = 1
+    """Gradient steps."""
+
+    guard: bool = True
+    """Go back where the episodes played show that a step did harm."""
+
+    save: Annotated[Path | None, tyro.conf.arg(metavar="FOLDER")] = None
+    """Also save the adapted agent, in a new folder."""
+
+    out: Annotated[Path | None, tyro.conf.arg(metavar="FOLDER")] = None
+    """Where the figure and the video go; None for RUN/adapt/MODE."""
+
+    video: bool = True
+    """Film the task before and after adapting."""
+
+    seed: int = 0
+    """Seed of everything random in the adaptation."""
+
+    trust_env_code: bool = False
+    """Allow an agent whose environment is of the form module:Env-v0, which runs code."""
+
+    def task_values(self) -> dict[str, float]:
+        """Return the task's parameters.
+
+        Raises:
+            UserError: Something is not of the form NAME=VALUE, or named twice.
+        """
+        values: dict[str, float] = {}
+        for part in filter(None, (part.strip() for part in self.task.split(","))):
+            name, equals, text = part.partition("=")
+            try:
+                value = float(text)
+            except ValueError:
+                equals, value = "", 0.0
+            if not equals or name.strip() in values:
+                raise UserError(
+                    f"--task: {part!r} is not valid; write each parameter once as NAME=VALUE, "
+                    "such as gravity=12,length=1.0"
+                )
+            values[name.strip()] = value
+        return values
+
+    def validate(self) -> None:
+        """Refuse what makes no sense, before any work.
+
+        Raises:
+            UserError: Naming the flag and what would be valid.
+        """
+        at_least_one(self, "episodes", "steps")
+        if self.seed < 0:
+            raise UserError(f"--seed is {self.seed}; it must not be negative")
+        _ = self.task_values()
+
+
+def at_least_one(flags: object, *names: str) -> None:
+    """Refuse numbers below 1.
+
+    Raises:
+        UserError: Naming the flag.
+    """
+    for name in names:
+        if getattr(flags, name) < 1:
+            raise UserError(f"--{name} is {getattr(flags, name)}; it must be at least 1")
 
 
 @dataclass(frozen=True)

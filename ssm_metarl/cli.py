@@ -10,7 +10,7 @@ from pathlib import Path
 
 import tyro
 
-from ssm_metarl.arguments import Envs, Evaluate, Train
+from ssm_metarl.arguments import Adapt, Envs, Evaluate, Train
 from ssm_metarl.console import INTERRUPTED, say, warnings_as_lines
 from ssm_metarl.errors import CheckpointError, SsmMetaRLError, UserError, nearest
 from ssm_metarl.parsing import parse
@@ -69,16 +69,16 @@ def _train(argv: list[str]) -> int:
         return _resume(asked, argv)
     asked.config.validate()
     run_dir = asked.run_dir or _default_run_dir(asked.config)
-    from ssm_metarl import commands
+    from ssm_metarl.commands.train import train_run
 
-    return commands.train_run(asked.config, run_dir, asked.track)
+    return train_run(asked.config, run_dir, asked.track)
 
 
 def _resume(asked: Train, argv: list[str]) -> int:
     """Continue a run; flags that contradict it are refused."""
     if asked.run_dir is None:
         raise UserError("--resume needs --run_dir, the folder of the run to continue")
-    from ssm_metarl import commands
+    from ssm_metarl.commands.train import resume_run
     from ssm_metarl.runs.training import read_config
 
     stored = read_config(asked.run_dir, trust_env_code=asked.config.trust_env_code)
@@ -92,7 +92,7 @@ def _resume(asked: Train, argv: list[str]) -> int:
                 f"--{field.name} is {now}, but {asked.run_dir} was started with {before}; "
                 "leave the flag out to continue it, or start a new run"
             )
-    return commands.resume_run(stored, asked.run_dir, asked.track)
+    return resume_run(stored, asked.run_dir, asked.track)
 
 
 def _default_run_dir(config: TrainConfig) -> Path:
@@ -103,20 +103,29 @@ def _default_run_dir(config: TrainConfig) -> Path:
 def _evaluate(argv: list[str]) -> int:
     asked = parse(Evaluate, f"{PROGRAM} evaluate", argv)
     asked.validate()
-    from ssm_metarl import commands
+    from ssm_metarl.commands.evaluate import evaluate_run
 
-    return commands.evaluate_run(asked)
+    return evaluate_run(asked)
+
+
+def _adapt(argv: list[str]) -> int:
+    asked = parse(Adapt, f"{PROGRAM} adapt", argv)
+    asked.validate()
+    from ssm_metarl.commands.adapt import adapt_run
+
+    return adapt_run(asked)
 
 
 def _envs(argv: list[str]) -> int:
     parse(Envs, f"{PROGRAM} envs", argv)
-    from ssm_metarl import commands
+    from ssm_metarl.commands.envs import show_families
 
-    return commands.show_families()
+    return show_families()
 
 
 COMMANDS: Mapping[str, tuple[type, Callable[[list[str]], int]]] = {
     "train": (Train, _train),
+    "adapt": (Adapt, _adapt),
     "evaluate": (Evaluate, _evaluate),
     "envs": (Envs, _envs),
 }

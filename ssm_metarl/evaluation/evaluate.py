@@ -9,6 +9,8 @@ import torch
 from numpy.random import SeedSequence
 
 from ssm_metarl.adaptation.agent import Agent
+from ssm_metarl.adaptation.hybrid import Memory
+from ssm_metarl.adaptation.session import check_mode
 from ssm_metarl.adaptation.source import TaskSource
 from ssm_metarl.adaptation.standard import Adapted, adapt_tasks
 from ssm_metarl.core.parameters import Params
@@ -21,11 +23,10 @@ from ssm_metarl.env_runner.rollout import (
     per_trial_episode,
 )
 from ssm_metarl.env_runner.streams import substream
-from ssm_metarl.errors import UserError
-from ssm_metarl.evaluation.report import Evaluation, ModeResult
+from ssm_metarl.evaluation.report import Evaluation, ModeResult, differences
 from ssm_metarl.evaluation.statistics import iqm, mean, stratified_bootstrap
 
-MODES = ("zero_shot", "in_context", "standard", "from_scratch")
+MODES = ("zero_shot", "in_context", "standard", "hybrid", "from_scratch")
 ADAPTATION_STREAM, RETURN_STREAM, MODE_STREAM, INITIAL_STREAM = 0, 1, 2, 3
 
 
@@ -35,59 +36,100 @@ class EvaluationPlan:
 
     Attributes:
         modes: Ways of meeting a task, of :data:`MODES`; None for all that the agent knows.
-        episodes: Episodes of each task per gradient step.
-        steps: Gradient steps, each measured.
+        budgets: Episodes of each task for the first gradient step; each number is measured.
+        steps: Gradient steps, each measured and each on as many episodes as the largest budget.
         return_episodes: Episodes (or trials) per task over which a return is averaged.
         trial_episodes: Episodes per trial of ``in_context``, each measured.
+        guarded: Whether adaptation goes back where its episodes show that a step did harm.
         seed: Of all episodes, of the untrained network and of the bootstrap.
     """
 
     modes: Sequence[str] | None = None
-    episodes: int = 20
+    budgets: Sequence[int] = (1, 2, 5, 10, 20)
     steps: int = 3
     return_episodes: int = 10
     trial_episodes: int = 4
+    guarded: bool = True
     seed: int = 0
+
+    def adaptations(self) -> list[tuple[int, int]]:
+        """Return episodes per step and number of steps of each adaptation, by growing budget."""
+        *smaller, largest = sorted(set(self.budgets))
+        return [*((budget, 1) for budget in smaller), (largest, self.steps)]
+
+    def results(self, modes: Sequence[str]) -> int:
+        """Return how many results there will be."""
+        adapted = len(set(self.budgets)) - 1 + self.steps
+        each = {"zero_shot": 1, "in_context": self.trial_episodes, "from_scratch": adapted + 1}
+        both = adapted if {"in_context", "standard"} <= set(modes) else 0
+        return both + sum(each.get(mode, adapted) for mode in modes)
 
 
 def evaluate(
-    agent: Agent, family: TaskFamily, tasks: Tasks, plan: EvaluationPlan
+    agent: Agent,
+    family: TaskFamily,
+    tasks: Tasks,
+    plan: EvaluationPlan,
+    memory: Memory | None = None,
 ) -> Iterator[ModeResult]:
-    """Meet every task in every way; yield a result per mode and number of gradient steps.
+    """Meet every task in every way; yield a result per mode, data budget and gradient step.
 
-    All modes are measured on the same tasks with the same streams of random numbers. ``standard``
-    and ``from_scratch`` take the same step rule with the same amount of data; they differ only in
-    where they start: the meta-trained parameters, or a fresh network. ``in_context`` takes none:
-    its n-th result is the n-th episode of a trial, which the memory met after n - 1 others. Where
-    both are asked for, every step of ``standard`` is followed by the last episode of a trial with
-    the adapted weights, so that memory, weights and both together can be told apart.
+    All modes are measured on the same tasks with the same streams of random numbers. ``standard``,
+    ``hybrid`` and ``from_scratch`` take the same step rule with the same episodes: ``hybrid`` adds
+    what it recalls, ``from_scratch`` differs only in where it starts, a fresh network.
+    ``in_context`` takes no step: its n-th result is the n-th episode of a trial, which the memory
+    met after n - 1 others. Where both are asked for, every step of ``standard`` is followed by the
+    last episode of a trial with the adapted weights, so that memory, weights and both together can
+    be told apart.
+
+    Args:
+        agent: The agent.
+        family: Of the tasks.
+        tasks: What to meet.
+        plan: What to measure.
+        memory: Earlier tasks, for ``hybrid``; without, it is the same as ``standard``.
 
     Raises:
         UserError: ``in_context`` was asked for, but the agent's memory ends with the episode.
     """
-    modes = modes_of(agent, plan)
-    seed = SeedSequence(plan.seed)
-    starts = {"standard": agent.params, "from_scratch": _untrained(agent, seed)}
     start = Adapted(agent.params, 0, 0, np.zeros(len(tasks), dtype=np.int64))
-    if "zero_shot" in modes:
-        yield _measure("zero_shot", agent.policy, family, tasks, start, plan)
-    if "in_context" in modes:
-        yield from _measure_trials(agent.policy, family, tasks, start, plan)
-    for mode in ("standard", "from_scratch"):
-        if mode not in modes:
-            continue
-        adaptation = adapt_tasks(
-            dataclasses.replace(agent, params=starts[mode]),
+    for mode in modes_of(agent, plan):
+        if mode == "zero_shot":
+            yield _measure(mode, agent.policy, family, tasks, start, plan)
+        elif mode == "in_context":
+            yield from _measure_trials(agent, family, tasks, start, plan)
+        else:
+            yield from _measure_steps(mode, agent, family, tasks, plan, memory)
+
+
+def _measure_steps(
+    mode: str,
+    agent: Agent,
+    family: TaskFamily,
+    tasks: Tasks,
+    plan: EvaluationPlan,
+    memory: Memory | None,
+) -> Iterator[ModeResult]:
+    """Yield a result per data budget and gradient step, and for a fresh network also before."""
+    seed = SeedSequence(plan.seed)
+    if mode == "from_scratch":
+        agent = dataclasses.replace(agent, params=_untrained(agent, seed))
+        start = Adapted(agent.params, 0, 0, np.zeros(len(tasks), dtype=np.int64))
+        yield _measure(mode, agent.policy, family, tasks, start, plan)
+    for episodes, steps in plan.adaptations():
+        _, *adapted = adapt_tasks(
+            agent,
             task_source(agent, family, tasks),
-            episodes=plan.episodes,
-            steps=plan.steps,
+            episodes=episodes,
+            steps=steps,
             seed=substream(seed, ADAPTATION_STREAM),
+            memory=memory if mode == "hybrid" else None,
+            guarded=plan.guarded,
         )
-        for adapted in adaptation:
-            if adapted.steps or mode == "from_scratch":
-                yield _measure(mode, agent.policy, family, tasks, adapted, plan)
-            if adapted.steps and mode == "standard" and "in_context" in modes:
-                *_, last = _measure_trials(agent.policy, family, tasks, adapted, plan)
+        for stage in adapted:
+            yield _measure(mode, agent.policy, family, tasks, stage, plan)
+            if mode == "standard" and "in_context" in modes_of(agent, plan):
+                *_, last = _measure_trials(agent, family, tasks, stage, plan)
                 yield last
 
 
@@ -97,14 +139,15 @@ def modes_of(agent: Agent, plan: EvaluationPlan) -> tuple[str, ...]:
     Raises:
         UserError: The plan names one that the agent cannot do.
     """
-    remembers = agent.policy.config.memory == "trial"
     if plan.modes is None:
-        return tuple(mode for mode in MODES if remembers or mode != "in_context")
-    if "in_context" in plan.modes and not remembers:
-        raise UserError(
-            "in_context: this agent's memory ends with each episode, so it has nothing to adapt "
-            "with between them; train one with --mode rl2, or with --memory trial"
-        )
+        able = {
+            "in_context": agent.policy.config.memory == "trial",
+            "hybrid": agent.experience is not None and agent.experience.exists(),
+        }
+        return tuple(mode for mode in MODES if able.get(mode, True))
+    for mode in plan.modes:
+        if mode != "from_scratch":
+            check_mode(agent, mode)
     return tuple(plan.modes)
 
 
@@ -119,7 +162,9 @@ def summarise(
     family: TaskFamily, tasks: Tasks, split: str, plan: EvaluationPlan, rows: Sequence[ModeResult]
 ) -> Evaluation:
     """Put the results of :func:`evaluate` together with what they were measured on."""
-    return Evaluation(family.name, len(tasks), plan.seed, split, tuple(rows))
+    return Evaluation(
+        family.name, len(tasks), plan.seed, split, tuple(rows), differences(rows, plan.seed)
+    )
 
 
 def mean_returns(
@@ -179,17 +224,18 @@ def play_trials(
 
 
 def _measure_trials(
-    policy: Policy, family: TaskFamily, tasks: Tasks, adapted: Adapted, plan: EvaluationPlan
+    agent: Agent, family: TaskFamily, tasks: Tasks, adapted: Adapted, plan: EvaluationPlan
 ) -> Iterator[ModeResult]:
     """Yield a result per episode of a trial: what the memory is worth that it starts with."""
     seed = substream(SeedSequence(plan.seed), RETURN_STREAM)
-    played = (policy, adapted.params, family, tasks, plan.return_episodes, plan.trial_episodes)
-    trials = play_trials(*played, seed)
+    episodes, trials = plan.trial_episodes, plan.return_episodes
+    played = (agent.policy, adapted.params, family, tasks, trials, episodes)
+    sampled = play_trials(*played, seed)
     greedy = play_trials(*played, substream(seed, MODE_STREAM), deterministic=True)
-    for seen in range(plan.trial_episodes):
-        used = adapted.environment_steps + trials.environment_steps[:seen].sum(0)
+    for seen in range(episodes):
+        used = adapted.environment_steps + sampled.environment_steps[:seen].sum(0)
         before = Adapted(adapted.params, adapted.steps, adapted.episodes + seen, used)
-        yield _result("in_context", before, trials.returns[seen], greedy.returns[seen], plan)
+        yield _result("in_context", before, sampled.returns[seen], greedy.returns[seen], plan)
 
 
 def _measure(

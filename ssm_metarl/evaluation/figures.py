@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Shaped
 
+from ssm_metarl.adaptation.online import AdaptProgress
 from ssm_metarl.errors import UserError
 from ssm_metarl.evaluation.report import MODES, Evaluation, ModeResult, counted, describe
 
@@ -178,6 +179,85 @@ def trial_curve(
             panel.axes.set_xticks([row.shots + 1 for row in curve])
             panel.axes.set_xlabel("episode of the trial")
         _finish([panel for _, panel in panels], best)
+        return _save(figure, path)
+
+
+def episode_curve(
+    records: Sequence[AdaptProgress], path: str | Path, *, best: float | None = None
+) -> Path:
+    """Draw the return of each episode that an adaptation played, and where it took its steps.
+
+    Args:
+        records: The stream of :func:`ssm_metarl.adaptation.online.adapt`.
+        path: The PNG to write.
+        best: Best possible return of the task, drawn as a line.
+
+    Raises:
+        UserError: matplotlib is missing.
+    """
+    returns = np.concatenate([record.returns for record in records])
+    numbers = np.arange(1, len(returns) + 1)
+    with style():
+        from matplotlib.figure import Figure
+        from matplotlib.ticker import MaxNLocator
+
+        figure = Figure(figsize=(7.2, 4.3))
+        axes = figure.subplots()
+        colour, marker = LOOKS[records[0].mode]
+        axes.plot(numbers, returns, color=colour, marker=marker or "o")
+        steps, taken = 0, "gradient step"
+        for record in records:
+            if record.steps > steps:
+                axes.axvline(record.episodes + 0.5, **REFERENCE)
+                spot = (record.episodes + 0.5, 1.0)
+                beside = {"xytext": (4, -10), "textcoords": "offset points", "size": "small"}
+                axes.annotate(
+                    taken, spot, xycoords=axes.get_xaxis_transform(), color=QUIET, **beside
+                )
+            steps = record.steps
+        if best is not None:
+            axes.axhline(best, **REFERENCE)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.set_xlim(0.5, len(returns) + 1.5)
+        axes.set_ylim(bottom=min(0.0, returns.min()))
+        axes.set_xlabel("episode of the new task")
+        axes.set_ylabel("return, within the horizon of adaptation")
+        axes.set_title(f"Adapting: {MODES[records[0].mode]}")
+        return _save(figure, path)
+
+
+def performance_profile(evaluation: Evaluation, path: str | Path) -> Path:
+    """Draw, for each mode, the share of tasks on which it reaches at least some return.
+
+    Each mode is shown with its largest data budget after one step (Agarwal et al. 2021,
+    arXiv:2108.13264, who draw it over runs).
+
+    Args:
+        evaluation: What to draw.
+        path: The PNG to write.
+
+    Raises:
+        UserError: matplotlib is missing.
+    """
+    shown = {row.mode: row for row in evaluation.results if row.steps <= 1}
+    with style():
+        from matplotlib.figure import Figure
+        from matplotlib.ticker import PercentFormatter
+
+        figure = Figure(figsize=(7.2, 4.3))
+        axes = figure.subplots()
+        low = min(min(row.per_task) for row in shown.values())
+        for mode, row in shown.items():
+            returns = np.sort(np.array(row.per_task))
+            share = 1.0 - np.arange(len(returns)) / len(returns)
+            name = f"{MODES[mode]}, {counted(row.shots, 'episode')}" if row.shots else MODES[mode]
+            axes.step([low, *returns], [1.0, *share], where="pre", color=LOOKS[mode][0], label=name)
+        axes.yaxis.set_major_formatter(PercentFormatter(1.0))
+        axes.set_ylim(0.0, 1.03)
+        axes.set_xlabel("return")
+        axes.set_ylabel("tasks that reach it")
+        axes.legend(frameon=False, loc="lower left")
+        axes.set_title(describe(evaluation))
         return _save(figure, path)
 
 

@@ -1,4 +1,4 @@
-"""What an evaluation found: `evaluation.json`, and the table people read.
+"""What an evaluation found: `evaluation.json`.
 
 The dataclasses have the names of the JSON in the same order, so that they are its documentation.
 """
@@ -6,12 +6,12 @@ The dataclasses have the names of the JSON in the same order, so that they are i
 import dataclasses
 import json
 import sys
+from collections.abc import Sequence
 
-from rich import box
-from rich.markup import escape
-from rich.table import Table
+import numpy as np
 
 from ssm_metarl.errors import UserError, nearest
+from ssm_metarl.evaluation.statistics import paired_difference
 
 MODES = {
     "zero_shot": "zero-shot",
@@ -53,6 +53,27 @@ class ModeResult:
 
 
 @dataclasses.dataclass(frozen=True)
+class ModeDifference:
+    """How much better one mode did than another on the same tasks, with the same data.
+
+    Attributes:
+        mode: A key of `MODES`.
+        than: The other one.
+        shots: Episodes of the new task that both used.
+        steps: Gradient steps that both took.
+        mean: Mean over tasks of the difference of returns.
+        ci95: 95% bootstrap interval of it, paired by task.
+    """
+
+    mode: str
+    than: str
+    shots: int
+    steps: int
+    mean: float
+    ci95: tuple[float, float]
+
+
+@dataclasses.dataclass(frozen=True)
 class Evaluation:
     """Every mode on one fixed set of tasks.
 
@@ -62,6 +83,7 @@ class Evaluation:
         seed: Seed of the episodes and of the bootstrap.
         split: Which task set: ``held_out``, ``shifted`` (outside the training ranges), ...
         results: One entry per mode and data budget.
+        differences: Of hybrid and standard adaptation from the same data.
     """
 
     family: str
@@ -69,6 +91,7 @@ class Evaluation:
     seed: int
     split: str
     results: tuple[ModeResult, ...]
+    differences: tuple[ModeDifference, ...] = ()
 
     def to_json(self) -> str:
         """Return the text of `evaluation.json`, which `from_json` reads back exactly.
@@ -76,9 +99,8 @@ class Evaluation:
         Raises:
             ValueError: A number is NaN or infinite, which JSON cannot say.
         """
-        rows = [json.dumps(dataclasses.asdict(row), allow_nan=False) for row in self.results]
-        head = json.dumps(dataclasses.asdict(dataclasses.replace(self, results=())))
-        return head.removesuffix("[]}") + "[\n  " + ",\n  ".join(rows) + "\n]}\n"
+        fields = dataclasses.asdict(self).items()
+        return "{" + ", ".join(f'"{name}": {_json(value)}' for name, value in fields) + "}\n"
 
     @staticmethod
     def from_json(text: str, source: str = "evaluation.json") -> "Evaluation":
@@ -106,7 +128,32 @@ class Evaluation:
                 _mode_result(row, tasks, f"{source}: results[{index}]")
                 for index, row in enumerate(record.items("results"))
             ),
+            differences=tuple(
+                _difference(row, f"{source}: differences[{index}]")
+                for index, row in enumerate(record.items("differences"))
+            ),
         )
+
+
+def _json(value: object) -> str:
+    """Write a value on one line, or a list of results with one per line."""
+    if not isinstance(value, tuple) or not value:
+        return json.dumps(value, allow_nan=False)
+    return "[\n  " + ",\n  ".join(json.dumps(row, allow_nan=False) for row in value) + "\n]"
+
+
+def differences(results: Sequence[ModeResult], seed: int) -> tuple[ModeDifference, ...]:
+    """Compare hybrid with standard adaptation wherever both had the same data."""
+    standard = {(row.shots, row.steps): row for row in results if row.mode == "standard"}
+    found = []
+    for row in results:
+        other = standard.get((row.shots, row.steps))
+        if row.mode == "hybrid" and other is not None:
+            mine, theirs = (np.array(one.per_task)[None] for one in (row, other))
+            gain = paired_difference(mine, theirs, seed=seed)
+            same = row.shots, row.steps
+            found.append(ModeDifference(row.mode, other.mode, *same, gain.mean, gain.ci95))
+    return tuple(found)
 
 
 def counted(number: int, noun: str) -> str:
@@ -132,75 +179,32 @@ def describe(evaluation: Evaluation) -> str:
     return f"{evaluation.family}: {tasks}, seed {evaluation.seed}"
 
 
-def make_table(evaluation: Evaluation) -> Table:
-    """Lay an evaluation out for a terminal of 80 columns, with the best mean in bold.
-
-    Returns of five digits and more make it wider.
-
-    Rows that print the same best mean are all bold.
-    """
-    rows = evaluation.results
-    digits = 1 if any(abs(row.mean) >= 100 for row in rows) else 2
-    means = _aligned([row.mean for row in rows], digits)
-    lows = _aligned([row.ci95[0] for row in rows], digits)
-    highs = _aligned([row.ci95[1] for row in rows], digits)
-    best = f"{max((row.mean for row in rows), default=0.0):.{digits}f}"
-    table = Table(
-        title=escape(describe(evaluation)),
-        caption="Return of complete episodes, stochastic policy. [95% CI]: bootstrap over tasks.\n"
-        "IQM: mean of the middle half of tasks. Greedy: taking the most likely action.\n"
-        "Episodes and env steps: what adaptation used of each new task.",
-        box=box.SIMPLE_HEAD,
-        title_style="bold",
-        title_justify="left",
-        caption_justify="left",
-        collapse_padding=True,
-    )
-    table.add_column("How it met the task", no_wrap=True)
-    for name in ("Episodes", "Env\nsteps", "Mean return [95% CI]", "IQM", "Greedy"):
-        table.add_column(name, justify="right", no_wrap=True)
-    for row, following, mean, low, high in zip(
-        rows, (*rows[1:], None), means, lows, highs, strict=True
-    ):
-        table.add_row(
-            label(row.mode, row.steps, row.shots),
-            f"{row.shots:,}",
-            f"{row.adaptation_env_steps:,.0f}",
-            f"{mean} [{low}, {high}]",
-            f"{row.iqm:.{digits}f}",
-            f"{row.deterministic_mean:.{digits}f}",
-            style="bold" if mean.strip() == best else "",
-            end_section=following is not None and following.mode != row.mode,
-        )
-    return table
-
-
-def _aligned(values: list[float], digits: int) -> list[str]:
-    """Format numbers to one width, so that those of a column stand under each other."""
-    texts = [f"{value:.{digits}f}" for value in values]
-    width = max(map(len, texts), default=0)
-    return [text.rjust(width) for text in texts]
-
-
 def _mode_result(raw: object, tasks: int, where: str) -> ModeResult:
     """Read one entry of ``results``."""
     record = _Record(raw, ModeResult, where)
-    mode = record.text("mode")
-    if mode not in MODES:
-        raise UserError(f"{where}: unknown mode {mode!r}: {nearest(mode, MODES)}")
-    ci95 = record.numbers("ci95", 2)
-    if ci95[0] > ci95[1]:
-        raise UserError(f"{where}: ci95 is not in order: {list(ci95)}")
     return ModeResult(
-        mode=mode,
+        mode=record.mode("mode"),
         shots=record.integer("shots"),
         steps=record.integer("steps"),
         mean=record.number("mean"),
         iqm=record.number("iqm"),
-        ci95=(ci95[0], ci95[1]),
+        ci95=record.interval("ci95"),
         adaptation_env_steps=record.number("adaptation_env_steps"),
         deterministic_mean=record.number("deterministic_mean"),
         per_task=record.numbers("per_task", tasks),
+    )
+
+
+def _difference(raw: object, where: str) -> ModeDifference:
+    """Read one entry of ``differences``."""
+    record = _Record(raw, ModeDifference, where)
+    return ModeDifference(
+        mode=record.mode("mode"),
+        than=record.mode("than"),
+        shots=record.integer("shots"),
+        steps=record.integer("steps"),
+        mean=record.number("mean"),
+        ci95=record.interval("ci95"),
     )
 
 
@@ -225,6 +229,18 @@ class _Record:
         if not isinstance(value, str) or not value:
             raise self._error(name, "a name")
         return value
+
+    def mode(self, name: str) -> str:
+        mode = self.text(name)
+        if mode not in MODES:
+            raise UserError(f"{self._where}: unknown mode {mode!r}: {nearest(mode, MODES)}")
+        return mode
+
+    def interval(self, name: str) -> tuple[float, float]:
+        low, high = self.numbers(name, 2)
+        if low > high:
+            raise UserError(f"{self._where}: {name} is not in order: {[low, high]}")
+        return low, high
 
     def integer(self, name: str) -> int:
         value = self._raw[name]

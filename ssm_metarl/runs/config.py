@@ -3,13 +3,13 @@
 import dataclasses
 import json
 import math
-import sys
 from dataclasses import dataclass
-from typing import Annotated, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Literal
 
 import tyro
 
-from ssm_metarl.errors import UserError, nearest
+from ssm_metarl.errors import UserError
+from ssm_metarl.runs.fields import read_fields
 from ssm_metarl.runs.files import parse_json
 
 AT_LEAST_ONE = (
@@ -28,6 +28,7 @@ AT_LEAST_ONE = (
     "validate_every",
     "validation_tasks",
 )
+AT_MOST = {"width": 4096, "state_size": 4096, "blocks": 64}
 POSITIVE = ("inner_lr", "outer_lr", "max_grad_norm")
 FRACTIONS = ("discount", "adaptation_discount", "trace", "clip")
 
@@ -158,6 +159,10 @@ class TrainConfig:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise UserError(f"--{name} is {value}; it must be at least 1")
+        for name, most in AT_MOST.items():
+            value = getattr(self, name)
+            if value is not None and value > most:
+                raise UserError(f"--{name} is {value}; it must be at most {most}")
         for name in POSITIVE:
             value = getattr(self, name)
             if value is not None and not (value > 0 and math.isfinite(value)):
@@ -193,31 +198,6 @@ class TrainConfig:
             values = parse_json(text.encode())
         except ValueError as error:
             raise UserError(f"config.json is not valid JSON: {error}") from error
-        hints = get_type_hints(cls)
-        if not isinstance(values, dict):
-            raise UserError("config.json must hold one object")
-        for name, value in values.items():
-            if name not in hints:
-                raise UserError(f"config.json has an unknown name {name!r}; {nearest(name, hints)}")
-            if not _fits(value, hints[name]):
-                raise UserError(f"config.json: {name} cannot be {value!r}")
-            if type(value) is int and int not in (hints[name], *get_args(hints[name])):
-                values[name] = float(value)  # JSON has one kind of number
-        config = cls(**values)
+        config = read_fields(cls, values, "config.json")
         config.validate()
         return config
-
-
-def _fits(value: object, hint: object) -> bool:
-    """Whether a JSON value is of an annotated type (a plain one, a union, or a literal)."""
-    if get_origin(hint) is Literal:
-        return value in get_args(hint)
-    if hint is float:
-        if not isinstance(value, int | float) or isinstance(value, bool):
-            return False
-        return abs(value) <= sys.float_info.max
-    if isinstance(hint, type):
-        return type(value) is hint
-    return get_origin(hint) in (Union, type(int | None)) and any(
-        _fits(value, option) for option in get_args(hint)
-    )

@@ -1,27 +1,119 @@
-"""From a run's folder to an agent that acts."""
+"""From a folder on disk to an agent that acts, and back."""
 
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
 
 from ssm_metarl.adaptation.agent import Agent
-from ssm_metarl.runs.checkpoint import load_checkpoint
-from ssm_metarl.runs.learners import make_agent
-from ssm_metarl.runs.training import CHECKPOINT, EXPERIENCE, read_config, run_family
+from ssm_metarl.core.policy import Policy, PolicyConfig, Spaces
+from ssm_metarl.env_runner.family import TaskFamily
+from ssm_metarl.env_runner.registry import get_family
+from ssm_metarl.errors import CheckpointError, UserError
+from ssm_metarl.meta_rl.maml import MetaConfig
+from ssm_metarl.runs.checkpoint import load_checkpoint, save_checkpoint
+from ssm_metarl.runs.config import AT_MOST
+from ssm_metarl.runs.fields import read_fields
+from ssm_metarl.runs.learners import check_same_shapes, make_agent
+from ssm_metarl.runs.training import CHECKPOINT, CONFIG, EXPERIENCE, read_config, run_family
+
+MAX_ACTIONS = 100_000
+AGENT = "agent"  # the folder, and the key of the settings in its manifest
 
 
-def load(run_dir: str | Path, *, trust_env_code: bool = False) -> Agent:
-    """Load the best agent of a run.
+def load(folder: str | Path, *, trust_env_code: bool = False) -> Agent:
+    """Load the best agent of a run, or one that was saved by itself.
 
     Args:
-        run_dir: The folder that ``train`` wrote.
-        trust_env_code: Allow it to name an environment as module:Env-v0, which runs code.
+        folder: What ``train`` or :func:`save` wrote.
+        trust_env_code: Allow a run to name its environment as module:Env-v0, which runs code.
 
     Raises:
-        UserError: The folder is not a run.
-        CheckpointError: Its checkpoint is missing, damaged or not of this run.
+        UserError: The folder is neither.
+        CheckpointError: What it holds is missing, damaged or does not fit together.
     """
-    folder = Path(run_dir)
+    folder = Path(folder)
+    if not (folder / CONFIG).exists() and (folder / AGENT).is_dir():
+        return _load_agent(folder)
     config = read_config(folder, trust_env_code=trust_env_code)
     checkpoint = load_checkpoint(folder / CHECKPOINT)
     agent = make_agent(checkpoint.tensors, config, run_family(config))
     return dataclasses.replace(agent, experience=folder / EXPERIENCE)
+
+
+def save(agent: Agent, folder: str | Path) -> Path:
+    """Save an agent by itself, such as an adapted one; :func:`load` reads it back exactly.
+
+    Args:
+        agent: The agent.
+        folder: Must not exist, or be empty.
+
+    Raises:
+        UserError: The folder holds something.
+        CheckpointError: It cannot be written; nothing is left half-written.
+    """
+    folder = Path(folder)
+    check_free(folder)
+    rates = agent.rates if isinstance(agent.rates, Mapping) else {}
+    tensors = {f"params/{name}": value for name, value in agent.params.items()}
+    tensors |= {f"rates/{name}": value for name, value in rates.items()}
+    settings = {
+        "policy": dataclasses.asdict(agent.policy.config),
+        "spaces": dataclasses.asdict(agent.policy.spaces),
+        "config": dataclasses.asdict(agent.config),
+        "family": agent.family,
+    }
+    save_checkpoint(folder / AGENT, tensors, {AGENT: settings})
+    return folder
+
+
+def check_free(folder: Path) -> None:
+    """Refuse to save where something is.
+
+    Raises:
+        UserError: The folder is not empty, or no folder.
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UserError(f"{folder} exists; name a new folder")
+
+
+def agent_family(agent: Agent, *, trust_env_code: bool = False) -> TaskFamily:
+    """Return the family an agent was trained on."""
+    return get_family(agent.family, trust_env_code=trust_env_code)
+
+
+def _load_agent(folder: Path) -> Agent:
+    checkpoint = load_checkpoint(folder / AGENT)
+    source = str(folder / AGENT)
+    try:
+        settings: dict[str, Any] = checkpoint.meta[AGENT]
+        network = read_fields(PolicyConfig, settings["policy"], f"{source}: policy")
+        spaces = read_fields(Spaces, settings["spaces"], f"{source}: spaces")
+        config = read_fields(MetaConfig, settings["config"], f"{source}: config")
+        family = str(settings["family"])
+    except (KeyError, TypeError) as error:
+        raise CheckpointError(f"{source}: is no saved agent: {error} is missing") from error
+    except UserError as error:
+        raise CheckpointError(str(error)) from error
+    _check_size(network, spaces, source)
+    policy = Policy(network, spaces)
+    params, rates = (_part(checkpoint.tensors, name) for name in ("params/", "rates/"))
+    check_same_shapes(params, policy.init(torch.Generator()))
+    if rates:
+        check_same_shapes(rates, params)
+    return Agent(policy, params, rates or config.inner_lr, config, family)
+
+
+def _part(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {n.removeprefix(prefix): v for n, v in tensors.items() if n.startswith(prefix)}
+
+
+def _check_size(network: PolicyConfig, spaces: Spaces, source: str) -> None:
+    """Refuse numbers that would make a network too large to be true, before it is built."""
+    sizes = {name: getattr(network, name) for name in AT_MOST} | {"actions": spaces.actions}
+    for name, value in sizes.items():
+        if not 1 <= value <= AT_MOST.get(name, MAX_ACTIONS):
+            raise CheckpointError(f"{source}: {name} cannot be {value}")

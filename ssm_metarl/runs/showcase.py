@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +10,6 @@ from numpy.random import SeedSequence
 
 from ssm_metarl.adaptation.agent import Agent
 from ssm_metarl.adaptation.standard import adapt_tasks
-from ssm_metarl.core.parameters import Params
 from ssm_metarl.env_runner.family import Parameter, TaskFamily, Tasks
 from ssm_metarl.env_runner.streams import substream
 from ssm_metarl.errors import UserError
@@ -65,33 +64,60 @@ def write_before_after(
         agent: The agent as it was trained.
         family: Of the tasks.
         tasks: Where :func:`choose_task` finds the task to show.
-        plan: Episodes to adapt from, and the seed.
+        plan: Its largest budget is adapted from; and the seed.
         path: The `.mp4` to write.
 
     Raises:
         UserError: The packages for videos are missing, or the environment cannot be drawn.
     """
     number = choose_task(family, tasks)
-    task = tasks[number]
+    task, episodes = tasks[number], max(plan.budgets)
+    adapted = adapted_agent(agent, family, task, plan)
+    captions = ("before adapting", f"after 1 step on {counted(episodes, 'episode')}")
+    before, after = film((agent, adapted), family, task, plan.seed, captions, path)
+    return Showcase(number, before, after)
+
+
+def film(
+    agents: tuple[Agent, Agent],
+    family: TaskFamily,
+    task: Tasks,
+    seed: int,
+    captions: tuple[str, str],
+    path: Path,
+    *,
+    episodes_before: int = 0,
+) -> tuple[float, float]:
+    """Film an episode of each of two agents from the same start, side by side.
+
+    Args:
+        agents: The left one and the right one.
+        family: Of the task.
+        task: A set of one.
+        seed: Of the start and of the sampling of both.
+        captions: What is written above the clips.
+        path: The `.mp4` to write.
+        episodes_before: Episodes that the right one has in memory when its clip starts.
+
+    Returns:
+        The returns of the two episodes.
+
+    Raises:
+        UserError: The packages for videos are missing, or the environment cannot be drawn.
+    """
     fps = _frames_per_second(family, task)
-    before = _Clip(agent, family, task, plan.seed)
-    after = _Clip(adapted_agent(agent, family, task, plan), family, task, plan.seed)
-    captions = ("before adapting", f"after 1 step on {counted(plan.episodes, 'episode')}")
-    write_side_by_side(before.frames(), after.frames(), captions, path, fps)
-    return Showcase(number, before.total, after.total)
+    left = _Clip(agents[0], family, task, seed, 0)
+    right = _Clip(agents[1], family, task, seed, episodes_before)
+    write_side_by_side(left.frames(), right.frames(), captions, path, fps)
+    return left.total, right.total
 
 
 def adapted_agent(agent: Agent, family: TaskFamily, task: Tasks, plan: EvaluationPlan) -> Agent:
     """Return the agent after one gradient step on one task (K = 1)."""
     source = task_source(agent, family, task)
     seed = substream(SeedSequence(plan.seed), ADAPTATION_STREAM)
-    *_, last = adapt_tasks(agent, source, episodes=plan.episodes, steps=1, seed=seed)
-    return replace(agent, params=_without_tasks(last.params, agent.params))
-
-
-def _without_tasks(params: Params, like: Params) -> Params:
-    """Drop the task axis, of one task, where there is one."""
-    return {name: value.reshape(like[name].shape) for name, value in params.items()}
+    *_, last = adapt_tasks(agent, source, episodes=max(plan.budgets), steps=1, seed=seed)
+    return agent.with_params(last.params)
 
 
 def _choice(family: TaskFamily) -> Parameter | None:
@@ -110,25 +136,35 @@ def _frames_per_second(family: TaskFamily, task: Tasks) -> int:
 class _Clip:
     """One episode, played as it is filmed; `total` is its return so far."""
 
-    def __init__(self, agent: Agent, family: TaskFamily, task: Tasks, seed: int) -> None:
+    def __init__(
+        self, agent: Agent, family: TaskFamily, task: Tasks, seed: int, episodes_before: int
+    ) -> None:
         os.environ.setdefault("SDL_VIDEODRIVER", "dummy")  # pygame looks for a screen otherwise
-        self.agent, self.seed, self.total = agent, seed, 0.0
+        self.session = agent.session("in_context" if episodes_before else "zero_shot", seed=seed)
+        self.seed, self.episodes_before, self.total = seed, episodes_before, 0.0
         self.env = family.gymnasium(task, render_mode="rgb_array")
 
     def frames(self) -> Iterator[Frame]:
         """Yield the picture at the start and after every step."""
-        observation, _ = self.env.reset(seed=self.seed)
-        state, reward, done = None, None, False
-        yield self._picture()
-        while not done:
-            action, state = self.agent.predict(
-                observation, state, deterministic=False, reward=reward, seed=self.seed
-            )
-            observation, earned, terminated, truncated, _ = self.env.step(action)
-            reward, done = np.asarray(earned, np.float32), terminated or truncated
-            self.total += float(earned)
+        for number in range(self.episodes_before):
+            for _ in self._episode(self.seed + 1 + number):
+                pass
+        self.total = 0.0
+        for _ in self._episode(self.seed):
             yield self._picture()
         self.env.close()
+
+    def _episode(self, seed: int) -> Iterator[None]:
+        """Play an episode; yield at its start and after every step."""
+        observation, _ = self.env.reset(seed=seed)
+        yield
+        done = False
+        while not done:
+            action = self.session.act(observation)
+            observation, reward, terminated, truncated, _ = self.env.step(action)
+            self.session.observe(float(reward), terminated, truncated, observation)
+            self.total, done = self.total + float(reward), terminated or truncated
+            yield
 
     def _picture(self) -> Frame:
         try:

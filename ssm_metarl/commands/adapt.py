@@ -1,0 +1,174 @@
+"""Adaptation from the command line: one agent, one task, episode by episode."""
+
+from pathlib import Path
+
+import numpy as np
+from numpy.random import SeedSequence
+from rich import box
+from rich.table import Table
+
+from ssm_metarl.adaptation.agent import Agent
+from ssm_metarl.adaptation.online import AdaptProgress, adapt
+from ssm_metarl.arguments import Adapt
+from ssm_metarl.commands.common import attempt, best_return, made, use_one_thread
+from ssm_metarl.console import INTERRUPTED, Bar, Interruption, show
+from ssm_metarl.env_runner.family import TaskFamily, Tasks
+from ssm_metarl.env_runner.streams import substream
+from ssm_metarl.evaluation.evaluate import mean_returns, play_trials
+from ssm_metarl.evaluation.figures import episode_curve
+from ssm_metarl.evaluation.report import MODES, counted
+from ssm_metarl.runs.loading import agent_family, check_free, load, save
+from ssm_metarl.runs.showcase import film
+
+MEASURED_EPISODES = 20
+MEASURE_STREAM = 3
+SHOWN_MATCHES = 3
+
+
+def adapt_run(asked: Adapt) -> int:
+    """Adapt an agent to one task; show how it went and what it was worth; return the exit code.
+
+    Raises:
+        UserError: A mode, task parameter or folder that is not valid.
+        CheckpointError: The agent is damaged.
+    """
+    use_one_thread()
+    agent = load(asked.run, trust_env_code=asked.trust_env_code)
+    family = agent_family(agent, trust_env_code=asked.trust_env_code)
+    task = family.task(**asked.task_values())
+    if asked.save:
+        check_free(asked.save)
+    records, stopped = _follow(agent, family, task, asked)
+    adapted = records[-1].agent if records else agent
+    show(_table(agent, adapted, family, task, records, asked))
+    _tell_what_happened(records)
+    if asked.save:
+        made("agent", save(adapted, asked.save))
+    folder = asked.out or asked.run / "adapt" / asked.mode
+    _draw(records, family, folder)
+    if asked.video:
+        attempt("video", lambda: _film(agent, adapted, family, task, asked, folder))
+    return INTERRUPTED if stopped else 0
+
+
+def _follow(
+    agent: Agent, family: TaskFamily, task: Tasks, asked: Adapt
+) -> tuple[list[AdaptProgress], bool]:
+    """Play and learn, showing each episode; return the records, and whether it was stopped."""
+    records: list[AdaptProgress] = []
+    env = family.gymnasium(task)
+    stream = adapt(
+        agent,
+        env,
+        asked.mode,
+        episodes=asked.episodes,
+        steps=asked.steps,
+        guarded=asked.guard,
+        seed=asked.seed,
+    )
+    with Interruption() as interruption, Bar(f"{asked.mode} {family.name}") as bar:
+        for record in stream:
+            records.append(record)
+            text = f"return {record.returns.mean():.1f}; {counted(record.steps, 'gradient step')}"
+            bar.update(record.episodes, record.total, text)
+            if interruption.asked:
+                break
+    env.close()
+    return records, interruption.asked
+
+
+def _table(
+    agent: Agent,
+    adapted: Agent,
+    family: TaskFamily,
+    task: Tasks,
+    records: list[AdaptProgress],
+    asked: Adapt,
+) -> Table:
+    """Lay out what the agent earns before and after, measured on episodes of their own."""
+    table = Table(
+        title=f"{family.name}: {task.describe(0)}",
+        caption=f"Mean return of {MEASURED_EPISODES} complete episodes that nothing is learned "
+        "from.\nEpisodes and env steps: what adaptation used of the task.",
+        box=box.SIMPLE_HEAD,
+        title_style="bold",
+        title_justify="left",
+        caption_justify="left",
+    )
+    table.add_column("How it met the task")
+    for name in ("Episodes", "Env steps", "Mean return", "Worst", "Best"):
+        table.add_column(name, justify="right")
+    last = records[-1] if records else None
+    used = (last.episodes, last.environment_steps) if last else (0, 0)
+    rows = [("zero-shot", (0, 0), _measured(agent, family, task, asked.seed, 0))]
+    if asked.mode != "zero_shot":
+        remembered = used[0] if asked.mode == "in_context" else 0
+        returns = _measured(adapted, family, task, asked.seed, remembered)
+        rows.append((MODES[asked.mode], used, returns))
+    for name, (episodes, steps), returns in rows:
+        numbers = (f"{value:.1f}" for value in (returns.mean(), returns.min(), returns.max()))
+        table.add_row(name, f"{episodes:,}", f"{steps:,}", *numbers)
+    return table
+
+
+def _measured(
+    agent: Agent, family: TaskFamily, task: Tasks, seed: int, remembered: int
+) -> np.ndarray:
+    """Return the returns of fresh episodes, or of those that come after others in a trial."""
+    own = substream(SeedSequence(seed), MEASURE_STREAM)
+    lanes = Tasks(
+        {name: column.repeat(MEASURED_EPISODES) for name, column in task.values.items()},
+        np.arange(MEASURED_EPISODES),
+    )
+    if not remembered:
+        return mean_returns(agent.policy, agent.params, family, lanes, 1, own)
+    trials = play_trials(agent.policy, agent.params, family, lanes, 1, remembered + 1, own)
+    return trials.returns[-1]
+
+
+def _tell_what_happened(records: list[AdaptProgress]) -> None:
+    """Say what was recalled and undone, where it was."""
+    for record in records:
+        if record.rolled_back:
+            print(
+                f"After {counted(record.episodes, 'episode')} the last step was seen to do harm "
+                "and was undone."
+            )
+        recalled = record.recalled
+        if recalled is None:
+            continue
+        if not bool((recalled.weight > 0).any()):
+            print("No earlier task resembles this one, so none was recalled.")
+            continue
+        own = float(recalled.own[0])
+        best = zip(recalled.tasks[0].tolist(), recalled.weight[0].tolist(), strict=True)
+        named = [f"task {task} ({weight:.0%})" for task, weight in list(best)[:SHOWN_MATCHES]]
+        print(
+            f"Recalled {len(recalled.tasks[0])} earlier tasks, most of all {', '.join(named)}; "
+            f"the own episodes weigh {own:.0%}."
+        )
+
+
+def _draw(records: list[AdaptProgress], family: TaskFamily, folder: Path) -> None:
+    if records:
+        path = folder / "episodes.png"
+        attempt("figure", lambda: episode_curve(records, path, best=best_return(family)))
+
+
+def _film(
+    agent: Agent, adapted: Agent, family: TaskFamily, task: Tasks, asked: Adapt, folder: Path
+) -> str:
+    path = folder / "before-after.mp4"
+    episodes = counted(asked.episodes, "episode")
+    remembered = asked.episodes if asked.mode == "in_context" else 0
+    what = f"after {episodes}" if remembered else f"{MODES[asked.mode]}, {episodes} per step"
+    before, after = film(
+        (agent, adapted),
+        family,
+        task,
+        asked.seed,
+        ("before adapting", what),
+        path,
+        episodes_before=remembered,
+    )
+    return f"{path}\n{'':<18}return {before:.1f} before adapting, {after:.1f} after"

@@ -1,0 +1,37 @@
+"""What several commands do alike."""
+
+import os
+from collections.abc import Callable
+
+import torch
+
+from ssm_metarl.env_runner.family import TaskFamily
+from ssm_metarl.errors import UserError
+
+
+def use_one_thread() -> None:
+    """Leave the other cores alone, unless the user has said how many threads there should be.
+
+    The tensors are small: threads that wait for each other at every operation gain little on an
+    idle machine, and on a busy one were seen to take a hundred times as long.
+    """
+    if "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(1)
+
+
+def attempt(what: str, make: Callable[[], object]) -> None:
+    """Make something beside the results, or say why it was skipped."""
+    try:
+        made(what, make())
+    except UserError as error:
+        made(what, f"skipped: {error}")
+
+
+def made(what: str, where: object) -> None:
+    """Say where something is."""
+    print(f"  {what:<15} {where}")
+
+
+def best_return(family: TaskFamily) -> float | None:
+    """Return the best possible return, where it is known: CartPole gives 1 per step."""
+    return float(family.max_episode_steps) if family.env_id == "CartPole-v1" else None

@@ -1,0 +1,42 @@
+"""The list of families."""
+
+from rich import box
+from rich.table import Table
+
+from ssm_metarl.console import show
+from ssm_metarl.env_runner.family import Parameter
+from ssm_metarl.env_runner.registry import list_families
+from ssm_metarl.evaluation.report import counted
+
+
+def show_families() -> int:
+    """List the families with their parameters and ranges."""
+    for family in list_families():
+        table = Table(
+            title=f"[bold]{family.name}[/]: {family.description}",
+            caption=f"  Episodes of {counted(family.max_episode_steps, 'step')}.\n",
+            box=box.SIMPLE_HEAD,
+            title_style="",
+            title_justify="left",
+            caption_justify="left",
+        )
+        for name in ("parameter", "training", "shifted test", "nominal", "unit", "what it is"):
+            table.add_column(name, no_wrap=name == "parameter")
+        for parameter in family.parameters:
+            table.add_row(
+                parameter.name,
+                parameter.range_text,
+                _shifted_text(parameter),
+                f"{parameter.default:g}",
+                parameter.unit,
+                parameter.description,
+            )
+        show(table)
+    print("Any other Gymnasium id works too, as a family of one task.")
+    return 0
+
+
+def _shifted_text(parameter: Parameter) -> str:
+    if parameter.shifted is None:
+        return "the same"
+    return ", ".join(f"{low:g} to {high:g}" for low, high in parameter.shifted)
