@@ -40,12 +40,13 @@ def adapt_run(asked: Adapt) -> int:
         check_free(asked.save)
     records, stopped = _follow(agent, family, task, asked)
     adapted = records[-1].agent if records else agent
-    show(_table(agent, adapted, family, task, records, asked))
+    before, after = _measure(agent, adapted, family, task, records, asked)
+    show(_table(family, task, records, asked, before, after))
     _tell_what_happened(records)
     if asked.save:
         made("agent", save(adapted, asked.save))
     folder = asked.out or asked.run / "adapt" / asked.mode
-    _draw(records, family, folder)
+    _draw(records, float(after.mean()), family, folder)
     if asked.video:
         attempt("video", lambda: _film(agent, adapted, family, task, asked, folder))
     return INTERRUPTED if stopped else 0
@@ -77,17 +78,33 @@ def _follow(
     return records, interruption.asked
 
 
-def _table(
+def _measure(
     agent: Agent,
     adapted: Agent,
     family: TaskFamily,
     task: Tasks,
     records: list[AdaptProgress],
     asked: Adapt,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return what the agent earns before and after, on episodes that nothing is learned from."""
+    remembered = records[-1].episodes if records and asked.mode == "in_context" else 0
+    return (
+        _measured(agent, family, task, asked.seed, 0),
+        _measured(adapted, family, task, asked.seed, remembered),
+    )
+
+
+def _table(
+    family: TaskFamily,
+    task: Tasks,
+    records: list[AdaptProgress],
+    asked: Adapt,
+    before: np.ndarray,
+    after: np.ndarray,
 ) -> Table:
-    """Lay out what the agent earns before and after, measured on episodes of their own."""
+    """Lay out what the agent earns before and after."""
     table = Table(
-        title=f"{family.name}: {task.describe(0)}",
+        title=f"{family.name}\n{task.describe(0)}",
         caption=f"Mean return of {MEASURED_EPISODES} complete episodes that nothing is learned "
         "from.\nEpisodes and env steps: what adaptation used of the task.",
         box=box.SIMPLE_HEAD,
@@ -98,14 +115,9 @@ def _table(
     table.add_column("How it met the task")
     for name in ("Episodes", "Env steps", "Mean return", "Worst", "Best"):
         table.add_column(name, justify="right")
-    last = records[-1] if records else None
-    used = (last.episodes, last.environment_steps) if last else (0, 0)
-    rows = [("zero-shot", (0, 0), _measured(agent, family, task, asked.seed, 0))]
-    if asked.mode != "zero_shot":
-        remembered = used[0] if asked.mode == "in_context" else 0
-        returns = _measured(adapted, family, task, asked.seed, remembered)
-        rows.append((MODES[asked.mode], used, returns))
-    for name, (episodes, steps), returns in rows:
+    used = (records[-1].episodes, records[-1].environment_steps) if records else (0, 0)
+    rows = [(MODES["zero_shot"], (0, 0), before), (MODES[asked.mode], used, after)]
+    for name, (episodes, steps), returns in rows[: 1 + (asked.mode != "zero_shot")]:
         numbers = (f"{value:.1f}" for value in (returns.mean(), returns.min(), returns.max()))
         table.add_row(name, f"{episodes:,}", f"{steps:,}", *numbers)
     return table
@@ -149,10 +161,10 @@ def _tell_what_happened(records: list[AdaptProgress]) -> None:
         )
 
 
-def _draw(records: list[AdaptProgress], family: TaskFamily, folder: Path) -> None:
+def _draw(records: list[AdaptProgress], after: float, family: TaskFamily, folder: Path) -> None:
     if records:
         path = folder / "episodes.png"
-        attempt("figure", lambda: episode_curve(records, path, best=best_return(family)))
+        attempt("figure", lambda: episode_curve(records, after, path, best=best_return(family)))
 
 
 def _film(

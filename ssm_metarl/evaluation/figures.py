@@ -36,6 +36,7 @@ GROUPS = (("#3b9bd6", "o"), ("#e0a000", "D"), ("#8a63b8", "^"), ("#4b5563", "s")
 INK, QUIET, FAINT = "#1f2937", "#6b7280", "#9ca3af"
 REFERENCE = {"color": QUIET, "linewidth": 1.2, "linestyle": (0, (4, 3)), "zorder": 1}
 SCREEN_DPI = 100
+STEPPING = ("standard", "hybrid", "from_scratch")
 
 
 @contextmanager
@@ -94,7 +95,7 @@ def adaptation_curve(
             hybrid = any(row.mode == "hybrid" for row in evaluation.results)
             names = {} if hybrid else {"standard": "meta-trained"}
             episodes: dict[int, set[int]] = {}
-            for mode in ("standard", "hybrid", "from_scratch"):
+            for mode in STEPPING:
                 curve = _largest_budgets(evaluation, mode)
                 if any(row.steps for row in curve):
                     panel.line(mode, [row.steps for row in curve], curve, names.get(mode))
@@ -183,12 +184,17 @@ def trial_curve(
 
 
 def episode_curve(
-    records: Sequence[AdaptProgress], path: str | Path, *, best: float | None = None
+    records: Sequence[AdaptProgress],
+    after: float,
+    path: str | Path,
+    *,
+    best: float | None = None,
 ) -> Path:
     """Draw the return of each episode that an adaptation played, and where it took its steps.
 
     Args:
         records: The stream of :func:`ssm_metarl.adaptation.online.adapt`.
+        after: Mean return of whole episodes afterwards, drawn as the last point.
         path: The PNG to write.
         best: Best possible return of the task, drawn as a line.
 
@@ -205,23 +211,23 @@ def episode_curve(
         axes = figure.subplots()
         colour, marker = LOOKS[records[0].mode]
         axes.plot(numbers, returns, color=colour, marker=marker or "o")
-        steps, taken = 0, "gradient step"
+        steps, last = 0, len(returns) + 1
         for record in records:
             if record.steps > steps:
                 axes.axvline(record.episodes + 0.5, **REFERENCE)
-                spot = (record.episodes + 0.5, 1.0)
-                beside = {"xytext": (4, -10), "textcoords": "offset points", "size": "small"}
-                axes.annotate(
-                    taken, spot, xycoords=axes.get_xaxis_transform(), color=QUIET, **beside
-                )
             steps = record.steps
+        axes.plot([last], [after], color=colour, marker="*", markersize=16, clip_on=False)
+        beside = {"xytext": (10, 0), "textcoords": "offset points", "annotation_clip": False}
+        name = f"afterwards\n{after:.1f}"
+        axes.annotate(name, (last, after), color=colour, va="center", weight="bold", **beside)
         if best is not None:
             axes.axhline(best, **REFERENCE)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.set_xlim(0.5, len(returns) + 1.5)
-        axes.set_ylim(bottom=min(0.0, returns.min()))
-        axes.set_xlabel("episode of the new task")
-        axes.set_ylabel("return, within the horizon of adaptation")
+        axes.set_xlim(0.5, last)
+        axes.set_ylim(bottom=min(0.0, returns.min(), after))
+        taken = "; dashed: a gradient step" if steps else ""
+        axes.set_xlabel(f"episode of the new task{taken}")
+        axes.set_ylabel("return (adaptation: within its horizon)")
         axes.set_title(f"Adapting: {MODES[records[0].mode]}")
         return _save(figure, path)
 
@@ -229,8 +235,8 @@ def episode_curve(
 def performance_profile(evaluation: Evaluation, path: str | Path) -> Path:
     """Draw, for each mode, the share of tasks on which it reaches at least some return.
 
-    Each mode is shown with its largest data budget after one step (Agarwal et al. 2021,
-    arXiv:2108.13264, who draw it over runs).
+    Each mode is shown with its smallest data budget after one step, where modes differ most
+    (Agarwal et al. 2021, arXiv:2108.13264, who draw it over runs).
 
     Args:
         evaluation: What to draw.
@@ -239,12 +245,14 @@ def performance_profile(evaluation: Evaluation, path: str | Path) -> Path:
     Raises:
         UserError: matplotlib is missing.
     """
-    shown = {row.mode: row for row in evaluation.results if row.steps <= 1}
+    rows = sorted(evaluation.results, key=lambda row: row.shots, reverse=True)
+    smallest = {row.mode: row for row in rows if row.steps == (row.mode in STEPPING)}
+    shown = {mode: smallest[mode] for mode in MODES if mode in smallest}
     with style():
         from matplotlib.figure import Figure
         from matplotlib.ticker import PercentFormatter
 
-        figure = Figure(figsize=(7.2, 4.3))
+        figure = Figure(figsize=(8.4, 4.3))
         axes = figure.subplots()
         low = min(min(row.per_task) for row in shown.values())
         for mode, row in shown.items():
@@ -256,7 +264,7 @@ def performance_profile(evaluation: Evaluation, path: str | Path) -> Path:
         axes.set_ylim(0.0, 1.03)
         axes.set_xlabel("return")
         axes.set_ylabel("tasks that reach it")
-        axes.legend(frameon=False, loc="lower left")
+        axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0))
         axes.set_title(describe(evaluation))
         return _save(figure, path)
 
