@@ -10,7 +10,7 @@ step from 1, 2, 5, 10 and 20 episodes:
 - standard: a value baseline fitted to the own data, as everywhere in this package;
 - hybrid, from stores of the newest 30, 100 and 500 tasks that training has met;
 - for CartPoles, the one-bit control: the mean step of all stored tasks whose left and right are
-  swapped as the new task's are, which is told to it. What hybrid has beyond it is more than that bit.
+  swapped as the new task's are, which is told to it. What hybrid has beyond it is more than a bit.
 
 Differences to standard are paired by seed and task; intervals resample both. Writes
 ``benchmarks/results/hybrid-SUITE.json`` and ``.png``.

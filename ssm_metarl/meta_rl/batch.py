@@ -13,7 +13,12 @@ from ssm_metarl.env_runner.family import TaskFamily, Tasks
 from ssm_metarl.env_runner.rollout import Trajectory, collect_episodes, collect_trials
 from ssm_metarl.meta_rl.baseline import baseline_features, baseline_values, fit_baseline
 from ssm_metarl.meta_rl.losses import per_episode, step_mean
-from ssm_metarl.meta_rl.returns import deviation, generalized_advantages, standardize
+from ssm_metarl.meta_rl.returns import (
+    deviation,
+    generalized_advantages,
+    standardize,
+    vtrace_advantages,
+)
 
 NOISE_FLOOR = 0.05  # of the size of the returns
 
@@ -69,13 +74,27 @@ class Batch:
         return bound.distribution(self.features(bound))
 
 
-def make_batch(trajectory: Trajectory, policy: Policy, discount: float, trace: float) -> Batch:
+def make_batch(
+    trajectory: Trajectory,
+    policy: Policy,
+    discount: float,
+    trace: float,
+    ratio: Float[Tensor, "T K E"] | None = None,
+) -> Batch:
     """Compute advantages against a baseline fitted to this trajectory, task by task.
 
     Each task's baseline and standardisation use nothing but the task's own data.
+
+    Args:
+        trajectory: Of K tasks.
+        policy: Whose inputs and memory they are for.
+        discount: Gamma.
+        trace: Lambda.
+        ratio: Probability of each action under another policy, whose advantages are asked for,
+            over that under the one that played; None if it is the same.
     """
     keep = trajectory.keep(policy)
-    advantage, scale = fitted_advantages(trajectory, policy, discount, trace)
+    advantage, scale = fitted_advantages(trajectory, policy, discount, trace, ratio)
     return Batch(
         inputs=trajectory.inputs(policy)[:-1],
         keep=None if keep is None else keep[:-1],
@@ -136,7 +155,11 @@ def collect_data(
 
 @torch.no_grad()
 def fitted_advantages(
-    trajectory: Trajectory, policy: Policy, discount: float, trace: float
+    trajectory: Trajectory,
+    policy: Policy,
+    discount: float,
+    trace: float,
+    ratio: Float[Tensor, "T K E"] | None = None,
 ) -> tuple[Float[Tensor, "T K E"], Float[Tensor, "K"]]:
     """Return standardised GAE against the linear baseline of the same data, and its scale.
 
@@ -149,7 +172,11 @@ def fitted_advantages(
     ends = trajectory.terminated, done, valid
     weights = fit_baseline(trajectory.reward, features, *ends, discount)
     value = baseline_values(features, weights)
-    advantage = generalized_advantages(trajectory.reward, value, *ends, discount, trace)
+    advantage = (
+        generalized_advantages(trajectory.reward, value, *ends, discount, trace)
+        if ratio is None
+        else vtrace_advantages(trajectory.reward, value, ratio, *ends, discount, trace)
+    )
     size = step_mean((value[:-1] + advantage).square(), valid).sqrt()
     scale = deviation(advantage, valid, NOISE_FLOOR * size)
     return standardize(advantage, valid, scale), scale
