@@ -107,6 +107,8 @@ def test_training_and_evaluating_write_what_they_say(
         ("zero_shot", 0, 0),
         ("standard", 1, 2),
         ("standard", 2, 4),
+        ("hybrid", 1, 2),
+        ("hybrid", 2, 4),
         ("from_scratch", 0, 0),
         ("from_scratch", 1, 2),
         ("from_scratch", 2, 4),

@@ -1,5 +1,6 @@
 """The ways of meeting a task: what each one uses, and which an agent can do."""
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -61,7 +62,7 @@ def test_each_episode_of_a_trial_is_measured_with_what_was_seen_before_it(tmp_pa
 def test_memory_and_weights_are_measured_apart_and_together(tmp_path: Path) -> None:
     agent = trained(tmp_path, memory="trial", episodes_per_task=4)
     modes = ["zero_shot", "in_context", "standard"]
-    plan = EvaluationPlan(modes, episodes=4, steps=2, return_episodes=2, trial_episodes=2)
+    plan = EvaluationPlan(modes, (4,), steps=2, return_episodes=2, trial_episodes=2)
     rows = list(evaluate(agent, FAMILY, TASKS, plan))
     assert [(row.mode, row.steps, row.shots) for row in rows] == [
         ("zero_shot", 0, 0),
@@ -80,7 +81,10 @@ def test_memory_and_weights_are_measured_apart_and_together(tmp_path: Path) -> N
 
 def test_the_modes_of_an_agent_are_those_its_memory_allows(tmp_path: Path) -> None:
     forgetful = trained(tmp_path / "meta_rl")
-    assert modes_of(forgetful, EvaluationPlan()) == ("zero_shot", "standard", "from_scratch")
+    able = ("zero_shot", "standard", "hybrid", "from_scratch")
+    assert modes_of(forgetful, EvaluationPlan()) == able
+    inexperienced = dataclasses.replace(forgetful, experience=None)
+    assert modes_of(inexperienced, EvaluationPlan()) == ("zero_shot", "standard", "from_scratch")
     with pytest.raises(UserError, match=r"in_context.*--mode rl2"):
         list(evaluate(forgetful, FAMILY, TASKS, EvaluationPlan(["zero_shot", "in_context"])))
     remembering = trained(tmp_path / "rl2", mode="rl2")

@@ -10,7 +10,8 @@ import pytest
 from rich.console import Console
 
 from ssm_metarl.errors import UserError
-from ssm_metarl.evaluation.report import Evaluation, ModeResult, describe, label, make_table
+from ssm_metarl.evaluation.report import Evaluation, ModeResult, describe, label
+from ssm_metarl.evaluation.table import make_table
 
 
 def result(mode: str, shots: int, steps: int, mean: float) -> ModeResult:
@@ -66,7 +67,7 @@ def test_json_round_trips_exactly() -> None:
 
 def test_json_has_the_keys_of_the_contract() -> None:
     raw = json.loads(EVALUATION.to_json())
-    assert list(raw) == ["family", "tasks", "seed", "split", "results"]
+    assert list(raw) == ["family", "tasks", "seed", "split", "results", "differences"]
     assert list(raw["results"][0]) == [
         "mode",
         "shots",
