@@ -8,6 +8,7 @@ import pytest
 from numpy.random import SeedSequence
 
 from ssm_metarl.adaptation.agent import Agent
+from ssm_metarl.adaptation.hybrid import Memory
 from ssm_metarl.env_runner.registry import get_family
 from ssm_metarl.env_runner.streams import substream
 from ssm_metarl.errors import UserError
@@ -17,6 +18,7 @@ from ssm_metarl.evaluation.evaluate import (
     evaluate,
     modes_of,
     play_trials,
+    summarise,
 )
 from ssm_metarl.runs.config import TrainConfig
 from ssm_metarl.runs.loading import load
@@ -77,6 +79,43 @@ def test_memory_and_weights_are_measured_apart_and_together(tmp_path: Path) -> N
     for step in (1, 2):
         both, weights = by_key["in_context", step], by_key["standard", step]
         assert both.adaptation_env_steps > weights.adaptation_env_steps
+
+
+def test_every_budget_is_a_first_step_and_hybrid_is_paired_with_standard(tmp_path: Path) -> None:
+    agent = trained(tmp_path)
+    modes = ["zero_shot", "standard", "hybrid", "from_scratch"]
+    plan = EvaluationPlan(modes, (3, 1, 3), steps=2, return_episodes=2, seed=3)
+    rows = list(evaluate(agent, FAMILY, TASKS, plan, Memory.of(agent)))
+    assert len(rows) == plan.results(modes)
+    steps = [(1, 1), (1, 3), (2, 6)]
+    assert [(row.mode, row.steps, row.shots) for row in rows] == [
+        ("zero_shot", 0, 0),
+        *(("standard", *one) for one in steps),
+        *(("hybrid", *one) for one in steps),
+        ("from_scratch", 0, 0),
+        *(("from_scratch", *one) for one in steps),
+    ]
+    by_key = {(row.mode, row.steps, row.shots): row for row in rows}
+    for steps_taken, shots in steps[:2]:  # the first step's episodes are the same ones
+        mine, theirs = (by_key[mode, steps_taken, shots] for mode in ("hybrid", "standard"))
+        assert mine.adaptation_env_steps == theirs.adaptation_env_steps > 0
+    found = summarise(FAMILY, TASKS, "held_out", plan, rows).differences
+    assert [(row.steps, row.shots) for row in found] == steps
+    for row in found:
+        mine, theirs = (by_key[mode, row.steps, row.shots] for mode in (row.mode, row.than))
+        gain = np.subtract(mine.per_task, theirs.per_task)
+        assert row.mean == pytest.approx(gain.mean())
+        assert row.ci95[0] <= row.mean <= row.ci95[1]
+
+
+def test_hybrid_without_a_memory_is_standard_to_the_bit(tmp_path: Path) -> None:
+    agent = trained(tmp_path, experience=0)
+    plan = EvaluationPlan(["standard", "hybrid"], (2,), steps=2, return_episodes=2)
+    with pytest.warns(UserWarning, match="as standard"):
+        memory = Memory.of(agent)
+    rows = list(evaluate(agent, FAMILY, TASKS, plan, memory))
+    for standard, hybrid in zip(rows[:2], rows[2:], strict=True):
+        assert dataclasses.replace(hybrid, mode="standard") == standard
 
 
 def test_the_modes_of_an_agent_are_those_its_memory_allows(tmp_path: Path) -> None:
