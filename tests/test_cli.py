@@ -6,6 +6,7 @@ import json
 import os
 import pty
 import shlex
+import shutil
 import signal
 import struct
 import subprocess
@@ -13,14 +14,20 @@ import sys
 import termios
 import time
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
+import torch
 from numpy.random import SeedSequence
 
+from ssm_metarl.adaptation.standard import Adaptation, Adapted
 from ssm_metarl.cli import main
-from ssm_metarl.errors import CheckpointError, DivergenceError
+from ssm_metarl.env_runner.rollout import Trajectory
+from ssm_metarl.errors import CheckpointError, DivergenceError, UserError
+from ssm_metarl.evaluation.evaluate import EvaluationPlan
 from ssm_metarl.evaluation.report import Evaluation
 from ssm_metarl.meta_rl.maml import MetaLearner
+from ssm_metarl.runs.loading import load
 
 ROOT = Path(__file__).parent.parent
 
@@ -71,9 +78,10 @@ def fails(capsys: pytest.CaptureFixture[str], argv: list[str], code: int = 2) ->
         (["evaluate"], ["RUN"]),
         (["evaluate", "nowhere", "--split=test"], ["--split", "held_out, shifted, validation"]),
         (["evaluate", "nowhere", "--json=/"], ["--json", "folder"]),
-        ([], ["envs, evaluate, train"]),
+        ([], ["adapt, envs, evaluate, train"]),
         (["trian"], ["trian", "train"]),
         (["evaluate", "nowhere"], ["nowhere", "not a run"]),
+        (["adapt"], ["RUN"]),
         (["evaluate", "nowhere", "--tasks=0"], ["--tasks", "at least 1"]),
         (["train", "--resume", "--run_dir=nowhere"], ["nowhere"]),
     ],
@@ -107,6 +115,8 @@ def test_training_and_evaluating_write_what_they_say(
         ("zero_shot", 0, 0),
         ("standard", 1, 2),
         ("standard", 2, 4),
+        ("hybrid", 1, 2),
+        ("hybrid", 2, 4),
         ("from_scratch", 0, 0),
         ("from_scratch", 1, 2),
         ("from_scratch", 2, 4),
@@ -179,7 +189,8 @@ def test_every_command_has_help_with_a_line_per_flag(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     for command, words in (
-        ([], ["train", "evaluate", "envs"]),
+        ([], ["train", "adapt", "evaluate", "envs"]),
+        (["adapt"], ["--mode", "--task", "--episodes", "--steps", "--save"]),
         (["train"], ["--num_epochs", "--env", "--run_dir", "--resume", "--inner_lr"]),
         (["evaluate"], ["--modes", "--tasks", "--json"]),
     ):
@@ -305,3 +316,159 @@ def test_the_bar_is_drawn_on_a_terminal(run_dir: Path, tmp_path: Path) -> None:
     assert "━".encode() in drawn
     assert b"standard, 1 step" in drawn
     assert b"2/2" in drawn
+
+
+ADAPT = ["--episodes=3", "--no_video", "--task", "gravity=12,length=1.0,swap=1"]
+TASK = "gravity=12, cart_mass=1, pole_mass=0.1, length=1, force=10, swap=1"
+
+
+@pytest.fixture(scope="module")
+def trial_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("trial") / "run"
+    flags = [*TINY, "--memory=trial", "--episodes_per_trial=2", f"--run_dir={path}"]
+    assert main(["train", *flags]) == 0
+    return path
+
+
+@pytest.mark.parametrize("mode", ["zero_shot", "in_context", "standard", "hybrid"])
+def test_adapting_shows_saves_and_draws_in_every_mode(
+    mode: str, trial_run: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    saved = tmp_path / "saved"
+    argv = ["adapt", str(trial_run), f"--mode={mode}", *ADAPT, "--steps=2", f"--save={saved}"]
+    assert main(argv) == 0
+    shown = capsys.readouterr()
+    episodes = 6 if mode in ("standard", "hybrid") else 3
+    assert f"{mode} CartPole-v1 {episodes}/{episodes}: return" in shown.err
+    lines = shown.out.splitlines()
+    table = lines[: next(n for n, line in enumerate(lines) if "env steps:" in line)]
+    assert max(map(len, table)) <= 80
+    assert table[:2] == [x.ljust(len(table[0])) for x in ("CartPole-v1", TASK)]
+    rows = [line.split() for line in table if line.startswith("  ") and "." in line]
+    named = "zero-shot" if mode == "zero_shot" else mode.replace("_", "-")
+    assert [row[0] for row in rows] == list(dict.fromkeys(["zero-shot", named]))
+    if mode != "zero_shot":
+        assert rows[1][1] == str(episodes)
+    assert ("earlier task" in shown.out) == (mode == "hybrid")
+    figure = trial_run / "adapt" / mode / "episodes.png"
+    assert figure.stat().st_size > 1000
+    agent, original = load(saved), load(trial_run)
+    moved = not torch.equal(agent.params["action.bias"], original.params["action.bias"])
+    assert moved == (mode in ("standard", "hybrid"))
+    assert "saved" in shown.out
+
+
+@pytest.mark.filterwarnings("default")
+def test_a_saved_agent_is_adapted_like_a_run(
+    run_dir: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    saved = tmp_path / "saved"
+    out = ["--out", str(tmp_path / "out")]
+    assert main(["adapt", str(run_dir), *ADAPT, *out, f"--save={saved}"]) == 0
+    assert main(["adapt", str(saved), "--mode=hybrid", *ADAPT, *out]) == 0
+    assert "warning: this agent came with no experience" in capsys.readouterr().err
+    assert (tmp_path / "out" / "episodes.png").exists()
+
+
+def test_the_video_of_an_adaptation_shows_before_and_after(
+    run_dir: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    argv = ["adapt", str(run_dir), "--episodes=2", "--task=swap=1", f"--out={tmp_path}"]
+    assert main(argv) == 0
+    assert "before adapting" in capsys.readouterr().out
+    assert (tmp_path / "before-after.mp4").stat().st_size > 1000
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--task=gravty=12"], ["gravty", "did you mean 'gravity'"]),
+        (["--task=self=1"], ["no parameter 'self'"]),
+        (["--task=gravity"], ["--task", "'gravity'", "NAME=VALUE"]),
+        (["--task=gravity=strong"], ["--task", "'gravity=strong'"]),
+        (["--task=gravity=9,gravity=10"], ["--task", "once"]),
+        (["--task=gravity=nan"], ["gravity must be", "nan"]),
+        (["--task=gravity=-1"], ["gravity must be", "-1"]),
+        (["--task=swap=0.5"], ["swap must be one of 0, 1"]),
+        (["--mode=standart"], ["--mode", "standard"]),
+        (["--mode=in_context"], ["in_context", "--mode rl2"]),
+        (["--episodes=0"], ["--episodes", "at least 1"]),
+        (["--steps=0"], ["--steps", "at least 1"]),
+        (["--seed=-1"], ["--seed", "negative"]),
+    ],
+)
+def test_a_bad_adaptation_is_one_line(
+    run_dir: Path, capsys: pytest.CaptureFixture[str], flags: list[str], words: list[str]
+) -> None:
+    line = fails(capsys, ["adapt", str(run_dir), *flags])
+    assert all(word in line for word in words), line
+
+
+def test_an_agent_is_saved_only_where_nothing_is(
+    run_dir: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "note").write_text("mine")
+    argv = ["adapt", str(run_dir), *ADAPT, "--save"]
+    assert "exists; name a new folder" in fails(capsys, [*argv, str(tmp_path)])
+    assert [path.name for path in tmp_path.iterdir()] == ["note"]
+    assert "nowhere" in fails(capsys, ["adapt", str(tmp_path / "nowhere")])
+
+    def full(*arguments: object) -> None:
+        raise CheckpointError("checkpoint.json: cannot be saved: No space left on device")
+
+    monkeypatch.setattr("ssm_metarl.runs.loading.save_checkpoint", full)
+    assert main([*argv, str(tmp_path / "new")]) == 1
+    assert "No space left" in capsys.readouterr().err
+
+
+def test_ctrl_c_while_adapting_keeps_what_was_learned(
+    run_dir: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    learn = Adaptation.learn
+
+    def interrupted(self: Adaptation, played: Trajectory) -> Adapted:
+        os.kill(os.getpid(), signal.SIGINT)
+        return learn(self, played)
+
+    monkeypatch.setattr(Adaptation, "learn", interrupted)
+    saved = tmp_path / "saved"
+    argv = ["adapt", str(run_dir), *ADAPT, "--steps=5", f"--out={tmp_path}", f"--save={saved}"]
+    assert main(argv) == 130
+    (row,) = [line.split() for line in capsys.readouterr().out.splitlines() if "standard" in line]
+    assert row[1] == "3"
+    assert not torch.equal(load(saved).params["action.bias"], load(run_dir).params["action.bias"])
+
+
+@pytest.mark.filterwarnings("default")
+def test_a_broken_store_is_one_line(
+    run_dir: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(run_dir, copy)
+    (copy / "experience" / "store.sqlite").write_bytes(b"no store at all" * 100)
+    argv = ["adapt", str(copy), "--mode=hybrid", *ADAPT]
+    assert "store.sqlite" in fails(capsys, argv, code=1)
+    (copy / "experience" / "store.sqlite").unlink()
+    assert main(argv) == 0
+    assert "as standard" in capsys.readouterr().err
+
+
+def test_the_guard_of_an_evaluation_can_be_switched_off(
+    run_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plans: list[EvaluationPlan] = []
+
+    def kept(*arguments: object) -> NoReturn:
+        plans.extend(one for one in arguments if isinstance(one, EvaluationPlan))
+        raise UserError("enough")
+
+    monkeypatch.setattr("ssm_metarl.commands.evaluate.evaluate", kept)
+    for flag in ("--guard", "--no_guard"):
+        assert main(["evaluate", str(run_dir), "--tasks=2", flag, "--modes=zero_shot"]) == 2
+    assert [plan.guarded for plan in plans] == [True, False]

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
+from ssm_metarl.core.distributions import Distribution
 from ssm_metarl.core.parameters import Params
 from ssm_metarl.core.policy import BoundPolicy, Policy, State
 from ssm_metarl.errors import UserError
@@ -55,7 +57,7 @@ class Agent:
         episode_start: np.ndarray | None = None,
         deterministic: bool = True,
         *,
-        reward: np.ndarray | None = None,
+        reward: np.ndarray | float | None = None,
         seed: int = 0,
     ) -> tuple[np.ndarray, AgentState]:
         """Choose an action for one observation ``[O]`` or a batch ``[E, O]``.
@@ -73,7 +75,8 @@ class Agent:
             for a batch), and the state for the next call.
 
         Raises:
-            UserError: The observation is not shaped as the agent's are, or not finite.
+            UserError: The observation is not shaped as the agent's are, something is not finite, or
+                the numbers of lanes differ.
         """
         action, state, _ = self.choose(
             observation, state, episode_start, deterministic, reward=reward, seed=seed
@@ -88,21 +91,20 @@ class Agent:
         episode_start: np.ndarray | None,
         deterministic: bool,
         *,
-        reward: np.ndarray | None = None,
+        reward: np.ndarray | float | None = None,
         seed: int = 0,
-    ) -> tuple[np.ndarray, AgentState, Tensor]:
-        """Do as :meth:`predict`, and also return the action's log-probability ``[1, E]``."""
-        single = observation.ndim == 1
-        seen = torch.as_tensor(np.atleast_2d(observation), dtype=torch.float32).unsqueeze(0)
-        self._check(seen, observation)
-        lanes = seen.shape[1]
-        fresh = state is None
-        state = self._start(lanes, seed) if state is None else state
-        start = torch.full((1, lanes), fresh)
+    ) -> tuple[np.ndarray, AgentState, Distribution]:
+        """Do as :meth:`predict`, and also return the distribution ``[1, E]`` of the action."""
+        seen = self.seen(observation)
+        single, lanes = observation.ndim == 1, seen.shape[1]
+        start = torch.full((1, lanes), state is None)
+        state = self.begin(lanes, torch.Generator().manual_seed(seed)) if state is None else state
+        if state.action.shape[1] != lanes:
+            raise UserError(f"the state is of {state.action.shape[1]} lanes, not of {lanes}")
         if episode_start is not None:
-            start = start | torch.as_tensor(np.reshape(episode_start, (1, lanes)), dtype=torch.bool)
-        earned = torch.zeros(1, lanes) if reward is None else torch.as_tensor(reward).view(1, lanes)
-        inputs = self.policy.inputs(seen, state.action, earned.float(), start)
+            start = start | _per_lane("episode_start", episode_start, lanes).bool()
+        earned = _per_lane("reward", 0.0 if reward is None else reward, lanes)
+        inputs = self._inputs(seen, state.action, earned, start)
         keep = ~start if self.policy.config.memory == "episode" else None
         features, memory = self._bound.features(inputs, state.memory, keep)
         distribution = self._bound.distribution(features)
@@ -113,7 +115,7 @@ class Agent:
         )
         out = self.policy.to_environment(action)[0].numpy()
         after = AgentState(memory, action, state.noise)
-        return np.asarray(out[0] if single else out), after, distribution.log_prob(action)
+        return np.asarray(out[0] if single else out), after, distribution
 
     def session(
         self,
@@ -151,25 +153,61 @@ class Agent:
     def _bound(self) -> BoundPolicy:
         return self.policy.bind(self.params)
 
-    def _check(self, seen: Tensor, observation: np.ndarray) -> None:
+    def seen(self, observation: np.ndarray) -> Float[Tensor, "1 E O"]:
+        """Return an observation ``[O]`` or a batch ``[E, O]`` as the policy takes it.
+
+        Raises:
+            UserError: It is not shaped as the agent's are, or not finite.
+        """
         size = len(self.policy.spaces.observation_scale)
-        if seen.ndim != 3 or seen.shape[-1] != size:
+        if observation.ndim not in (1, 2) or observation.shape[-1] != size:
             raise UserError(
                 f"the agent sees [{size}] or [E, {size}], got {list(observation.shape)}"
             )
-        if not torch.isfinite(seen).all():
-            raise UserError("the observation is not finite")
+        return _finite("the observation", observation).view(1, -1, size)
 
-    def _start(self, lanes: int, seed: int) -> AgentState:
-        spaces, like = self.policy.spaces, torch.zeros(())
-        none = (
-            torch.full((1, lanes), -1) if spaces.discrete else torch.zeros(1, lanes, spaces.actions)
-        )
-        noise = torch.Generator().manual_seed(seed)
-        return AgentState(self.policy.initial_state(1, lanes, like), none, noise)
+    def begin(self, lanes: int, noise: torch.Generator) -> AgentState:
+        """Return an empty memory: nothing has been seen or done yet."""
+        memory = self.policy.initial_state(1, lanes, torch.zeros(()))
+        return AgentState(memory, self._nothing_done(lanes), noise)
+
+    def _nothing_done(self, lanes: int) -> Tensor:
+        spaces = self.policy.spaces
+        if spaces.discrete:
+            return torch.full((1, lanes), -1)
+        return torch.zeros(1, lanes, spaces.actions)
+
+    def _inputs(self, seen: Tensor, action: Tensor, reward: Tensor, start: Tensor) -> Tensor:
+        """Return the policy's inputs; a memory of an episode knows of nothing before its start."""
+        if self.policy.config.memory == "episode" and self.policy.config.trial_inputs:
+            before = start if self.policy.spaces.discrete else start.unsqueeze(-1)
+            action = torch.where(before, self._nothing_done(seen.shape[1]), action)
+            reward = reward.masked_fill(start, 0.0)
+        return self.policy.inputs(seen, action, reward, start)
 
     def _noise(self, lanes: int, rng: torch.Generator) -> Tensor:
         shape = (1, lanes, self.policy.spaces.actions)
         if self.policy.noise_kind == "normal":
             return torch.randn(shape, generator=rng)
         return -torch.rand(shape, generator=rng).log().neg().log()
+
+
+def _per_lane(name: str, values: np.ndarray | float, lanes: int) -> Float[Tensor, "1 E"]:
+    """Return one number per lane.
+
+    Raises:
+        UserError: There are fewer or more, or one is not finite.
+    """
+    given = _finite(name, values).view(1, -1)
+    if given.shape[1] not in (1, lanes):
+        raise UserError(f"{name} has {given.shape[1]} entries for {lanes} observations")
+    return given.expand(1, lanes)
+
+
+def _finite(name: str, values: np.ndarray | float) -> Tensor:
+    """Return float32 numbers of which none is NaN or too large."""
+    with np.errstate(over="ignore"):
+        numbers = np.array(values, np.float32)
+    if not np.isfinite(numbers).all():  # quicker than torch on so few
+        raise UserError(f"{name} is not finite")
+    return torch.from_numpy(numbers)

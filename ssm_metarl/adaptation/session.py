@@ -14,24 +14,29 @@ from typing import Literal, get_args
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from numpy.random import SeedSequence
 from torch import Tensor
 
-from ssm_metarl.adaptation.agent import Agent, AgentState
+from ssm_metarl.adaptation.agent import Agent
 from ssm_metarl.adaptation.hybrid import Memory
 from ssm_metarl.adaptation.standard import Adaptation, Adapted
+from ssm_metarl.core.distributions import Distribution
 from ssm_metarl.env_runner.rollout import Trajectory, side_by_side
 from ssm_metarl.errors import DivergenceError, UserError, nearest
 
 Mode = Literal["zero_shot", "in_context", "standard", "hybrid"]
 MODES: tuple[str, ...] = get_args(Mode)
+LARGEST = float(np.finfo(np.float32).max)  # reward: beyond lies infinity
 
 
 @dataclass
 class _Episode:
-    """One episode as it is being played: what was seen, done and earned."""
+    """One episode as it is being played, recorded as far as it will be learned from."""
 
-    observations: list[np.ndarray] = field(default_factory=list)
+    steps: int = 0
+    total: float = 0.0
+    observations: list[Tensor] = field(default_factory=list)
     actions: list[Tensor] = field(default_factory=list)
     log_probs: list[Tensor] = field(default_factory=list)
     rewards: list[float] = field(default_factory=list)
@@ -77,21 +82,22 @@ class Session:
         learns = mode in ("standard", "hybrid")
         if learns and deterministic:
             raise UserError(f"mode {mode} learns from sampled actions; deterministic is not valid")
-        if mode == "hybrid" and memory is None:
-            memory = Memory.of(agent)
+        if episodes < 1:
+            raise UserError(f"episodes is {episodes}; it must be at least 1")
+        recalled = (memory or Memory.of(agent)) if mode == "hybrid" else None
         self.agent, self.mode, self.episodes = agent, mode, episodes
-        self._start, self._deterministic, self._seed = agent, deterministic, seed
+        self._start, self._deterministic = agent, deterministic
         self._adaptation = (
-            Adaptation(agent, 1, seed=SeedSequence(seed), memory=memory, guarded=guarded)
+            Adaptation(agent, 1, seed=SeedSequence(seed), memory=recalled, guarded=guarded)
             if learns
             else None
         )
         self.returns: list[float] = []
         self.longest_pause = 0.0
-        self._state: AgentState | None = None
-        self._episode = _Episode()
+        self._state = agent.begin(1, torch.Generator().manual_seed(seed))
         self._ended: list[Trajectory] = []
-        self._starting, self._earned = True, 0.0
+        self._seen = torch.zeros(0)
+        self.drop_episode()
 
     @property
     def adapted(self) -> Adapted | None:
@@ -105,21 +111,13 @@ class Session:
             UserError: The observation is not shaped as the agent's are, or not finite; or the last
                 action was not followed by :meth:`observe`.
         """
-        episode = self._episode
-        if len(episode.actions) > len(episode.rewards):
+        if self._acted:
             raise UserError("act was called twice; call observe with what the first action brought")
-        action, self._state, log_prob = self.agent.choose(
-            np.asarray(observation, np.float32),
-            self._state,
-            np.array([self._starting]),
-            self._deterministic,
-            reward=np.array([self._earned], np.float32),
-            seed=self._seed,
-        )
-        episode.observations.append(np.array(observation, np.float32))
-        episode.actions.append(self._state.action)
-        episode.log_probs.append(log_prob)
-        self._starting = False
+        seen = self._one(observation)
+        action, distribution = self._choose(seen, start=not self._episode.steps)
+        self._seen, self._acted = seen, True
+        if self._adaptation is not None:
+            self._record(seen, distribution)
         return action
 
     def observe(
@@ -135,43 +133,74 @@ class Session:
             reward: Of the step.
             terminated: The episode ended for good.
             truncated: The episode was cut by a time limit.
-            observation: What an episode that was cut led to; None takes the last one seen.
+            observation: What the episode led to, of use where it ends; None takes the last one
+                that was acted on.
 
         Raises:
-            UserError: There was no action.
+            UserError: There was no action; or the observation is not shaped as the agent's are, or
+                not finite. The episode is dropped then.
             DivergenceError: The reward, or what was learned, is not finite; the agent stays as it
-                was and the episode is dropped.
+                was and the episodes that would be learned from are dropped.
         """
-        episode = self._episode
-        if len(episode.actions) == len(episode.rewards):
+        if not self._acted:
             raise UserError("observe was called without an action; call act first")
-        if not np.isfinite(reward):
-            self._begin()
+        episode, self._acted = self._episode, False
+        if not abs(reward) <= LARGEST:
+            self.drop_episode()
             raise DivergenceError(f"the reward is {reward}; the episode was dropped")
-        episode.rewards.append(float(reward))
+        episode.steps, episode.total = episode.steps + 1, episode.total + float(reward)
+        if len(episode.rewards) < len(episode.actions):
+            episode.rewards.append(float(reward))
         self._earned = float(reward)
-        if not (terminated or truncated):
-            return
-        self.returns.append(sum(episode.rewards))
-        last = np.asarray(episode.observations[-1] if observation is None else observation)
+        if terminated or truncated:
+            self._end(observation, terminated=terminated)
+
+    def drop_episode(self) -> None:
+        """Forget the episode that is being played, as after a failure; the next `act` starts one.
+
+        Only in context does the memory go on: what is learned from, and what `zero_shot` means,
+        are episodes met with an empty memory.
+        """
+        self._episode, self._acted, self._earned = _Episode(), False, 0.0
+        if self.mode != "in_context":
+            self._state = self.agent.begin(1, self._state.noise)
+
+    def _end(self, observation: np.ndarray | None, *, terminated: bool) -> None:
+        """Keep the episode, and learn if there are enough of them."""
+        try:
+            last = self._seen if observation is None else self._one(observation)
+        except UserError:
+            self.drop_episode()
+            raise
+        self.returns.append(self._episode.total)
         if self._adaptation is not None:
             self._ended.append(self._trajectory(last, terminated=terminated))
-        self._begin()
-        if self.agent.policy.config.memory == "trial":
-            self._see_the_end(last)
+        if self.mode == "in_context":  # the memory sees how the episode ended, as in training
+            self._choose(last, start=False)
+        self.drop_episode()
         if len(self._ended) >= self.episodes:
             self._learn()
 
-    def _begin(self) -> None:
-        """Get ready for the next episode; a memory that lasts the trial goes on."""
-        self._episode, self._starting = _Episode(), True
+    def _choose(self, seen: Tensor, *, start: bool) -> tuple[np.ndarray, Distribution]:
+        action, self._state, distribution = self.agent.choose(
+            seen.numpy(), self._state, np.array(start), self._deterministic, reward=self._earned
+        )
+        return action, distribution
 
-    def _see_the_end(self, last: np.ndarray) -> None:
-        """Show a memory that lasts the trial how the episode ended, as in training."""
-        seen = np.asarray(last, np.float32)
-        earned = np.array([self._earned], np.float32)
-        _, self._state, _ = self.agent.choose(seen, self._state, None, False, reward=earned)
-        self._earned = 0.0
+    def _record(self, seen: Tensor, distribution: Distribution) -> None:
+        """Keep what adaptation has use for: steps up to its horizon, and where they led to."""
+        episode, horizon = self._episode, self._start.config.support_horizon
+        if len(episode.observations) <= horizon:
+            episode.observations.append(seen)
+        if len(episode.actions) < horizon:
+            episode.actions.append(self._state.action)
+            episode.log_probs.append(distribution.log_prob(self._state.action))
+
+    def _one(self, observation: np.ndarray) -> Float[Tensor, "O"]:
+        seen = self.agent.seen(np.asarray(observation))[0]
+        if len(seen) != 1:
+            raise UserError(f"a session plays one episode at a time, got {len(seen)} observations")
+        return seen[0]
 
     def _learn(self) -> None:
         assert self._adaptation is not None
@@ -181,23 +210,22 @@ class Session:
         self.agent = self._start.with_params(adapted.params)
         self.longest_pause = max(self.longest_pause, time.perf_counter() - started)
 
-    def _trajectory(self, last: np.ndarray, *, terminated: bool) -> Trajectory:
+    def _trajectory(self, last: Tensor, *, terminated: bool) -> Trajectory:
         """Return the episode as ``[T, 1, 1]``, no longer than those of meta-training."""
         episode = self._episode
-        limit = self._start.config.support_horizon
-        steps = min(len(episode.rewards), limit)
-        cut = steps < len(episode.rewards) or not terminated
-        seen = np.stack([*episode.observations, last])[: steps + 1]
+        steps = len(episode.rewards)
+        cut = steps < episode.steps or not terminated
+        seen = torch.stack([*episode.observations, last])[: steps + 1]
         flags = torch.zeros(steps, 1, 1, dtype=torch.bool)
         start = torch.zeros(steps + 1, 1, 1, dtype=torch.bool)
         start[0] = True
         ends = flags.clone()
         ends[-1] = True
         return Trajectory(
-            action=torch.stack(episode.actions[:steps]),
-            observation=torch.from_numpy(seen).float()[:, None, None],
-            reward=torch.tensor(episode.rewards[:steps])[:, None, None],
-            log_prob=torch.stack(episode.log_probs[:steps]),
+            action=torch.stack(episode.actions),
+            observation=seen[:, None, None],
+            reward=torch.tensor(episode.rewards)[:, None, None],
+            log_prob=torch.stack(episode.log_probs),
             terminated=flags if cut else ends,
             truncated=ends if cut else flags,
             valid=~flags,

@@ -85,21 +85,37 @@ class EnvironmentSource:
             UserError: It cannot; the message shows both spaces.
         """
         self.horizon = agent.config.support_horizon
-        if isinstance(env, gymnasium.Env):
-            single = env
-            env = vector_of([lambda: single], 1, LONGEST_EPISODE)
-        one_task = Tasks({}, np.zeros(1, dtype=np.int64))
-        self._environment = GymnasiumEnvironment(env, one_task, max_episode_steps=LONGEST_EPISODE)
+        sees = f"the agent sees {agent.policy.spaces.describe()}"
+        try:
+            self._environment = _one_task(env)
+        except UserError as error:
+            raise UserError(f"{error}; {sees}") from error
         self.lanes = self._environment.lanes
-        _check_spaces(agent, self._environment)
+        theirs = self._environment
+        if not _can_act(agent, theirs):
+            raise UserError(
+                "the environment's spaces are not the agent's: it shows "
+                f"{theirs.observation_space} and takes {theirs.action_space}; {sees}"
+            )
 
     def play_round(self, bound: BoundPolicy, seed: SeedSequence) -> Trajectory:
         """Play one episode in every lane, cut at the horizon of adaptation: ``[T, 1, E]``."""
-        return collect_episodes(bound, _Cut(self._environment, self.horizon), seed)
+        cut = _Cut(self._environment, self.horizon)
+        return collect_episodes(bound, cut, seed, check_every=1)
 
     def play_trial(self, bound: BoundPolicy, episodes: int, seed: SeedSequence) -> Trajectory:
-        """Play one trial of several whole episodes in every lane."""
-        return collect_trials(bound, self._environment, seed, episodes)
+        """Play one trial of several whole episodes in every lane.
+
+        Raises:
+            UserError: The episodes do not end.
+        """
+        trial = collect_trials(bound, self._environment, seed, episodes, check_every=1)
+        if int(trial.done.sum()) < episodes * self.lanes:
+            raise UserError(
+                f"an episode did not end within {LONGEST_EPISODE} steps; give the environment a "
+                "time limit"
+            )
+        return trial
 
 
 class _Cut:
@@ -128,13 +144,23 @@ class _Cut:
         pass
 
 
-def _check_spaces(agent: Agent, environment: GymnasiumEnvironment) -> None:
+class _LeftOpen(gymnasium.Wrapper):
+    """Somebody's environment: whoever opened it closes it."""
+
+    def close(self) -> None:
+        """Leave it open."""
+
+
+def _one_task(env: gymnasium.Env | gymnasium.vector.VectorEnv) -> GymnasiumEnvironment:
+    if isinstance(env, gymnasium.Env):
+        single = _LeftOpen(env)
+        env = vector_of([lambda: single], 1, LONGEST_EPISODE)
+    task = Tasks({}, np.zeros(1, dtype=np.int64))
+    return GymnasiumEnvironment(env, task, max_episode_steps=LONGEST_EPISODE)
+
+
+def _can_act(agent: Agent, environment: GymnasiumEnvironment) -> bool:
     mine = agent.policy.spaces
     scale = np.asarray(mine.observation_scale)
-    seen, acts = environment.observation_space, environment.action_space
-    theirs = spaces_of(scale, acts)
-    if seen.shape != scale.shape or theirs != mine:
-        raise UserError(
-            f"the environment's spaces are not the agent's: it shows {seen} and takes {acts}; "
-            f"the agent sees {mine.describe()}"
-        )
+    theirs = spaces_of(scale, environment.action_space)
+    return environment.observation_space.shape == scale.shape and theirs == mine

@@ -14,6 +14,7 @@ from ssm_metarl.commands.common import attempt, best_return, made, use_one_threa
 from ssm_metarl.console import INTERRUPTED, Bar, Interruption, show
 from ssm_metarl.env_runner.family import TaskFamily, Tasks
 from ssm_metarl.env_runner.streams import substream
+from ssm_metarl.errors import CheckpointError, SsmMetaRLError
 from ssm_metarl.evaluation.evaluate import mean_returns, play_trials
 from ssm_metarl.evaluation.figures import episode_curve
 from ssm_metarl.evaluation.report import MODES, counted
@@ -44,12 +45,19 @@ def adapt_run(asked: Adapt) -> int:
     show(_table(family, task, records, asked, before, after))
     _tell_what_happened(records)
     if asked.save:
-        made("agent", save(adapted, asked.save))
+        made("agent", _saved(adapted, asked.save))
     folder = asked.out or asked.run / "adapt" / asked.mode
     _draw(records, float(after.mean()), family, folder)
     if asked.video:
         attempt("video", lambda: _film(agent, adapted, family, task, asked, folder))
     return INTERRUPTED if stopped else 0
+
+
+def _saved(agent: Agent, folder: Path) -> Path:
+    try:
+        return save(agent, folder)
+    except CheckpointError as error:  # a full disk: nothing the user wrote is wrong
+        raise SsmMetaRLError(str(error)) from error
 
 
 def _follow(

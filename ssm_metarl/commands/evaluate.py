@@ -45,6 +45,7 @@ def evaluate_run(asked: Evaluate) -> int:
         asked.steps,
         trial_episodes=config.episodes_per_trial,
         reuse=asked.reuse,
+        guarded=asked.guard,
         seed=asked.seed,
     )
     family = training.run_family(config)

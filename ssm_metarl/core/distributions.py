@@ -73,4 +73,5 @@ class DiagonalGaussian:
         return (0.5 * ((2.0 * log_ratio).exp() + z.square() - 1.0) - log_ratio).sum(-1)
 
 
+Distribution = Categorical | DiagonalGaussian
 NoiseKind = Literal["gumbel", "normal"]

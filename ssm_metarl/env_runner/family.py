@@ -102,7 +102,7 @@ class TaskFamily:
         """Return the one task with every parameter at its nominal value."""
         return self.task()
 
-    def task(self, **values: object) -> Tasks:
+    def task(self, /, **values: object) -> Tasks:
         """Return one task with these parameter values, the others at their nominal ones.
 
         Raises:

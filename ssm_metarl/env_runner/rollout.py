@@ -15,7 +15,7 @@ from ssm_metarl.env_runner.streams import NoiseStream, substream
 from ssm_metarl.errors import DivergenceError
 
 ENVIRONMENT_STREAM, ACTION_STREAM = 0, 1
-CHECK_EVERY = 8  # steps between looks at whether every lane is done
+CHECK_EVERY = 8  # steps: a look at whether every lane is done waits for the device
 
 
 @dataclass(frozen=True)
@@ -136,6 +136,7 @@ def collect_episodes(
     seed: SeedSequence,
     *,
     deterministic: bool = False,
+    check_every: int = CHECK_EVERY,
 ) -> Trajectory:
     """Run one episode in every lane, until the last of them ends.
 
@@ -147,12 +148,13 @@ def collect_episodes(
         environment: One without autoreset, or whose later episodes may be thrown away.
         seed: Of this rollout; each task draws from a stream of its own.
         deterministic: Take the most likely actions instead of sampling.
+        check_every: Steps between looks at whether every lane is done: 1 takes no step too many.
 
     Raises:
         DivergenceError: An observation or reward is not finite.
     """
     walk = _Walk(bound, environment, seed, deterministic=deterministic, resets=False, episodes=1)
-    walk.run(environment.max_episode_steps)
+    walk.run(environment.max_episode_steps, check_every)
     return walk.trajectory()
 
 
@@ -163,6 +165,7 @@ def collect_trials(
     episodes: int,
     *,
     deterministic: bool = False,
+    check_every: int = CHECK_EVERY,
 ) -> Trajectory:
     """Run one trial in every lane: as many episodes of its task, until the last lane is through.
 
@@ -176,6 +179,7 @@ def collect_trials(
         seed: Of this rollout; each task draws from a stream of its own.
         episodes: Complete episodes per trial.
         deterministic: Take the most likely actions instead of sampling.
+        check_every: As for :func:`collect_episodes`.
 
     Raises:
         DivergenceError: An observation or reward is not finite.
@@ -183,7 +187,7 @@ def collect_trials(
     walk = _Walk(
         bound, environment, seed, deterministic=deterministic, resets=True, episodes=episodes
     )
-    walk.run(episodes * (environment.max_episode_steps + 1))
+    walk.run(episodes * (environment.max_episode_steps + 1), check_every)
     return walk.trajectory()
 
 
@@ -195,7 +199,7 @@ def collect_steps(
     The memory lasts an episode or goes on across them, as the policy's ``memory`` says.
     """
     walk = _Walk(bound, environment, seed, deterministic=False, resets=True, episodes=None)
-    walk.run(steps)
+    walk.run(steps, CHECK_EVERY)
     return walk.trajectory()
 
 
@@ -232,7 +236,7 @@ class _Walk:
         self.starts = [torch.ones(tasks, lanes, dtype=torch.bool, device=like.device)]
 
     @torch.inference_mode()
-    def run(self, limit: int) -> None:
+    def run(self, limit: int, check_every: int) -> None:
         """Act until the limit, or until every lane has had the episodes it was to have."""
         bound, policy = self.bound, self.bound.policy
         never = torch.zeros_like(self.starts[0])
@@ -262,7 +266,7 @@ class _Walk:
             self.observations.append(step.observation)
             if (
                 self.episodes
-                and t % CHECK_EVERY == CHECK_EVERY - 1
+                and t % check_every == check_every - 1
                 and bool((ended >= self.episodes).all())
             ):
                 return

@@ -122,6 +122,13 @@ class MetaRun(Learner):
             self.remember(after, self.core.tensors)
         return Report(steps, before, after, progress, self.core.experience)
 
+    @property
+    def longest_lane(self) -> int:
+        """Most steps of one trajectory to adapt from."""
+        settings, trial = self.core.config, self.core.policy.config.memory == "trial"
+        episodes = min(settings.episodes_per_trial, settings.episodes) if trial else 1
+        return episodes * settings.support_horizon
+
     def _validate(self) -> tuple[float, float]:
         """Return mean returns of complete episodes before and after one step of adaptation."""
         core, seed = self.core, substream(SeedSequence(self.config.seed), VALIDATION_STREAM)
@@ -201,10 +208,10 @@ class PolicyGradientRun(Learner):
         return Report(steps, reached, None, progress)
 
 
-def make_learner(config: TrainConfig, family: TaskFamily) -> Learner:
-    """Build the learner of a run with its initial parameters."""
+def make_learner(config: TrainConfig, family: TaskFamily, device: str | None = None) -> Learner:
+    """Build the learner of a run with its initial parameters, on another device if one is given."""
     policy = make_policy(config, family)
-    params = initial_params(policy, config.seed, config.device)
+    params = initial_params(policy, config.seed, device or config.device)
     if config.mode == "policy_gradient":
         settings = policy_gradient_config(config, family)
         return PolicyGradientRun(PolicyGradientLearner(policy, settings, family, params))
@@ -227,7 +234,8 @@ def make_agent(tensors: Mapping[str, Tensor], config: TrainConfig, family: TaskF
     Raises:
         CheckpointError: The tensors are not those of the configuration's network.
     """
-    learner = make_learner(config, family)
+    with torch.device("meta"):  # shapes alone: what was never saved takes no memory
+        learner = make_learner(config, family, "meta")
     check_same_shapes(tensors, learner.snapshot().tensors)
     core, settings = learner.core, meta_config(config, family)
     params = {name: tensors[f"best/params/{name}"] for name in core.params}

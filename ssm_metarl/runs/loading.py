@@ -13,6 +13,7 @@ from ssm_metarl.core.policy import Policy, PolicyConfig, Spaces
 from ssm_metarl.env_runner.family import TaskFamily
 from ssm_metarl.env_runner.registry import get_family
 from ssm_metarl.errors import CheckpointError, UserError
+from ssm_metarl.meta_rl.inner_loop import adaptable
 from ssm_metarl.meta_rl.maml import MetaConfig
 from ssm_metarl.runs.checkpoint import load_checkpoint, save_checkpoint
 from ssm_metarl.runs.config import AT_MOST
@@ -20,7 +21,7 @@ from ssm_metarl.runs.fields import read_fields
 from ssm_metarl.runs.learners import check_same_shapes, make_agent
 from ssm_metarl.runs.training import CHECKPOINT, CONFIG, EXPERIENCE, read_config, run_family
 
-MAX_ACTIONS = 100_000
+MAX_ACTIONS, MAX_HORIZON = 100_000, 10**9
 AGENT = "agent"  # the folder, and the key of the settings in its manifest
 
 
@@ -93,17 +94,22 @@ def _load_agent(folder: Path) -> Agent:
         network = read_fields(PolicyConfig, settings["policy"], f"{source}: policy")
         spaces = read_fields(Spaces, settings["spaces"], f"{source}: spaces")
         config = read_fields(MetaConfig, settings["config"], f"{source}: config")
-        family = str(settings["family"])
+        family = settings["family"]
     except (KeyError, TypeError) as error:
         raise CheckpointError(f"{source}: is no saved agent: {error} is missing") from error
     except UserError as error:
         raise CheckpointError(str(error)) from error
-    _check_size(network, spaces, source)
+    if not isinstance(family, str):
+        raise CheckpointError(f"{source}: family cannot be {family!r}")
+    _check_values(network, spaces, config, source)
     policy = Policy(network, spaces)
+    with torch.device("meta"):  # shapes alone: a network that was never saved takes no memory
+        shapes = policy.init(torch.Generator())
+    expected = {f"params/{name}": value for name, value in shapes.items()}
+    if any(name.startswith("rates/") for name in checkpoint.tensors):
+        expected |= {f"rates/{name}": v for name, v in shapes.items() if adaptable(name)}
+    check_same_shapes(checkpoint.tensors, expected)
     params, rates = (_part(checkpoint.tensors, name) for name in ("params/", "rates/"))
-    check_same_shapes(params, policy.init(torch.Generator()))
-    if rates:
-        check_same_shapes(rates, params)
     return Agent(policy, params, rates or config.inner_lr, config, family)
 
 
@@ -111,9 +117,16 @@ def _part(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {n.removeprefix(prefix): v for n, v in tensors.items() if n.startswith(prefix)}
 
 
-def _check_size(network: PolicyConfig, spaces: Spaces, source: str) -> None:
-    """Refuse numbers that would make a network too large to be true, before it is built."""
-    sizes = {name: getattr(network, name) for name in AT_MOST} | {"actions": spaces.actions}
-    for name, value in sizes.items():
-        if not 1 <= value <= AT_MOST.get(name, MAX_ACTIONS):
+def _check_values(network: PolicyConfig, spaces: Spaces, config: MetaConfig, source: str) -> None:
+    """Refuse numbers that no agent was ever saved with."""
+    sizes = {name: (getattr(network, name), most) for name, most in AT_MOST.items()}
+    sizes["actions"] = spaces.actions, MAX_ACTIONS
+    sizes["support_horizon"] = config.support_horizon, MAX_HORIZON
+    for name, (value, most) in sizes.items():
+        if not 1 <= value <= most:
             raise CheckpointError(f"{source}: {name} cannot be {value}")
+    if not spaces.observation_scale or min(spaces.observation_scale) <= 0:
+        raise CheckpointError(f"{source}: observation_scale must be positive numbers")
+    bounds = len(spaces.action_low), len(spaces.action_high)
+    if bounds not in {(0, 0), (0, 0) if spaces.discrete else (spaces.actions, spaces.actions)}:
+        raise CheckpointError(f"{source}: action_low and action_high do not fit the actions")

@@ -10,15 +10,16 @@ import torch
 from numpy.random import SeedSequence
 
 from ssm_metarl.core.memory import keep_large_blocks
-from ssm_metarl.env_runner.family import TaskFamily
+from ssm_metarl.env_runner.family import TaskFamily, Tasks
 from ssm_metarl.env_runner.registry import get_family
+from ssm_metarl.env_runner.rollout import Trajectory
 from ssm_metarl.env_runner.streams import substream
 from ssm_metarl.errors import DivergenceError, UserError
 from ssm_metarl.experience.buffer import ExperienceStore
 from ssm_metarl.runs.checkpoint import load_checkpoint, save_checkpoint
 from ssm_metarl.runs.config import TrainConfig
 from ssm_metarl.runs.files import write_text_atomically
-from ssm_metarl.runs.learners import Learner, Snapshot, make_learner
+from ssm_metarl.runs.learners import Learner, MetaRun, Snapshot, make_learner
 from ssm_metarl.runs.tracking import PROJECT, MetricsFile, make_tracker
 
 TRAINING_STREAM = 1
@@ -137,7 +138,13 @@ def _prepare(config: TrainConfig) -> Learner:
     config.validate()
     if config.device == "cuda" and not torch.cuda.is_available():
         raise UserError("--device cuda: no CUDA device is available; valid here: cpu")
-    return make_learner(config, run_family(config))
+    learner = make_learner(config, run_family(config))
+    if isinstance(learner, MetaRun) and 0 < config.experience < learner.longest_lane:
+        raise UserError(
+            f"--experience is {config.experience}; it must be 0, for none, or at least "
+            f"{learner.longest_lane}, the steps of one trajectory"
+        )
+    return learner
 
 
 def run_family(config: TrainConfig) -> TaskFamily:
@@ -163,6 +170,7 @@ class _Session:
         )
         self.metrics = MetricsFile(run_dir / METRICS)
         self.store: ExperienceStore | None = None
+        self.unstored: tuple[Tasks, Trajectory] | None = None
         self.done, self.environment_steps, self.seconds = 0, 0, 0.0
         self.snapshot: Snapshot = learner.snapshot()
         self.saved_at = time.monotonic()
@@ -218,9 +226,6 @@ class _Session:
                 f"iteration {iteration}: {error}; the last good checkpoint is that of iteration "
                 f"{self.done}, in {where}"
             ) from error
-        if self.store and report.experience:
-            tasks, trajectory = report.experience
-            self.store.add(trajectory, tasks, iteration)
         progress = Progress(
             iteration=iteration,
             iterations=self.learner.iterations,
@@ -235,11 +240,24 @@ class _Session:
         self.metrics.append(record)
         self.tracker.log(iteration, {k: float(v) for k, v in record.items() if v is not None})
         # Last, and all at once: an interruption before this repeats the iteration when resumed.
-        self.snapshot, self.done = self.learner.snapshot(), iteration
-        self.environment_steps, self.seconds = progress.environment_steps, progress.seconds
+        self.snapshot, self.unstored = self.learner.snapshot(), report.experience
+        self.done, self.environment_steps = iteration, progress.environment_steps
+        self.seconds = progress.seconds
+        self._store()
         return progress
 
+    def _store(self) -> None:
+        """Keep what the last iteration played, unless that has been done.
+
+        Only once the iteration counts: the store may not be ahead of the checkpoint.
+        """
+        if self.store and self.unstored:
+            tasks, trajectory = self.unstored
+            self.store.add(trajectory, tasks, self.done)
+        self.unstored = None
+
     def _save(self) -> None:
+        self._store()  # if an interruption came before it
         meta = {
             **self.snapshot.meta,
             "iteration": self.done,

@@ -1,5 +1,6 @@
 """The ways of meeting a task: what each one uses, and which an agent can do."""
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 from numpy.random import SeedSequence
 
 from ssm_metarl.adaptation.agent import Agent
+from ssm_metarl.adaptation.hybrid import Memory
 from ssm_metarl.env_runner.registry import get_family
 from ssm_metarl.env_runner.streams import substream
 from ssm_metarl.errors import UserError
@@ -16,6 +18,7 @@ from ssm_metarl.evaluation.evaluate import (
     evaluate,
     modes_of,
     play_trials,
+    summarise,
 )
 from ssm_metarl.runs.config import TrainConfig
 from ssm_metarl.runs.loading import load
@@ -61,7 +64,7 @@ def test_each_episode_of_a_trial_is_measured_with_what_was_seen_before_it(tmp_pa
 def test_memory_and_weights_are_measured_apart_and_together(tmp_path: Path) -> None:
     agent = trained(tmp_path, memory="trial", episodes_per_task=4)
     modes = ["zero_shot", "in_context", "standard"]
-    plan = EvaluationPlan(modes, episodes=4, steps=2, return_episodes=2, trial_episodes=2)
+    plan = EvaluationPlan(modes, (4,), steps=2, return_episodes=2, trial_episodes=2)
     rows = list(evaluate(agent, FAMILY, TASKS, plan))
     assert [(row.mode, row.steps, row.shots) for row in rows] == [
         ("zero_shot", 0, 0),
@@ -78,9 +81,49 @@ def test_memory_and_weights_are_measured_apart_and_together(tmp_path: Path) -> N
         assert both.adaptation_env_steps > weights.adaptation_env_steps
 
 
+def test_every_budget_is_a_first_step_and_hybrid_is_paired_with_standard(tmp_path: Path) -> None:
+    agent = trained(tmp_path)
+    modes = ["zero_shot", "standard", "hybrid", "from_scratch"]
+    plan = EvaluationPlan(modes, (3, 1, 3), steps=2, return_episodes=2, seed=3)
+    rows = list(evaluate(agent, FAMILY, TASKS, plan, Memory.of(agent)))
+    assert len(rows) == plan.results(modes)
+    steps = [(1, 1), (1, 3), (2, 6)]
+    assert [(row.mode, row.steps, row.shots) for row in rows] == [
+        ("zero_shot", 0, 0),
+        *(("standard", *one) for one in steps),
+        *(("hybrid", *one) for one in steps),
+        ("from_scratch", 0, 0),
+        *(("from_scratch", *one) for one in steps),
+    ]
+    by_key = {(row.mode, row.steps, row.shots): row for row in rows}
+    for steps_taken, shots in steps[:2]:  # the first step's episodes are the same ones
+        mine, theirs = (by_key[mode, steps_taken, shots] for mode in ("hybrid", "standard"))
+        assert mine.adaptation_env_steps == theirs.adaptation_env_steps > 0
+    found = summarise(FAMILY, TASKS, "held_out", plan, rows).differences
+    assert [(row.steps, row.shots) for row in found] == steps
+    for row in found:
+        mine, theirs = (by_key[mode, row.steps, row.shots] for mode in (row.mode, row.than))
+        gain = np.subtract(mine.per_task, theirs.per_task)
+        assert row.mean == pytest.approx(gain.mean())
+        assert row.ci95[0] <= row.mean <= row.ci95[1]
+
+
+def test_hybrid_without_a_memory_is_standard_to_the_bit(tmp_path: Path) -> None:
+    agent = trained(tmp_path, experience=0)
+    plan = EvaluationPlan(["standard", "hybrid"], (2,), steps=2, return_episodes=2)
+    with pytest.warns(UserWarning, match="as standard"):
+        memory = Memory.of(agent)
+    rows = list(evaluate(agent, FAMILY, TASKS, plan, memory))
+    for standard, hybrid in zip(rows[:2], rows[2:], strict=True):
+        assert dataclasses.replace(hybrid, mode="standard") == standard
+
+
 def test_the_modes_of_an_agent_are_those_its_memory_allows(tmp_path: Path) -> None:
     forgetful = trained(tmp_path / "meta_rl")
-    assert modes_of(forgetful, EvaluationPlan()) == ("zero_shot", "standard", "from_scratch")
+    able = ("zero_shot", "standard", "hybrid", "from_scratch")
+    assert modes_of(forgetful, EvaluationPlan()) == able
+    inexperienced = dataclasses.replace(forgetful, experience=None)
+    assert modes_of(inexperienced, EvaluationPlan()) == ("zero_shot", "standard", "from_scratch")
     with pytest.raises(UserError, match=r"in_context.*--mode rl2"):
         list(evaluate(forgetful, FAMILY, TASKS, EvaluationPlan(["zero_shot", "in_context"])))
     remembering = trained(tmp_path / "rl2", mode="rl2")

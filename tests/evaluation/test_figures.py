@@ -7,6 +7,7 @@ from pathlib import Path
 import matplotlib as mpl
 import numpy as np
 import pytest
+import torch
 from matplotlib.axes import Axes
 from matplotlib.collections import PathCollection, PolyCollection
 from matplotlib.colors import to_hex
@@ -14,9 +15,15 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from PIL import Image
 
+from ssm_metarl.adaptation.agent import Agent
+from ssm_metarl.adaptation.online import adapt
+from ssm_metarl.core.policy import Policy, PolicyConfig
+from ssm_metarl.env_runner.registry import get_family
+from ssm_metarl.env_runner.spaces import policy_spaces
 from ssm_metarl.errors import UserError
 from ssm_metarl.evaluation import figures
 from ssm_metarl.evaluation.report import Evaluation, ModeResult
+from ssm_metarl.meta_rl.maml import MetaConfig
 
 
 def result(mode: str, shots: int, steps: int, mean: float) -> ModeResult:
@@ -325,3 +332,54 @@ def test_missing_matplotlib_names_the_extra(
 def test_colours_of_modes_and_groups_are_all_different() -> None:
     colours = [look[0] for look in figures.LOOKS.values()] + [look[0] for look in figures.GROUPS]
     assert len(set(colours)) == len(colours)
+
+
+def test_the_profile_is_the_share_of_tasks_that_reach_a_return(
+    tmp_path: Path, drawn: list[Figure]
+) -> None:
+    def on_tasks(mode: str, shots: int, steps: int, *returns: float) -> ModeResult:
+        return dataclasses.replace(result(mode, shots, steps, 0.0), per_task=returns)
+
+    rows = (
+        on_tasks("zero_shot", 0, 0, 30.0, 10.0),
+        on_tasks("standard", 20, 1, 500.0, 500.0),
+        on_tasks("standard", 5, 1, 400.0, 100.0),
+        on_tasks("standard", 10, 2, 450.0, 450.0),
+        on_tasks("from_scratch", 0, 0, 5.0, 5.0),
+        on_tasks("from_scratch", 5, 1, 50.0, 70.0),
+    )
+    profile = dataclasses.replace(EVALUATION, tasks=2, results=rows)
+    figures.performance_profile(profile, tmp_path / "profile.png")
+    (axes,) = drawn[0].axes
+    assert curves(axes) == {
+        colour("zero_shot"): [(10, 1), (10, 1), (30, 0.5)],
+        colour("standard"): [(10, 1), (100, 1), (400, 0.5)],  # the smallest budget of one step
+        colour("from_scratch"): [(10, 1), (50, 1), (70, 0.5)],
+    }
+    legend = axes.get_legend()
+    assert legend is not None
+    assert [text.get_text() for text in legend.get_texts()] == [
+        "zero-shot",
+        "standard, 5 episodes",
+        "from scratch, 5 episodes",
+    ]
+
+
+def test_the_episodes_of_an_adaptation_are_drawn_in_turn_with_its_steps(
+    tmp_path: Path, drawn: list[Figure]
+) -> None:
+    family = get_family("CartPole-v1")
+    policy = Policy(PolicyConfig(width=8, state_size=4), policy_spaces(family))
+    params = policy.init(torch.Generator().manual_seed(0))
+    agent = Agent(policy, params, 0.1, MetaConfig(support_horizon=20), family.name)
+    records = list(adapt(agent, family.gymnasium(family.nominal()), episodes=3, steps=2))
+    figures.episode_curve(records, 123.0, tmp_path / "episodes.png", best=500.0)
+    (axes,) = drawn[0].axes
+    returns = [float(record.returns[0]) for record in records]
+    solid = [points(line).tolist() for line in axes.lines if line.get_linestyle() == "-"]
+    episodes, afterwards = solid
+    assert episodes == [[number + 1, value] for number, value in enumerate(returns)]
+    assert afterwards == [[7.0, 123.0]]
+    dashed = [points(line) for line in axes.lines if line.get_linestyle() != "-"]
+    assert sorted({line[0, 0].item() for line in dashed}) == [0.0, 3.5, 6.5]  # 0: the best line
+    assert texts(axes) == ["afterwards\n123.0"]

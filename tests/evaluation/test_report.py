@@ -10,7 +10,15 @@ import pytest
 from rich.console import Console
 
 from ssm_metarl.errors import UserError
-from ssm_metarl.evaluation.report import Evaluation, ModeResult, describe, label, make_table
+from ssm_metarl.evaluation.report import (
+    Evaluation,
+    ModeDifference,
+    ModeResult,
+    describe,
+    differences,
+    label,
+)
+from ssm_metarl.evaluation.table import make_difference_table, make_table
 
 
 def result(mode: str, shots: int, steps: int, mean: float) -> ModeResult:
@@ -66,7 +74,7 @@ def test_json_round_trips_exactly() -> None:
 
 def test_json_has_the_keys_of_the_contract() -> None:
     raw = json.loads(EVALUATION.to_json())
-    assert list(raw) == ["family", "tasks", "seed", "split", "results"]
+    assert list(raw) == ["family", "tasks", "seed", "split", "results", "differences"]
     assert list(raw["results"][0]) == [
         "mode",
         "shots",
@@ -198,3 +206,51 @@ def test_small_returns_get_two_digits_and_names_are_not_markup() -> None:
     text = plain(small)
     assert "-3.12 [-3.46, -2.79]" in text
     assert "[red]Nav[/red]" in text
+
+
+HYBRID = dataclasses.replace(
+    EVALUATION,
+    results=(
+        result("standard", 1, 1, 300.0),
+        result("standard", 20, 1, 480.0),
+        result("standard", 40, 2, 490.0),
+        result("hybrid", 1, 1, 480.0),
+        result("hybrid", 20, 1, 479.0),
+        result("hybrid", 60, 3, 495.0),
+    ),
+)
+HYBRID = dataclasses.replace(HYBRID, differences=differences(HYBRID.results, seed=0))
+
+
+def test_only_results_of_the_same_data_are_compared() -> None:
+    assert HYBRID.differences == (
+        ModeDifference("hybrid", "standard", 1, 1, 180.0, (180.0, 180.0)),
+        ModeDifference("hybrid", "standard", 20, 1, -1.0, (-1.0, -1.0)),
+    )
+    assert differences(EVALUATION.results, seed=0) == ()
+    assert Evaluation.from_json(HYBRID.to_json()) == HYBRID
+
+
+def test_malformed_differences_are_refused_with_the_place() -> None:
+    for change, reason in (
+        ({"than": "standart"}, "did you mean 'standard'"),
+        ({"mean": None}, "mean should be a finite number"),
+        ({"ci95": [2.0, 1.0]}, "ci95 is not in order"),
+        ({"gain": 1.0}, "unknown key 'gain'"),
+    ):
+        raw = json.loads(HYBRID.to_json())
+        raw["differences"][1].update(change)
+        with pytest.raises(UserError, match=rf"differences\[1\]: .*{reason}"):
+            Evaluation.from_json(json.dumps(raw))
+
+
+def test_the_table_of_differences_has_a_row_for_each_in_80_columns() -> None:
+    assert make_difference_table(EVALUATION) is None
+    table = make_difference_table(HYBRID)
+    assert table is not None
+    console = Console(file=io.StringIO(), width=80)
+    console.print(table)
+    assert isinstance(console.file, io.StringIO)
+    lines = [" ".join(line.split()) for line in console.file.getvalue().splitlines()]
+    assert "1 step 1 180.0 [180.0, 180.0]" in lines
+    assert "1 step 20 -1.0 [ -1.0, -1.0]" in lines

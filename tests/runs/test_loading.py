@@ -2,7 +2,9 @@
 
 import dataclasses
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,12 +12,15 @@ import torch
 from numpy.random import SeedSequence
 
 from ssm_metarl.adaptation.agent import Agent
+from ssm_metarl.adaptation.online import adapt
 from ssm_metarl.env_runner.registry import get_family
 from ssm_metarl.env_runner.rollout import collect_episodes, collect_trials
 from ssm_metarl.errors import CheckpointError, UserError
-from ssm_metarl.runs.checkpoint import load_checkpoint
+from ssm_metarl.runs.checkpoint import load_checkpoint, save_checkpoint
 from ssm_metarl.runs.config import TrainConfig
-from ssm_metarl.runs.loading import load
+from ssm_metarl.runs.learners import initial_params
+from ssm_metarl.runs.loading import load, save
+from ssm_metarl.runs.recipes import make_policy, meta_config
 from ssm_metarl.runs.training import resume, train
 
 TINY = TrainConfig(
@@ -130,3 +135,137 @@ def test_a_checkpoint_of_another_kind_of_run_is_refused(run_dir: Path, tmp_path:
     for use in (load, resume):
         with pytest.raises(CheckpointError, match="does not belong"):
             use(tmp_path)
+
+
+def assert_equal_agents(one: Agent, other: Agent) -> None:
+    for mine, theirs in ((one.params, other.params), (one.rates, other.rates)):
+        assert isinstance(mine, dict)
+        assert isinstance(theirs, dict)
+        assert mine.keys() == theirs.keys()
+        assert all(torch.equal(value, theirs[name]) for name, value in mine.items())
+    assert (one.policy, one.config, one.family) == (other.policy, other.config, other.family)
+
+
+def test_an_adapted_agent_that_was_saved_is_the_same_to_the_bit(
+    agent: Agent, tmp_path: Path
+) -> None:
+    env = get_family("CartPole-v1").gymnasium(get_family("CartPole-v1").nominal())
+    *_, last = adapt(agent, env, episodes=3)
+    read = load(save(last.agent, tmp_path / "adapted"))
+    assert_equal_agents(read, last.agent)
+    assert read.experience is None
+    seen = np.random.default_rng(0).normal(size=(40, 4)).astype(np.float32)
+    mine = theirs = None
+    for one in seen:
+        first, mine = last.agent.predict(one, mine, deterministic=False, seed=2)
+        second, theirs = read.predict(one, theirs, deterministic=False, seed=2)
+        assert first == second
+    assert mine is not None
+    assert theirs is not None
+    assert torch.equal(mine.memory[0], theirs.memory[0])
+    *_, again = adapt(read, env, episodes=3)
+    *_, same = adapt(last.agent, env, episodes=3)
+    assert_equal_agents(again.agent, same.agent)
+    assert_equal_agents(load(save(again.agent, tmp_path / "twice")), again.agent)
+
+
+@pytest.mark.parametrize("name", ["Pendulum-v1", "MountainCarContinuous-v0"])
+def test_an_agent_of_continuous_actions_with_one_rate_is_saved_too(
+    name: str, tmp_path: Path
+) -> None:
+    config = TrainConfig(env_name=name, cell="gated", norm=True, memory="trial")
+    policy, settings = make_policy(config, get_family(name)), meta_config(config, get_family(name))
+    agent = Agent(policy, initial_params(policy, 3), settings.inner_lr, settings, name)
+    read = load(save(agent, tmp_path / "agent"))
+    assert (read.policy, read.config, read.rates) == (agent.policy, agent.config, agent.rates)
+    assert all(torch.equal(value, read.params[key]) for key, value in agent.params.items())
+
+
+def test_saving_where_something_is_or_what_is_not_finite_changes_nothing(
+    agent: Agent, tmp_path: Path
+) -> None:
+    (tmp_path / "note").write_text("mine")
+    for taken in (tmp_path, tmp_path / "note"):
+        with pytest.raises(UserError, match="exists; name a new folder"):
+            save(agent, taken)
+    assert [path.name for path in tmp_path.iterdir()] == ["note"]
+    params = {**agent.params, "encoder.bias": torch.full((32,), torch.nan)}
+    broken = dataclasses.replace(agent, params=params)
+    with pytest.raises(CheckpointError, match="NaN"):
+        save(broken, tmp_path / "new")
+    with pytest.raises(UserError, match="not a run"):
+        load(tmp_path / "new")
+
+
+def only_shapes(draw: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
+    """Let a way of making tensors make no real ones."""
+
+    def drawn(*size: int, **options: object) -> torch.Tensor:
+        made = draw(*size, **options)
+        assert made.is_meta
+        return made
+
+    return drawn
+
+
+Edit = Callable[[dict[str, torch.Tensor], dict[str, Any]], object]
+
+
+@pytest.mark.parametrize(
+    ("edit", "words"),
+    [
+        (lambda t, s: s["policy"].update(width=4097), "width cannot be 4097"),
+        (lambda t, s: s["policy"].update(width=0), "width cannot be 0"),
+        (lambda t, s: s["policy"].update(blocks=10**12), "blocks cannot be"),
+        (lambda t, s: s["policy"].update(width=4096, state_size=4096, blocks=64), "is missing"),
+        (lambda t, s: s["policy"].update(width=4096), r"is \[.*\], not \[.*4096"),
+        (lambda t, s: s["policy"].update(cell="transformer"), "cell cannot be 'transformer'"),
+        (lambda t, s: s["policy"].update(depth=3), "unknown name 'depth'"),
+        (lambda t, s: s["spaces"].update(actions=10**9), "actions cannot be"),
+        (lambda t, s: s["spaces"].update(actions=True), "actions cannot be True"),
+        (lambda t, s: s["spaces"].update(observation_scale=[0.0] * 4), "observation_scale"),
+        (lambda t, s: s["spaces"].update(observation_scale=[]), "observation_scale"),
+        (lambda t, s: s["spaces"].update(action_low=[1.0]), "do not fit the actions"),
+        (lambda t, s: s["spaces"].pop("discrete"), "discrete"),
+        (lambda t, s: s["config"].update(support_horizon=0), "support_horizon cannot be 0"),
+        (lambda t, s: s["config"].update(inner_lr="fast"), "inner_lr cannot be 'fast'"),
+        (lambda t, s: s.update(family=["CartPole-v1"]), "family cannot be"),
+        (lambda t, s: s.update(family=None), "family cannot be None"),
+        (lambda t, s: s.update(policy=[]), "policy must hold one object"),
+        (lambda t, s: s.pop("family"), "'family' is missing"),
+        (lambda t, s: t.pop("params/encoder.bias"), "params/encoder.bias is missing"),
+        (lambda t, s: t.pop("rates/encoder.bias"), "rates/encoder.bias is missing"),
+        (lambda t, s: t.update({"params/spy": torch.zeros(2)}), "params/spy does not belong"),
+        (lambda t, s: t.update({"spy": torch.zeros(2)}), "spy does not belong"),
+        (lambda t, s: t.update({"params/action.bias": torch.zeros(3)}), r"\[3\], not \[2\]"),
+        (lambda t, s: t.update({"params/action.bias": torch.zeros(2).double()}), "action.bias"),
+    ],
+)
+def test_a_hostile_agent_is_refused_before_anything_is_made_of_it(
+    agent: Agent, edit: Edit, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    saved = load_checkpoint(save(agent, tmp_path / "agent") / "agent")
+    edit(saved.tensors, saved.meta["agent"])
+    save_checkpoint(tmp_path / "hostile" / "agent", saved.tensors, saved.meta)
+    monkeypatch.setattr(torch, "randn", only_shapes(torch.randn))
+    with pytest.raises(CheckpointError, match=words) as caught:
+        load(tmp_path / "hostile")
+    assert "\n" not in str(caught.value)
+
+
+def test_settings_that_are_no_table_are_no_agent(agent: Agent, tmp_path: Path) -> None:
+    for meta in ({}, {"agent": 3}, {"agent": [1]}):
+        save_checkpoint(tmp_path / "agent", {"x": torch.zeros(1)}, meta)
+        with pytest.raises(CheckpointError, match="is no saved agent"):
+            load(tmp_path)
+
+
+def test_a_run_s_network_that_was_never_saved_takes_no_memory(
+    run_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    huge = dataclasses.replace(TINY, width=4096, state_size=4096, blocks=64)
+    (tmp_path / "config.json").write_text(huge.to_json())
+    (tmp_path / "checkpoint").symlink_to(run_dir / "checkpoint")
+    monkeypatch.setattr(torch, "randn", only_shapes(torch.randn))
+    with pytest.raises(CheckpointError, match="is missing"):
+        load(tmp_path)

@@ -21,7 +21,7 @@ from ssm_metarl.runs.recipes import make_policy, meta_config
 from ssm_metarl.runs.showcase import adapted_agent, choose_task, task_groups, write_before_after
 
 CARTPOLE = get_family("CartPole-v1")
-PLAN = EvaluationPlan(episodes=3, seed=5)
+PLAN = EvaluationPlan(budgets=(3,), seed=5)
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +53,7 @@ def test_the_adaptation_is_the_one_that_the_evaluation_takes(agent: Agent) -> No
     tasks = CARTPOLE.held_out(4)
     source = task_source(agent, CARTPOLE, tasks)
     seed = substream(SeedSequence(PLAN.seed), ADAPTATION_STREAM)
-    evaluated = adapt_tasks(agent, source, episodes=PLAN.episodes, steps=1, seed=seed)
+    evaluated = adapt_tasks(agent, source, episodes=max(PLAN.budgets), steps=1, seed=seed)
     *_, expected = evaluated
     adapted = adapted_agent(agent, CARTPOLE, tasks[2], PLAN)
     for name, value in adapted.params.items():

@@ -14,14 +14,16 @@ import torch
 from numpy.random import SeedSequence
 
 from ssm_metarl.env_runner.registry import get_family
-from ssm_metarl.errors import CheckpointError, DivergenceError, UserError
+from ssm_metarl.errors import CheckpointError, DivergenceError, StoreError, UserError
 from ssm_metarl.evaluation.evaluate import mean_returns
-from ssm_metarl.meta_rl.maml import MetaLearner
+from ssm_metarl.experience.buffer import ExperienceStore
+from ssm_metarl.experience.records import StoredTask
+from ssm_metarl.meta_rl.maml import MetaLearner, MetaProgress
 from ssm_metarl.runs.checkpoint import load_checkpoint
 from ssm_metarl.runs.config import TrainConfig
 from ssm_metarl.runs.loading import load
-from ssm_metarl.runs.tracking import read_metrics
-from ssm_metarl.runs.training import resume, train
+from ssm_metarl.runs.tracking import MetricsFile, read_metrics
+from ssm_metarl.runs.training import EXPERIENCE, resume, train
 
 META = TrainConfig(
     num_epochs=4,
@@ -38,6 +40,7 @@ CONFIGS = {
     "meta_rl": META,
     "learned rates": dataclasses.replace(META, learn_inner_lr=True),
     "memory of a trial": dataclasses.replace(META, memory="trial", episodes_per_trial=2),
+    "little experience": dataclasses.replace(META, experience=70),
     "rl2": dataclasses.replace(META, mode="rl2", episodes_per_trial=2),
     "policy_gradient": dataclasses.replace(META, mode="policy_gradient", num_episodes=32),
 }
@@ -50,11 +53,24 @@ def outcome(run_dir: Path) -> tuple[list[dict], dict[str, torch.Tensor]]:
     return records, load_checkpoint(run_dir / "checkpoint").tensors
 
 
+def stored(run_dir: Path) -> list[tuple[StoredTask, dict[str, torch.Tensor]]]:
+    """What a run has kept of the tasks it met."""
+    if not (run_dir / EXPERIENCE).exists():
+        return []
+    with ExperienceStore.open(run_dir / EXPERIENCE) as store:
+        return [(task, vars(store.trajectory(task.id))) for task in store.tasks()]
+
+
 def assert_same(first: Path, second: Path) -> None:
     (records, tensors), (others, other_tensors) = outcome(first), outcome(second)
     assert records == others
     assert tensors.keys() == other_tensors.keys()
     assert all(torch.equal(tensors[name], other_tensors[name]) for name in tensors)
+    for (task, trajectory), (other, other_trajectory) in zip(
+        stored(first), stored(second), strict=True
+    ):
+        assert task == other
+        assert all(torch.equal(trajectory[name], other_trajectory[name]) for name in trajectory)
 
 
 @pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS.keys())
@@ -213,3 +229,106 @@ def test_an_agent_acts_as_its_policy_does(tmp_path: Path) -> None:
     for wrong in (np.zeros(3), np.zeros((2, 5)), np.full(4, np.nan)):
         with pytest.raises(UserError, match=r"agent sees|not finite"):
             agent.predict(wrong)
+
+
+def test_what_meta_training_plays_on_each_task_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    played = []
+    iterate = MetaLearner.iterate
+
+    def watched(self: MetaLearner, seed: SeedSequence, iteration: int) -> MetaProgress:
+        progress = iterate(self, seed, iteration)
+        played.append(self.experience)
+        return progress
+
+    monkeypatch.setattr(MetaLearner, "iterate", watched)
+    list(train(META, tmp_path / "run"))
+    kept = stored(tmp_path / "run")
+    assert [task.label for task, _ in kept] == [1, 1, 2, 2, 3, 3, 4, 4]
+    for number, (task, trajectory) in enumerate(kept):
+        tasks, whole = played[number // 2]
+        assert task.parameters == tasks.parameters(number % 2)
+        one = whole.tasks(torch.tensor([number % 2]))
+        steps = len(trajectory["reward"])
+        assert torch.equal(trajectory["reward"], one.reward[:steps])
+        assert torch.equal(trajectory["observation"], one.observation[: steps + 1])
+        assert task.transitions == one.environment_steps
+
+
+def test_the_newest_experience_stays_within_its_bound(tmp_path: Path) -> None:
+    list(train(dataclasses.replace(META, experience=70), tmp_path / "capped"))
+    list(train(META, tmp_path / "whole"))
+    capped, whole = stored(tmp_path / "capped"), stored(tmp_path / "whole")
+    held = sum(task.transitions for task, _ in capped)
+    assert 50 < held <= 70 < sum(task.transitions for task, _ in whole)
+    assert capped[-1][0] == whole[-1][0]
+    (records, tensors), (others, other_tensors) = map(
+        outcome, (tmp_path / "capped", tmp_path / "whole")
+    )
+    assert records == others
+    assert all(torch.equal(tensors[name], other_tensors[name]) for name in tensors)
+
+
+def test_without_experience_there_is_no_store_and_too_little_is_refused(tmp_path: Path) -> None:
+    list(train(dataclasses.replace(META, experience=0), tmp_path / "none"))
+    assert not (tmp_path / "none" / EXPERIENCE).parent.exists()
+    for config, least in ((META, 20), (CONFIGS["memory of a trial"], 40)):
+        with pytest.raises(UserError, match=rf"--experience is {least - 1}.*at least {least}"):
+            train(dataclasses.replace(config, experience=least - 1), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("where", ["metrics", "store"])
+def test_an_interruption_at_the_worst_moment_is_resumed_exactly(
+    where: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    list(train(META, tmp_path / "whole"))
+    kind, name = {"metrics": (MetricsFile, "append"), "store": (ExperienceStore, "add")}[where]
+    real, calls = getattr(kind, name), []
+
+    def interrupted(self: object, *arguments: object) -> object:
+        calls.append(name)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return real(self, *arguments)
+
+    monkeypatch.setattr(kind, name, interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        list(train(META, tmp_path / "parts"))
+    monkeypatch.undo()
+    done = load_checkpoint(tmp_path / "parts" / "checkpoint").meta["iteration"]
+    assert done == (2 if where == "metrics" else 3)
+    list(resume(tmp_path / "parts"))
+    assert_same(tmp_path / "whole", tmp_path / "parts")
+
+
+def test_a_store_on_a_full_disk_ends_the_training_and_what_was_saved_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    list(train(META, tmp_path / "whole"))
+    add = ExperienceStore.add
+
+    def full(self: ExperienceStore, *arguments: object) -> object:
+        if arguments[-1] == 3:
+            raise StoreError(f"{self.path}: cannot be added to: No space left on device")
+        return add(self, *arguments)  # pyright: ignore[reportArgumentType]
+
+    monkeypatch.setattr(ExperienceStore, "add", full)
+    with pytest.raises(StoreError, match="No space left"):
+        list(train(META, tmp_path / "run"))
+    monkeypatch.undo()
+    load(tmp_path / "run")
+    list(resume(tmp_path / "run"))
+    assert_same(tmp_path / "whole", tmp_path / "run")
+
+
+def test_a_run_s_store_of_another_family_is_said_to_be_so(tmp_path: Path) -> None:
+    list(train(META, tmp_path / "run"))
+    pendulum = dataclasses.replace(META, env_name="Pendulum-v1")
+    list(train(pendulum, tmp_path / "other"))
+    (tmp_path / "run" / EXPERIENCE).write_bytes((tmp_path / "other" / EXPERIENCE).read_bytes())
+    with pytest.raises(StoreError, match=r"experience of Pendulum-v1"):
+        list(resume(tmp_path / "run"))
+    with pytest.raises(StoreError, match=r"Pendulum-v1, but the agent is for CartPole-v1"):
+        load(tmp_path / "run").session("hybrid")
