@@ -38,7 +38,7 @@ from ssm_metarl.runs.loading import load
 RESULTS = Path(__file__).parent / "results"
 TASKS, STEPS = 100, 3
 MODES = ("zero_shot", "standard", "from_scratch")
-SuiteName = Literal["cartpole", "no-velocity", "seed-command", "pendulum", "hard"]
+SuiteName = Literal["cartpole", "no-velocity", "seed-command", "pendulum", "hard", "prediction"]
 
 SUITES: dict[SuiteName, dict[str, TrainConfig]] = {
     "cartpole": {"ssm": TrainConfig(env_name="CartPole-v1")},
@@ -56,6 +56,11 @@ SUITES: dict[SuiteName, dict[str, TrainConfig]] = {
         "mlp": TrainConfig(env_name="CartPoleNoVelocity-v1", num_epochs=200, cell="mlp"),
     },
     "pendulum": {"ssm": TrainConfig(env_name="Pendulum-v1", num_epochs=200)},
+    "prediction": {
+        "ssm": TrainConfig(
+            env_name="CartPole-v1", num_epochs=60, surrogate="prediction", inner_lr=0.1
+        )
+    },
     "hard": {"ssm": TrainConfig(env_name="CartPoleHard-v1", num_epochs=100)},
 }
 TITLES = {"ssm": "state-space model", "mlp": "no memory (MLP)"}

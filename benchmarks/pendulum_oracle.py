@@ -83,7 +83,7 @@ def main(tasks: int = 20, threads: int = 1, again: bool = True) -> None:
     table.add_row("median", "", "", "", f"{statistics.median(recovered):.1%}")
     console.print(table)
     content = {
-        "command": "python benchmarks/pendulum_oracle.py",
+        "command": " ".join(["python", "benchmarks/pendulum_oracle.py", *sys.argv[1:]]),
         "ppo": dataclasses.asdict(PPO),
         "oracle_per_task": oracle,
         "recovered_per_seed": recovered,

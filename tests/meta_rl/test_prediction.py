@@ -6,16 +6,12 @@ import pytest
 import torch
 from numpy.random import SeedSequence
 
-from ssm_metarl.adaptation.agent import Agent
-from ssm_metarl.adaptation.source import TaskSource
-from ssm_metarl.adaptation.standard import adapt_tasks
 from ssm_metarl.core.parameters import Params
 from ssm_metarl.core.policy import Policy, PolicyConfig
 from ssm_metarl.env_runner.registry import get_family
 from ssm_metarl.env_runner.rollout import Trajectory, collect_episodes
 from ssm_metarl.env_runner.spaces import policy_spaces
 from ssm_metarl.errors import UserError
-from ssm_metarl.evaluation.evaluate import mean_returns
 from ssm_metarl.meta_rl.batch import make_batch
 from ssm_metarl.meta_rl.inner_loop import inner_loss, inner_step
 from ssm_metarl.meta_rl.maml import MetaConfig, MetaLearner
@@ -83,25 +79,3 @@ def test_meta_training_learns_the_head_that_predicts() -> None:
 def test_first_order_is_refused() -> None:
     with pytest.raises(UserError, match="first_order"):
         TrainConfig(surrogate="prediction", first_order=True).validate()
-
-
-@pytest.mark.slow
-def test_it_learns_to_adapt_without_rewards() -> None:
-    policy = Policy(PolicyConfig(), policy_spaces(FAMILY))
-    config = MetaConfig(
-        query_horizon=300, inner_lr=0.1, outer_lr=0.005, iterations=40, surrogate="prediction"
-    )
-    params = policy.init(torch.Generator().manual_seed(0))
-    learner = MetaLearner(policy, config, FAMILY, params)
-    for iteration in range(1, 19):
-        learner.iterate(SeedSequence(0), iteration)
-    detached = {n: v.detach() for n, v in learner.params.items()}
-    agent = Agent(policy, detached, learner.detached_rates(), config, FAMILY.name)
-    tasks = FAMILY.validation(20)
-    source = TaskSource(FAMILY, tasks, config.support_horizon, learner.device)
-    stages = adapt_tasks(agent, source, episodes=20, steps=1, seed=SeedSequence(1))
-    before, after = (
-        mean_returns(policy, s.params, FAMILY, tasks, 2, SeedSequence(2)).mean() for s in stages
-    )
-    print(before, after)
-    assert after > before + 40
