@@ -38,7 +38,7 @@ from ssm_metarl.runs.loading import load
 RESULTS = Path(__file__).parent / "results"
 TASKS, STEPS = 100, 3
 MODES = ("zero_shot", "standard", "from_scratch")
-SuiteName = Literal["cartpole", "no-velocity", "seed-command", "pendulum"]
+SuiteName = Literal["cartpole", "no-velocity", "seed-command", "pendulum", "hard"]
 
 SUITES: dict[SuiteName, dict[str, TrainConfig]] = {
     "cartpole": {"ssm": TrainConfig(env_name="CartPole-v1")},
@@ -56,6 +56,7 @@ SUITES: dict[SuiteName, dict[str, TrainConfig]] = {
         "mlp": TrainConfig(env_name="CartPoleNoVelocity-v1", num_epochs=200, cell="mlp"),
     },
     "pendulum": {"ssm": TrainConfig(env_name="Pendulum-v1", num_epochs=200)},
+    "hard": {"ssm": TrainConfig(env_name="CartPoleHard-v1", num_epochs=100)},
 }
 TITLES = {"ssm": "state-space model", "mlp": "no memory (MLP)"}
 SHOTS: dict[SuiteName, Sequence[int]] = {"cartpole": (20, 5), "seed-command": (20,)}
@@ -138,16 +139,21 @@ def show(name: str, variants: Mapping[str, Sequence[Trained]]) -> None:
     console.print(table)
 
 
+def machine() -> dict[str, Any]:
+    """Describe what this runs on."""
+    return {
+        "cpu": platform.processor() or platform.machine(),
+        "threads": torch.get_num_threads(),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+    }
+
+
 def record(suite: SuiteName, variants: Mapping[str, Sequence[Trained]], best: float | None) -> None:
     """Write the suite's JSON and figure."""
     content: dict[str, Any] = {
         "command": f"python benchmarks/adaptation.py {suite}",
-        "machine": {
-            "cpu": platform.processor() or platform.machine(),
-            "threads": torch.get_num_threads(),
-            "python": platform.python_version(),
-            "torch": torch.__version__,
-        },
+        "machine": machine(),
         "configs": {name: dataclasses.asdict(c) for name, c in SUITES[suite].items()},
         "variants": {
             name: [

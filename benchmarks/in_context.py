@@ -1,10 +1,12 @@
 """Train over trials with several seeds, play trials of held-out tasks, and record what came out.
 
-    python benchmarks/in_context.py
+    python benchmarks/in_context.py cartpole
+    python benchmarks/in_context.py navigation
 
-Every seed is trained exactly as ``ssm-metarl train --mode rl2 --env_name CartPole-v1 --seed N``
-would, and its best checkpoint plays trials of the same 100 held-out tasks. Settings were chosen on
-the validation tasks, never on these. Writes ``benchmarks/results/in-context.json`` and ``.png``.
+Every seed is trained exactly as ``ssm-metarl train --mode rl2 --env_name FAMILY --seed N`` would,
+and its best checkpoint plays trials of the same 100 held-out tasks. Settings were chosen on the
+validation tasks of CartPole, never on these, and are the same for both families. Writes
+``benchmarks/results/in-context-SUITE.json`` and ``.png``.
 
 The clock of the training runs with its validation and checkpoints. Beside it stands the CPU time
 of the process, which says what the training needs where other work delays it.
@@ -19,6 +21,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Annotated, Literal
 
 import torch
 import tyro
@@ -39,8 +42,12 @@ from ssm_metarl.runs.training import Progress, train
 
 RESULTS = Path(__file__).parent / "results"
 TASKS = 100
-CONFIG = TrainConfig(mode="rl2", env_name="CartPole-v1")
-BEST = 500.0
+SuiteName = Literal["cartpole", "navigation"]
+SUITES: dict[SuiteName, TrainConfig] = {
+    "cartpole": TrainConfig(mode="rl2", env_name="CartPole-v1"),
+    "navigation": TrainConfig(mode="rl2", env_name="Navigation2D-v0"),
+}
+BEST: dict[SuiteName, float] = {"cartpole": 500.0}
 
 console = Console()
 
@@ -67,9 +74,9 @@ class Trained:
     evaluation: Evaluation
 
 
-def run_seed(seed: int, folder: Path) -> Trained:
+def run_seed(config: TrainConfig, folder: Path) -> Trained:
     """Train one seed and evaluate its best checkpoint."""
-    config, run_dir = dataclasses.replace(CONFIG, seed=seed), folder / f"seed-{seed}"
+    seed, run_dir = config.seed, folder / f"seed-{config.seed}"
     family = get_family(config.env_name)
     started, looks, progress = time.process_time(), [], None
     stream, total = train(config, run_dir), rl2_config(config, family).iterations
@@ -91,9 +98,9 @@ def run_seed(seed: int, folder: Path) -> Trained:
     )
 
 
-def show(runs: Sequence[Trained]) -> None:
+def show(suite: SuiteName, runs: Sequence[Trained]) -> None:
     """Print medians over the seeds, with every seed beside them."""
-    table = Table("", "median", "seeds", title="in-context, 100 held-out tasks")
+    table = Table("", "median", "seeds", title=f"{suite}, in-context, {TASKS} held-out tasks")
     for same in zip(*(run.evaluation.results for run in runs), strict=True):
         means = [row.mean for row in same]
         seeds = " ".join(f"{value:.1f}" for value in means)
@@ -105,18 +112,22 @@ def show(runs: Sequence[Trained]) -> None:
     console.print(table)
 
 
-def main(seeds: int = 3, threads: int = 1) -> None:
-    """Run the benchmark and write its results.
+def main(
+    suite: Annotated[SuiteName, tyro.conf.Positional], seeds: int = 3, threads: int = 1
+) -> None:
+    """Run one suite and write its results.
 
     Args:
+        suite: What to measure.
         seeds: Number of training seeds, from 0.
         threads: Threads for torch.
     """
     torch.set_num_threads(threads)
     with tempfile.TemporaryDirectory() as folder:
         peak = matmul_peak()
-        runs = [run_seed(seed, Path(folder)) for seed in range(seeds)]
-    show(runs)
+        configs = [dataclasses.replace(SUITES[suite], seed=seed) for seed in range(seeds)]
+        runs = [run_seed(config, Path(folder)) for config in configs]
+    show(suite, runs)
     content = {
         "command": " ".join(["python", "benchmarks/in_context.py", *sys.argv[1:]]),
         "machine": {
@@ -126,16 +137,16 @@ def main(seeds: int = 3, threads: int = 1) -> None:
             "python": platform.python_version(),
             "torch": torch.__version__,
         },
-        "config": dataclasses.asdict(CONFIG),
+        "config": dataclasses.asdict(SUITES[suite]),
         "runs": [
             {**dataclasses.asdict(run), "evaluation": json.loads(run.evaluation.to_json())}
             for run in runs
         ],
     }
     RESULTS.mkdir(exist_ok=True)
-    (RESULTS / "in-context.json").write_text(json.dumps(content, indent=1) + "\n")
+    (RESULTS / f"in-context-{suite}.json").write_text(json.dumps(content, indent=1) + "\n")
     pooled = over_seeds([run.evaluation for run in runs])
-    trial_curve(pooled, RESULTS / "in-context.png", best=BEST)
+    trial_curve(pooled, RESULTS / f"in-context-{suite}.png", best=BEST.get(suite))
 
 
 if __name__ == "__main__":

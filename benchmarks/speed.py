@@ -107,6 +107,7 @@ def random_batch(length: int) -> Batch:
         behaviour=torch.full(shape, -math.log(2.0)),
         advantage=torch.randn(shape, generator=rng),
         valid=torch.ones(shape, dtype=torch.bool),
+        change=torch.zeros(*shape, 4),
         scale=torch.ones(TASKS),
     )
 

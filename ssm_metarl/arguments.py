@@ -50,6 +50,9 @@ class Evaluate:
     """Gradient steps, each from as many episodes as the largest number of them; the return is
     measured after each."""
 
+    reuse: bool = False
+    """hybrid: later steps also learn from the task's own earlier episodes, off-policy."""
+
     guard: bool = True
     """Go back where the episodes played show that a step did harm."""
 
@@ -118,6 +121,9 @@ class Adapt:
 
     steps: int = 1
     """Gradient steps."""
+
+    reuse: bool = False
+    """hybrid: later steps also learn from the task's own earlier episodes, off-policy."""
 
     guard: bool = True
     """Go back where the episodes played show that a step did harm."""

@@ -30,7 +30,7 @@ from ssm_metarl.experience.buffer import ExperienceStore
 from ssm_metarl.meta_rl.batch import make_batch
 from ssm_metarl.meta_rl.inner_loop import inner_gradients
 
-MOST_TASKS = 300
+MOST_TASKS = 500
 MATCHES = 10  # tasks recalled for each new one
 STRANGE = 0.99  # a task that fits worse than this share of the memory's own is like none of them
 MARGIN = 2.0  # times that misfit
@@ -82,8 +82,8 @@ class Memory:
         self._gradients: dict[int, Params] = {}
 
     @classmethod
-    def of(cls, agent: Agent) -> "Memory | None":
-        """Read the newest tasks that came with an agent.
+    def of(cls, agent: Agent, most: int = MOST_TASKS) -> "Memory | None":
+        """Read the newest tasks that came with an agent, at most so many.
 
         Without any, hybrid adaptation is standard adaptation, which a warning says.
 
@@ -98,7 +98,7 @@ class Memory:
                     f"{agent.experience}: holds experience of {store.identity.family}, "
                     f"but the agent is for {agent.family}"
                 )
-            newest = [task.id for task in store.tasks()][-MOST_TASKS:]
+            newest = [task.id for task in store.tasks()][-most:]
             if len(newest) < 2:
                 return _nothing_to_recall("the experience that came with this agent is empty")
             return cls(agent, {task: store.trajectory(task) for task in newest})
@@ -134,7 +134,7 @@ class Memory:
             for task, weight in zip(tasks, weights, strict=True):
                 if weight:
                     share[k, place[task]] = weight
-        gradients = [self._gradient(task) for task in used]
+        gradients = [self.gradient(task) for task in used]
         joined = {}
         for name, gradient in own.items():
             earlier = torch.stack([each[name] for each in gradients])
@@ -142,7 +142,7 @@ class Memory:
             joined[name] = kept + torch.tensordot(share, earlier, 1)
         return joined
 
-    def _gradient(self, task: int) -> Params:
+    def gradient(self, task: int) -> Params:
         """Return the inner gradient of an earlier task at the meta-parameters, computed once."""
         if task not in self._gradients:
             agent = self.agent

@@ -72,6 +72,7 @@ def _follow(
         asked.mode,
         episodes=asked.episodes,
         steps=asked.steps,
+        reuse=asked.reuse,
         guarded=asked.guard,
         seed=asked.seed,
     )

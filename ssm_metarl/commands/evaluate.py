@@ -44,6 +44,7 @@ def evaluate_run(asked: Evaluate) -> int:
         asked.budgets,
         asked.steps,
         trial_episodes=config.episodes_per_trial,
+        reuse=asked.reuse,
         guarded=asked.guard,
         seed=asked.seed,
     )

@@ -13,7 +13,12 @@ from ssm_metarl.env_runner.family import TaskFamily, Tasks
 from ssm_metarl.env_runner.rollout import Trajectory, collect_episodes, collect_trials
 from ssm_metarl.meta_rl.baseline import baseline_features, baseline_values, fit_baseline
 from ssm_metarl.meta_rl.losses import per_episode, step_mean
-from ssm_metarl.meta_rl.returns import deviation, generalized_advantages, standardize
+from ssm_metarl.meta_rl.returns import (
+    deviation,
+    generalized_advantages,
+    standardize,
+    vtrace_advantages,
+)
 
 NOISE_FLOOR = 0.05  # of the size of the returns
 
@@ -28,6 +33,8 @@ class Batch:
     behaviour: Float[Tensor, "T K E"]
     advantage: Float[Tensor, "T K E"]
     valid: Bool[Tensor, "T K E"]
+    change: Float[Tensor, "T K E O"]
+    """Of the observation, in units of its root mean square on the task."""
     scale: Float[Tensor, "K"]
     """What the advantages were divided by, in units of the rewards."""
     episodes: int = 1
@@ -42,6 +49,7 @@ class Batch:
             behaviour=self.behaviour[:, tasks],
             advantage=self.advantage[:, tasks],
             valid=self.valid[:, tasks],
+            change=self.change[:, tasks],
             scale=self.scale[tasks],
             episodes=self.episodes,
         )
@@ -55,21 +63,38 @@ class Batch:
         """
         return self.scale * per_episode(self.valid.to(self.scale.dtype)) / self.episodes
 
-    def distribution(self, bound: BoundPolicy) -> Categorical | DiagonalGaussian:
-        """Return a policy's action distributions along the batch, from an empty memory."""
+    def features(self, bound: BoundPolicy) -> Float[Tensor, "T K E D"]:
+        """Run a policy along the batch, from an empty memory."""
         _, tasks, lanes = self.valid.shape
         state = bound.policy.initial_state(tasks, lanes, self.inputs)
-        features, _ = bound.features(self.inputs, state, self.keep)
-        return bound.distribution(features)
+        return bound.features(self.inputs, state, self.keep)[0]
+
+    def distribution(self, bound: BoundPolicy) -> Categorical | DiagonalGaussian:
+        """Return a policy's action distributions along the batch."""
+        return bound.distribution(self.features(bound))
 
 
-def make_batch(trajectory: Trajectory, policy: Policy, discount: float, trace: float) -> Batch:
+def make_batch(
+    trajectory: Trajectory,
+    policy: Policy,
+    discount: float,
+    trace: float,
+    ratio: Float[Tensor, "T K E"] | None = None,
+) -> Batch:
     """Compute advantages against a baseline fitted to this trajectory, task by task.
 
     Each task's baseline and standardisation use nothing but the task's own data.
+
+    Args:
+        trajectory: Of K tasks.
+        policy: Whose inputs and memory they are for.
+        discount: Gamma.
+        trace: Lambda.
+        ratio: Probability of each action under another policy, whose advantages are asked for,
+            over that under the one that played; None if it is the same.
     """
     keep = trajectory.keep(policy)
-    advantage, scale = fitted_advantages(trajectory, policy, discount, trace)
+    advantage, scale = fitted_advantages(trajectory, policy, discount, trace, ratio)
     return Batch(
         inputs=trajectory.inputs(policy)[:-1],
         keep=None if keep is None else keep[:-1],
@@ -77,9 +102,18 @@ def make_batch(trajectory: Trajectory, policy: Policy, discount: float, trace: f
         behaviour=trajectory.log_prob,
         advantage=advantage,
         valid=trajectory.valid,
+        change=_relative_change(trajectory),
         scale=scale,
         episodes=max(1, int(trajectory.done[:, 0, 0].sum())),
     )
+
+
+def _relative_change(trajectory: Trajectory) -> Float[Tensor, "T K E O"]:
+    """Return how the observation changed at each valid step, of unit size in each dimension."""
+    valid = trajectory.valid.unsqueeze(-1)
+    change = (trajectory.observation[1:] - trajectory.observation[:-1]) * valid
+    mean_square = change.square().sum((0, 2), keepdim=True) / valid.sum((0, 2), keepdim=True)
+    return change / mean_square.sqrt().clamp_min(1e-8)
 
 
 def collect_data(
@@ -121,7 +155,11 @@ def collect_data(
 
 @torch.no_grad()
 def fitted_advantages(
-    trajectory: Trajectory, policy: Policy, discount: float, trace: float
+    trajectory: Trajectory,
+    policy: Policy,
+    discount: float,
+    trace: float,
+    ratio: Float[Tensor, "T K E"] | None = None,
 ) -> tuple[Float[Tensor, "T K E"], Float[Tensor, "K"]]:
     """Return standardised GAE against the linear baseline of the same data, and its scale.
 
@@ -134,7 +172,11 @@ def fitted_advantages(
     ends = trajectory.terminated, done, valid
     weights = fit_baseline(trajectory.reward, features, *ends, discount)
     value = baseline_values(features, weights)
-    advantage = generalized_advantages(trajectory.reward, value, *ends, discount, trace)
+    advantage = (
+        generalized_advantages(trajectory.reward, value, *ends, discount, trace)
+        if ratio is None
+        else vtrace_advantages(trajectory.reward, value, ratio, *ends, discount, trace)
+    )
     size = step_mean((value[:-1] + advantage).square(), valid).sqrt()
     scale = deviation(advantage, valid, NOISE_FLOOR * size)
     return standardize(advantage, valid, scale), scale

@@ -9,7 +9,14 @@ from torch import Tensor
 from ssm_metarl.core.parameters import Params, expand_tasks
 from ssm_metarl.core.policy import Policy
 from ssm_metarl.meta_rl.batch import Batch
-from ssm_metarl.meta_rl.losses import Surrogate, dice_loss, lvc_loss, score_loss, step_mean
+from ssm_metarl.meta_rl.losses import (
+    Surrogate,
+    dice_loss,
+    lvc_loss,
+    prediction_loss,
+    score_loss,
+    step_mean,
+)
 
 Rates = float | Mapping[str, Tensor]
 """Inner learning rate: one number, or one per parameter."""
@@ -25,7 +32,11 @@ def adaptable(name: str) -> bool:
 
 def inner_loss(policy: Policy, params: Params, batch: Batch, surrogate: Surrogate) -> Tensor:
     """Return the inner loss of each task, ``[K]``, of the scale of an episode."""
-    log_prob = batch.distribution(policy.bind(params)).log_prob(batch.action)
+    bound = policy.bind(params)
+    if surrogate == "prediction":
+        predicted = bound.prediction(batch.features(bound), batch.action)
+        return prediction_loss(predicted, batch.change, batch.valid)
+    log_prob = batch.distribution(bound).log_prob(batch.action)
     if surrogate == "dice":
         return dice_loss(log_prob, batch.advantage, batch.valid) / batch.episodes
     if surrogate == "emaml":
@@ -101,7 +112,10 @@ def _gradients(
     with torch.enable_grad():
         loss = inner_loss(policy, {**params, **theta}, batch, surrogate).sum()
         gradients = torch.autograd.grad(
-            loss, list(theta.values()), create_graph=create_graph and not first_order
+            loss,
+            list(theta.values()),
+            create_graph=create_graph and not first_order,
+            materialize_grads=True,  # predicting does not go through the action head
         )
     return theta, dict(zip(theta, gradients, strict=True))
 

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-Surrogate = Literal["lvc", "dice", "emaml"]
+Surrogate = Literal["lvc", "dice", "emaml", "prediction"]
 
 
 def per_episode(x: Float[Tensor, "T K E"]) -> Float[Tensor, "K"]:
@@ -58,6 +58,19 @@ def score_loss(
     How the data depend on the parameters is left to :func:`sampling_loss`.
     """
     return -per_episode(log_prob * advantage)
+
+
+def prediction_loss(
+    predicted: Float[Tensor, "T K E O"],
+    change: Float[Tensor, "T K E O"],
+    valid: Bool[Tensor, "T K E"],
+) -> Float[Tensor, "K"]:
+    """Squared error of the predicted change of the observation: needs no rewards.
+
+    A policy that shares its features with the prediction is changed by learning to predict (Hansen
+    et al. 2021, arXiv:2007.04309); meta-training makes that change the right one.
+    """
+    return per_episode(0.5 * (predicted - change).square().mean(-1) * valid)
 
 
 def sampling_credit(value: Float[Tensor, "K"], unit: Float[Tensor, "K"]) -> Float[Tensor, "K"]:

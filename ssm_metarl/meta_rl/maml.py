@@ -58,7 +58,8 @@ class MetaConfig:
         entropy: Weight of the adapted policies' entropy in the outer objective.
         max_grad_norm: Bound on the norm of the meta-gradient.
         trust: Largest mean divergence, in nats, of a step at test time that training never took.
-        surrogate: Inner loss; "emaml" adds the sampling term, and needs two tasks or more.
+        surrogate: Inner loss; "emaml" adds the sampling term, and needs two tasks or more;
+            "prediction" needs no rewards of the new task, and second order.
         first_order: Treat inner gradients as constants (FOMAML).
         learn_rates: Also learn an inner rate for every parameter, starting at ``inner_lr``.
         chunk: Tasks per backward pass; smaller fits the cache better, the result is the same.
@@ -126,10 +127,11 @@ class MetaLearner:
             for name, v in self.params.items()
             if config.learn_rates and adaptable(name)
         }
+        heads = ("params/prediction.",) if config.surrogate == "prediction" else ()
         self.learned = {
             name: value
             for name, value in self.tensors.items()
-            if adaptable(name.removeprefix("params/"))
+            if adaptable(name.removeprefix("params/")) or name.startswith(heads)
         }
         self.optimizer = torch.optim.Adam(self.learned.values(), lr=config.outer_lr)
 

@@ -101,8 +101,9 @@ class TrainConfig:
     max_grad_norm: float = 1.0
     """Bound on the norm of a gradient of the optimiser."""
 
-    surrogate: Literal["lvc", "dice", "emaml"] = "lvc"
-    """meta_rl: inner loss, emaml with the sampling term; docs/gradients.md compares them."""
+    surrogate: Literal["lvc", "dice", "emaml", "prediction"] = "lvc"
+    """meta_rl: inner loss; docs/gradients.md compares the first three. prediction adapts by
+    learning to predict observations, and so needs no rewards of a new task."""
 
     first_order: bool = False
     """meta_rl: treat the inner gradient as a constant."""
@@ -171,6 +172,11 @@ class TrainConfig:
             value = getattr(self, name)
             if value is not None and not 0.0 <= value <= 1.0:
                 raise UserError(f"--{name} is {value}; it must be between 0 and 1")
+        if self.surrogate == "prediction" and self.first_order:
+            raise UserError(
+                "--first_order: --surrogate prediction is learned through the inner step, which "
+                "first order treats as a constant; leave one of them out"
+            )
         if self.surrogate == "emaml" and self.tasks_per_epoch == 1:
             raise UserError(
                 f"--tasks_per_epoch is {self.tasks_per_epoch}; --surrogate emaml needs at least 2, "

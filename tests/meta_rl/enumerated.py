@@ -70,6 +70,7 @@ class Enumerated:
             behaviour=self.log_prob(params).detach(),
             advantage=self.weighted_return_to_go(params),
             valid=self.valid,
+            change=torch.zeros(*self.valid.shape, 1, dtype=torch.float64),
             scale=torch.ones(K, dtype=torch.float64),
         )
 

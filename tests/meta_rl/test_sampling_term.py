@@ -40,6 +40,7 @@ class Adaptations:
             behaviour=torch.zeros(valid.shape, dtype=torch.float64),
             advantage=reward.flip(0).cumsum(0).flip(0)[:, paths] * valid,
             valid=valid,
+            change=torch.zeros(*valid.shape, 1, dtype=torch.float64),
             scale=torch.full((len(paths),), SCALE, dtype=torch.float64),
         )
         log_prob = batch.distribution(POLICY.bind(params)).log_prob(batch.action)

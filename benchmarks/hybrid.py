@@ -1,0 +1,248 @@
+"""What recalling earlier tasks adds to standard adaptation from the same episodes.
+
+    python benchmarks/hybrid.py cartpole
+    python benchmarks/hybrid.py hard
+
+Trains three seeds exactly as ``ssm-metarl train`` would (under ``runs/benchmarks``, where a
+finished run is used again), and adapts each to the same 100 held-out and 100 shifted tasks by one
+step from 1, 2, 5, 10 and 20 episodes:
+
+- standard: a value baseline fitted to the own data, as everywhere in this package;
+- hybrid, from stores of the newest 30, 100 and 500 tasks that training has met;
+- for CartPoles, the one-bit control: the mean step of all stored tasks whose left and right are
+  swapped as the new task's are, which is told to it. What hybrid has beyond it is more than a bit.
+
+Differences to standard are paired by seed and task; intervals resample both. Writes
+``benchmarks/results/hybrid-SUITE.json`` and ``.png``.
+"""
+
+import dataclasses
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import torch
+import tyro
+from adaptation import SUITES as TRAINED
+from adaptation import machine
+from numpy.random import SeedSequence
+from rich.console import Console
+from rich.table import Table
+from training import trained
+
+from ssm_metarl.adaptation.agent import Agent
+from ssm_metarl.adaptation.hybrid import Memory
+from ssm_metarl.adaptation.standard import adapt_tasks
+from ssm_metarl.core.parameters import Params
+from ssm_metarl.env_runner.family import TaskFamily, Tasks
+from ssm_metarl.env_runner.registry import get_family
+from ssm_metarl.env_runner.streams import substream
+from ssm_metarl.evaluation.evaluate import (
+    ADAPTATION_STREAM,
+    RETURN_STREAM,
+    mean_returns,
+    task_source,
+)
+from ssm_metarl.evaluation.figures import budget_curve
+from ssm_metarl.evaluation.report import Evaluation, ModeResult
+from ssm_metarl.evaluation.statistics import iqm, mean, paired_difference, stratified_bootstrap
+from ssm_metarl.experience.buffer import ExperienceStore
+from ssm_metarl.meta_rl.inner_loop import descend
+from ssm_metarl.runs.loading import load
+
+RESULTS = Path(__file__).parent / "results"
+SuiteName = Literal["cartpole", "no-velocity", "hard", "pendulum", "navigation"]
+BUDGETS, STORES, TASKS, RETURN_EPISODES = (1, 2, 5, 10, 20), (30, 100, 500), 100, 10
+SPLITS = ("held_out", "shifted")
+
+Scores = dict[str, np.ndarray]
+"""Way of adapting -> returns ``[budgets, tasks]``."""
+
+console = Console()
+
+
+@dataclasses.dataclass(frozen=True)
+class Measured:
+    """One seed on one set of tasks.
+
+    Attributes:
+        scores: Returns.
+        zero_shot: Returns before adaptation, ``[tasks]``.
+        environment_steps: Used by adaptation, ``[budgets]``, the mean over tasks.
+        strange: Share of tasks that were like none in the largest store, ``[budgets]``.
+    """
+
+    scores: Scores
+    zero_shot: np.ndarray
+    environment_steps: np.ndarray
+    strange: np.ndarray
+
+
+def measure(agent: Agent, family: TaskFamily, split: str, seed: int) -> Measured:
+    """Adapt to every task in every way and measure what came out."""
+    tasks: Tasks = getattr(family, split)(TASKS)
+    source, own = task_source(agent, family, tasks), SeedSequence(seed)
+    memories = {f"hybrid, {most} stored": Memory.of(agent, most) for most in STORES}
+
+    def returns(params: Params) -> np.ndarray:
+        fresh = substream(own, RETURN_STREAM)
+        return mean_returns(agent.policy, params, family, tasks, RETURN_EPISODES, fresh)
+
+    scores: dict[str, list[np.ndarray]] = {}
+    steps, strange = [], []
+    for budget in BUDGETS:
+        plan = {"episodes": budget, "steps": 1, "seed": substream(own, ADAPTATION_STREAM)}
+        for name, memory in {"standard": None, **memories}.items():
+            *_, adapted = adapt_tasks(agent, source, memory=memory, **plan)
+            scores.setdefault(name, []).append(returns(adapted.params))
+        steps.append(adapted.environment_steps.mean())
+        strange.append(float((adapted.recalled.own == 1).float().mean()))
+    largest = memories[f"hybrid, {max(STORES)} stored"]
+    if "swap" in tasks.values:
+        told = returns(one_bit(agent, family, tasks, largest))
+        scores["told the swap"] = [told] * len(BUDGETS)
+    return Measured(
+        {name: np.array(rows) for name, rows in scores.items()},
+        returns(agent.params),
+        np.array(steps),
+        np.array(strange),
+    )
+
+
+def one_bit(agent: Agent, family: TaskFamily, tasks: Tasks, memory: Memory) -> Params:
+    """Take, on each task, the mean step of the stored tasks that are swapped as it is."""
+    with ExperienceStore.open(agent.experience) as store:
+        swapped = {task.id: task.parameters["swap"] for task in store.tasks()}
+    steps = {}
+    for swap in (0.0, 1.0):
+        alike = [memory.gradient(task) for task in memory.tasks if swapped[task] == swap]
+        steps[swap] = {name: torch.stack([g[name] for g in alike]).mean(0) for name in alike[0]}
+    rows = [steps[swap] for swap in tasks.values["swap"].tolist()]
+    gradients = {name: torch.stack([row[name] for row in rows]) for name in rows[0]}
+    return {**agent.params, **descend(agent.params, gradients, agent.rates)}
+
+
+def summary(runs: list[Measured]) -> dict[str, Any]:
+    """Pool the seeds of one split: means, and paired differences to standard."""
+    result: dict[str, Any] = {
+        "zero_shot": float(np.mean([run.zero_shot for run in runs])),
+        "environment_steps": np.mean([run.environment_steps for run in runs], 0).tolist(),
+        "strange": np.mean([run.strange for run in runs], 0).tolist(),
+        "ways": {},
+    }
+    for name in runs[0].scores:
+        rows = []
+        for index, budget in enumerate(BUDGETS):
+            mine, standard = (
+                np.array([run.scores[way][index] for run in runs]) for way in (name, "standard")
+            )
+            gain = paired_difference(mine, standard, design="crossed")
+            rows.append(
+                {
+                    "episodes": budget,
+                    "mean": float(mine.mean()),
+                    "per_seed": mine.mean(1).tolist(),
+                    "iqm": float(iqm(mine.ravel())),
+                    "ci95": stratified_bootstrap(mine, design="crossed"),
+                    "minus_standard": gain.mean,
+                    "minus_standard_ci95": gain.ci95,
+                    "per_task": mine.round(1).tolist(),
+                }
+            )
+        result["ways"][name] = rows
+    return result
+
+
+def show(suite: str, summaries: Mapping[str, Any]) -> None:
+    """Print means and differences."""
+    for split, found in summaries.items():
+        table = Table(title=f"{suite}, {split}: zero-shot {found['zero_shot']:.1f}")
+        table.add_column("way")
+        for budget in BUDGETS:
+            table.add_column(f"{budget} ep.", justify="right")
+        for name, rows in found["ways"].items():
+            table.add_row(name, *(f"{row['mean']:.1f}" for row in rows))
+            if name != "standard":
+                table.add_row(
+                    "  minus standard",
+                    *(
+                        "{:+.1f} [{:.1f}, {:.1f}]".format(
+                            row["minus_standard"], *row["minus_standard_ci95"]
+                        )
+                        for row in rows
+                    ),
+                )
+        console.print(table)
+
+
+def curve(family: TaskFamily, split: str, found: Mapping[str, Any]) -> Evaluation:
+    """Return the pooled budgets as an evaluation, for the figure."""
+    rows = []
+    ways = {"standard": "standard", "hybrid": f"hybrid, {max(STORES)} stored"}
+    for mode, way in ways.items():
+        for row, steps in zip(found["ways"][way], found["environment_steps"], strict=True):
+            scores = np.array(row["per_task"])
+            rows.append(
+                ModeResult(
+                    mode=mode,
+                    shots=row["episodes"],
+                    steps=1,
+                    mean=row["mean"],
+                    iqm=row["iqm"],
+                    ci95=tuple(row["ci95"]),
+                    adaptation_env_steps=steps,
+                    deterministic_mean=float(mean(scores.ravel())),
+                    per_task=tuple(scores.mean(0).tolist()),
+                )
+            )
+    return Evaluation(family.name, TASKS, 0, split, tuple(rows))
+
+
+def main(
+    suite: Annotated[SuiteName, tyro.conf.Positional],
+    seeds: int = 3,
+    threads: int = 1,
+) -> None:
+    """Run one suite.
+
+    Args:
+        suite: What to measure.
+        seeds: Number of training seeds, from 0.
+        threads: Threads for torch.
+    """
+    torch.set_num_threads(threads)
+    config = TRAINED[suite]["ssm"]
+    family = get_family(config.env_name)
+    measured: dict[str, list[Measured]] = {split: [] for split in SPLITS}
+    for seed in range(seeds):
+        run = trained(dataclasses.replace(config, seed=seed), f"{suite}-ssm-{seed}", console)
+        agent = load(run.folder)
+        for split in SPLITS:
+            measured[split].append(measure(agent, family, split, seed))
+            console.print(f"seed {seed}, {split}: measured")
+    summaries = {split: summary(runs) for split, runs in measured.items()}
+    show(suite, summaries)
+    content = {
+        "command": f"python benchmarks/hybrid.py {suite}",
+        "machine": machine(),
+        "config": dataclasses.asdict(config),
+        "seeds": list(range(seeds)),
+        "tasks": TASKS,
+        "splits": summaries,
+    }
+    (RESULTS / f"hybrid-{suite}.json").write_text(json.dumps(content) + "\n")
+    best = 500.0 if "CartPole" in config.env_name else None
+    curves = [curve(family, split, found) for split, found in summaries.items()]
+    budget_curve(
+        curves,
+        RESULTS / f"hybrid-{suite}.png",
+        best=best,
+        titles=[f"{family.name}, {split.replace('_', '-')} tasks" for split in summaries],
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(tyro.cli(main))

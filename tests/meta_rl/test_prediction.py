@@ -1,0 +1,106 @@
+"""Adapting by prediction: it needs no rewards, learns its own head, and moves the policy."""
+
+import dataclasses
+
+import pytest
+import torch
+from numpy.random import SeedSequence
+
+from ssm_metarl.adaptation.agent import Agent
+from ssm_metarl.adaptation.source import TaskSource
+from ssm_metarl.adaptation.standard import adapt_tasks
+from ssm_metarl.core.parameters import Params
+from ssm_metarl.core.policy import Policy, PolicyConfig
+from ssm_metarl.env_runner.registry import get_family
+from ssm_metarl.env_runner.rollout import Trajectory, collect_episodes
+from ssm_metarl.env_runner.spaces import policy_spaces
+from ssm_metarl.errors import UserError
+from ssm_metarl.evaluation.evaluate import mean_returns
+from ssm_metarl.meta_rl.batch import make_batch
+from ssm_metarl.meta_rl.inner_loop import inner_loss, inner_step
+from ssm_metarl.meta_rl.maml import MetaConfig, MetaLearner
+from ssm_metarl.runs.config import TrainConfig
+
+FAMILY = get_family("CartPole-v1")
+POLICY = Policy(PolicyConfig(width=8, state_size=4), policy_spaces(FAMILY))
+
+
+def setting() -> tuple[Params, Trajectory]:
+    params = POLICY.init(torch.Generator().manual_seed(0))
+    params["prediction.weight"] = params["prediction.weight"] * 100
+    environment = FAMILY.make(FAMILY.validation(3), 4, autoreset=False, horizon=30)
+    return params, collect_episodes(POLICY.bind(params), environment, SeedSequence(0))
+
+
+def test_the_loss_is_the_error_of_each_step_summed_over_an_episode() -> None:
+    params, rollout = setting()
+    batch = make_batch(rollout, POLICY, 0.9, 1.0)
+    loss = inner_loss(POLICY, params, batch, "prediction")
+    bound = POLICY.bind(params)
+    for k in range(3):
+        change = (rollout.observation[1:] - rollout.observation[:-1])[:, k]
+        valid = rollout.valid[:, k]
+        unit = change[valid].square().mean(0).sqrt()
+        total = 0.0
+        for lane in range(4):
+            length = int(valid[:, lane].sum())
+            inputs = rollout.inputs(POLICY)[:length, k : k + 1, lane : lane + 1]
+            state = POLICY.initial_state(1, 1, inputs)
+            features, _ = bound.features(inputs, state)
+            acted = rollout.action[:length, k : k + 1, lane : lane + 1]
+            wrong = bound.prediction(features, acted)[:, 0, 0] - change[:length, lane] / unit
+            total += 0.5 * wrong.square().mean(1).sum().item() / 4
+        assert loss[k].item() == pytest.approx(total, rel=1e-4)
+
+
+def test_a_step_needs_no_rewards_and_changes_how_the_policy_acts() -> None:
+    params, rollout = setting()
+    unpaid = dataclasses.replace(rollout, reward=torch.zeros_like(rollout.reward))
+    steps = [
+        inner_step(POLICY, params, make_batch(r, POLICY, 0.9, 1.0), 0.1, surrogate="prediction")
+        for r in (rollout, unpaid)
+    ]
+    for name, value in steps[0].items():
+        assert torch.equal(value, steps[1][name])
+    batch = make_batch(rollout, POLICY, 0.9, 1.0)
+    before, after = (batch.distribution(POLICY.bind(p)) for p in (params, steps[0]))
+    assert before.kl(after)[batch.valid].max() > 0
+    assert torch.equal(steps[0]["action.weight"], params["action.weight"].expand(3, -1, -1))
+
+
+def test_meta_training_learns_the_head_that_predicts() -> None:
+    params, _ = setting()
+    config = MetaConfig(
+        tasks=3, episodes=4, support_horizon=20, query_horizon=30, epochs=2, surrogate="prediction"
+    )
+    learner = MetaLearner(POLICY, config, FAMILY, params)
+    learner.iterate(SeedSequence(0), 1)
+    moved = {n for n, v in learner.params.items() if not torch.equal(v, params[n])}
+    assert {"prediction.weight", "prediction.bias", "action.weight", "encoder.weight"} <= moved
+    assert "value.weight" not in moved
+
+
+def test_first_order_is_refused() -> None:
+    with pytest.raises(UserError, match="first_order"):
+        TrainConfig(surrogate="prediction", first_order=True).validate()
+
+
+@pytest.mark.slow
+def test_it_learns_to_adapt_without_rewards() -> None:
+    policy = Policy(PolicyConfig(), policy_spaces(FAMILY))
+    config = MetaConfig(
+        tasks=8, episodes=10, query_horizon=200, iterations=14, inner_lr=0.1, surrogate="prediction"
+    )
+    params = policy.init(torch.Generator().manual_seed(0))
+    learner = MetaLearner(policy, config, FAMILY, params)
+    for iteration in range(1, config.iterations + 1):
+        learner.iterate(SeedSequence(0), iteration)
+    detached = {n: v.detach() for n, v in learner.params.items()}
+    agent = Agent(policy, detached, learner.detached_rates(), config, FAMILY.name)
+    tasks = FAMILY.validation(20)
+    source = TaskSource(FAMILY, tasks, config.support_horizon, learner.device)
+    stages = adapt_tasks(agent, source, episodes=10, steps=1, seed=SeedSequence(1))
+    before, after = (
+        mean_returns(policy, s.params, FAMILY, tasks, 2, SeedSequence(2)).mean() for s in stages
+    )
+    assert after > 3 * before
