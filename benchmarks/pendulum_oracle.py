@@ -55,19 +55,21 @@ def oracle_return(family: TaskFamily, index: int) -> float:
     return float(mean_returns(policy, trained, task, task.nominal(), 50, SeedSequence(1))[0])
 
 
-def main(tasks: int = 20, threads: int = 1) -> None:
+def main(tasks: int = 20, threads: int = 1, again: bool = True) -> None:
     """Measure the oracle and the share of its gain that one step recovers.
 
     Args:
         tasks: How many of the held-out tasks.
         threads: Threads for torch.
+        again: Train the oracle anew; otherwise its recorded returns are compared with.
     """
     torch.set_num_threads(threads)
     family, console = get_family("Pendulum-v1"), Console()
-    oracle = [
-        oracle_return(family, index)
-        for index in track(range(tasks), "PPO on each task", console=console)
-    ]
+    if again:
+        steps = track(range(tasks), "PPO on each task", console=console)
+        oracle = [oracle_return(family, index) for index in steps]
+    else:
+        oracle = json.loads((RESULTS / "pendulum-oracle.json").read_text())["oracle_per_task"]
     runs = json.loads((RESULTS / "pendulum.json").read_text())["variants"]["ssm"]
     table = Table("seed", "zero-shot", "one step", "oracle", "recovered")
     recovered = []
