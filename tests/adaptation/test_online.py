@@ -33,10 +33,12 @@ class Scripted(gymnasium.Env):
     def __init__(self, *lengths: int, **broken: float) -> None:
         self.lengths, self.broken = lengths, broken
         self.resets = self.steps = self.time = 0
+        self.seeds: list[int | None] = []
         self.closed = False
 
     def reset(self, *, seed: int | None = None, options: dict | None = None) -> tuple:
         super().reset(seed=seed)
+        self.seeds.append(seed)
         if "reset" in self.broken and self.resets:
             raise RuntimeError("the motor\nis stuck")
         self.length = self.lengths[self.resets % len(self.lengths)]
@@ -118,6 +120,19 @@ def test_lanes_end_at_different_times_and_are_cut_at_the_horizon(agent: Agent) -
     assert [record.episodes for record in records] == [3, 4]
     assert [record.steps for record in records] == [0, 1]
     assert records[-1].environment_steps == 3 + 8 + HORIZON + 3
+    source = EnvironmentSource(agent, lanes(*envs))
+    played = source.play_round(agent.policy.bind(agent.params), SeedSequence(0))
+    assert played.terminated.sum(0).tolist() == [[1, 1, 0]]
+    assert played.truncated.sum(0).tolist() == [[0, 0, 1]]
+
+
+def test_no_two_episodes_start_from_one_seed(agent: Agent) -> None:
+    envs = Scripted(3), Scripted(3)
+    list(adapt(agent, lanes(*envs), episodes=4, steps=2))
+    seeds = [seed for env in envs for seed in env.seeds if seed is not None]
+    assert len(set(seeds)) == len(seeds) == 8
+    list(adapt(agent, lanes(*envs), episodes=2, seed=1))
+    assert envs[0].seeds[-1] not in seeds
 
 
 def test_modes_without_steps_leave_the_agent_alone(make_agent: MakeAgent) -> None:

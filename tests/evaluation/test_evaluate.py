@@ -99,6 +99,8 @@ def test_every_budget_is_a_first_step_and_hybrid_is_paired_with_standard(tmp_pat
     for steps_taken, shots in steps[:2]:  # the first step's episodes are the same ones
         mine, theirs = (by_key[mode, steps_taken, shots] for mode in ("hybrid", "standard"))
         assert mine.adaptation_env_steps == theirs.adaptation_env_steps > 0
+    alone = dataclasses.replace(plan, modes=["standard"])
+    assert list(evaluate(agent, FAMILY, TASKS, alone)) == rows[1:4] != rows[4:7]
     found = summarise(FAMILY, TASKS, "held_out", plan, rows).differences
     assert [(row.steps, row.shots) for row in found] == steps
     for row in found:
