@@ -52,8 +52,10 @@ SUITES: dict[SuiteName, dict[str, TrainConfig]] = {
         )
     },
     "no-velocity": {
-        "ssm": TrainConfig(env_name="CartPoleNoVelocity-v1", num_epochs=200),
-        "mlp": TrainConfig(env_name="CartPoleNoVelocity-v1", num_epochs=200, cell="mlp"),
+        "ssm": TrainConfig(env_name="CartPoleNoVelocity-v1", num_epochs=300, validation_tasks=40),
+        "mlp": TrainConfig(
+            env_name="CartPoleNoVelocity-v1", num_epochs=300, validation_tasks=40, cell="mlp"
+        ),
     },
     "pendulum": {"ssm": TrainConfig(env_name="Pendulum-v1", num_epochs=200)},
     "prediction": {
