@@ -179,7 +179,7 @@ def record(suite: SuiteName, variants: Mapping[str, Sequence[Trained]], best: fl
     (RESULTS / f"{suite}.json").write_text(json.dumps(content, indent=1) + "\n")
     shots = SHOTS.get(suite, (20,))[0]
     pooled = [over_seeds([run.evaluations[shots] for run in runs]) for runs in variants.values()]
-    titles = [TITLES[name] for name in variants]
+    titles = [f"{SUITES[suite][name].env_name}, {TITLES[name]}" for name in variants]
     adaptation_curve(pooled, RESULTS / f"{suite}.png", best=best, titles=titles)
 
 

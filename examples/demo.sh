@@ -10,7 +10,7 @@ if [ -e "$run" ]; then
 fi
 
 ssm-metarl train --mode meta_rl --env CartPole-v1 --run_dir "$run" --seed 0
-ssm-metarl evaluate "$run" --modes zero_shot,standard,from_scratch --tasks 100 --seed 0
+ssm-metarl evaluate "$run" --modes zero_shot,standard,hybrid,from_scratch --episodes 1,5,20 --tasks 100 --seed 0
 
 echo
 echo "Everything is in $run:"
@@ -20,6 +20,7 @@ done <<'LIST'
 config.json      every setting of the run
 metrics.jsonl    one line per training iteration
 checkpoint       the trained agent (safetensors and JSON)
+experience       what training has played, for hybrid adaptation
 evaluation.json  the table above, with the return on every task
 figures          learning, adaptation, and each task before and after
 videos           one swapped CartPole, before and after adapting
