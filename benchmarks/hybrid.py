@@ -9,6 +9,8 @@ step from 1, 2, 5, 10 and 20 episodes:
 
 - standard: a value baseline fitted to the own data, as everywhere in this package;
 - hybrid, from stores of the newest 30, 100 and 500 tasks that training has met;
+- two steps from half of the episodes each (rounded down), and the same with reuse: the second step
+  learns again from the first half, off-policy;
 - for CartPoles, the one-bit control: the mean step of all stored tasks whose left and right are
   swapped as the new task's are, which is told to it. What hybrid has beyond it is more than a bit.
 
@@ -98,6 +100,10 @@ def measure(agent: Agent, family: TaskFamily, split: str, seed: int) -> Measured
         for name, memory in {"standard": None, **memories}.items():
             *_, adapted = adapt_tasks(agent, source, memory=memory, **plan)
             scores.setdefault(name, []).append(returns(adapted.params))
+        plan |= {"episodes": max(1, budget // 2), "steps": min(2, budget)}
+        for name, reuse in {"two halves": False, "two halves, reuse": True}.items():
+            *_, halved = adapt_tasks(agent, source, reuse=reuse, **plan)
+            scores.setdefault(name, []).append(returns(halved.params))
         steps.append(adapted.environment_steps.mean())
         strange.append(float((adapted.recalled.own == 1).float().mean()))
     largest = memories[f"hybrid, {max(STORES)} stored"]
