@@ -1,6 +1,7 @@
 """From a folder on disk to an agent that acts, and back."""
 
 import dataclasses
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,8 @@ from ssm_metarl.runs.learners import check_same_shapes, make_agent
 from ssm_metarl.runs.training import CHECKPOINT, CONFIG, EXPERIENCE, read_config, run_family
 
 MAX_ACTIONS, MAX_HORIZON = 100_000, 10**9
+HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+HUB_FILES = [CONFIG, f"{CHECKPOINT}/*", "agent/*", EXPERIENCE]
 AGENT = "agent"  # the folder, and the key of the settings in its manifest
 
 
@@ -29,7 +32,8 @@ def load(folder: str | Path, *, trust_env_code: bool = False) -> Agent:
     """Load the best agent of a run, or one that was saved by itself.
 
     Args:
-        folder: What ``train`` or :func:`save` wrote.
+        folder: What ``train`` or :func:`save` wrote; or, where there is no such place here, the id
+            of a repository on the Hugging Face Hub (``owner/name``) that holds it.
         trust_env_code: Allow a run to name its environment as module:Env-v0, which runs code.
 
     Raises:
@@ -37,12 +41,35 @@ def load(folder: str | Path, *, trust_env_code: bool = False) -> Agent:
         CheckpointError: What it holds is missing, damaged or does not fit together.
     """
     folder = Path(folder)
+    if HUB_ID.fullmatch(str(folder)) and not folder.parent.exists():
+        folder = _download(str(folder))
     if not (folder / CONFIG).exists() and (folder / AGENT).is_dir():
         return _load_agent(folder)
     config = read_config(folder, trust_env_code=trust_env_code)
     checkpoint = load_checkpoint(folder / CHECKPOINT)
     agent = make_agent(checkpoint.tensors, config, run_family(config))
     return dataclasses.replace(agent, experience=folder / EXPERIENCE)
+
+
+def _download(name: str) -> Path:
+    """Fetch what belongs to a run or an agent from the Hub, as plain files; return the folder."""
+    try:
+        from huggingface_hub import snapshot_download
+        from huggingface_hub.errors import HfHubHTTPError
+    except ImportError:
+        raise UserError(
+            f"{name} is no folder here; to look on the Hub: pip install 'ssm-metarl[hub]'"
+        ) from None
+    place = Path.home() / ".cache" / "ssm-metarl" / name.replace("/", "--")
+    try:
+        # Not the shared cache, which is made of links: checkpoints refuse those.
+        snapshot_download(name, local_dir=place, allow_patterns=HUB_FILES)
+    except (HfHubHTTPError, OSError, ValueError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(
+            f"{name} is no folder here, and not to be had from the Hub: {reason}"
+        ) from error
+    return place
 
 
 def save(agent: Agent, folder: str | Path) -> Path:

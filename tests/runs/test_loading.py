@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -269,3 +270,32 @@ def test_a_run_s_network_that_was_never_saved_takes_no_memory(
     monkeypatch.setattr(torch, "randn", only_shapes(torch.randn))
     with pytest.raises(CheckpointError, match="is missing"):
         load(tmp_path)
+
+
+def test_an_agent_is_fetched_from_the_hub_where_there_is_no_such_folder(
+    run_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def snapshot(name: str, *, local_dir: Path, allow_patterns: list[str]) -> None:
+        asked.append(name)
+        if name == "nobody/nothing":
+            raise OSError("404 Client Error")
+        for pattern in allow_patterns:
+            for file in run_dir.glob(pattern):
+                (local_dir / file.relative_to(run_dir)).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(file, local_dir / file.relative_to(run_dir))
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", snapshot)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    fetched, here = load("somebody/cartpole"), load(run_dir)
+    assert all(torch.equal(fetched.params[name], value) for name, value in here.params.items())
+    assert fetched.experience is not None
+    assert fetched.experience.exists()
+    with pytest.raises(UserError, match=r"nobody/nothing is no folder here, and not .* 404"):
+        load("nobody/nothing")
+    (tmp_path / "runs").mkdir()
+    with pytest.raises(UserError, match=r"runs/typo is not a run"):
+        load("runs/typo")
+    assert asked == ["somebody/cartpole", "nobody/nothing"]
