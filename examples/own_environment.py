@@ -4,6 +4,7 @@ python examples/own_environment.py runs/demo [FOLDER]
 """
 
 import sys
+from pathlib import Path
 
 import gymnasium
 import numpy as np
@@ -45,4 +46,9 @@ def main(run: str, folder: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2] if len(sys.argv) > 2 else f"{sys.argv[1]}-adapted")
+    if len(sys.argv) < 2:
+        sys.exit(__doc__)
+    run, folder = sys.argv[1], sys.argv[2] if len(sys.argv) > 2 else f"{sys.argv[1]}-adapted"
+    if Path(folder).exists():
+        sys.exit(f"{folder} exists; name another folder after the run")
+    main(run, folder)

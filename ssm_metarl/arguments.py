@@ -10,6 +10,7 @@ from ssm_metarl.errors import UserError
 from ssm_metarl.runs.config import TrainConfig
 
 MOST_EPISODES = 10_000
+MOST = {"tasks": 10_000, "steps": 1_000, "episodes": 100_000}
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,7 @@ class Evaluate:
         Raises:
             UserError: Naming the flag and what would be valid.
         """
-        at_least_one(self, "tasks", "steps")
+        check_counts(self, "tasks", "steps")
         _ = self.budgets
         if self.seed < 0:
             raise UserError(f"--seed is {self.seed}; it must not be negative")
@@ -170,21 +171,26 @@ class Adapt:
         Raises:
             UserError: Naming the flag and what would be valid.
         """
-        at_least_one(self, "episodes", "steps")
+        check_counts(self, "episodes", "steps")
+        if self.out and self.out.exists() and not self.out.is_dir():
+            raise UserError(f"--out {self.out} is no folder; name a folder")
         if self.seed < 0:
             raise UserError(f"--seed is {self.seed}; it must not be negative")
         _ = self.task_values()
 
 
-def at_least_one(flags: object, *names: str) -> None:
-    """Refuse numbers below 1.
+def check_counts(flags: object, *names: str) -> None:
+    """Refuse numbers below 1, and such as no machine has the time or memory for.
 
     Raises:
         UserError: Naming the flag.
     """
     for name in names:
-        if getattr(flags, name) < 1:
-            raise UserError(f"--{name} is {getattr(flags, name)}; it must be at least 1")
+        value = getattr(flags, name)
+        if value < 1:
+            raise UserError(f"--{name} is {value}; it must be at least 1")
+        if value > MOST[name]:
+            raise UserError(f"--{name} is {value}; it must be at most {MOST[name]}")
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import tyro
 
 from ssm_metarl.arguments import Adapt, Envs, Evaluate, Train
 from ssm_metarl.console import INTERRUPTED, say, warnings_as_lines
-from ssm_metarl.errors import CheckpointError, SsmMetaRLError, UserError, nearest
+from ssm_metarl.errors import CheckpointError, SsmMetaRLError, StoreError, UserError, nearest
 from ssm_metarl.parsing import parse
 from ssm_metarl.runs.config import TrainConfig
 
@@ -34,11 +34,13 @@ def main(argv: Sequence[str] | None = None) -> int:
             code = _dispatch(sys.argv[1:] if argv is None else list(argv))
         sys.stdout.flush()
         return code
-    except (UserError, CheckpointError) as error:
+    except (UserError, CheckpointError, StoreError) as error:
         say("error", error)
         return 2
     except SsmMetaRLError as error:
         say("error", error)
+    except MemoryError as error:
+        say("error", f"not enough memory; ask for less: {error}")
     except BrokenPipeError:  # whoever read the output, such as `head`, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as error:

@@ -78,6 +78,7 @@ class Agent:
             UserError: The observation is not shaped as the agent's are, something is not finite, or
                 the numbers of lanes differ.
         """
+        observation = np.asarray(observation)
         action, state, _ = self.choose(
             observation, state, episode_start, deterministic, reward=reward, seed=seed
         )

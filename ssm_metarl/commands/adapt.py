@@ -44,7 +44,10 @@ def adapt_run(asked: Adapt) -> int:
     before, after = _measure(agent, adapted, family, task, records, asked)
     show(_table(family, task, records, asked, before, after))
     _tell_what_happened(records)
-    if asked.save:
+    learned = asked.mode not in ("standard", "hybrid") or bool(records and records[-1].steps)
+    if not learned:
+        print("Stopped before the first gradient step: the agent is as it was, and is not saved.")
+    elif asked.save:
         made("agent", _saved(adapted, asked.save))
     folder = asked.out or asked.run / "adapt" / asked.mode
     _draw(records, float(after.mean()), family, folder)

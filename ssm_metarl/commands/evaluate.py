@@ -27,6 +27,8 @@ from ssm_metarl.runs.files import write_text_atomically
 from ssm_metarl.runs.loading import load
 from ssm_metarl.runs.showcase import task_groups, write_before_after
 
+FIGURES = ("adaptation", "budgets", "profile", "in-context", "tasks")
+
 
 def evaluate_run(asked: Evaluate) -> int:
     """Meet unseen tasks in every way; show, write and draw what came out; return the exit code.
@@ -94,6 +96,8 @@ def _draw_evaluation(
 ) -> None:
     """Draw what there are results for."""
     best, rows = best_return(family), evaluation.results
+    for name in FIGURES:  # those of an earlier evaluation would say something else
+        (folder / f"{name}.png").unlink(missing_ok=True)
     if any(row.steps for row in rows):
         path = folder / "adaptation.png"
         attempt("figure", lambda: adaptation_curve(evaluation, path, best=best))

@@ -36,6 +36,7 @@ GROUPS = (("#3b9bd6", "o"), ("#e0a000", "D"), ("#8a63b8", "^"), ("#4b5563", "s")
 INK, QUIET, FAINT = "#1f2937", "#6b7280", "#9ca3af"
 REFERENCE = {"color": QUIET, "linewidth": 1.2, "linestyle": (0, (4, 3)), "zorder": 1}
 SCREEN_DPI = 100
+FEW_POINTS = 10  # a line of fewer is drawn with markers
 STEPPING = ("standard", "hybrid", "from_scratch")
 
 
@@ -356,9 +357,11 @@ def learning_curve(
             smooth = np.convolve(returns, np.full(2 * reach + 1, 1 / (2 * reach + 1)), "valid")
             colour, _ = LOOKS[mode]
             panel.axes.plot(env_steps, returns, color=colour, alpha=0.35, linewidth=1.0)
-            panel.axes.plot(env_steps[reach : len(looks) - reach], smooth, color=colour)
+            few = "o" if len(looks) < FEW_POINTS else ""
+            panel.axes.plot(env_steps[reach : len(looks) - reach], smooth, few, ls="-", c=colour)
             name = f"{when} adaptation" if adapts else "return"
             panel.ends.append((env_steps[-1], smooth[-1], name, colour))
+        panel.axes.set_xlim(left=0.0)
         panel.axes.xaxis.set_major_formatter(EngFormatter(sep=""))
         panel.axes.set_xlabel("environment steps of training")
         panel.axes.set_title("Return during training")

@@ -28,7 +28,17 @@ AT_LEAST_ONE = (
     "validate_every",
     "validation_tasks",
 )
-AT_MOST = {"width": 4096, "state_size": 4096, "blocks": 64}
+AT_MOST = {"width": 4096, "state_size": 4096, "blocks": 64}  # of a network
+MOST = AT_MOST | {
+    "num_epochs": 10**6,
+    "num_episodes": 10**8,
+    "tasks_per_epoch": 10**4,
+    "episodes_per_task": 10**4,
+    "episodes_per_trial": 10**3,
+    "inner_steps": 100,
+    "outer_epochs": 10**3,
+    "validation_tasks": 10**4,
+}
 POSITIVE = ("inner_lr", "outer_lr", "max_grad_norm")
 FRACTIONS = ("discount", "adaptation_discount", "trace", "clip")
 
@@ -160,7 +170,7 @@ class TrainConfig:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise UserError(f"--{name} is {value}; it must be at least 1")
-        for name, most in AT_MOST.items():
+        for name, most in MOST.items():
             value = getattr(self, name)
             if value is not None and value > most:
                 raise UserError(f"--{name} is {value}; it must be at most {most}")

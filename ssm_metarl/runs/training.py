@@ -62,7 +62,7 @@ class Progress:
 
 
 def train(
-    config: TrainConfig, run_dir: Path, *, tracker: str = "none"
+    config: TrainConfig, run_dir: str | Path, *, tracker: str = "none"
 ) -> Generator[Progress, None, None]:
     """Start a run in a new folder and return its stream of progress.
 
@@ -82,6 +82,7 @@ def train(
         UserError: Bad configuration, or the folder exists; nothing was written.
         DivergenceError: While training: names the iteration and the last good checkpoint.
     """
+    run_dir = Path(run_dir)
     if run_dir.exists():
         raise UserError(f"{run_dir} exists; add --resume to continue it, or choose another")
     learner = _prepare(config)
