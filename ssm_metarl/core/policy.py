@@ -23,7 +23,6 @@ State = tuple[Tensor, ...]
 """The memory of each block, ``[K, E, N]``."""
 
 ACTION_GAIN = 0.01  # near-uniform actions at first: a fresh policy must still have gradients
-INITIAL_LOG_STD = -0.5
 LOG_STD_RANGE = (-4.0, 1.0)  # a large inner step may not switch exploration off, or blow it up
 REWARD_CLIP = 10.0
 
@@ -69,6 +68,7 @@ class PolicyConfig:
         norm: Normalise the input of each block (RMS).
         trial_inputs: Also see the previous action, previous reward and episode start.
         memory: What the hidden state lasts for: one episode, or a trial of several.
+        initial_log_std: Of continuous actions, whose bounds are -1 and 1.
     """
 
     cell: CellName = "ssm"
@@ -79,6 +79,7 @@ class PolicyConfig:
     norm: bool = False
     trial_inputs: bool = False
     memory: Literal["episode", "trial"] = "episode"
+    initial_log_std: float = -0.5
 
 
 @dataclass(frozen=True)
@@ -114,7 +115,7 @@ class Policy:
             "prediction.bias": torch.zeros(seen),
         }
         if not self.spaces.discrete:
-            params["action.log_std"] = torch.full((actions,), INITIAL_LOG_STD)
+            params["action.log_std"] = torch.full((actions,), self.config.initial_log_std)
         for cell in self.cells:
             params |= cell.init(rng)
             if self.config.norm:

@@ -50,6 +50,12 @@ class TaskFamily:
     """Suggested discount per step."""
     adaptation_discount: float | None = None
     """Suggested discount of the data that a trained agent adapts from; None for the same."""
+    inner_lr: float | None = None
+    """Suggested rate of the inner step; None where that of the kind of action will do."""
+    outer_lr: float | None = None
+    """Suggested rate of meta-training, likewise."""
+    initial_log_std: float = -0.5
+    """Suggested spread of continuous actions at first, whose bounds are -1 and 1."""
 
     @cached_property
     def observation_space(self) -> gymnasium.spaces.Box:

@@ -72,11 +72,11 @@ class TrainConfig:
 
     inner_lr: float | None = None
     """meta_rl: rate of the inner step, on the policy gradient summed over an episode's steps;
-    None is 0.03 for discrete actions and 0.01 for continuous ones."""
+    None takes the family's, or 0.03 for discrete actions and 0.01 for continuous ones."""
 
     outer_lr: Annotated[float | None, tyro.conf.arg(aliases=["--lr"])] = None
-    """Rate of the optimiser (Adam); None is 0.003 for rl2, 0.005 for meta_rl with discrete
-    actions, and else 0.01."""
+    """Rate of the optimiser (Adam); None is 0.003 for rl2; for meta_rl the family's, or 0.005
+    with discrete actions and else 0.01; and 0.01 for policy_gradient."""
 
     inner_steps: int = 1
     """meta_rl: gradient steps per task."""

@@ -34,6 +34,7 @@ def make_policy(config: TrainConfig, family: TaskFamily) -> Policy:
         norm=config.norm,
         trial_inputs=config.trial_inputs or memory == "trial",
         memory=memory,
+        initial_log_std=family.initial_log_std,
     )
     return Policy(network, policy_spaces(family))
 
@@ -43,8 +44,8 @@ def meta_config(config: TrainConfig, family: TaskFamily) -> MetaConfig:
     discount = _or(config.discount, family.discount)
     discrete = isinstance(family.action_space, gymnasium.spaces.Discrete)
     return MetaConfig(
-        inner_lr=_or(config.inner_lr, 0.03 if discrete else 0.01),
-        outer_lr=_or(config.outer_lr, 0.005 if discrete else 0.01),
+        inner_lr=_or(config.inner_lr, _or(family.inner_lr, 0.03 if discrete else 0.01)),
+        outer_lr=_or(config.outer_lr, _or(family.outer_lr, 0.005 if discrete else 0.01)),
         iterations=_or(config.num_epochs, 40),
         inner_steps=config.inner_steps,
         tasks=_or(config.tasks_per_epoch, 16),

@@ -1,0 +1,33 @@
+"""What a family suggests is what a run does, unless a flag says otherwise."""
+
+import torch
+
+from ssm_metarl.env_runner.registry import get_family
+from ssm_metarl.runs.config import TrainConfig
+from ssm_metarl.runs.recipes import make_policy, meta_config
+
+
+def test_a_run_takes_what_its_family_suggests() -> None:
+    family = get_family("Navigation2D-v0")
+    config = TrainConfig(env_name=family.name)
+    settings = meta_config(config, family)
+    suggested = (family.inner_lr, family.outer_lr, family.discount)
+    assert (settings.inner_lr, settings.outer_lr, settings.discount) == suggested
+    log_std = make_policy(config, family).init(torch.Generator())["action.log_std"]
+    assert (log_std == family.initial_log_std).all()
+
+
+def test_flags_win_over_the_family() -> None:
+    family = get_family("Navigation2D-v0")
+    config = TrainConfig(env_name=family.name, inner_lr=0.1, outer_lr=0.2, discount=0.3)
+    settings = meta_config(config, family)
+    assert (settings.inner_lr, settings.outer_lr, settings.discount) == (0.1, 0.2, 0.3)
+
+
+def test_without_a_suggestion_the_kind_of_action_decides() -> None:
+    rates = [
+        (settings.inner_lr, settings.outer_lr)
+        for name in ("CartPole-v1", "Pendulum-v1")
+        for settings in [meta_config(TrainConfig(env_name=name), get_family(name))]
+    ]
+    assert rates == [(0.03, 0.005), (0.01, 0.01)]
