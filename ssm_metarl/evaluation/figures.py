@@ -357,11 +357,13 @@ def learning_curve(
             smooth = np.convolve(returns, np.full(2 * reach + 1, 1 / (2 * reach + 1)), "valid")
             colour, _ = LOOKS[mode]
             panel.axes.plot(env_steps, returns, color=colour, alpha=0.35, linewidth=1.0)
-            few = "o" if len(looks) < FEW_POINTS else ""
-            panel.axes.plot(env_steps[reach : len(looks) - reach], smooth, few, ls="-", c=colour)
+            marker = "o" if len(looks) < FEW_POINTS else ""
+            middle = env_steps[reach : len(looks) - reach]
+            panel.axes.plot(middle, smooth, color=colour, marker=marker)
             name = f"{when} adaptation" if adapts else "return"
             panel.ends.append((env_steps[-1], smooth[-1], name, colour))
-        panel.axes.set_xlim(left=0.0)
+        if env_steps[-1] > 0:
+            panel.axes.set_xlim(left=0.0)
         panel.axes.xaxis.set_major_formatter(EngFormatter(sep=""))
         panel.axes.set_xlabel("environment steps of training")
         panel.axes.set_title("Return during training")
