@@ -115,7 +115,7 @@ def _measure_steps(
     """Yield a result per data budget and gradient step, and for a fresh network also before."""
     seed = SeedSequence(plan.seed)
     if mode == "from_scratch":
-        agent = dataclasses.replace(agent, params=_untrained(agent, seed))
+        agent = dataclasses.replace(agent, params=untrained(agent, seed))
         start = Adapted(agent.params, 0, 0, np.zeros(len(tasks), dtype=np.int64))
         yield _measure(mode, agent.policy, family, tasks, start, plan)
     for episodes, steps in plan.adaptations():
@@ -272,7 +272,8 @@ def _result(
     )
 
 
-def _untrained(agent: Agent, seed: SeedSequence) -> Params:
+def untrained(agent: Agent, seed: SeedSequence) -> Params:
+    """Return the parameters of the fresh network that `from_scratch` starts from."""
     state = int(substream(seed, INITIAL_STREAM).generate_state(1)[0])
     device = agent.params["encoder.bias"].device
     fresh = agent.policy.init(torch.Generator().manual_seed(state))

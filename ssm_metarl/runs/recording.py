@@ -4,6 +4,7 @@ import contextlib
 import functools
 import itertools
 import subprocess
+import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
@@ -74,6 +75,29 @@ def write_side_by_side(
             encoder.write(last)
         for _ in range(round(HOLD_SECONDS * fps)):
             encoder.write(last)
+
+
+def encoded(frames: Iterable[Frame], fps: float) -> bytes:
+    """Return one clip as an H.264 video, drawn as it is needed.
+
+    Args:
+        frames: RGB frames ``[H, W, 3]`` of one size, which is even.
+        fps: Frames per second.
+
+    Raises:
+        UserError: The packages for videos are not installed.
+        SsmMetaRLError: ffmpeg failed; its own reason.
+    """
+    ffmpeg = _find_ffmpeg()
+    pictures = iter(frames)
+    first = next(pictures)
+    height, width, _ = first.shape
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "clip.mp4"
+        with _encoder(ffmpeg, path, Path(path.name), f"{width}x{height}", fps) as encoder:
+            for picture in itertools.chain([first], pictures):
+                encoder.write(picture.tobytes())
+        return path.read_bytes()
 
 
 def _pictures(
@@ -156,7 +180,9 @@ def _font(size: float) -> "FreeTypeFont | ImageFont":
 
 
 @contextlib.contextmanager
-def _encoder(ffmpeg: str, temporary: Path, path: Path, size: str, fps: int) -> Iterator[IO[bytes]]:
+def _encoder(
+    ffmpeg: str, temporary: Path, path: Path, size: str, fps: float
+) -> Iterator[IO[bytes]]:
     """Start ffmpeg and yield where raw RGB pictures are written to."""
     source = f"-f rawvideo -pix_fmt rgb24 -s {size} -r {fps} -i -"
     # yuv420p and the index at the front are what browsers and phones play.

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.random import SeedSequence
 
 from ssm_metarl.adaptation.agent import Agent
+from ssm_metarl.adaptation.hybrid import Memory
 from ssm_metarl.adaptation.standard import adapt_tasks
 from ssm_metarl.env_runner.family import Parameter, TaskFamily, Tasks
 from ssm_metarl.env_runner.streams import substream
@@ -105,18 +106,33 @@ def film(
     Raises:
         UserError: The packages for videos are missing, or the environment cannot be drawn.
     """
-    fps = _frames_per_second(family, task)
-    left = _Clip(agents[0], family, task, seed, 0)
-    right = _Clip(agents[1], family, task, seed, episodes_before)
+    fps = frames_per_second(family, task)
+    left = FilmedEpisode(agents[0], family, task, seed, 0)
+    right = FilmedEpisode(agents[1], family, task, seed, episodes_before)
     write_side_by_side(left.frames(), right.frames(), captions, path, fps)
     return left.total, right.total
 
 
-def adapted_agent(agent: Agent, family: TaskFamily, task: Tasks, plan: EvaluationPlan) -> Agent:
-    """Return the agent after one gradient step on one task (K = 1)."""
-    source = task_source(agent, family, task)
-    seed = substream(SeedSequence(plan.seed), ADAPTATION_STREAM)
-    *_, last = adapt_tasks(agent, source, episodes=max(plan.budgets), steps=1, seed=seed)
+def adapted_agent(
+    agent: Agent,
+    family: TaskFamily,
+    task: Tasks,
+    plan: EvaluationPlan,
+    *,
+    steps: int = 1,
+    memory: Memory | None = None,
+) -> Agent:
+    """Return the agent after gradient steps on one task (K = 1), those of the evaluation."""
+    *_, last = adapt_tasks(
+        agent,
+        task_source(agent, family, task),
+        episodes=max(plan.budgets),
+        steps=steps,
+        seed=substream(SeedSequence(plan.seed), ADAPTATION_STREAM),
+        memory=memory,
+        reuse=plan.reuse and memory is not None,
+        guarded=plan.guarded,
+    )
     return agent.with_params(last.params)
 
 
@@ -124,7 +140,12 @@ def _choice(family: TaskFamily) -> Parameter | None:
     return next((parameter for parameter in family.parameters if parameter.choices), None)
 
 
-def _frames_per_second(family: TaskFamily, task: Tasks) -> int:
+def frames_per_second(family: TaskFamily, task: Tasks) -> int:
+    """Return how many steps of an environment are a second.
+
+    Raises:
+        UserError: It cannot be drawn.
+    """
     env = family.gymnasium(task)
     metadata = env.metadata
     env.close()
@@ -133,38 +154,46 @@ def _frames_per_second(family: TaskFamily, task: Tasks) -> int:
     return int(metadata.get("render_fps", DEFAULT_FPS))
 
 
-class _Clip:
-    """One episode, played as it is filmed; `total` is its return so far."""
+class FilmedEpisode:
+    """One episode, played as it is filmed.
+
+    Attributes:
+        total: Its return so far.
+        steps: Its length so far.
+    """
 
     def __init__(
         self, agent: Agent, family: TaskFamily, task: Tasks, seed: int, episodes_before: int
     ) -> None:
         os.environ.setdefault("SDL_VIDEODRIVER", "dummy")  # pygame looks for a screen otherwise
         self.session = agent.session("in_context" if episodes_before else "zero_shot", seed=seed)
-        self.seed, self.episodes_before, self.total = seed, episodes_before, 0.0
+        self.seed, self.episodes_before = seed, episodes_before
+        self.total, self.steps = 0.0, 0
         self.env = family.gymnasium(task, render_mode="rgb_array")
 
-    def frames(self) -> Iterator[Frame]:
-        """Yield the picture at the start and after every step."""
+    def frames(self, every: int = 1) -> Iterator[Frame]:
+        """Yield the picture at the start and after every so many steps, and the last one."""
         for number in range(self.episodes_before):
             for _ in self._episode(self.seed + 1 + number):
                 pass
-        self.total = 0.0
-        for _ in self._episode(self.seed):
-            yield self._picture()
+        self.total, self.steps = 0.0, 0
+        for done in self._episode(self.seed):
+            if done or self.steps % every == 0:
+                yield self._picture()
         self.env.close()
 
-    def _episode(self, seed: int) -> Iterator[None]:
-        """Play an episode; yield at its start and after every step."""
+    def _episode(self, seed: int) -> Iterator[bool]:
+        """Play an episode; yield at its start and after every step whether it has ended."""
         observation, _ = self.env.reset(seed=seed)
-        yield
         done = False
+        yield done
         while not done:
             action = self.session.act(observation)
             observation, reward, terminated, truncated, _ = self.env.step(action)
             self.session.observe(float(reward), terminated, truncated, observation)
-            self.total, done = self.total + float(reward), terminated or truncated
-            yield
+            self.total, self.steps = self.total + float(reward), self.steps + 1
+            done = terminated or truncated
+            yield done
 
     def _picture(self) -> Frame:
         try:

@@ -1,0 +1,1 @@
+"""The web page: what somebody sees who has never heard of meta-reinforcement learning."""

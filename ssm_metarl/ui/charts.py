@@ -1,0 +1,183 @@
+"""Charts as inline SVG: they follow the page's light and dark, are read out by screen readers, and
+replace each other without flicker while they stream.
+
+Each chart is drawn twice, wide and narrow, and the style sheet shows the one that fits; so letters
+keep their size on a phone.
+"""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from html import escape
+
+Point = tuple[float, float]
+WIDE, NARROW = (720, 300), (380, 280)
+LEFT, RIGHT, TOP, BOTTOM = 58, 16, 14, 48  # margins, in pixels
+
+
+@dataclass(frozen=True)
+class Axis:
+    """One axis of a chart.
+
+    Attributes:
+        label: What it shows, with the unit.
+        low: Where it starts; None for the smallest value there is.
+        high: Where it ends, likewise.
+    """
+
+    label: str
+    low: float | None = None
+    high: float | None = None
+
+    def span(self, values: Sequence[float]) -> Point:
+        """Return where the axis starts and ends; what is not fixed follows the values."""
+        known = [value for value in values if math.isfinite(value)] or [0.0]
+        low = min(known) if self.low is None else self.low
+        high = max(known) if self.high is None else self.high
+        if high <= low:
+            high = low + 1.0
+        margin = 0.05 * (high - low)
+        return (
+            low - margin if self.low is None else low,
+            high + margin if self.high is None else high,
+        )
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line, or some points.
+
+    Attributes:
+        name: In the legend.
+        style: Suffix of the CSS class that colours it.
+        points: ``(x, y)``, from left to right.
+        band: ``(low, high)`` at each point, if there is one.
+        joined: Whether the points are joined.
+        dots: Whether the points are marked.
+    """
+
+    name: str
+    style: str
+    points: Sequence[Point]
+    band: Sequence[Point] = ()
+    joined: bool = True
+    dots: bool = True
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A horizontal line to compare with, such as the best possible return."""
+
+    y: float
+    name: str
+
+
+def chart(lines: Sequence[Line], x: Axis, y: Axis, alt: str, rules: Sequence[Rule] = ()) -> str:
+    """Draw lines and points.
+
+    Args:
+        lines: What to draw; those without points are in the legend only.
+        x: The horizontal axis.
+        y: The vertical axis.
+        alt: What the chart shows, in words.
+        rules: Lines to compare with.
+
+    Returns:
+        HTML.
+    """
+    across = x.span([point[0] for line in lines for point in line.points])
+    heights = [point[1] for line in lines for point in line.points]
+    heights += [end for line in lines for pair in line.band for end in pair]
+    upward = y.span(heights + [rule.y for rule in rules])
+    drawn = ""
+    for name, size in (("wide", WIDE), ("narrow", NARROW)):
+        frame = _Frame(size, across, upward)
+        inside = [*frame.grid(x.label, y.label, 4 if name == "narrow" else 8)]
+        inside += [frame.rule(rule) for rule in rules]
+        inside += [part for line in lines for part in frame.line(line)]
+        drawn += (
+            f'<svg class="{name}" viewBox="0 0 {size[0]} {size[1]}" role="img" '
+            f'aria-label="{escape(alt)}">{"".join(inside)}</svg>'
+        )
+    return f'<figure class="chart">{drawn}{legend(lines)}</figure>'
+
+
+def legend(lines: Iterable[Line]) -> str:
+    """Name the lines, each beside its colour."""
+    entries = (
+        f'<li><span class="key mark-{line.style}" aria-hidden="true"></span>{escape(line.name)}</li>'
+        for line in lines
+        if line.name
+    )
+    return f'<ul class="legend">{"".join(entries)}</ul>'
+
+
+def ticks(low: float, high: float, most: int) -> list[float]:
+    """Return round numbers on an axis, at most so many."""
+    step = 10.0 ** math.floor(math.log10((high - low) / most))
+    step = next(s for s in (step, 2 * step, 5 * step, 10 * step) if (high - low) / s <= most)
+    first = math.ceil(low / step - 1e-9)
+    return [step * number for number in range(first, math.floor(high / step + 1e-9) + 1)]
+
+
+@dataclass(frozen=True)
+class _Frame:
+    """From numbers to places in a picture of one size."""
+
+    size: tuple[int, int]
+    across: Point
+    upward: Point
+
+    def at(self, x: float, y: float) -> Point:
+        """Return where a point is drawn."""
+        (width, height), (left, right), (low, high) = self.size, self.across, self.upward
+        return (
+            round(LEFT + (x - left) / (right - left) * (width - LEFT - RIGHT), 1),
+            round(height - BOTTOM - (y - low) / (high - low) * (height - TOP - BOTTOM), 1),
+        )
+
+    def grid(self, x_label: str, y_label: str, most: int) -> Iterable[str]:
+        """Draw the axes."""
+        width, height = self.size
+        for value in ticks(*self.upward, 5):
+            _, y = self.at(self.across[0], value)
+            yield f'<line class="grid" x1="{LEFT}" x2="{width - RIGHT}" y1="{y}" y2="{y}"/>'
+            yield f'<text x="{LEFT - 8}" y="{y + 4}" text-anchor="end">{value:g}</text>'
+        for value in ticks(*self.across, most):
+            x, _ = self.at(value, self.upward[0])
+            yield f'<text x="{x}" y="{height - BOTTOM + 19}" text-anchor="middle">{value:g}</text>'
+        middle = (LEFT + width - RIGHT) / 2, (TOP + height - BOTTOM) / 2
+        yield f'<text x="{middle[0]}" y="{height - 7}" text-anchor="middle">{escape(x_label)}</text>'
+        yield (
+            f'<text transform="translate(14 {middle[1]}) rotate(-90)" text-anchor="middle">'
+            f"{escape(y_label)}</text>"
+        )
+
+    def rule(self, rule: Rule) -> str:
+        """Draw a line to compare with."""
+        (start, y), (end, _) = self.at(self.across[0], rule.y), self.at(self.across[1], rule.y)
+        return (
+            f'<line class="rule" x1="{start}" x2="{end}" y1="{y}" y2="{y}"/>'
+            f'<text x="{end - 4}" y="{y + 14}" text-anchor="end">{escape(rule.name)}</text>'
+        )
+
+    def line(self, line: Line) -> Iterable[str]:
+        """Draw a line over its band."""
+        places = [self.at(*point) for point in line.points]
+        if line.band:
+            pairs = list(zip(line.points, line.band, strict=True))
+            edge = [self.at(point[0], high) for point, (_, high) in pairs]
+            edge += [self.at(point[0], low) for point, (low, _) in reversed(pairs)]
+            yield f'<polygon class="band mark-{line.style}" points="{_joined(edge)}"/>'
+        if line.joined:
+            yield f'<polyline class="line mark-{line.style}" points="{_joined(places)}"/>'
+        if line.dots:
+            for place, point in zip(places, line.points, strict=True):
+                yield (
+                    f'<circle class="dot mark-{line.style}" cx="{place[0]}" cy="{place[1]}" r="4">'
+                    f"<title>{escape(line.name)}: {point[0]:g}, {point[1]:.4g}</title></circle>"
+                )
+
+
+def _joined(places: Sequence[Point]) -> str:
+    return " ".join(f"{x},{y}" for x, y in places)

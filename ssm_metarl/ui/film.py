@@ -1,0 +1,78 @@
+"""From the agents of an answer to clips for the player."""
+
+import dataclasses
+import itertools
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.random import SeedSequence
+
+from ssm_metarl.adaptation.agent import Agent
+from ssm_metarl.adaptation.hybrid import Memory
+from ssm_metarl.env_runner.family import TaskFamily
+from ssm_metarl.evaluation.evaluate import untrained
+from ssm_metarl.evaluation.report import MODES
+from ssm_metarl.runs.recording import Frame, encoded
+from ssm_metarl.runs.showcase import FilmedEpisode, adapted_agent, frames_per_second
+from ssm_metarl.ui.limits import FILM_STEPS
+from ssm_metarl.ui.player import Clip
+from ssm_metarl.ui.question import Question, Subject
+
+FRAMES_PER_SECOND = 25  # at most, of the video
+SHRUNK = 480  # pixels: wider pictures are halved
+
+
+def clips(subject: Subject, question: Question) -> Iterator[Clip]:
+    """Film an episode before adapting and one after, for every way; all start alike."""
+    yield _clip(subject, subject.agent, "before adapting", "zero_shot", question.seed, 0)
+    for mode in question.modes:
+        remembered = question.plan().trial_episodes - 1 if mode == "in_context" else 0
+        adapted = agent_after(subject, question, mode)
+        yield _clip(subject, adapted, f"after: {MODES[mode]}", mode, question.seed, remembered)
+
+
+def agent_after(subject: Subject, question: Question, mode: str) -> Agent:
+    """Return the agent once it has adapted, exactly as its return was measured."""
+    agent, plan = subject.agent, question.plan()
+    if mode == "in_context":
+        return agent  # only what it remembers changes
+    if mode == "from_scratch":
+        agent = dataclasses.replace(agent, params=untrained(agent, SeedSequence(plan.seed)))
+    memory = Memory.of(agent) if mode == "hybrid" else None
+    return adapted_agent(
+        agent, subject.family, subject.task, plan, steps=question.steps, memory=memory
+    )
+
+
+def _clip(
+    subject: Subject, agent: Agent, name: str, style: str, seed: int, remembered: int
+) -> Clip:
+    family = subject.family
+    speed = frames_per_second(family, subject.task)
+    every = -(-speed // FRAMES_PER_SECOND)
+    episode = FilmedEpisode(agent, family, subject.task, seed, remembered)
+    pictures = itertools.islice(episode.frames(every), FILM_STEPS // every + 1)
+    mp4 = encoded(map(_shrunk, pictures), speed / every)
+    return Clip(name, style, mp4, episode.steps, 1 / speed, ending(family, episode))
+
+
+def ending(family: TaskFamily, episode: FilmedEpisode) -> str:
+    """Say in a few words how an episode ended."""
+    if "CartPole" in family.env_id:
+        whole = episode.steps >= family.max_episode_steps
+        return (
+            f"balanced to the end, {episode.steps} steps"
+            if whole
+            else f"fell at step {episode.steps}"
+        )
+    return f"return {episode.total:.4g} after {episode.steps} steps"
+
+
+def _shrunk(picture: Frame) -> Frame:
+    """Halve a large picture, and leave its sides even, as H.264 wants them."""
+    height, width = (side - side % 4 for side in picture.shape[:2])
+    picture = picture[:height, :width]
+    if width <= SHRUNK:
+        return np.ascontiguousarray(picture)
+    blocks = picture.reshape(height // 2, 2, width // 2, 2, 3)
+    return blocks.mean((1, 3), dtype=np.float32).astype(np.uint8)

@@ -1,0 +1,63 @@
+"""What a visitor may ask for: everything that comes from the page or its API passes through here."""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from ssm_metarl.errors import UserError
+
+
+@dataclass(frozen=True)
+class Range:
+    """The numbers that one input may have.
+
+    Attributes:
+        low: Smallest.
+        high: Largest.
+        default: Where it starts.
+        whole: Whether only whole numbers make sense.
+    """
+
+    low: float
+    high: float
+    default: float
+    whole: bool = True
+
+    def clamp(self, name: str, value: Any) -> float:
+        """Return the number in this range that is nearest to what was given.
+
+        Raises:
+            UserError: It is not a number at all.
+        """
+        if isinstance(value, bool) or not isinstance(value, int | float) or math.isnan(value):
+            raise UserError(f"{name} must be a number from {self.low:g} to {self.high:g}")
+        inside = min(max(value, self.low), self.high)
+        return round(inside) if self.whole else float(inside)
+
+
+EPISODES = Range(1, 50, 20)
+STEPS = Range(1, 3, 1)
+SEED = Range(0, 2**31 - 1, 0)
+EPOCHS = Range(1, 400, 40)
+TASKS_PER_EPOCH = Range(2, 64, 16)
+EVALUATION_TASKS = Range(2, 100, 20)
+INNER_LR = Range(1e-5, 1.0, 0.03, whole=False)
+OUTER_LR = Range(1e-6, 0.1, 0.005, whole=False)
+WIDTH = Range(4, 128, 32)
+STATE_SIZE = Range(2, 64, 16)
+BLOCKS = Range(1, 4, 1)
+
+FILM_STEPS = 500  # of an episode, at most
+ADAPT_SECONDS, TRAIN_SECONDS, EVALUATE_SECONDS = 120.0, 1800.0, 600.0
+UPLOAD_BYTES = 64 * 2**20  # of a zip, and of all that is in it
+UPLOAD_FILES = 64
+RUNS = 200  # on the shelf
+
+
+def integer(limits: Range, name: str, value: Any) -> int:
+    """Return a whole number within the limits.
+
+    Raises:
+        UserError: It is not a number at all.
+    """
+    return int(limits.clamp(name, value))

@@ -1,0 +1,35 @@
+"""The page: its tabs, and what they share."""
+
+import gradio as gr
+
+from ssm_metarl import __version__
+from ssm_metarl.ui import adapt
+from ssm_metarl.ui.desk import Desk
+from ssm_metarl.ui.shelf import Shelf
+
+TITLE = "ssm-metarl"
+HEADER = f"""
+<header class="masthead">
+  <h1>Agents that adapt</h1>
+  <p>State-space-model policies, meta-trained over families of tasks. <span class="version">ssm-metarl {__version__}</span></p>
+</header>
+"""
+
+
+def build(shelf: Shelf) -> gr.Blocks:
+    """Return the page over a shelf of runs."""
+    with gr.Blocks(title=TITLE, analytics_enabled=False) as page:
+        gr.HTML(HEADER)
+        desk, question = Desk(), gr.State({})
+        trained = shelf.trained()
+        run = gr.Dropdown(
+            trained,
+            value=trained[0] if trained else None,
+            label="Agent",
+            elem_id="agent",
+            interactive=True,
+        )
+        with gr.Tabs(), gr.Tab("Adapt", id="adapt"):
+            adapt.build(shelf, desk, run, question)
+        page.unload(desk.stop)
+    return page

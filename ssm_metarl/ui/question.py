@@ -1,0 +1,119 @@
+"""What a visitor asks on the first screen, and the answer.
+
+A question is a few plain numbers, and its answer follows from them alone: that is all a visitor's
+session keeps, and the other tabs work it out again where they look closer.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ssm_metarl.adaptation.agent import Agent
+from ssm_metarl.adaptation.hybrid import Memory
+from ssm_metarl.env_runner.family import TaskFamily, Tasks
+from ssm_metarl.errors import UserError
+from ssm_metarl.evaluation.evaluate import EvaluationPlan, evaluate, modes_of
+from ssm_metarl.evaluation.report import MODES, ModeResult
+from ssm_metarl.ui.limits import EPISODES, SEED, STEPS, integer
+from ssm_metarl.ui.shelf import Shelf
+
+BUDGETS = (1, 2, 5, 10, 20, 50)
+ASKABLE = ("in_context", "standard", "hybrid", "from_scratch")
+
+
+@dataclass(frozen=True)
+class Question:
+    """How an agent meets one task.
+
+    Attributes:
+        run: Whose agent.
+        task: Parameters of the task; those left out are nominal.
+        modes: Ways of meeting it.
+        episodes: Of the task, per gradient step.
+        steps: Gradient steps.
+        seed: Of everything random.
+    """
+
+    run: str
+    task: Mapping[str, float]
+    modes: Sequence[str]
+    episodes: int
+    steps: int
+    seed: int = 0
+
+    @classmethod
+    def asked(
+        cls,
+        run: Any,
+        task: Any,
+        modes: Any,
+        episodes: Any,
+        steps: Any,
+        seed: Any,  # noqa: ANN401
+    ) -> "Question":
+        """Read what came from the page or its API, whatever it is.
+
+        Raises:
+            UserError: Something is of the wrong kind; numbers that are too large are cut.
+        """
+        if not isinstance(task, Mapping) or len(task) > 100:
+            raise UserError("a task is written as {parameter: value, ...}")
+        if not isinstance(modes, Sequence) or isinstance(modes, str):
+            raise UserError(f"modes is a list of some of: {', '.join(ASKABLE)}")
+        for mode in modes:
+            if mode not in ASKABLE:
+                raise UserError(f"modes is a list of some of: {', '.join(ASKABLE)}")
+        return cls(
+            run,
+            {str(name): value for name, value in task.items()},
+            tuple(mode for mode in ASKABLE if mode in modes),
+            integer(EPISODES, "episodes", episodes),
+            integer(STEPS, "steps", steps),
+            integer(SEED, "seed", seed),
+        )
+
+    def plan(self) -> EvaluationPlan:
+        """Return what is measured."""
+        smaller = tuple(budget for budget in BUDGETS if budget < self.episodes)
+        return EvaluationPlan(
+            modes=("zero_shot", *self.modes),
+            budgets=(*smaller, self.episodes),
+            steps=self.steps,
+            seed=self.seed,
+        )
+
+
+@dataclass(frozen=True)
+class Subject:
+    """Who and what a question is about, read from disk."""
+
+    agent: Agent
+    family: TaskFamily
+    task: Tasks
+
+    @classmethod
+    def of(cls, shelf: Shelf, question: Question) -> "Subject":
+        """Read it.
+
+        Raises:
+            UserError: There is no such run, or a parameter or its value is not valid.
+        """
+        agent, family = shelf.agent(question.run)
+        return cls(agent, family, family.task(**question.task))
+
+
+def answers(subject: Subject, question: Question) -> Iterator[ModeResult]:
+    """Meet the task in every way that the agent knows, as ``ssm-metarl evaluate`` does.
+
+    Raises:
+        UserError: A way that this agent cannot go.
+    """
+    plan = question.plan()
+    memory = Memory.of(subject.agent) if "hybrid" in modes_of(subject.agent, plan) else None
+    yield from evaluate(subject.agent, subject.family, subject.task, plan, memory)
+
+
+def ways(agent: Agent) -> list[tuple[str, str]]:
+    """Return the ways in which an agent can adapt: what people call them, and their names."""
+    able = modes_of(agent, EvaluationPlan())
+    return [(MODES[mode], mode) for mode in ASKABLE if mode in able]

@@ -1,0 +1,28 @@
+"""How the page looks: one theme, light and dark, and what Gradio has no words for."""
+
+from pathlib import Path
+
+import gradio as gr
+
+HERE = Path(__file__).parent
+CSS = (HERE / "style.css").read_text(encoding="utf-8")
+PLAYER = (HERE / "player.js").read_text(encoding="utf-8")
+
+
+def theme() -> gr.themes.Base:
+    """Return the theme; its fonts are the visitor's own, so that nothing is fetched."""
+    system = ("ui-sans-serif", "system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif")
+    return gr.themes.Soft(
+        primary_hue="teal",
+        secondary_hue="sky",
+        neutral_hue="slate",
+        radius_size="md",
+        font=system,
+        font_mono=("ui-monospace", "SFMono-Regular", "Menlo", "monospace"),
+    ).set(
+        block_title_background_fill="transparent",
+        block_title_background_fill_dark="transparent",
+        block_title_text_color="*body_text_color",
+        block_title_text_color_dark="*body_text_color",
+        block_title_padding="0",
+    )
