@@ -6,13 +6,14 @@ PYTHON ?= python3
 PYTEST_FLAGS ?= -n 2 --dist loadfile
 VENV := .venv
 BIN := $(VENV)/bin
+PRETRAINED := ssm_metarl/pretrained
 # One core per test process: results do not depend on the machine, and two workers share two cores.
 TEST_ENV := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test check lint types layout format bench clean
+.PHONY: help demo app pretrained test check lint types layout format bench clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -22,6 +23,15 @@ demo: $(VENV)/.installed-demo  ## meta-train on CartPoles, adapt to unseen ones,
 
 test: $(VENV)/.installed-test  ## run the whole test suite
 	$(TEST_ENV) $(BIN)/python -m pytest $(PYTEST_FLAGS)
+
+app: $(VENV)/.installed-app  ## open the web page on http://localhost:7860
+	$(BIN)/python app.py
+
+pretrained: $(VENV)/.installed-demo  ## train the agents that come with the page anew
+	rm -rf $(PRETRAINED)
+	$(BIN)/ssm-metarl train --env CartPole-v1 --experience 20000 --run_dir $(PRETRAINED)/cartpole
+	$(BIN)/ssm-metarl train --mode rl2 --env CartPole-v1 --run_dir $(PRETRAINED)/cartpole-in-context
+	rm -rf $(PRETRAINED)/*/figures
 
 check: lint types layout  ## lint, formatting, types and the import-direction rule
 

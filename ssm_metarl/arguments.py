@@ -196,3 +196,28 @@ def check_counts(flags: object, *names: str) -> None:
 @dataclass(frozen=True)
 class Envs:
     """List the families of tasks, their parameters and ranges."""
+
+
+@dataclass(frozen=True)
+class App:
+    """Open the web page: watch agents adapt, train and compare them."""
+
+    host: str = "127.0.0.1"
+    """Address to listen on; 0.0.0.0 lets other machines in, see SECURITY.md first."""
+
+    port: int = 7860
+    """Port to listen on."""
+
+    runs: Annotated[Path, tyro.conf.arg(metavar="FOLDER")] = Path("runs")
+    """Folder of the runs that it shows and makes."""
+
+    def validate(self) -> None:
+        """Refuse what makes no sense, before any work.
+
+        Raises:
+            UserError: Naming the flag and what would be valid.
+        """
+        if not 1 <= self.port <= 65535:
+            raise UserError(f"--port is {self.port}; it must be from 1 to 65535")
+        if self.runs.exists() and not self.runs.is_dir():
+            raise UserError(f"--runs {self.runs} is no folder; name a folder")

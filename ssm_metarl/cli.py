@@ -10,7 +10,7 @@ from pathlib import Path
 
 import tyro
 
-from ssm_metarl.arguments import Adapt, Envs, Evaluate, Train
+from ssm_metarl.arguments import Adapt, App, Envs, Evaluate, Train
 from ssm_metarl.console import INTERRUPTED, say, warnings_as_lines
 from ssm_metarl.errors import CheckpointError, SsmMetaRLError, StoreError, UserError, nearest
 from ssm_metarl.parsing import parse
@@ -125,9 +125,18 @@ def _envs(argv: list[str]) -> int:
     return show_families()
 
 
+def _app(argv: list[str]) -> int:
+    asked = parse(App, f"{PROGRAM} app", argv)
+    asked.validate()
+    from ssm_metarl.commands.app import open_page
+
+    return open_page(asked)
+
+
 COMMANDS: Mapping[str, tuple[type, Callable[[list[str]], int]]] = {
     "train": (Train, _train),
     "adapt": (Adapt, _adapt),
     "evaluate": (Evaluate, _evaluate),
     "envs": (Envs, _envs),
+    "app": (App, _app),
 }

@@ -24,7 +24,8 @@ HEAVY = "heavy"  # the one slot that training, adapting and evaluating wait for
 ENOUGH = 0.95  # of the best return: from here on a way has adapted
 STOPPED = "Stopped, or it took too long; ask for less to see it to the end."
 TO_RESULTS = """(...inputs) => {
-  if (window.innerWidth < 768) document.querySelector("#sentence").scrollIntoView({behavior: "smooth"});
+  const results = document.querySelector("#sentence");
+  if (window.innerWidth < 768) results.scrollIntoView({behavior: "smooth"});
   return inputs;
 }"""
 WAITING = "Press Adapt: the agent plays this task before and after adapting, here side by side."
@@ -82,9 +83,9 @@ def build(shelf: Shelf, desk: Desk, run: gr.Dropdown, question: gr.State) -> Non
             sentence = gr.HTML(INTRODUCTION, elem_id="sentence", elem_classes="sentence")
             clips_shown = player(WAITING, "clips")
             curve = gr.HTML(empty_curve(family), elem_id="curve")
-    task = gr.State({})
+    task = gr.State({})  # what the sliders say
 
-    def collect(run_id: Any, *values: Any) -> dict[str, float]:  # noqa: ANN401
+    def collect(run_id: Any, *values: Any) -> dict[str, float]:
         return sliders.task(shelf.config(run_id).env_name, values)
 
     def respond(
@@ -95,7 +96,7 @@ def build(shelf: Shelf, desk: Desk, run: gr.Dropdown, question: gr.State) -> Non
         steps: float,
         seed: float,
         request: gr.Request,
-    ) -> Iterator[tuple[str, list, str, State]]:
+    ) -> Iterator[tuple[Any, ...]]:
         """Adapt an agent to one task; stream the sentence, the clips and the curve."""
         asked = Question.asked(run_id, task, modes, episodes, steps, seed)
         yield from follow(shelf, asked, desk.begin(request, ADAPT_SECONDS))
@@ -130,12 +131,13 @@ def build(shelf: Shelf, desk: Desk, run: gr.Dropdown, question: gr.State) -> Non
         "concurrency_limit": 1,
         "show_progress": "minimal",
         "show_progress_on": [sentence],
+        "api_visibility": "private",
         "js": TO_RESULTS,
     }
     tasked = {"fn": courteous(collect), "inputs": [run, *sliders.flat], "outputs": task, **quiet}
-    go.click(**tasked).success(**asking, api_name="adapt")
+    go.click(**tasked).success(**asking)
     surprised = surprise.click(courteous(invent), run, sliders.flat, **quiet)
-    surprised.success(**tasked).success(**asking, api_visibility="private")
+    surprised.success(**tasked).success(**asking)
     run.change(
         courteous(choose),
         run,
@@ -144,7 +146,7 @@ def build(shelf: Shelf, desk: Desk, run: gr.Dropdown, question: gr.State) -> Non
     )
 
 
-def follow(shelf: Shelf, question: Question, work: Work) -> Iterator[tuple[str, list, str, State]]:
+def follow(shelf: Shelf, question: Question, work: Work) -> Iterator[tuple[Any, ...]]:
     """Answer a question; yield the sentence, the clips, the curve and the question as they come."""
     subject = Subject.of(shelf, question)
     rows: list[ModeResult] = []
@@ -181,21 +183,27 @@ def told(text: str, kind: str) -> str:
     return f'<p class="{kind}" role="status">{escape(text)}</p>'
 
 
-def best_of(rows: Sequence[ModeResult], mode: str) -> tuple[ModeResult, ModeResult]:
-    """Return the first result of a way from which on more data gains little, and its last one."""
+def best_of(rows: Sequence[ModeResult], mode: str) -> ModeResult:
+    """Return the first result of a way from which on more data gains little."""
     own = [row for row in rows if row.mode == mode]
     before = next(row.mean for row in rows if row.mode == "zero_shot")
     goal = before + ENOUGH * (max(row.mean for row in own) - before)
-    return next(row for row in own if row.mean >= goal), own[-1]
+    return next(row for row in own if row.mean >= goal)
 
 
 def summary(rows: Sequence[ModeResult], family: TaskFamily) -> str:
-    """Say in words what happened."""
+    """Say in words what happened, for the page."""
+    lead, *others = summary_text(rows, family)
+    return told(lead, "outcome") + "".join(told(text, "others") for text in others)
+
+
+def summary_text(rows: Sequence[ModeResult], family: TaskFamily) -> list[str]:
+    """Say in words what happened: first of the best way, then of the others, if there are any."""
     before = next(row for row in rows if row.mode == "zero_shot")
     modes = list(dict.fromkeys(row.mode for row in rows if row.mode != "zero_shot"))
     if not modes:
-        return told(f"Without adapting, the agent {reached(before.mean, family)}.", "outcome")
-    found = {mode: best_of(rows, mode)[0] for mode in modes}
+        return [f"Without adapting, the agent {reached(before.mean, family)}."]
+    found = {mode: best_of(rows, mode) for mode in modes}
     best = max(modes, key=lambda mode: (found[mode].mean, -found[mode].shots))
     row = found[best]
     lead = (
@@ -208,7 +216,7 @@ def summary(rows: Sequence[ModeResult], family: TaskFamily) -> str:
         for mode in modes
         if mode != best
     )
-    return told(lead, "outcome") + (told(others, "others") if others else "")
+    return [lead, others] if others else [lead]
 
 
 def reached(value: float, family: TaskFamily, *, brief: bool = False) -> str:

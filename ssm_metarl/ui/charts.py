@@ -1,5 +1,7 @@
-"""Charts as inline SVG: they follow the page's light and dark, are read out by screen readers, and
-replace each other without flicker while they stream.
+"""Charts as inline SVG.
+
+They follow the page's light and dark, are read out by screen readers, and replace each other
+without flicker while they stream.
 
 Each chart is drawn twice, wide and narrow, and the style sheet shows the one that fits; so letters
 keep their size on a phone.
@@ -105,7 +107,7 @@ def chart(lines: Sequence[Line], x: Axis, y: Axis, alt: str, rules: Sequence[Rul
 def legend(lines: Iterable[Line]) -> str:
     """Name the lines, each beside its colour."""
     entries = (
-        f'<li><span class="key mark-{line.style}" aria-hidden="true"></span>{escape(line.name)}</li>'
+        f'<li><span class="key mark-{line.style}"></span>{escape(line.name)}</li>'
         for line in lines
         if line.name
     )
@@ -147,7 +149,9 @@ class _Frame:
             x, _ = self.at(value, self.upward[0])
             yield f'<text x="{x}" y="{height - BOTTOM + 19}" text-anchor="middle">{value:g}</text>'
         middle = (LEFT + width - RIGHT) / 2, (TOP + height - BOTTOM) / 2
-        yield f'<text x="{middle[0]}" y="{height - 7}" text-anchor="middle">{escape(x_label)}</text>'
+        yield (
+            f'<text x="{middle[0]}" y="{height - 7}" text-anchor="middle">{escape(x_label)}</text>'
+        )
         yield (
             f'<text transform="translate(14 {middle[1]}) rotate(-90)" text-anchor="middle">'
             f"{escape(y_label)}</text>"

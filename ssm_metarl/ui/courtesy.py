@@ -21,7 +21,7 @@ def courteous(action: Callable[..., Any]) -> Callable[..., Any]:
     if inspect.isgeneratorfunction(action):
 
         @functools.wraps(action)
-        def stream(*args: Any, **kwargs: Any) -> Iterator[Any]:  # noqa: ANN401 (of any event)
+        def stream(*args: Any, **kwargs: Any) -> Iterator[Any]:
             try:
                 yield from action(*args, **kwargs)
             except Exception as error:
@@ -30,7 +30,7 @@ def courteous(action: Callable[..., Any]) -> Callable[..., Any]:
         return stream
 
     @functools.wraps(action)
-    def answer(*args: Any, **kwargs: Any) -> Any:  # noqa: ANN401
+    def answer(*args: Any, **kwargs: Any) -> Any:
         try:
             return action(*args, **kwargs)
         except Exception as error:

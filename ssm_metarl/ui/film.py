@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 from numpy.random import SeedSequence
+from PIL import Image
 
 from ssm_metarl.adaptation.agent import Agent
 from ssm_metarl.adaptation.hybrid import Memory
@@ -70,9 +71,6 @@ def ending(family: TaskFamily, episode: FilmedEpisode) -> str:
 
 def _shrunk(picture: Frame) -> Frame:
     """Halve a large picture, and leave its sides even, as H.264 wants them."""
-    height, width = (side - side % 4 for side in picture.shape[:2])
-    picture = picture[:height, :width]
-    if width <= SHRUNK:
-        return np.ascontiguousarray(picture)
-    blocks = picture.reshape(height // 2, 2, width // 2, 2, 3)
-    return blocks.mean((1, 3), dtype=np.float32).astype(np.uint8)
+    image = Image.fromarray(picture)
+    image = image.reduce(2) if image.width > SHRUNK else image
+    return np.asarray(image.crop((0, 0, image.width & ~1, image.height & ~1)))

@@ -1,4 +1,4 @@
-"""What a visitor may ask for: everything that comes from the page or its API passes through here."""
+"""What a visitor may ask for: all that comes from the page or its API passes through here."""
 
 import math
 from dataclasses import dataclass

@@ -3,7 +3,7 @@
 import gradio as gr
 
 from ssm_metarl import __version__
-from ssm_metarl.ui import adapt
+from ssm_metarl.ui import adapt, api
 from ssm_metarl.ui.desk import Desk
 from ssm_metarl.ui.shelf import Shelf
 
@@ -11,7 +11,8 @@ TITLE = "ssm-metarl"
 HEADER = f"""
 <header class="masthead">
   <h1>Agents that adapt</h1>
-  <p>State-space-model policies, meta-trained over families of tasks. <span class="version">ssm-metarl {__version__}</span></p>
+  <p>State-space-model policies, meta-trained over families of tasks.
+    <span class="version">ssm-metarl {__version__}</span></p>
 </header>
 """
 
@@ -31,5 +32,6 @@ def build(shelf: Shelf) -> gr.Blocks:
         )
         with gr.Tabs(), gr.Tab("Adapt", id="adapt"):
             adapt.build(shelf, desk, run, question)
+        api.build(shelf, desk)
         page.unload(desk.stop)
     return page

@@ -13,7 +13,7 @@ TEMPLATE = """
 <div class="stage"></div>
 <div class="controls" hidden>
   <button type="button" class="toggle">Play</button>
-  <input type="range" class="scrub" min="0" max="1000" step="1" value="0" aria-label="Time in the clips">
+  <input type="range" class="scrub" min="0" max="1000" value="0" aria-label="Time in the clips">
 </div>
 """
 

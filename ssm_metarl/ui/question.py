@@ -49,7 +49,7 @@ class Question:
         modes: Any,
         episodes: Any,
         steps: Any,
-        seed: Any,  # noqa: ANN401
+        seed: Any,
     ) -> "Question":
         """Read what came from the page or its API, whatever it is.
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import gradio as gr
 import numpy as np
+from gradio.components import Component
 
 from ssm_metarl.env_runner.family import Parameter, TaskFamily
 from ssm_metarl.env_runner.registry import get_family, list_families
@@ -25,7 +26,7 @@ class Sliders:
     """
 
     groups: Mapping[str, gr.Column]
-    inputs: Mapping[str, Mapping[str, gr.components.Component]]
+    inputs: Mapping[str, Mapping[str, Component]]
     notes: Mapping[str, gr.HTML]
 
     @classmethod
@@ -34,7 +35,7 @@ class Sliders:
         groups, inputs, notes = {}, {}, {}
         for family in list_families():
             with gr.Column(visible=family.name == shown, elem_classes="sliders") as group:
-                inputs[family.name] = {p.name: _input(p) for p in family.parameters}
+                inputs[family.name] = {p.name: _input(family, p) for p in family.parameters}
                 notes[family.name] = gr.HTML(outside(family, {}), elem_classes="note")
             groups[family.name] = group
         sliders = cls(groups, inputs, notes)
@@ -43,7 +44,7 @@ class Sliders:
         return sliders
 
     @property
-    def flat(self) -> list[gr.components.Component]:
+    def flat(self) -> list[Component]:
         """All inputs, in one order."""
         return [one for group in self.inputs.values() for one in group.values()]
 
@@ -74,11 +75,12 @@ class Sliders:
         """Say at once when a task leaves the training ranges."""
         names = list(self.inputs[family.name])
 
-        def noted(*values: Any) -> str:  # noqa: ANN401
+        def noted(*values: Any) -> str:
             return outside(family, dict(zip(names, values, strict=True)))
 
+        changes: list[Any] = [getattr(one, "change") for one in self.inputs[family.name].values()]  # noqa: B009
         gr.on(
-            [one.change for one in self.inputs[family.name].values()],
+            changes,
             noted,
             list(self.inputs[family.name].values()),
             self.notes[family.name],
@@ -88,7 +90,7 @@ class Sliders:
         )
 
 
-def _input(parameter: Parameter) -> gr.components.Component:
+def _input(family: TaskFamily, parameter: Parameter) -> Component:
     words = parameter.name.replace("_", " ")
     if parameter.choices:
         return gr.Checkbox(
@@ -106,9 +108,14 @@ def _input(parameter: Parameter) -> gr.components.Component:
         step=_step(low, high),
         label=words,
         info=f"trained on {parameter.range_text}{unit}",
-        elem_id=f"task-{parameter.name}",
+        elem_id=element_id(family, parameter),
         elem_classes="ranged",
     )
+
+
+def element_id(family: TaskFamily, parameter: Parameter) -> str:
+    """Return the id of an input in the page."""
+    return f"task-{family.name}-{parameter.name}".lower().replace("_", "-")
 
 
 def reach(parameter: Parameter) -> tuple[float, float]:
@@ -125,7 +132,7 @@ def _step(low: float, high: float) -> float:
     return 10.0 ** np.floor(np.log10((high - low) / 100))
 
 
-def number(parameter: Parameter, value: Any) -> Any:  # noqa: ANN401
+def number(parameter: Parameter, value: Any) -> Any:
     """Return what an input says; a switch that is on stands for the choice that is not usual."""
     if not parameter.choices:
         return value
@@ -160,8 +167,7 @@ def range_marks() -> str:
             if p.choices:
                 continue
             low, high = reach(p)
-            start, end = (100 * (edge - low) / (high - low) for edge in (p.low, p.high))
-            rules.append(
-                f"#task-{p.name} {{ --trained-from: {start:.1f}%; --trained-to: {end:.1f}%; }}"
-            )
-    return "\n".join(dict.fromkeys(rules))
+            start, end = ((edge - low) / (high - low) for edge in (p.low, p.high))
+            ends = f"--trained-from: {start:.3f}; --trained-to: {end:.3f}"
+            rules.append(f"#{element_id(family, p)} {{ {ends} }}")
+    return "\n".join(rules)

@@ -2,17 +2,17 @@
 
 from pathlib import Path
 
-import gradio as gr
+from gradio.themes import Base, Soft
 
 HERE = Path(__file__).parent
 CSS = (HERE / "style.css").read_text(encoding="utf-8")
 PLAYER = (HERE / "player.js").read_text(encoding="utf-8")
 
 
-def theme() -> gr.themes.Base:
+def theme() -> Base:
     """Return the theme; its fonts are the visitor's own, so that nothing is fetched."""
     system = ("ui-sans-serif", "system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif")
-    return gr.themes.Soft(
+    return Soft(
         primary_hue="teal",
         secondary_hue="sky",
         neutral_hue="slate",

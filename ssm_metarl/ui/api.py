@@ -1,0 +1,64 @@
+"""The page without a page: its actions as named endpoints, whose answers are plain numbers.
+
+from gradio_client import Client
+Client("http://localhost:7860").predict("cartpole", {"swap": 1}, api_name="/adapt")
+"""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import gradio as gr
+from gradio.events import api as gradio_api
+
+from ssm_metarl.evaluation.report import ModeResult
+from ssm_metarl.ui.adapt import HEAVY, summary_text
+from ssm_metarl.ui.courtesy import courteous
+from ssm_metarl.ui.desk import Desk
+from ssm_metarl.ui.limits import ADAPT_SECONDS, EPISODES, SEED, STEPS
+from ssm_metarl.ui.question import Question, Subject, answers, ways
+from ssm_metarl.ui.shelf import Shelf
+
+Json = Any
+"""Anything; the functions check it."""
+
+
+def build(shelf: Shelf, desk: Desk) -> None:
+    """Add the endpoints to the page."""
+
+    def agents() -> Json:
+        """List the agents, their families and the ways in which each can adapt."""
+        found = []
+        for run in shelf.trained():
+            agent, family = shelf.agent(run)
+            modes = [mode for _, mode in ways(agent)]
+            found.append({"run": run, "family": family.name, "modes": modes})
+        return found
+
+    def adapt(
+        request: gr.Request,
+        run: Json,
+        task: Json = None,
+        modes: Json = None,
+        episodes: Json = EPISODES.default,
+        steps: Json = STEPS.default,
+        seed: Json = SEED.default,
+    ) -> Json:
+        """Adapt an agent to one task; return the mean return in every way, at every budget."""
+        asked = Question.asked(run, task or {}, modes or [], episodes, steps, seed)
+        subject = Subject.of(shelf, asked)
+        work = desk.begin(request, ADAPT_SECONDS)
+        rows: list[ModeResult] = []
+        for row in answers(subject, asked):
+            rows.append(row)
+            if work.stopped:
+                break
+        results = [dataclasses.asdict(row) for row in rows]
+        return {"summary": summary_text(rows, subject.family), "results": results}
+
+    _endpoint(agents, queue=False)
+    _endpoint(adapt, concurrency_id=HEAVY, concurrency_limit=1)
+
+
+def _endpoint(action: Callable[..., Any], **how: Any) -> None:
+    gradio_api(courteous(action), api_name=action.__name__, **how)

@@ -1,0 +1,116 @@
+"""The first screen, in a real browser."""
+
+from collections.abc import Callable
+
+import pytest
+from visiting import Visitor
+
+pytestmark = pytest.mark.slow
+Visit = Callable[..., Visitor]
+
+
+def times(visitor: Visitor) -> list[float]:
+    return visitor.page.evaluate(
+        "[...document.querySelectorAll('#clips video')].map((video) => video.currentTime)"
+    )
+
+
+def test_one_click_shows_the_agent_before_and_after(visit: Visit) -> None:
+    visitor = visit()
+    visitor.page.click("#task-cartpole-v1-gravity >> nth=0", trial=True)  # it can be reached
+    visitor.page.check("text=swap")
+    sentence = visitor.adapt()
+    assert "balances for" in sentence
+    assert "before" in sentence
+    visitor.page.wait_for_function(
+        "[...document.querySelectorAll('#clips video')].slice(1).every((v) => v.currentTime > 1)"
+    )
+    before, *after = times(visitor)
+    assert before < 1  # it fell at once
+    assert max(after) - min(after) < 0.2  # in step
+    assert visitor.page.locator("#curve svg.wide circle").count() > 5
+
+
+def test_clips_stop_and_can_be_moved(visit: Visit) -> None:
+    visitor = visit()
+    visitor.adapt()
+    visitor.page.click("#clips .toggle")
+    visitor.page.evaluate(
+        "scrub => { scrub.value = 500; scrub.dispatchEvent(new Event('input')) }",
+        visitor.page.query_selector("#clips .scrub"),
+    )
+    visitor.page.wait_for_timeout(300)
+    first = times(visitor)
+    visitor.page.wait_for_timeout(300)
+    assert times(visitor) == first
+    assert max(first) > 1
+
+
+def test_the_page_says_when_a_task_leaves_the_training_ranges(visit: Visit) -> None:
+    visitor = visit()
+    note = visitor.page.locator(".note")
+    assert "Within" in note.inner_text()
+    visitor.page.fill("#task-cartpole-v1-gravity input[type=number]", "24")
+    visitor.page.keyboard.press("Enter")
+    visitor.page.wait_for_selector(".note .outside")
+    assert "gravity" in note.inner_text()
+
+
+def test_another_agent_brings_its_own_ways(visit: Visit) -> None:
+    visitor = visit()
+    visitor.page.click("#agent input")
+    visitor.page.click("[role=option] >> text=cartpole-in-context")
+    visitor.page.wait_for_selector("#modes >> text=in-context")
+    assert visitor.page.locator("#modes >> text=hybrid").count() == 0
+    assert "in-context" in visitor.adapt() or visitor.page.locator("#clips video").count() >= 2
+
+
+def test_surprise_chooses_a_task_and_meets_it(visit: Visit) -> None:
+    visitor = visit()
+    gravity = visitor.page.locator("#task-cartpole-v1-gravity input[type=number]")
+    was = gravity.input_value()
+    visitor.page.click("#surprise")
+    assert visitor.outcome()
+    assert gravity.input_value() != was
+
+
+def test_two_visitors_do_not_see_each_other(visit: Visit) -> None:
+    one, other = visit(), visit()
+    one.page.check("text=swap")
+    one.adapt()
+    assert other.page.locator("#clips video").count() == 0
+    assert not other.page.is_checked("text=swap")
+    assert other.page.locator("#sentence .outcome").count() == 0
+
+
+def test_a_refresh_in_the_middle_starts_over(visit: Visit) -> None:
+    visitor = visit()
+    visitor.page.click("#adapt")
+    visitor.page.wait_for_selector("#sentence .working")
+    visitor.page.reload()
+    visitor.page.wait_for_selector("#adapt")
+    visitor.faults.clear()  # a stream that was cut
+    assert "balances" in visitor.adapt()
+
+
+def test_twenty_clicks_are_as_good_as_one(visit: Visit) -> None:
+    visitor = visit()
+    for _ in range(20):
+        visitor.page.click("#adapt")
+    assert "balances" in visitor.outcome()
+
+
+def test_the_keyboard_is_enough(visit: Visit) -> None:
+    visitor = visit()
+    visitor.page.focus("#adapt")
+    visitor.page.keyboard.press("Enter")
+    assert visitor.outcome()
+    visitor.page.focus("#clips .toggle")
+    visitor.page.keyboard.press("Space")
+    assert visitor.page.inner_text("#clips .toggle") == "Play"
+
+
+def test_nothing_is_wider_than_a_phone(visit: Visit) -> None:
+    visitor = visit(390, 844)
+    visitor.adapt()
+    assert visitor.page.evaluate("document.documentElement.scrollWidth") <= 390

@@ -1,0 +1,113 @@
+"""What somebody may send who does not use the page: each is answered with one line."""
+
+from typing import Any
+
+import httpx
+import pytest
+from gradio_client import Client
+from gradio_client.exceptions import AppError
+from visiting import Site
+
+pytestmark = pytest.mark.slow
+GOOD = {
+    "run": "cartpole",
+    "task": {"swap": 1.0},
+    "modes": ["standard"],
+    "episodes": 1,
+    "steps": 1,
+    "seed": 0,
+}
+IDS = (
+    "../../etc",
+    "/etc/passwd",
+    "runs/x",
+    "a" * 65,
+    "",
+    "CARTPOLE",
+    "cartpole\n",
+    "a\0b",
+    3,
+    None,
+    ["cartpole"],
+    {},
+)
+
+
+@pytest.fixture(scope="module")
+def client(site: Site) -> Client:
+    return Client(site.url, verbose=False)
+
+
+def refused(client: Client, **changes: Any) -> str:
+    """Ask for something, and return the line it is refused with."""
+    with pytest.raises((AppError, ValueError)) as caught:
+        client.predict(**{**GOOD, **changes}, api_name="/adapt")
+    line = str(caught.value)
+    assert "Traceback" not in line
+    assert "/work" not in line
+    assert "site-packages" not in line
+    return line
+
+
+def test_the_page_answers_its_api(client: Client) -> None:
+    answer = client.predict(**GOOD, api_name="/adapt")
+    assert "balances" in answer["summary"][0]
+    assert [row["mode"] for row in answer["results"]] == ["zero_shot", "standard"]
+
+
+@pytest.mark.parametrize("run", IDS)
+def test_ids_are_no_paths(client: Client, run: object) -> None:
+    refused(client, run=run)
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"task": {"gravity": 1e9}}, "gravity must be from"),
+        ({"task": {"gravity": "9.8"}}, "gravity must be a number"),
+        ({"task": {"__class__": 1}}, "no parameter"),
+        ({"task": [1, 2]}, "a task is written as"),
+        ({"modes": "standard"}, "modes is a list"),
+        ({"modes": ["os.system"]}, "modes is a list"),
+        ({"episodes": "many"}, "episodes must be a number"),
+        ({"steps": None}, "steps must be a number"),
+    ],
+)
+def test_what_makes_no_sense_is_refused_in_a_line(
+    client: Client, changes: dict[str, Any], says: str
+) -> None:
+    assert says in refused(client, **changes)
+
+
+@pytest.mark.parametrize("data", ['"cartpole", {"gravity": NaN}', '"cartpole", {}, [], Infinity'])
+def test_numbers_that_are_none_are_refused(site: Site, data: str) -> None:
+    """The client would not send these, others may."""
+    call = httpx.post(f"{site.url}/gradio_api/call/adapt", content=f'{{"data": [{data}]}}')
+    if call.status_code == 200:
+        asked = call.json()["event_id"]
+        answer = httpx.get(f"{site.url}/gradio_api/call/adapt/{asked}", timeout=60).text
+        assert "event: error" in answer
+        assert "must be" in answer
+    else:
+        assert 400 <= call.status_code < 500
+
+
+def test_huge_numbers_are_cut_to_what_the_page_offers(client: Client) -> None:
+    huge = {"episodes": 1e18, "steps": -5, "seed": 1e30}
+    answer = client.predict(**{**GOOD, **huge}, api_name="/adapt")
+    assert (answer["results"][-1]["shots"], answer["results"][-1]["steps"]) == (50, 1)
+
+
+@pytest.mark.parametrize("path", ["/etc/passwd", "pyproject.toml", "../app.py", "%2e%2e/app.py"])
+def test_files_are_not_served(site: Site, path: str) -> None:
+    for prefix in ("/gradio_api/file=", "/file=", "/static/", "/gradio_api/"):
+        assert httpx.get(site.url + prefix + path).status_code in (401, 403, 404, 405)
+
+
+@pytest.mark.parametrize(
+    "body", [b"\x80\x04pickle", b'{"fn_index": 1000000000, "data": [], "session_hash": "x"}']
+)
+def test_a_request_that_is_none_is_refused(site: Site, body: bytes) -> None:
+    answer = httpx.post(site.url + "/gradio_api/queue/join", content=body)
+    assert answer.status_code >= 400
+    assert "Traceback" not in answer.text

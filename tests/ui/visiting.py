@@ -1,0 +1,91 @@
+"""The page as a visitor meets it: a server of its own, and a tab in a browser."""
+
+import contextlib
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[2]
+
+
+@dataclass(frozen=True)
+class Site:
+    """A page that is being served.
+
+    Attributes:
+        url: Where.
+        runs: The folder of its runs.
+        log: What the server said.
+        process: The server.
+    """
+
+    url: str
+    runs: Path
+    log: Path
+    process: subprocess.Popen[bytes]
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@contextlib.contextmanager
+def serving(folder: Path) -> Iterator[Site]:
+    """Serve the page from a process of its own, as `python app.py` does."""
+    port, runs, log = free_port(), folder / "runs", folder / "server.log"
+    command = [sys.executable, "app.py", "--port", str(port), "--runs", str(runs)]
+    surroundings = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            command, cwd=ROOT, env=surroundings, stdout=output, stderr=subprocess.STDOUT
+        )
+        site = Site(f"http://127.0.0.1:{port}", runs, log, process)
+        try:
+            _wait(site)
+            yield site
+        finally:
+            process.terminate()
+            process.wait(30)
+
+
+def _wait(site: Site) -> None:
+    for _ in range(600):
+        with contextlib.suppress(urllib.error.URLError, ConnectionError):
+            urllib.request.urlopen(site.url, timeout=5).close()
+            return
+        assert site.process.poll() is None, site.log.read_text()
+        time.sleep(0.1)
+    raise AssertionError("the page did not open: " + site.log.read_text())
+
+
+@dataclass
+class Visitor:
+    """Somebody with the page open.
+
+    Attributes:
+        page: Their tab.
+        faults: What their browser complained of.
+    """
+
+    page: Any
+    faults: list[str]
+
+    def adapt(self) -> str:
+        """Press the button, wait for the clips, and return the sentence."""
+        self.page.click("#adapt")
+        return self.outcome()
+
+    def outcome(self) -> str:
+        """Wait for clips and return the sentence."""
+        self.page.wait_for_selector("#clips video")
+        return self.page.inner_text("#sentence .outcome")
