@@ -13,7 +13,7 @@ TEST_ENV := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo app pretrained test check lint types layout format bench clean
+.PHONY: help demo app space pretrained test check lint types layout format bench clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -26,6 +26,9 @@ test: $(VENV)/.installed-test  ## run the whole test suite
 
 app: $(VENV)/.installed-app  ## open the web page on http://localhost:7860
 	$(BIN)/python app.py
+
+space: $(VENV)/.installed-app  ## build the folder of a Hugging Face Space, build/space
+	$(BIN)/python deploy/space.py build/space
 
 pretrained: $(VENV)/.installed-demo  ## train the agents that come with the page anew
 	rm -rf $(PRETRAINED)

@@ -4,6 +4,7 @@ A question is a few plain numbers, and its answer follows from them alone: that 
 session keeps, and the other tabs work it out again where they look closer.
 """
 
+import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -103,14 +104,16 @@ class Subject:
 
 
 def answers(subject: Subject, question: Question) -> Iterator[ModeResult]:
-    """Meet the task in every way that the agent knows, as ``ssm-metarl evaluate`` does.
+    """Meet the task in each way by itself, as ``ssm-metarl evaluate --modes WAY`` does.
 
     Raises:
         UserError: A way that this agent cannot go.
     """
     plan = question.plan()
-    memory = Memory.of(subject.agent) if "hybrid" in modes_of(subject.agent, plan) else None
-    yield from evaluate(subject.agent, subject.family, subject.task, plan, memory)
+    for mode in modes_of(subject.agent, plan):
+        memory = Memory.of(subject.agent) if mode == "hybrid" else None
+        alone = dataclasses.replace(plan, modes=(mode,))
+        yield from evaluate(subject.agent, subject.family, subject.task, alone, memory)
 
 
 def ways(agent: Agent) -> list[tuple[str, str]]:

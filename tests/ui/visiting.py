@@ -8,7 +8,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,14 +40,21 @@ def free_port() -> int:
 
 
 @contextlib.contextmanager
-def serving(folder: Path) -> Iterator[Site]:
-    """Serve the page from a process of its own, as `python app.py` does."""
+def serving(folder: Path, program: Sequence[str] = (sys.executable, "app.py")) -> Iterator[Site]:
+    """Serve the page from a process of its own, as `python app.py` does.
+
+    Args:
+        folder: Where its runs and its log go.
+        program: What to start, in the folder of the app it names.
+    """
+    python, app = program
     port, runs, log = free_port(), folder / "runs", folder / "server.log"
-    command = [sys.executable, "app.py", "--port", str(port), "--runs", str(runs)]
-    surroundings = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    home = ROOT / Path(app).parent
+    command = [python, Path(app).name, "--port", str(port), "--runs", str(runs)]
+    surroundings = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(home)}
     with log.open("wb") as output:
         process = subprocess.Popen(
-            command, cwd=ROOT, env=surroundings, stdout=output, stderr=subprocess.STDOUT
+            command, cwd=home, env=surroundings, stdout=output, stderr=subprocess.STDOUT
         )
         site = Site(f"http://127.0.0.1:{port}", runs, log, process)
         try:

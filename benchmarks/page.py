@@ -1,0 +1,124 @@
+"""How quick and how steady the web page is, as its visitors meet it.
+
+    python benchmarks/page.py
+
+Serves the page from a process of its own and measures, in a real browser and through its API:
+
+- the first screen: from the server's answer until the button can be pressed;
+- one click: from pressing it until the clips are there, all ways side by side;
+- twenty visitors who load the page again and again, a second apart, while one trains: how long the
+  page and its settings take;
+- 200 adaptations of one visitor: how much more memory the server has afterwards than after the
+  first 20, by when all that is loaded once has been.
+
+Writes ``benchmarks/results/page.json``.
+"""
+
+import concurrent.futures
+import json
+import statistics
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import httpx
+import tyro
+from gradio_client import Client
+from playwright.sync_api import sync_playwright
+from rich.console import Console
+from rich.progress import track
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "ui"))
+from conftest import CHROMIUM, QUIET
+from visiting import Site, serving
+
+RESULTS = Path(__file__).parent / "results"
+VISITORS, VISITS, CLICKS, WARM = 20, 15, 200, 20
+TASK = {"gravity": 12.0, "length": 1.0, "swap": 1.0}
+
+console = Console()
+
+
+def first_screen(site: Site, rounds: int = 5) -> dict[str, list[float]]:
+    """Open the page in a new browser and press the button; return seconds."""
+    usable, clicked = [], []
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
+        for _ in track(range(rounds), "first screen", console=console):
+            page = browser.new_context().new_page()
+            page.set_default_timeout(120_000)
+            started = time.perf_counter()
+            page.goto(site.url, wait_until="commit")
+            page.click("#adapt", trial=True)
+            usable.append(time.perf_counter() - started)
+            started = time.perf_counter()
+            page.click("#adapt")
+            page.wait_for_selector("#clips video")
+            clicked.append(time.perf_counter() - started)
+            page.context.close()
+        browser.close()
+    return {"usable": usable, "one_click": clicked}
+
+
+def crowd(site: Site) -> list[float]:
+    """Let visitors browse while somebody trains; return seconds of every load."""
+    trainer = Client(site.url, verbose=False)
+    training = trainer.submit("CartPole-v1", "meta_rl", 400, "crowd", api_name="/train")
+    while not (site.runs / "crowd" / "metrics.jsonl").exists():
+        time.sleep(0.2)
+    start = threading.Barrier(VISITORS)
+
+    def browse(_: int) -> list[float]:
+        spent = []
+        with httpx.Client(base_url=site.url, timeout=60) as visitor:
+            start.wait()
+            for _ in range(VISITS):
+                started = time.perf_counter()
+                for path in ("/", "/config", "/theme.css"):
+                    visitor.get(path).raise_for_status()
+                spent.append(time.perf_counter() - started)
+                time.sleep(1.0)
+        return spent
+
+    with concurrent.futures.ThreadPoolExecutor(VISITORS) as pool:
+        loads = [load for each in pool.map(browse, range(VISITORS)) for load in each]
+    assert not training.done(), "the training ended before the visitors had left"
+    trainer.predict(api_name="/stop")
+    return loads
+
+
+def memory(site: Site) -> list[float]:
+    """Adapt again and again; return the server's memory after each, in MB."""
+    client, resident = Client(site.url, verbose=False), []
+    for number in track(range(CLICKS), "clicks", console=console):
+        client.predict("cartpole", TASK, ["standard", "hybrid"], 20, 1, number, api_name="/adapt")
+        lines = Path(f"/proc/{site.process.pid}/status").read_text().splitlines()
+        kilobytes = next(line for line in lines if line.startswith("VmRSS")).split()[1]
+        resident.append(int(kilobytes) / 1024)
+    return resident
+
+
+def main(out: Path = RESULTS / "page.json") -> None:
+    """Measure.
+
+    Args:
+        out: Where to write what was measured.
+    """
+    with tempfile.TemporaryDirectory() as folder, serving(Path(folder)) as site:
+        found: dict[str, Any] = {"command": "python benchmarks/page.py"}
+        found |= first_screen(site)
+        loads = crowd(site)
+        found["page_p95"] = statistics.quantiles(loads, n=20)[-1]
+        found["page_median"] = statistics.median(loads)
+        resident = memory(site)
+        found["memory"] = resident
+        found["memory_growth"] = max(resident[WARM:]) - resident[WARM - 1]
+    console.print({key: value for key, value in found.items() if key != "memory"})
+    out.write_text(json.dumps(found, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    tyro.cli(main)
