@@ -53,23 +53,20 @@ def _clip(
     every = -(-speed // FRAMES_PER_SECOND)
     episode = FilmedEpisode(agent, family, subject.task, seed, remembered)
     pictures = itertools.islice(episode.frames(every), FILM_STEPS // every + 1)
-    mp4 = encoded(map(_shrunk, pictures), speed / every)
-    return Clip(name, style, mp4, episode.steps, 1 / speed, ending(family, episode))
+    mp4 = encoded(map(shrunk, pictures), speed / every)
+    words = ending_of(family, episode.steps, episode.total)
+    return Clip(name, style, mp4, episode.steps, 1 / speed, words)
 
 
-def ending(family: TaskFamily, episode: FilmedEpisode) -> str:
+def ending_of(family: TaskFamily, steps: int, total: float) -> str:
     """Say in a few words how an episode ended."""
     if "CartPole" in family.env_id:
-        whole = episode.steps >= family.max_episode_steps
-        return (
-            f"balanced to the end, {episode.steps} steps"
-            if whole
-            else f"fell at step {episode.steps}"
-        )
-    return f"return {episode.total:.4g} after {episode.steps} steps"
+        whole = steps >= family.max_episode_steps
+        return f"balanced to the end, {steps} steps" if whole else f"fell at step {steps}"
+    return f"return {total:.4g} after {steps} steps"
 
 
-def _shrunk(picture: Frame) -> Frame:
+def shrunk(picture: Frame) -> Frame:
     """Halve a large picture, and leave its sides even, as H.264 wants them."""
     image = Image.fromarray(picture)
     image = image.reduce(2) if image.width > SHRUNK else image

@@ -3,7 +3,7 @@
 import gradio as gr
 
 from ssm_metarl import __version__
-from ssm_metarl.ui import adapt, api
+from ssm_metarl.ui import adapt, api, inside
 from ssm_metarl.ui.desk import Desk
 from ssm_metarl.ui.shelf import Shelf
 
@@ -30,8 +30,11 @@ def build(shelf: Shelf) -> gr.Blocks:
             elem_id="agent",
             interactive=True,
         )
-        with gr.Tabs(), gr.Tab("Adapt", id="adapt"):
-            adapt.build(shelf, desk, run, question)
+        with gr.Tabs():
+            with gr.Tab("Adapt", id="adapt"):
+                adapt.build(shelf, desk, run, question)
+            with gr.Tab("Inside", id="inside") as tab:
+                inside.build(shelf, run, question, tab)
         api.build(shelf, desk)
         page.unload(desk.stop)
     return page
