@@ -23,7 +23,7 @@ from ssm_metarl.env_runner.rollout import (
     per_trial_episode,
 )
 from ssm_metarl.env_runner.streams import substream
-from ssm_metarl.evaluation.report import Evaluation, ModeResult, differences
+from ssm_metarl.evaluation.report import Evaluation, ModeResult, differences, part
 from ssm_metarl.evaluation.statistics import iqm, mean, stratified_bootstrap
 
 MODES = ("zero_shot", "in_context", "standard", "hybrid", "from_scratch")
@@ -164,9 +164,10 @@ def task_source(agent: Agent, family: TaskFamily, tasks: Tasks) -> TaskSource:
 def summarise(
     family: TaskFamily, tasks: Tasks, split: str, plan: EvaluationPlan, rows: Sequence[ModeResult]
 ) -> Evaluation:
-    """Put the results of :func:`evaluate` together with what they were measured on."""
+    """Put the results of :func:`evaluate` in order, with what they were measured on."""
+    ordered = tuple(sorted(rows, key=part))
     return Evaluation(
-        family.name, len(tasks), plan.seed, split, tuple(rows), differences(rows, plan.seed)
+        family.name, len(tasks), plan.seed, split, ordered, differences(ordered, plan.seed)
     )
 
 
