@@ -44,7 +44,7 @@ def episode_curve(
         from matplotlib.ticker import MaxNLocator
 
         figure = Figure(figsize=(7.2, 4.3))
-        played, whole = figure.subplots(1, 2, width_ratios=(5, 1), sharey=cut is None)
+        played, whole = figure.subplots(1, 2, width_ratios=(4.5, 1), sharey=cut is None)
         played.plot(numbers, returns, color=COLOURS[mode], marker=MARKERS[mode] or "o")
         steps = 0
         for record in records:
@@ -68,6 +68,6 @@ def episode_curve(
         taken = "; dashed: a gradient step" if steps else ""
         played.set_xlabel(f"episode of the new task{taken}")
         played.set_ylabel("return" if cut is None else f"return within {cut:,} steps")
-        whole.set_xlabel("afterwards,\nwhole episodes")
+        whole.set_xlabel("whole ones\nafterwards")
         played.set_title(f"{family}: adapting, {MODES[mode]}")
         return write(figure, path)
