@@ -216,12 +216,12 @@ def draw(outcomes: Sequence[Outcome], path: Path) -> None:
         for one in same:
             words = np.full(TASKS, "no worse", dtype=object)
             words[list(one.losers)] = "worse at 5%"
-            words[list(one.losers_holm)] = "worse after Holm's correction"
+            words[list(one.losers_holm)] = "worse after Holm"
             groups += words.tolist()
         before, after = (
             np.concatenate([getattr(one, when) for one in same]) for when in ("before", "after")
         )
-        panels.append(Scatter(f"{suite}, guarded", before, after, groups))
+        panels.append(Scatter(f"{suite}, guarded", before, after, groups, "adaptation"))
     task_scatter(panels, path)
 
 

@@ -12,7 +12,7 @@ from ssm_metarl.commands.common import attempt, best_return, made, use_one_threa
 from ssm_metarl.console import Bar, show
 from ssm_metarl.env_runner.family import TaskFamily, Tasks
 from ssm_metarl.errors import UserError, nearest
-from ssm_metarl.evaluation.evaluate import MODES, EvaluationPlan, evaluate, modes_of, summarise
+from ssm_metarl.evaluation.evaluate import EvaluationPlan, evaluate, modes_of, summarise
 from ssm_metarl.evaluation.figures import (
     Scatter,
     adaptation_curve,
@@ -21,8 +21,7 @@ from ssm_metarl.evaluation.figures import (
     task_scatter,
     trial_curve,
 )
-from ssm_metarl.evaluation.report import MODES as NAMES
-from ssm_metarl.evaluation.report import Evaluation, counted, label
+from ssm_metarl.evaluation.report import MODES, Evaluation, counted, label
 from ssm_metarl.evaluation.table import make_difference_table, make_table
 from ssm_metarl.runs.files import write_text_atomically
 from ssm_metarl.runs.loading import agent_family, load
@@ -129,7 +128,7 @@ def _scatters(evaluation: Evaluation, groups: list[str] | None) -> list[Scatter]
         return []
     return [
         Scatter(
-            f"{evaluation.family}: {NAMES[row.mode]}, {counted(row.shots, 'episode')}",
+            f"{evaluation.family}: {MODES[row.mode]}, {counted(row.shots, 'episode')}",
             np.array(before.per_task),
             np.array(row.per_task),
             groups,

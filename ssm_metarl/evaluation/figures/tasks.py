@@ -75,12 +75,14 @@ class Scatter:
         before: Return of each task before adaptation.
         after: Return of each task after it.
         groups: A word per task, such as ``"swapped"``: tasks of a group share a colour.
+        noun: What a point is, where tasks occur more than once.
     """
 
     title: str
     before: Shaped[np.ndarray, " N"]
     after: Shaped[np.ndarray, " N"]
     groups: Sequence[str] | None = None
+    noun: str = "task"
 
 
 def task_scatter(panels: Sequence[Scatter], path: str | Path) -> Path:
@@ -130,5 +132,5 @@ def _draw_tasks(axes: "Axes", panel: Scatter, looks: dict[str, tuple[str, str]])
         axes.scatter(x, y, s=40, c=colour, marker=marker, ec="white", lw=0.7, label=name)
     axes.set(xlim=limits, ylim=limits, aspect="equal")
     axes.set_xlabel("return before adaptation")
-    better = f"better on {(after > before).sum()} of {counted(len(before), 'task')}"
+    better = f"better on {(after > before).sum()} of {counted(len(before), panel.noun)}"
     axes.set_title(f"{panel.title}\n{better}")
