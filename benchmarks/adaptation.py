@@ -18,9 +18,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import numpy as np
 import torch
 import tyro
+from pooling import over_seeds
 from rich.console import Console
 from rich.table import Table
 from training import trained
@@ -30,8 +30,7 @@ from ssm_metarl.env_runner.family import TaskFamily
 from ssm_metarl.env_runner.registry import get_family
 from ssm_metarl.evaluation.evaluate import EvaluationPlan, evaluate, summarise
 from ssm_metarl.evaluation.figures import adaptation_curve
-from ssm_metarl.evaluation.report import Evaluation, ModeResult
-from ssm_metarl.evaluation.statistics import iqm, mean, stratified_bootstrap
+from ssm_metarl.evaluation.report import Evaluation
 from ssm_metarl.runs.config import TrainConfig
 from ssm_metarl.runs.loading import load
 
@@ -101,27 +100,6 @@ def measure(agent: Agent, family: TaskFamily, shots: int, seed: int) -> Evaluati
     tasks = family.held_out(TASKS)
     rows = list(evaluate(agent, family, tasks, plan))
     return summarise(family, tasks, "held_out", plan, rows)
-
-
-def over_seeds(evaluations: Sequence[Evaluation]) -> Evaluation:
-    """Pool the seeds; the interval resamples seeds and tasks."""
-    rows = []
-    for same in zip(*(evaluation.results for evaluation in evaluations), strict=True):
-        scores = np.array([row.per_task for row in same])
-        rows.append(
-            ModeResult(
-                mode=same[0].mode,
-                shots=same[0].shots,
-                steps=same[0].steps,
-                mean=float(mean(scores.ravel())),
-                iqm=float(iqm(scores.ravel())),
-                ci95=stratified_bootstrap(scores, design="crossed"),
-                adaptation_env_steps=statistics.mean(r.adaptation_env_steps for r in same),
-                deterministic_mean=statistics.mean(r.deterministic_mean for r in same),
-                per_task=tuple(scores.mean(0).tolist()),
-            )
-        )
-    return dataclasses.replace(evaluations[0], results=tuple(rows))
 
 
 def show(name: str, variants: Mapping[str, Sequence[Trained]]) -> None:

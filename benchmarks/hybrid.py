@@ -11,6 +11,7 @@ step from 1, 2, 5, 10 and 20 episodes:
 - hybrid, from stores of the newest 30, 100 and 500 tasks that training has met;
 - two steps from half of the episodes each (rounded down), and the same with reuse: the second step
   learns again from the first half, off-policy;
+- standard and hybrid also by the most likely action;
 - for CartPoles, the one-bit control: the mean step of all stored tasks whose left and right are
   swapped as the new task's are, which is told to it. What hybrid has beyond it is more than a bit.
 
@@ -31,6 +32,7 @@ import tyro
 from adaptation import SUITES as TRAINED
 from adaptation import machine
 from numpy.random import SeedSequence
+from pooling import pooled_result
 from rich.console import Console
 from rich.table import Table
 from training import trained
@@ -44,21 +46,24 @@ from ssm_metarl.env_runner.registry import get_family
 from ssm_metarl.env_runner.streams import substream
 from ssm_metarl.evaluation.evaluate import (
     ADAPTATION_STREAM,
+    MODE_STREAM,
     RETURN_STREAM,
     mean_returns,
     task_source,
 )
 from ssm_metarl.evaluation.figures import budget_curve
-from ssm_metarl.evaluation.report import Evaluation, ModeResult
-from ssm_metarl.evaluation.statistics import iqm, mean, paired_difference, stratified_bootstrap
+from ssm_metarl.evaluation.report import Evaluation
+from ssm_metarl.evaluation.statistics import iqm, paired_difference, stratified_bootstrap
 from ssm_metarl.experience.buffer import ExperienceStore
 from ssm_metarl.meta_rl.inner_loop import descend
 from ssm_metarl.runs.loading import load
 
 RESULTS = Path(__file__).parent / "results"
-SuiteName = Literal["cartpole", "no-velocity", "hard", "pendulum", "navigation"]
+SuiteName = Literal["cartpole", "no-velocity", "hard", "pendulum"]
 BUDGETS, STORES, TASKS, RETURN_EPISODES = (1, 2, 5, 10, 20), (30, 100, 500), 100, 10
 SPLITS = ("held_out", "shifted")
+RECALLED = f"hybrid, {max(STORES)} stored"
+GREEDY = ("zero-shot", "standard", RECALLED)  # the ways also measured by the most likely action
 
 Scores = dict[str, np.ndarray]
 """Way of adapting -> returns ``[budgets, tasks]``."""
@@ -72,12 +77,14 @@ class Measured:
 
     Attributes:
         scores: Returns.
+        greedy: Returns of the ways in ``GREEDY`` by the most likely action.
         zero_shot: Returns before adaptation, ``[tasks]``.
         environment_steps: Used by adaptation, ``[budgets]``, the mean over tasks.
         strange: Share of tasks that were like none in the largest store, ``[budgets]``.
     """
 
     scores: Scores
+    greedy: Scores
     zero_shot: np.ndarray
     environment_steps: np.ndarray
     strange: np.ndarray
@@ -89,29 +96,34 @@ def measure(agent: Agent, family: TaskFamily, split: str, seed: int) -> Measured
     source, own = task_source(agent, family, tasks), SeedSequence(seed)
     memories = {f"hybrid, {most} stored": Memory.of(agent, most) for most in STORES}
 
-    def returns(params: Params) -> np.ndarray:
-        fresh = substream(own, RETURN_STREAM)
-        return mean_returns(agent.policy, params, family, tasks, RETURN_EPISODES, fresh)
+    def returns(params: Params, deterministic: bool = False) -> np.ndarray:
+        fresh = substream(own, MODE_STREAM if deterministic else RETURN_STREAM)
+        measured = agent.policy, params, family, tasks, RETURN_EPISODES, fresh
+        return mean_returns(*measured, deterministic=deterministic)
 
     scores: dict[str, list[np.ndarray]] = {}
+    greedy = {"zero-shot": [returns(agent.params, True)] * len(BUDGETS)}
     steps, strange = [], []
     for budget in BUDGETS:
         plan = {"episodes": budget, "steps": 1, "seed": substream(own, ADAPTATION_STREAM)}
         for name, memory in {"standard": None, **memories}.items():
             *_, adapted = adapt_tasks(agent, source, memory=memory, **plan)
             scores.setdefault(name, []).append(returns(adapted.params))
+            if name in GREEDY:
+                greedy.setdefault(name, []).append(returns(adapted.params, True))
         plan |= {"episodes": max(1, budget // 2), "steps": min(2, budget)}
         for name, reuse in {"two halves": False, "two halves, reuse": True}.items():
             *_, halved = adapt_tasks(agent, source, reuse=reuse, **plan)
             scores.setdefault(name, []).append(returns(halved.params))
         steps.append(adapted.environment_steps.mean())
         strange.append(float((adapted.recalled.own == 1).float().mean()))
-    largest = memories[f"hybrid, {max(STORES)} stored"]
+    largest = memories[RECALLED]
     if "swap" in tasks.values:
         told = returns(one_bit(agent, family, tasks, largest))
         scores["told the swap"] = [told] * len(BUDGETS)
     return Measured(
         {name: np.array(rows) for name, rows in scores.items()},
+        {name: np.array(rows) for name, rows in greedy.items()},
         returns(agent.params),
         np.array(steps),
         np.array(strange),
@@ -135,6 +147,7 @@ def summary(runs: list[Measured]) -> dict[str, Any]:
     """Pool the seeds of one split: means, and paired differences to standard."""
     result: dict[str, Any] = {
         "zero_shot": float(np.mean([run.zero_shot for run in runs])),
+        "zero_shot_deterministic": float(np.mean([run.greedy["zero-shot"] for run in runs])),
         "environment_steps": np.mean([run.environment_steps for run in runs], 0).tolist(),
         "strange": np.mean([run.strange for run in runs], 0).tolist(),
         "ways": {},
@@ -158,6 +171,10 @@ def summary(runs: list[Measured]) -> dict[str, Any]:
                     "per_task": mine.round(1).tolist(),
                 }
             )
+            if name in GREEDY:
+                greedy = np.array([run.greedy[name][index] for run in runs])
+                rows[-1]["deterministic_mean"] = float(greedy.mean())
+                rows[-1]["deterministic_per_seed"] = greedy.mean(1).tolist()
         result["ways"][name] = rows
     return result
 
@@ -171,6 +188,9 @@ def show(suite: str, summaries: Mapping[str, Any]) -> None:
             table.add_column(f"{budget} ep.", justify="right")
         for name, rows in found["ways"].items():
             table.add_row(name, *(f"{row['mean']:.1f}" for row in rows))
+            if name in GREEDY:
+                greedy = (f"{row['deterministic_mean']:.1f}" for row in rows)
+                table.add_row("  most likely action", *greedy)
             if name != "standard":
                 table.add_row(
                     "  minus standard",
@@ -184,26 +204,18 @@ def show(suite: str, summaries: Mapping[str, Any]) -> None:
         console.print(table)
 
 
-def curve(family: TaskFamily, split: str, found: Mapping[str, Any]) -> Evaluation:
-    """Return the pooled budgets as an evaluation, for the figure."""
-    rows = []
-    ways = {"standard": "standard", "hybrid": f"hybrid, {max(STORES)} stored"}
-    for mode, way in ways.items():
-        for row, steps in zip(found["ways"][way], found["environment_steps"], strict=True):
-            scores = np.array(row["per_task"])
-            rows.append(
-                ModeResult(
-                    mode=mode,
-                    shots=row["episodes"],
-                    steps=1,
-                    mean=row["mean"],
-                    iqm=row["iqm"],
-                    ci95=tuple(row["ci95"]),
-                    adaptation_env_steps=steps,
-                    deterministic_mean=float(mean(scores.ravel())),
-                    per_task=tuple(scores.mean(0).tolist()),
-                )
-            )
+def curve(family: TaskFamily, split: str, runs: list[Measured]) -> Evaluation:
+    """Return the pooled seeds as an evaluation, for the figure."""
+    nothing = np.zeros(len(runs))
+    zero_shot = np.array([run.zero_shot for run in runs])
+    greedy = np.array([run.greedy["zero-shot"][0].mean() for run in runs])
+    rows = [pooled_result("zero_shot", 0, 0, zero_shot, greedy, nothing)]
+    for mode, way in (("standard", "standard"), ("hybrid", RECALLED)):
+        for index, budget in enumerate(BUDGETS):
+            scores = np.array([run.scores[way][index] for run in runs])
+            greedy = np.array([run.greedy[way][index].mean() for run in runs])
+            steps = np.array([run.environment_steps[index] for run in runs])
+            rows.append(pooled_result(mode, budget, 1, scores, greedy, steps))
     return Evaluation(family.name, TASKS, 0, split, tuple(rows))
 
 
@@ -241,7 +253,7 @@ def main(
     }
     (RESULTS / f"hybrid-{suite}.json").write_text(json.dumps(content) + "\n")
     best = 500.0 if "CartPole" in config.env_name else None
-    curves = [curve(family, split, found) for split, found in summaries.items()]
+    curves = [curve(family, split, runs) for split, runs in measured.items()]
     budget_curve(
         curves,
         RESULTS / f"hybrid-{suite}.png",

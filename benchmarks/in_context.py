@@ -25,7 +25,7 @@ from typing import Annotated, Literal
 
 import torch
 import tyro
-from adaptation import over_seeds
+from pooling import over_seeds
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
@@ -146,7 +146,9 @@ def main(
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / f"in-context-{suite}.json").write_text(json.dumps(content, indent=1) + "\n")
     pooled = over_seeds([run.evaluation for run in runs])
-    trial_curve(pooled, RESULTS / f"in-context-{suite}.png", best=BEST.get(suite))
+    title = f"{pooled.family}: {TASKS} held-out tasks, {seeds} seeds"
+    path = RESULTS / f"in-context-{suite}.png"
+    trial_curve(pooled, path, best=BEST.get(suite), titles=[title])
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ import platform
 import statistics
 import sys
 import tempfile
+import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, replace
@@ -28,7 +29,8 @@ from pathlib import Path
 
 import torch
 import tyro
-from adaptation import Trained, over_seeds
+from adaptation import Trained
+from pooling import over_seeds
 from rich.console import Console
 from rich.table import Table
 
@@ -63,16 +65,19 @@ VARIANTS = {
 def run_seed(config: TrainConfig) -> Trained:
     """Train one seed, and adapt its best checkpoint to the held-out goals."""
     torch.set_num_threads(1)
+    started = time.process_time()
     with tempfile.TemporaryDirectory() as folder:
         *_, last = train(config, Path(folder) / "run")
         agent, family = load(Path(folder) / "run"), get_family(config.env_name)
+    spent = time.process_time() - started
     assert last.environment_steps <= STEP_LIMIT
-    plan = EvaluationPlan(modes=("zero_shot", "standard"), episodes=EPISODES, steps=STEPS)
+    plan = EvaluationPlan(modes=("zero_shot", "standard"), budgets=(EPISODES,), steps=STEPS)
     goals = family.held_out(GOALS)
     rows = list(evaluate(agent, family, goals, plan))
     return Trained(
         seed=config.seed,
         training_seconds=last.seconds,
+        training_cpu_seconds=spent,
         training_steps=last.environment_steps,
         evaluations={EPISODES: summarise(family, goals, "held_out", plan, rows)},
     )

@@ -370,6 +370,22 @@ def test_a_saved_agent_is_adapted_like_a_run(
     assert (tmp_path / "out" / "episodes.png").exists()
 
 
+def test_a_saved_agent_is_evaluated_and_it_is_said_what_it_is_compared_with(
+    run_dir: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    saved = tmp_path / "saved"
+    out = ["--out", str(tmp_path / "out")]
+    assert main(["adapt", str(run_dir), *ADAPT, *out, f"--save={saved}"]) == 0
+    flags = ["--tasks=2", "--episodes=2", "--steps=1", "--no-video"]
+    assert main(["evaluate", str(saved), *flags]) == 0
+    shown = capsys.readouterr().out
+    assert "zero-shot is the agent as saved" in " ".join(shown.split())
+    evaluation = Evaluation.from_json((saved / "evaluation.json").read_text())
+    assert "hybrid" not in {row.mode for row in evaluation.results}
+    assert main(["evaluate", str(run_dir), *flags]) == 0
+    assert "as saved" not in capsys.readouterr().out
+
+
 def test_the_video_of_an_adaptation_shows_before_and_after(
     run_dir: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:

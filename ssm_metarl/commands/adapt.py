@@ -50,7 +50,20 @@ def adapt_run(asked: Adapt) -> int:
     elif asked.save:
         made("agent", _saved(adapted, asked.save))
     folder = asked.out or asked.run / "adapt" / asked.mode
-    _draw(records, float(after.mean()), family, folder)
+    horizon = agent.config.support_horizon
+    whole = asked.mode == "in_context" or horizon >= family.max_episode_steps
+    if records:
+        attempt(
+            "figure",
+            lambda: episode_curve(
+                records,
+                float(after.mean()),
+                folder / "episodes.png",
+                family=family.name,
+                best=best_return(family),
+                cut=None if whole else horizon,
+            ),
+        )
     if asked.video:
         attempt("video", lambda: _film(agent, adapted, family, task, asked, folder))
     return INTERRUPTED if stopped else 0
@@ -171,12 +184,6 @@ def _tell_what_happened(records: list[AdaptProgress]) -> None:
             f"Recalled {len(recalled.tasks[0])} earlier tasks, most of all {', '.join(named)}; "
             f"the own episodes weigh {own:.0%}."
         )
-
-
-def _draw(records: list[AdaptProgress], after: float, family: TaskFamily, folder: Path) -> None:
-    if records:
-        path = folder / "episodes.png"
-        attempt("figure", lambda: episode_curve(records, after, path, best=best_return(family)))
 
 
 def _film(

@@ -12,19 +12,19 @@ from ssm_metarl.commands.common import attempt, best_return, made, use_one_threa
 from ssm_metarl.console import Bar, show
 from ssm_metarl.env_runner.family import TaskFamily, Tasks
 from ssm_metarl.errors import UserError, nearest
-from ssm_metarl.evaluation.evaluate import MODES, EvaluationPlan, evaluate, modes_of, summarise
+from ssm_metarl.evaluation.evaluate import EvaluationPlan, evaluate, modes_of, summarise
 from ssm_metarl.evaluation.figures import (
+    Scatter,
     adaptation_curve,
     budget_curve,
     performance_profile,
     task_scatter,
     trial_curve,
 )
-from ssm_metarl.evaluation.report import Evaluation, label
+from ssm_metarl.evaluation.report import MODES, Evaluation, counted, label
 from ssm_metarl.evaluation.table import make_difference_table, make_table
-from ssm_metarl.runs import training
 from ssm_metarl.runs.files import write_text_atomically
-from ssm_metarl.runs.loading import load
+from ssm_metarl.runs.loading import agent_family, load
 from ssm_metarl.runs.showcase import task_groups, write_before_after
 
 FIGURES = ("adaptation", "budgets", "profile", "in-context", "tasks")
@@ -40,19 +40,24 @@ def evaluate_run(asked: Evaluate) -> int:
     use_one_thread()
     modes = _modes(asked)
     agent = load(asked.run, trust_env_code=asked.trust_env_code)
-    config = training.read_config(asked.run, trust_env_code=asked.trust_env_code)
     plan = EvaluationPlan(
         modes,
         asked.budgets,
         asked.steps,
-        trial_episodes=config.episodes_per_trial,
+        trial_episodes=agent.config.episodes_per_trial,
         reuse=asked.reuse,
         guarded=asked.guard,
         seed=asked.seed,
     )
-    family = training.run_family(config)
+    family = agent_family(agent, trust_env_code=asked.trust_env_code)
     draw: Callable[..., Tasks] = getattr(family, asked.split)
     tasks = draw(asked.tasks)
+    if agent.experience is None:  # it was saved by itself
+        print(
+            f"{asked.run} was saved by itself, perhaps adapted: zero-shot is the agent as saved.\n"
+            "Steps start from there, with no experience to recall. To compare it with the agent\n"
+            "that it came from, evaluate the run of that one with the same --seed."
+        )
     evaluation = _evaluate(agent, family, tasks, asked.split, plan)
     show(make_table(evaluation), whole=True)
     gains = make_difference_table(evaluation)
@@ -109,11 +114,27 @@ def _draw_evaluation(
     if any(row.mode == "in_context" for row in rows):
         path_of_trial = folder / "in-context.png"
         attempt("trial", lambda: trial_curve(evaluation, path_of_trial, best=best))
-    returns = {(row.mode, row.steps): np.array(row.per_task) for row in rows}
-    before, after = returns.get(("zero_shot", 0)), returns.get(("standard", 1))
-    if before is not None and after is not None:
-        groups, scatter = task_groups(family, tasks), folder / "tasks.png"
-        attempt("tasks", lambda: task_scatter(before, after, scatter, groups=groups))
+    panels = _scatters(evaluation, task_groups(family, tasks))
+    if panels:
+        attempt("tasks", lambda: task_scatter(panels, folder / "tasks.png"))
+
+
+def _scatters(evaluation: Evaluation, groups: list[str] | None) -> list[Scatter]:
+    """Return a panel for the memory at the end of a trial, and one for the first long step."""
+    rows = {(row.mode, row.steps): row for row in evaluation.results}  # of each, the largest budget
+    before = rows.get(("zero_shot", 0))
+    shown = [rows[key] for key in (("in_context", 0), ("standard", 1)) if key in rows]
+    if before is None:
+        return []
+    return [
+        Scatter(
+            f"{evaluation.family}: {MODES[row.mode]}, {counted(row.shots, 'episode')}",
+            np.array(before.per_task),
+            np.array(row.per_task),
+            groups,
+        )
+        for row in shown
+    ]
 
 
 def _film(agent: Agent, family: TaskFamily, tasks: Tasks, plan: EvaluationPlan, path: Path) -> str:

@@ -105,7 +105,10 @@ def _finished(last: Progress | None, config: TrainConfig, run_dir: Path, track: 
         family = training.run_family(config)
         records = read_metrics(run_dir / training.METRICS)
         curve = run_dir / "figures" / "learning-curve.png"
-        attempt("learning curve", lambda: learning_curve(records, curve, best=best_return(family)))
+        attempt(
+            "learning curve",
+            lambda: learning_curve(records, curve, family=family.name, best=best_return(family)),
+        )
         _say_how_to_look(track, run_dir)
     print("Next, see how it adapts to tasks it has never met:")
     print(f"  ssm-metarl evaluate {shlex.quote(str(run_dir))}")

@@ -23,10 +23,9 @@ from ssm_metarl.env_runner.rollout import (
     per_trial_episode,
 )
 from ssm_metarl.env_runner.streams import substream
-from ssm_metarl.evaluation.report import Evaluation, ModeResult, differences
+from ssm_metarl.evaluation.report import MODES, Evaluation, ModeResult, differences, part
 from ssm_metarl.evaluation.statistics import iqm, mean, stratified_bootstrap
 
-MODES = ("zero_shot", "in_context", "standard", "hybrid", "from_scratch")
 ADAPTATION_STREAM, RETURN_STREAM, MODE_STREAM, INITIAL_STREAM = 0, 1, 2, 3
 
 
@@ -35,7 +34,7 @@ class EvaluationPlan:
     """What to measure.
 
     Attributes:
-        modes: Ways of meeting a task, of :data:`MODES`; None for all that the agent knows.
+        modes: Ways of meeting a task, of `MODES`; None for all that the agent knows.
         budgets: Episodes of each task for the first gradient step; each number is measured.
         steps: Gradient steps, each measured and each on as many episodes as the largest budget.
         return_episodes: Episodes (or trials) per task over which a return is averaged.
@@ -164,9 +163,10 @@ def task_source(agent: Agent, family: TaskFamily, tasks: Tasks) -> TaskSource:
 def summarise(
     family: TaskFamily, tasks: Tasks, split: str, plan: EvaluationPlan, rows: Sequence[ModeResult]
 ) -> Evaluation:
-    """Put the results of :func:`evaluate` together with what they were measured on."""
+    """Put the results of :func:`evaluate` in order, with what they were measured on."""
+    ordered = tuple(sorted(rows, key=part))
     return Evaluation(
-        family.name, len(tasks), plan.seed, split, tuple(rows), differences(rows, plan.seed)
+        family.name, len(tasks), plan.seed, split, ordered, differences(ordered, plan.seed)
     )
 
 

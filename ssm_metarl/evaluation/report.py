@@ -5,12 +5,12 @@ The dataclasses have the names of the JSON in the same order, so that they are i
 
 import dataclasses
 import json
-import sys
 from collections.abc import Sequence
 
 import numpy as np
 
-from ssm_metarl.errors import UserError, nearest
+from ssm_metarl.errors import UserError
+from ssm_metarl.evaluation.record import Record
 from ssm_metarl.evaluation.statistics import paired_difference
 
 MODES = {
@@ -21,6 +21,16 @@ MODES = {
     "from_scratch": "from scratch",
 }
 """The five ways of meeting a task that are always compared, and what people call them."""
+
+COMPARED = {
+    ("hybrid", "standard"): "what recalling earlier tasks adds to the same episodes",
+    ("standard", "from_scratch"): "what meta-training adds to the same steps",
+    ("standard", "zero_shot"): "what the steps add",
+    ("in_context", "zero_shot"): "what the memory adds",
+}
+"""Which modes are compared task by task, the one minus the other, and what that says."""
+
+PARTS = ("zero_shot", "in_context", "standard", "steps and in_context", "hybrid", "from_scratch")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,13 +64,13 @@ class ModeResult:
 
 @dataclasses.dataclass(frozen=True)
 class ModeDifference:
-    """How much better one mode did than another on the same tasks, with the same data.
+    """How much better one mode did than another on the same tasks.
 
     Attributes:
         mode: A key of `MODES`.
-        than: The other one.
-        shots: Episodes of the new task that both used.
-        steps: Gradient steps that both took.
+        than: The other one: with the same data after the same steps, or zero-shot, which has none.
+        shots: Episodes of the new task that the mode used.
+        steps: Gradient steps that it took.
         mean: Mean over tasks of the difference of returns.
         ci95: 95% bootstrap interval of it, paired by task.
     """
@@ -83,7 +93,7 @@ class Evaluation:
         seed: Seed of the episodes and of the bootstrap.
         split: Which task set: ``held_out``, ``shifted`` (outside the training ranges), ...
         results: One entry per mode and data budget.
-        differences: Of hybrid and standard adaptation from the same data.
+        differences: Of the pairs in `COMPARED`.
     """
 
     family: str
@@ -117,7 +127,7 @@ class Evaluation:
             raw = json.loads(text)
         except (ValueError, RecursionError) as error:
             raise UserError(f"{source}: not JSON: {error}") from None
-        record = _Record(raw, Evaluation, source)
+        record = Record(raw, Evaluation, source)
         tasks = record.integer("tasks")
         return Evaluation(
             family=record.text("family"),
@@ -143,17 +153,33 @@ def _json(value: object) -> str:
 
 
 def differences(results: Sequence[ModeResult], seed: int) -> tuple[ModeDifference, ...]:
-    """Compare hybrid with standard adaptation wherever both had the same data."""
-    standard = {(row.shots, row.steps): row for row in results if row.mode == "standard"}
+    """Compare the modes of `COMPARED`, paired by task, wherever both had the same data.
+
+    Zero-shot has no data and is compared with all of the other.
+    """
+    measured = {(row.mode, row.shots, row.steps): row for row in results}
     found = []
-    for row in results:
-        other = standard.get((row.shots, row.steps))
-        if row.mode == "hybrid" and other is not None:
-            mine, theirs = (np.array(one.per_task)[None] for one in (row, other))
-            gain = paired_difference(mine, theirs, seed=seed)
-            same = row.shots, row.steps
-            found.append(ModeDifference(row.mode, other.mode, *same, gain.mean, gain.ci95))
+    for mode, than in COMPARED:
+        for row in results:
+            if row.mode != mode or not row.shots or (mode == "in_context" and row.steps):
+                continue  # memory and steps together are no single mode's
+            shots, steps = (0, 0) if than == "zero_shot" else (row.shots, row.steps)
+            other = measured.get((than, shots, steps))
+            if other is not None:
+                mine, theirs = (np.array(one.per_task)[None] for one in (row, other))
+                gain = paired_difference(mine, theirs, seed=seed)
+                found.append(ModeDifference(mode, than, row.shots, row.steps, gain.mean, gain.ci95))
     return tuple(found)
+
+
+def part(row: ModeResult) -> int:
+    """Return the part of a table that a result belongs to, from the top.
+
+    What the memory adds to gradient steps follows what the steps are worth alone.
+    """
+    if row.mode == "in_context" and row.steps:
+        return PARTS.index("steps and in_context")
+    return PARTS.index(row.mode)
 
 
 def counted(number: int, noun: str) -> str:
@@ -164,8 +190,11 @@ def counted(number: int, noun: str) -> str:
 def label(mode: str, steps: int = 0, shots: int = 0) -> str:
     """Return the human name of a mode, such as ``standard, 2 steps``.
 
-    Without steps, in-context results differ in what was seen: ``in-context, 2 episodes``.
+    Without steps, in-context results differ in what was seen: ``in-context, 2 episodes``; after
+    them both are named: ``2 steps + in-context``.
     """
+    if steps and mode == "in_context":
+        return f"{counted(steps, 'step')} + {MODES[mode]}"
     if steps:
         return f"{MODES[mode]}, {counted(steps, 'step')}"
     if shots and mode == "in_context":
@@ -181,9 +210,9 @@ def describe(evaluation: Evaluation) -> str:
 
 def _mode_result(raw: object, tasks: int, where: str) -> ModeResult:
     """Read one entry of ``results``."""
-    record = _Record(raw, ModeResult, where)
+    record = Record(raw, ModeResult, where)
     return ModeResult(
-        mode=record.mode("mode"),
+        mode=record.one_of(MODES, "mode"),
         shots=record.integer("shots"),
         steps=record.integer("steps"),
         mean=record.number("mean"),
@@ -197,83 +226,12 @@ def _mode_result(raw: object, tasks: int, where: str) -> ModeResult:
 
 def _difference(raw: object, where: str) -> ModeDifference:
     """Read one entry of ``differences``."""
-    record = _Record(raw, ModeDifference, where)
+    record = Record(raw, ModeDifference, where)
     return ModeDifference(
-        mode=record.mode("mode"),
-        than=record.mode("than"),
+        mode=record.one_of(MODES, "mode"),
+        than=record.one_of(MODES, "than"),
         shots=record.integer("shots"),
         steps=record.integer("steps"),
         mean=record.number("mean"),
         ci95=record.interval("ci95"),
     )
-
-
-class _Record:
-    """A JSON object with exactly the fields of a dataclass; reading one checks its type."""
-
-    def __init__(self, raw: object, kind: type, where: str) -> None:
-        if not isinstance(raw, dict):
-            raise UserError(f"{where}: expected an object, found {type(raw).__name__}")
-        names = [field.name for field in dataclasses.fields(kind)]
-        for name in raw:
-            if name not in names:
-                raise UserError(f"{where}: unknown key {name!r}: {nearest(name, names)}")
-        for name in names:
-            if name not in raw:
-                raise UserError(f"{where}: key {name!r} is missing")
-        self._raw = raw
-        self._where = where
-
-    def text(self, name: str) -> str:
-        value = self._raw[name]
-        if not isinstance(value, str) or not value:
-            raise self._error(name, "a name")
-        return value
-
-    def mode(self, name: str) -> str:
-        mode = self.text(name)
-        if mode not in MODES:
-            raise UserError(f"{self._where}: unknown mode {mode!r}: {nearest(mode, MODES)}")
-        return mode
-
-    def interval(self, name: str) -> tuple[float, float]:
-        low, high = self.numbers(name, 2)
-        if low > high:
-            raise UserError(f"{self._where}: {name} is not in order: {[low, high]}")
-        return low, high
-
-    def integer(self, name: str) -> int:
-        value = self._raw[name]
-        if type(value) is not int or value < 0:  # a bool is an int, but not here
-            raise self._error(name, "a whole number from 0 up")
-        return value
-
-    def number(self, name: str) -> float:
-        if not _is_finite_number(self._raw[name]):
-            raise self._error(name, "a finite number")
-        return float(self._raw[name])
-
-    def items(self, name: str) -> list[object]:
-        value = self._raw[name]
-        if not isinstance(value, list):
-            raise self._error(name, "a list")
-        return value
-
-    def numbers(self, name: str, count: int) -> tuple[float, ...]:
-        values = self.items(name)
-        if len(values) != count:
-            raise UserError(f"{self._where}: {name} has {len(values)} entries, expected {count}")
-        if not all(map(_is_finite_number, values)):
-            raise self._error(name, "finite numbers")
-        return tuple(map(float, self._raw[name]))
-
-    def _error(self, name: str, expected: str) -> UserError:
-        found = repr(self._raw[name])
-        shown = found if len(found) <= 40 else found[:37] + "..."
-        return UserError(f"{self._where}: {name} should be {expected}, found {shown}")
-
-
-def _is_finite_number(value: object) -> bool:
-    # Python's json reads NaN, Infinity, 1e999 and integers beyond any float.
-    largest = sys.float_info.max
-    return type(value) in (int, float) and -largest <= value <= largest  # type: ignore[operator]

@@ -6,7 +6,7 @@ from rich import box
 from rich.markup import escape
 from rich.table import Table
 
-from ssm_metarl.evaluation.report import Evaluation, describe, label
+from ssm_metarl.evaluation.report import COMPARED, MODES, Evaluation, describe, label, part
 
 
 def make_table(evaluation: Evaluation) -> Table:
@@ -47,7 +47,7 @@ def make_table(evaluation: Evaluation) -> Table:
             f"{row.iqm:.{digits}f}",
             f"{row.deterministic_mean:.{digits}f}",
             style="bold" if mean.strip() == best else "",
-            end_section=following is not None and following.mode != row.mode,
+            end_section=following is not None and part(following) != part(row),
         )
     return table
 
@@ -60,25 +60,40 @@ def _aligned(values: Sequence[float], digits: int) -> list[str]:
 
 
 def make_difference_table(evaluation: Evaluation) -> Table | None:
-    """Lay out what recalling earlier tasks was worth; None if it was not measured."""
+    """Lay out how much better one mode is than another; None if no two were measured."""
     rows = evaluation.differences
     if not rows:
         return None
+    pairs = list(dict.fromkeys((row.mode, row.than) for row in rows))
+    said = (f"{_minus(*pair)}: {COMPARED[pair]}." for pair in pairs)
     table = Table(
-        title="What recalling earlier tasks adds to the same episodes",
-        caption="Mean difference of returns over tasks, paired by task. [95% CI]: bootstrap.",
+        title="Differences",
+        caption="\n".join(("Mean over tasks, paired by task. [95% CI]: bootstrap.", *said)),
         box=box.SIMPLE_HEAD,
         title_style="bold",
         title_justify="left",
         caption_justify="left",
+        collapse_padding=True,
     )
-    table.add_column("Hybrid minus standard", no_wrap=True)
-    for name in ("Episodes", "Difference [95% CI]"):
+    table.add_column("Return of the one minus the other", no_wrap=True)
+    for name in ("Steps", "Episodes", "Difference [95% CI]"):
         table.add_column(name, justify="right", no_wrap=True)
     means, lows, highs = (
         _aligned(values, 1) for values in zip(*((row.mean, *row.ci95) for row in rows), strict=True)
     )
-    for row, mean, low, high in zip(rows, means, lows, highs, strict=True):
-        steps = label(row.mode, row.steps).removeprefix("hybrid, ")
-        table.add_row(steps, f"{row.shots:,}", f"{mean} [{low}, {high}]")
+    for row, following, mean, low, high in zip(
+        rows, (*rows[1:], None), means, lows, highs, strict=True
+    ):
+        pair = row.mode, row.than
+        table.add_row(
+            _minus(*pair),
+            str(row.steps),
+            f"{row.shots:,}",
+            f"{mean} [{low}, {high}]",
+            end_section=following is not None and (following.mode, following.than) != pair,
+        )
     return table
+
+
+def _minus(mode: str, than: str) -> str:
+    return f"{MODES[mode]} minus {MODES[than]}"

@@ -43,7 +43,7 @@ class MetaConfig:
         inner_lr: Rate of the inner step on the summed-over-steps policy gradient.
         outer_lr: Rate of Adam on the shared parameters at the start; it falls linearly to zero.
         iterations: Length of the training, over which it does.
-        inner_steps: Gradient steps per task.
+        inner_steps: Gradient steps per task; 0 for an agent of another training, to adapt it.
         tasks: Tasks per iteration, ``K``.
         episodes: Episodes per task, both of the support and of the query data, ``E``.
         episodes_per_trial: Of these, in a row in one lane, if the memory lasts a trial.

@@ -40,14 +40,17 @@ def make_policy(config: TrainConfig, family: TaskFamily) -> Policy:
 
 
 def meta_config(config: TrainConfig, family: TaskFamily) -> MetaConfig:
-    """Return the settings of meta-training."""
+    """Return the settings of meta-training, and of adapting what any training led to.
+
+    Only meta-training makes gradient steps safe at full length: other agents have taken none.
+    """
     discount = _or(config.discount, family.discount)
     discrete = isinstance(family.action_space, gymnasium.spaces.Discrete)
     return MetaConfig(
         inner_lr=_or(config.inner_lr, _or(family.inner_lr, 0.03 if discrete else 0.01)),
         outer_lr=_or(config.outer_lr, _or(family.outer_lr, 0.005 if discrete else 0.01)),
         iterations=_or(config.num_epochs, 40),
-        inner_steps=config.inner_steps,
+        inner_steps=config.inner_steps if config.mode == "meta_rl" else 0,
         tasks=_or(config.tasks_per_epoch, 16),
         episodes=config.episodes_per_task,
         episodes_per_trial=config.episodes_per_trial,

@@ -20,6 +20,7 @@ from ssm_metarl.evaluation.evaluate import (
     play_trials,
     summarise,
 )
+from ssm_metarl.evaluation.report import COMPARED
 from ssm_metarl.runs.config import TrainConfig
 from ssm_metarl.runs.loading import load
 from ssm_metarl.runs.training import train
@@ -75,6 +76,13 @@ def test_memory_and_weights_are_measured_apart_and_together(tmp_path: Path) -> N
         ("standard", 2, 8),
         ("in_context", 2, 9),
     ]
+    ordered = summarise(FAMILY, TASKS, "held_out", plan, rows).results
+    assert [(row.mode, row.steps) for row in ordered] == [
+        ("zero_shot", 0),
+        *(("in_context", 0) for _ in range(2)),
+        *(("standard", step) for step in (1, 2)),
+        *(("in_context", step) for step in (1, 2)),
+    ]
     by_key = {(row.mode, row.steps): row for row in rows}
     for step in (1, 2):
         both, weights = by_key["in_context", step], by_key["standard", step]
@@ -102,9 +110,11 @@ def test_every_budget_is_a_first_step_and_hybrid_is_paired_with_standard(tmp_pat
     alone = dataclasses.replace(plan, modes=["standard"])
     assert list(evaluate(agent, FAMILY, TASKS, alone)) == rows[1:4] != rows[4:7]
     found = summarise(FAMILY, TASKS, "held_out", plan, rows).differences
-    assert [(row.steps, row.shots) for row in found] == steps
+    pairs = [(row.mode, row.than, row.steps, row.shots) for row in found]
+    assert pairs == [(*pair, *one) for pair in list(COMPARED)[:3] for one in steps]
     for row in found:
-        mine, theirs = (by_key[mode, row.steps, row.shots] for mode in (row.mode, row.than))
+        mine = by_key[row.mode, row.steps, row.shots]
+        theirs = by_key.get((row.than, row.steps, row.shots), rows[0])
         gain = np.subtract(mine.per_task, theirs.per_task)
         assert row.mean == pytest.approx(gain.mean())
         assert row.ci95[0] <= row.mean <= row.ci95[1]

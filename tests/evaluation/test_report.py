@@ -155,7 +155,7 @@ def test_names_are_those_people_use() -> None:
     assert label("zero_shot") == "zero-shot"
     assert label("in_context") == "in-context"
     assert label("in_context", 0, 2) == "in-context, 2 episodes"
-    assert label("in_context", 1, 23) == "in-context, 1 step"
+    assert label("in_context", 1, 23) == "1 step + in-context"
     assert label("standard", 1) == "standard, 1 step"
     assert label("standard", 1, 20) == "standard, 1 step"
     assert label("from_scratch", 3) == "from scratch, 3 steps"
@@ -222,12 +222,21 @@ HYBRID = dataclasses.replace(
 HYBRID = dataclasses.replace(HYBRID, differences=differences(HYBRID.results, seed=0))
 
 
-def test_only_results_of_the_same_data_are_compared() -> None:
+def test_only_results_of_the_same_data_are_compared_except_with_zero_shot() -> None:
     assert HYBRID.differences == (
         ModeDifference("hybrid", "standard", 1, 1, 180.0, (180.0, 180.0)),
         ModeDifference("hybrid", "standard", 20, 1, -1.0, (-1.0, -1.0)),
     )
-    assert differences(EVALUATION.results, seed=0) == ()
+    both = (*EVALUATION.results, result("from_scratch", 20, 1, 81.25))
+    memory = (
+        result("in_context", shots, steps, 100.0) for shots, steps in ((0, 0), (3, 0), (4, 1))
+    )
+    assert differences((*both, *memory), seed=0) == (
+        ModeDifference("standard", "from_scratch", 20, 1, 400.0, (400.0, 400.0)),
+        ModeDifference("standard", "zero_shot", 20, 1, 447.25, (447.25, 447.25)),
+        ModeDifference("standard", "zero_shot", 40, 2, 465.0, (465.0, 465.0)),
+        ModeDifference("in_context", "zero_shot", 3, 0, 66.0, (66.0, 66.0)),
+    )
     assert Evaluation.from_json(HYBRID.to_json()) == HYBRID
 
 
@@ -245,12 +254,13 @@ def test_malformed_differences_are_refused_with_the_place() -> None:
 
 
 def test_the_table_of_differences_has_a_row_for_each_in_80_columns() -> None:
-    assert make_difference_table(EVALUATION) is None
+    alone = dataclasses.replace(EVALUATION, results=EVALUATION.results[:1], differences=())
+    assert make_difference_table(alone) is None
     table = make_difference_table(HYBRID)
     assert table is not None
     console = Console(file=io.StringIO(), width=80)
     console.print(table)
     assert isinstance(console.file, io.StringIO)
     lines = [" ".join(line.split()) for line in console.file.getvalue().splitlines()]
-    assert "1 step 1 180.0 [180.0, 180.0]" in lines
-    assert "1 step 20 -1.0 [ -1.0, -1.0]" in lines
+    assert "hybrid minus standard 1 1 180.0 [180.0, 180.0]" in lines
+    assert "hybrid minus standard 1 20 -1.0 [ -1.0, -1.0]" in lines

@@ -1,7 +1,6 @@
 """Statistics against scipy, full enumeration and simulated coverage."""
 
 import itertools
-import time
 from collections.abc import Callable
 
 import numpy as np
@@ -180,14 +179,3 @@ def test_scores_that_cannot_be_averaged_are_refused() -> None:
         stratified_bootstrap(np.zeros((1, 0)))
     with pytest.raises(UserError, match=r"\(2, 3\) and \(2, 4\)"):
         paired_difference(np.zeros((2, 3)), np.zeros((2, 4)))
-
-
-@pytest.mark.parametrize("statistic", [mean, iqm])
-def test_100_tasks_and_2000_resamples_take_under_50_ms(statistic: Statistic) -> None:
-    scores = np.random.default_rng(RNG_SEED).normal(size=(1, 100))
-    durations = []
-    for _ in range(5):
-        start = time.perf_counter()
-        stratified_bootstrap(scores, statistic, resamples=2000)
-        durations.append(time.perf_counter() - start)
-    assert min(durations) < 0.05

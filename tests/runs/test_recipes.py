@@ -31,3 +31,12 @@ def test_without_a_suggestion_the_kind_of_action_decides() -> None:
         for settings in [meta_config(TrainConfig(env_name=name), get_family(name))]
     ]
     assert rates == [(0.03, 0.005), (0.01, 0.01)]
+
+
+def test_only_meta_training_earns_steps_of_full_length() -> None:
+    family = get_family("CartPole-v1")
+    trained = {
+        mode: meta_config(TrainConfig(mode=mode, inner_steps=2), family).inner_steps
+        for mode in ("meta_rl", "rl2", "policy_gradient")
+    }
+    assert trained == {"meta_rl": 2, "rl2": 0, "policy_gradient": 0}

@@ -1,0 +1,70 @@
+"""Return during training."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from ssm_metarl.errors import UserError
+from ssm_metarl.evaluation.figures.panel import Panel, finish
+from ssm_metarl.evaluation.figures.style import COLOURS, style, write
+
+FEW_POINTS = 10  # a line of fewer is drawn with markers
+
+
+def learning_curve(
+    metrics: Sequence[Mapping[str, object]],
+    path: str | Path,
+    *,
+    family: str,
+    best: float | None = None,
+) -> Path:
+    """Draw return before and after adaptation against the environment steps of training.
+
+    Thin lines are the returns as recorded, thick ones their centred mean over a tenth of them.
+    Iterations that did not look at a return are passed over; training without adaptation has one
+    return only.
+
+    Args:
+        metrics: Records with ``environment_steps``, ``return_before`` and ``return_after``
+            (metrics.jsonl).
+        path: The PNG to write.
+        family: Name of the family trained on.
+        best: Best possible return of the task, drawn as a line.
+
+    Raises:
+        UserError: No returns, a record without these keys, or matplotlib is missing.
+    """
+    for row, record in enumerate(metrics):
+        for key in ("environment_steps", "return_before", "return_after"):
+            if key not in record:
+                raise UserError(f"training metrics, record {row}: no {key!r}")
+    looks = [record for record in metrics if record["return_before"] is not None]
+    if not looks:
+        raise UserError("no training metrics to draw")
+    with style():
+        from matplotlib.figure import Figure
+        from matplotlib.ticker import EngFormatter
+
+        figure = Figure(figsize=(7.2, 4.3))
+        panel = Panel(figure.subplots())
+        env_steps = np.array([record["environment_steps"] for record in looks], np.float64)
+        reach = len(looks) // 20
+        adapts = looks[0]["return_after"] is not None
+        for mode, when in (("zero_shot", "before"), ("standard", "after"))[: 1 + adapts]:
+            returns = np.array([record[f"return_{when}"] for record in looks], np.float64)
+            smooth = np.convolve(returns, np.full(2 * reach + 1, 1 / (2 * reach + 1)), "valid")
+            colour = COLOURS[mode]
+            panel.axes.plot(env_steps, returns, color=colour, alpha=0.35, linewidth=1.0)
+            marker = "o" if len(looks) < FEW_POINTS else ""
+            middle = env_steps[reach : len(looks) - reach]
+            panel.axes.plot(middle, smooth, color=colour, marker=marker)
+            name = f"{when} adaptation" if adapts else "return"
+            panel.ends.append((env_steps[-1], smooth[-1], name, colour))
+        if env_steps[-1] > 0:
+            panel.axes.set_xlim(left=0.0)
+        panel.axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+        panel.axes.set_xlabel("environment steps of training")
+        panel.axes.set_title(f"{family}: return during training")
+        finish([panel], best)
+        return write(figure, path)
