@@ -3,7 +3,7 @@
 import gradio as gr
 
 from ssm_metarl import __version__
-from ssm_metarl.ui import adapt
+from ssm_metarl.ui import adapt, train
 from ssm_metarl.ui.desk import Desk
 from ssm_metarl.ui.shelf import Shelf
 
@@ -28,8 +28,12 @@ def build(shelf: Shelf) -> gr.Blocks:
             label="Agent",
             elem_id="agent",
             interactive=True,
+            allow_custom_value=True,  # choices come and go; the shelf knows which there are
         )
-        with gr.Tabs(), gr.Tab("Adapt", id="adapt"):
-            adapt.build(shelf, desk, run, question)
+        with gr.Tabs():
+            with gr.Tab("Adapt", id="adapt"):
+                adapt.build(shelf, desk, run, question)
+            with gr.Tab("Train", id="train"):
+                train.build(shelf, desk, run)
         page.unload(desk.stop)
     return page
