@@ -3,8 +3,9 @@
 import gradio as gr
 
 from ssm_metarl import __version__
-from ssm_metarl.ui import adapt, train
+from ssm_metarl.ui import adapt, runs, train
 from ssm_metarl.ui.desk import Desk
+from ssm_metarl.ui.form import QUIET
 from ssm_metarl.ui.shelf import Shelf
 
 TITLE = "ssm-metarl"
@@ -18,7 +19,7 @@ HEADER = f"""
 
 def build(shelf: Shelf) -> gr.Blocks:
     """Return the page over a shelf of runs."""
-    with gr.Blocks(title=TITLE, analytics_enabled=False) as page:
+    with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=(600, 3600)) as page:
         gr.HTML(HEADER)
         desk, question = Desk(), gr.State({})
         trained = shelf.trained()
@@ -35,5 +36,14 @@ def build(shelf: Shelf) -> gr.Blocks:
                 adapt.build(shelf, desk, run, question)
             with gr.Tab("Train", id="train"):
                 train.build(shelf, desk, run)
+            with gr.Tab("Runs", id="runs") as tab:
+                runs.build(shelf, desk, run, tab)
+        page.load(
+            lambda: gr.update(choices=shelf.trained()),
+            None,
+            run,
+            queue=False,
+            api_visibility="private",
+        )
         page.unload(desk.stop)
     return page

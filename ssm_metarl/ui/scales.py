@@ -9,9 +9,12 @@ def balances(family: TaskFamily) -> bool:
     return "CartPole" in family.env_id
 
 
-def return_scale(family: TaskFamily) -> tuple[Axis, list[Rule]]:
-    """Return the axis that returns are drawn against, and what to compare them with."""
-    if not balances(family):
+def return_scale(family: TaskFamily | None) -> tuple[Axis, list[Rule]]:
+    """Return the axis that a family's returns are drawn against, and what to compare them with.
+
+    None is a family that is not of this package.
+    """
+    if family is None or not balances(family):
         return Axis("Mean return"), []
     best = float(family.max_episode_steps)
     return Axis("Mean return (steps)", 0.0, 1.05 * best), [Rule(best, "best possible")]

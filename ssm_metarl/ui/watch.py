@@ -144,7 +144,7 @@ def doing(config: TrainConfig) -> str:
 
 
 def curves(
-    config: TrainConfig, family: TaskFamily, iterations: int, records: Iterable[Record]
+    config: TrainConfig, family: TaskFamily | None, iterations: int, records: Iterable[Record]
 ) -> str:
     """Draw the returns before and after adaptation against the iterations."""
     shown = [record for record in records if record["return_before"] is not None]
