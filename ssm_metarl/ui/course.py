@@ -99,7 +99,7 @@ def check_learner(name: object) -> Any:  # noqa: ANN401 (one of a Literal)
     Raises:
         UserError: It is anything else.
     """
-    if name not in LEARNERS:
+    if not isinstance(name, str) or name not in LEARNERS:
         raise UserError(f"learner is one of: {', '.join(LEARNERS)}")
     return name
 

@@ -1,4 +1,4 @@
-"""What a visitor may ask for: everything that comes from the page or its API passes through here."""
+"""What a visitor may ask for: all that comes from the page or its API passes through here."""
 
 import math
 from dataclasses import dataclass
@@ -18,12 +18,12 @@ class Range:
         whole: Whether only whole numbers make sense.
     """
 
-    low: float
-    high: float
-    default: float
+    low: int | float
+    high: int | float
+    default: int | float
     whole: bool = True
 
-    def clamp(self, name: str, value: Any) -> float:
+    def clamp(self, name: str, value: Any) -> int | float:  # noqa: ANN401
         """Return the number in this range that is nearest to what was given.
 
         Raises:
@@ -55,7 +55,7 @@ UPLOAD_FILES = 64
 RUNS = 200  # on the shelf
 
 
-def integer(limits: Range, name: str, value: Any) -> int:
+def integer(limits: Range, name: str, value: Any) -> int:  # noqa: ANN401
     """Return a whole number within the limits.
 
     Raises:

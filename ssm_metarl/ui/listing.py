@@ -43,7 +43,7 @@ def _row(run: Summary, chosen: bool) -> str:
         f"{run.done} of {run.iterations or '…'}",
         best,
         megabytes(run.bytes),
-        f"{ago(run.changed)}{'' if run.own else ', comes with the page'}",
+        ago(run.changed) if run.own else "built in",
     )
     name = (
         f'<th scope="row"><button type="button" aria-pressed="{str(chosen).lower()}">'

@@ -5,7 +5,6 @@ import gradio as gr
 from ssm_metarl import __version__
 from ssm_metarl.ui import adapt, runs, train
 from ssm_metarl.ui.desk import Desk
-from ssm_metarl.ui.form import QUIET
 from ssm_metarl.ui.shelf import Shelf
 
 TITLE = "ssm-metarl"

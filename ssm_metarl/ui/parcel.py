@@ -97,7 +97,8 @@ def unpack(parcel: Path, shelf: Shelf, desk: Desk, name: str) -> None:
                 _check_directory(file)
                 with zipfile.ZipFile(file) as archive:
                     _extract(archive, place)
-            _check(place)
+            with _naming_files(place):
+                _check(place)
             place.rename(shelf.new_folder(name))
         finally:
             shutil.rmtree(place, ignore_errors=True)
@@ -109,6 +110,16 @@ def _legible() -> Iterator[None]:
         yield
     except UNREADABLE as error:
         raise UserError(NOT_A_ZIP) from error
+
+
+@contextlib.contextmanager
+def _naming_files(place: Path) -> Iterator[None]:
+    """Name files as they are called in the zip, and not where they lie."""
+    try:
+        yield
+    except SsmMetaRLError as error:
+        told = str(error).replace(f"{place}/", "").replace(str(place), "that run")
+        raise type(error)(told) from error
 
 
 def _check_directory(file: Any) -> None:  # noqa: ANN401 (a binary file)

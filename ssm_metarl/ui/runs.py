@@ -41,14 +41,16 @@ def build(shelf: Shelf, desk: Desk, run: gr.Dropdown, tab: gr.Tab) -> None:
         run: Which agent; it stands above the tabs.
         tab: This tab, which reads the disk anew whenever it is opened.
     """
-    listing = gr.HTML("", js_on_load=CHOICE, elem_id="runs", elem_classes="listing")
+    listing = gr.HTML(
+        "", js_on_load=CHOICE, apply_default_css=False, elem_id="runs", elem_classes="listing"
+    )
     chosen = gr.Textbox(visible=False)
     with gr.Row(elem_classes="screen"):
         with gr.Column(scale=5, min_width=320, elem_classes="results-column"):
             title = gr.HTML("", elem_classes="sentence", elem_id="run-title")
             curve = gr.HTML("", elem_id="run-curve")
         with gr.Column(scale=3, min_width=300, elem_classes="controls-column"):
-            table_of_settings = gr.HTML("", elem_id="run-settings")
+            table_of_settings = gr.HTML("", apply_default_css=False, elem_id="run-settings")
             experience = gr.Checkbox(False, label="With its experience, for hybrid adaptation")
             fetch = gr.Button("Download as a zip", elem_id="download")
             parcel = gr.DownloadButton(visible="hidden", elem_id="parcel")

@@ -21,6 +21,7 @@ from ssm_metarl.ui.shelf import Shelf
 from ssm_metarl.ui.summary import unfinished
 from ssm_metarl.ui.watch import Watch, paragraph
 
+CHECK: dict[str, Any] = {**QUIET, "queue": True}  # where errors travel without a failed request
 BETWEEN = 0.3  # seconds between updates of the page, at least
 INTRODUCTION = (
     '<p class="outcome">Train an agent of your own.</p><p class="working">It meets many tasks of '
@@ -126,10 +127,10 @@ def build(shelf: Shelf, desk: Desk, run: gr.Dropdown) -> None:
         "outputs": [run, form.waiting, form.name, *pressed],
         **QUIET,
     }
-    form.go.click(courteous(ready), asked, [*shown, *pressed], **QUIET).success(
+    form.go.click(courteous(ready), asked, [*shown, *pressed], **CHECK).success(
         courteous(train), asked, **heavy, api_name="train"
     ).then(**settled)
-    form.resume.click(courteous(ready_again), form.waiting, [*shown, *pressed], **QUIET).success(
+    form.resume.click(courteous(ready_again), form.waiting, [*shown, *pressed], **CHECK).success(
         courteous(resume), form.waiting, **heavy, api_name="resume"
     ).then(**settled)
     form.stop.click(stopping, None, form.stop, **QUIET).then(
