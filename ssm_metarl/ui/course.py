@@ -1,8 +1,8 @@
 """What a visitor asks to train, and how long that takes."""
 
+import itertools
 import json
 import math
-import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 from ssm_metarl.env_runner.registry import get_family
 from ssm_metarl.errors import UserError
 from ssm_metarl.runs.config import TrainConfig
+from ssm_metarl.runs.names import as_name
 from ssm_metarl.runs.recipes import make_policy, meta_config, policy_gradient_config, rl2_config
 from ssm_metarl.ui.limits import (
     EPOCHS,
@@ -162,5 +163,5 @@ def duration(seconds: float) -> str:
 
 def suggested_name(family: str, learner: str, taken: Callable[[str], bool]) -> str:
     """Return a name for a run that is free: the family, the learner and a number."""
-    stem = re.sub(r"[^a-z0-9]+", "-", f"{family}-{learner}".lower())[:56]
-    return next(name for n in range(1, 10**6) if not taken(name := f"{stem}-{n}"))
+    names = (as_name(f"{family}-{learner}", f"-{number}") for number in itertools.count(1))
+    return next(name for name in names if not taken(name))

@@ -1,7 +1,6 @@
 """The tab that shows what is on disk, hands it out, takes it in and throws it away."""
 
 import dataclasses
-import re
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ import gradio as gr
 import gradio.events
 
 from ssm_metarl.errors import UserError
+from ssm_metarl.runs.names import as_name
 from ssm_metarl.runs.tracking import read_metrics
 from ssm_metarl.runs.training import METRICS
 from ssm_metarl.ui.courtesy import courteous
@@ -17,7 +17,7 @@ from ssm_metarl.ui.desk import Desk
 from ssm_metarl.ui.form import QUIET
 from ssm_metarl.ui.listing import headline, learning_curves, settings, table
 from ssm_metarl.ui.parcel import pack, unpack
-from ssm_metarl.ui.shelf import RUN_ID, Shelf, checked_id
+from ssm_metarl.ui.shelf import Shelf, checked_id
 from ssm_metarl.ui.summary import Summary, summaries
 
 CHOICE = """
@@ -162,7 +162,6 @@ def swap(asking: bool) -> list[Any]:
 
 def free_name(shelf: Shelf, wanted: str) -> str:
     """Return an id that is free, as near to a file's name as can be."""
-    stem = re.sub(r"[^a-z0-9]+", "-", wanted.lower()).strip("-")[:56] or "imported"
     taken = set(shelf.ids())
-    names = [stem, *(f"{stem}-{number}" for number in range(2, len(taken) + 3))]
-    return next(name for name in names if name not in taken and RUN_ID.fullmatch(name))
+    endings = ("", *(f"-{number}" for number in range(2, len(taken) + 3)))
+    return next(name for end in endings if (name := as_name(wanted, end)) not in taken)

@@ -17,6 +17,7 @@ from gradio_client.client import Job
 from ssm_metarl.errors import UserError
 from ssm_metarl.runs.checkpoint import load_checkpoint
 from ssm_metarl.runs.config import TrainConfig
+from ssm_metarl.runs.names import RUN_ID
 from ssm_metarl.runs.tracking import read_metrics
 from ssm_metarl.runs.training import resume, train
 from ssm_metarl.ui.course import (
@@ -31,7 +32,7 @@ from ssm_metarl.ui.course import (
 )
 from ssm_metarl.ui.desk import Desk, Work
 from ssm_metarl.ui.limits import EPOCHS, TASKS_PER_EPOCH, WIDTH
-from ssm_metarl.ui.shelf import RUN_ID, Shelf
+from ssm_metarl.ui.shelf import Shelf
 from ssm_metarl.ui.train import continued, follow
 from ssm_metarl.ui.watch import Watch
 
