@@ -2,7 +2,6 @@
 
 import dataclasses
 import os
-import re
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -15,6 +14,7 @@ from ssm_metarl.console import INTERRUPTED, say, warnings_as_lines
 from ssm_metarl.errors import CheckpointError, SsmMetaRLError, StoreError, UserError, nearest
 from ssm_metarl.parsing import parse
 from ssm_metarl.runs.config import TrainConfig
+from ssm_metarl.runs.names import as_name
 
 PROGRAM = "ssm-metarl"
 
@@ -98,8 +98,8 @@ def _resume(asked: Train, argv: list[str]) -> int:
 
 
 def _default_run_dir(config: TrainConfig) -> Path:
-    name = f"{config.env_name}-{config.mode}-{time.strftime('%Y%m%d-%H%M%S')}"
-    return Path("runs") / re.sub(r"[^\w.-]+", "-", name)  # an id may have slashes in it
+    name = as_name(f"{config.env_name}-{config.mode}", time.strftime("-%Y%m%d-%H%M%S"))
+    return Path("runs") / name
 
 
 def _evaluate(argv: list[str]) -> int:

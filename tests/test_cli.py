@@ -28,6 +28,7 @@ from ssm_metarl.evaluation.evaluate import EvaluationPlan
 from ssm_metarl.evaluation.report import Evaluation
 from ssm_metarl.meta_rl.maml import MetaLearner
 from ssm_metarl.runs.loading import load
+from ssm_metarl.runs.names import RUN_ID, as_name
 
 ROOT = Path(__file__).parent.parent
 
@@ -126,6 +127,30 @@ def test_training_and_evaluating_write_what_they_say(
     assert 0 < used[1] <= 2 * 20
     for figure in ("adaptation.png", "tasks.png", "learning-curve.png"):
         assert (run_dir / "figures" / figure).stat().st_size > 1000
+
+
+def test_a_run_without_a_name_gets_one_that_the_page_knows(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    argv = ["train", "--env=MountainCarContinuous-v0", "--mode=policy_gradient"]
+    assert main([*argv, "--episodes=1", "--query_steps=20"]) == 0
+    (folder,) = (tmp_path / "runs").iterdir()
+    assert RUN_ID.fullmatch(folder.name)
+
+
+@pytest.mark.parametrize(
+    ("text", "ending", "name"),
+    [
+        ("CartPole-v1-meta_rl", "-7", "cartpole-v1-meta-rl-7"),
+        ("ALE/Pong.v5", "", "ale-pong-v5"),
+        ("../é", "-1", "run-1"),
+        ("X" * 99, "-20260101-000000", "x" * 48 + "-20260101-000000"),
+    ],
+)
+def test_any_text_becomes_a_valid_name(text: str, ending: str, name: str) -> None:
+    assert as_name(text, ending) == name
+    assert RUN_ID.fullmatch(name)
 
 
 def test_a_video_shows_one_swapped_task(run_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:

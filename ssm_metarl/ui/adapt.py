@@ -10,13 +10,14 @@ import numpy as np
 from ssm_metarl.env_runner.family import TaskFamily
 from ssm_metarl.env_runner.registry import get_family
 from ssm_metarl.evaluation.report import MODES, ModeResult, counted
-from ssm_metarl.ui.charts import Axis, Line, Rule, chart
+from ssm_metarl.ui.charts import Axis, Line, chart
 from ssm_metarl.ui.courtesy import courteous
 from ssm_metarl.ui.desk import Desk, Work
 from ssm_metarl.ui.film import clips
 from ssm_metarl.ui.limits import ADAPT_SECONDS, EPISODES, STEPS
 from ssm_metarl.ui.player import clips_value, player
 from ssm_metarl.ui.question import Question, Subject, answers, ways
+from ssm_metarl.ui.scales import reached, return_scale
 from ssm_metarl.ui.shelf import Shelf
 from ssm_metarl.ui.sliders import Sliders
 
@@ -219,17 +220,6 @@ def summary_text(rows: Sequence[ModeResult], family: TaskFamily) -> list[str]:
     return [lead, others] if others else [lead]
 
 
-def reached(value: float, family: TaskFamily, *, brief: bool = False) -> str:
-    """Say how much was earned, in the family's own terms."""
-    if "CartPole" in family.env_id:
-        return (
-            f"{value:.0f}"
-            if brief
-            else f"balances for {value:.0f} of {family.max_episode_steps} steps"
-        )
-    return f"{value:.4g}" if brief else f"earns a return of {value:.4g}"
-
-
 def curve_of(rows: Sequence[ModeResult], family: TaskFamily, question: Question) -> str:
     """Draw the return against the episodes used, a line for each way."""
     before = [row.mean for row in rows if row.mode == "zero_shot"]
@@ -256,11 +246,5 @@ def empty_curve(family: TaskFamily) -> str:
 
 
 def _curve(lines: Sequence[Line], family: TaskFamily, most: float, alt: str) -> str:
-    balance = "CartPole" in family.env_id
-    y = Axis(
-        f"Mean return{' (steps)' if balance else ''}",
-        0.0 if balance else None,
-        525.0 if balance else None,
-    )
-    rules = [Rule(float(family.max_episode_steps), "best possible")] if balance else []
+    y, rules = return_scale(family)
     return chart(lines, Axis("Episodes of the new task used", 0.0, most), y, alt, rules)

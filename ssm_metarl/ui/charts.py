@@ -162,7 +162,7 @@ class _Frame:
         (start, y), (end, _) = self.at(self.across[0], rule.y), self.at(self.across[1], rule.y)
         return (
             f'<line class="rule" x1="{start}" x2="{end}" y1="{y}" y2="{y}"/>'
-            f'<text x="{end - 4}" y="{y + 14}" text-anchor="end">{escape(rule.name)}</text>'
+            f'<text x="{end - 4}" y="{y - 6}" text-anchor="end">{escape(rule.name)}</text>'
         )
 
     def line(self, line: Line) -> Iterable[str]:

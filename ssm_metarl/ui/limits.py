@@ -18,12 +18,12 @@ class Range:
         whole: Whether only whole numbers make sense.
     """
 
-    low: float
-    high: float
-    default: float
+    low: int | float
+    high: int | float
+    default: int | float
     whole: bool = True
 
-    def clamp(self, name: str, value: Any) -> float:
+    def clamp(self, name: str, value: Any) -> int | float:  # noqa: ANN401
         """Return the number in this range that is nearest to what was given.
 
         Raises:
@@ -39,6 +39,7 @@ EPISODES = Range(1, 50, 20)
 STEPS = Range(1, 3, 1)
 SEED = Range(0, 2**31 - 1, 0)
 EPOCHS = Range(1, 400, 40)
+TRAIN_EPISODES = Range(10, 5000, 200)
 TASKS_PER_EPOCH = Range(2, 64, 16)
 EVALUATION_TASKS = Range(2, 100, 20)
 INNER_LR = Range(1e-5, 1.0, 0.03, whole=False)
@@ -54,7 +55,7 @@ UPLOAD_FILES = 64
 RUNS = 200  # on the shelf
 
 
-def integer(limits: Range, name: str, value: Any) -> int:
+def integer(limits: Range, name: str, value: Any) -> int:  # noqa: ANN401
     """Return a whole number within the limits.
 
     Raises:

@@ -3,7 +3,7 @@
 import gradio as gr
 
 from ssm_metarl import __version__
-from ssm_metarl.ui import adapt, api, inside
+from ssm_metarl.ui import adapt, api, inside, runs, train
 from ssm_metarl.ui.desk import Desk
 from ssm_metarl.ui.shelf import Shelf
 
@@ -19,7 +19,7 @@ HEADER = f"""
 
 def build(shelf: Shelf) -> gr.Blocks:
     """Return the page over a shelf of runs."""
-    with gr.Blocks(title=TITLE, analytics_enabled=False) as page:
+    with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=(600, 3600)) as page:
         gr.HTML(HEADER)
         desk, question = Desk(), gr.State({})
         trained = shelf.trained()
@@ -29,12 +29,24 @@ def build(shelf: Shelf) -> gr.Blocks:
             label="Agent",
             elem_id="agent",
             interactive=True,
+            allow_custom_value=True,  # choices come and go; the shelf knows which there are
         )
         with gr.Tabs():
             with gr.Tab("Adapt", id="adapt"):
                 adapt.build(shelf, desk, run, question)
+            with gr.Tab("Train", id="train"):
+                train.build(shelf, desk, run)
+            with gr.Tab("Runs", id="runs") as tab:
+                runs.build(shelf, desk, run, tab)
             with gr.Tab("Inside", id="inside") as tab:
                 inside.build(shelf, run, question, tab)
         api.build(shelf, desk)
+        page.load(
+            lambda: gr.update(choices=shelf.trained()),
+            None,
+            run,
+            queue=False,
+            api_visibility="private",
+        )
         page.unload(desk.stop)
     return page

@@ -4,7 +4,6 @@ Nothing outside these two folders is ever read or written, whatever a visitor se
 by its id, an id is checked before it becomes a path, and links are refused.
 """
 
-import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,9 +14,10 @@ from ssm_metarl.env_runner.registry import list_families
 from ssm_metarl.errors import UserError
 from ssm_metarl.runs.config import TrainConfig
 from ssm_metarl.runs.loading import agent_family, load
+from ssm_metarl.runs.names import RUN_ID
 from ssm_metarl.runs.training import CHECKPOINT, CONFIG, read_config
+from ssm_metarl.ui.limits import RUNS
 
-RUN_ID = re.compile(r"[a-z0-9-]{1,64}")
 PRETRAINED = Path(__file__).parent.parent / "pretrained"
 
 
@@ -62,9 +62,11 @@ class Shelf:
         """Return the folder that a new run will have.
 
         Raises:
-            UserError: The id is not valid, or taken.
+            UserError: The id is not valid, or taken, or the shelf is full.
         """
         name = checked_id(run)
+        if len(_runs_in(self.runs)) >= RUNS:
+            raise UserError(f"there are {RUNS} runs, as many as fit; delete one first")
         if (self.runs / name).exists() or (self.pretrained / name).exists():
             raise UserError(f"there is a run {name!r} already; choose another name")
         return self.runs / name

@@ -1,0 +1,167 @@
+"""What a visitor asks to train, and how long that takes."""
+
+import itertools
+import json
+import math
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from ssm_metarl.env_runner.registry import get_family
+from ssm_metarl.errors import UserError
+from ssm_metarl.runs.config import TrainConfig
+from ssm_metarl.runs.names import as_name
+from ssm_metarl.runs.recipes import make_policy, meta_config, policy_gradient_config, rl2_config
+from ssm_metarl.ui.limits import (
+    EPOCHS,
+    INNER_LR,
+    OUTER_LR,
+    SEED,
+    STATE_SIZE,
+    TASKS_PER_EPOCH,
+    TRAIN_EPISODES,
+    WIDTH,
+    Range,
+    integer,
+)
+from ssm_metarl.ui.shelf import check_family
+
+LEARNERS = {
+    "meta_rl": "finds weights from which one gradient step on a few episodes adapts (MAML)",
+    "rl2": "trains a memory that works out the task while playing it several times (RL²)",
+    "policy_gradient": "learns the one ordinary task, and nothing about adapting (PPO)",
+}
+CELLS = ("ssm", "gated", "gru", "mlp")
+LOOKS = 20  # at the validation tasks, in a training: the points of its curve
+EXPERIENCE = 200_000  # steps kept for hybrid adaptation: about 25 MB
+PACE: dict[str, dict[str, float]] = json.loads(
+    (Path(__file__).parent / "pace.json").read_text(encoding="utf-8")
+)["seconds_per_iteration"]
+
+
+NUMBERS: Mapping[str, Range] = {
+    "inner_lr": INNER_LR,
+    "outer_lr": OUTER_LR,
+    "tasks_per_epoch": TASKS_PER_EPOCH,
+    "width": WIDTH,
+    "state_size": STATE_SIZE,
+}
+
+
+def course(
+    family: object,
+    learner: object,
+    iterations: object,
+    episodes: object,
+    inner_lr: object = None,
+    outer_lr: object = None,
+    tasks_per_epoch: object = None,
+    width: object = None,
+    state_size: object = None,
+    cell: object = CELLS[0],
+    seed: object = 0,
+) -> TrainConfig:
+    """Return the settings of a training; numbers are brought within their limits.
+
+    Args:
+        family: Family of tasks.
+        learner: How to learn.
+        iterations: The budget of meta_rl and rl2.
+        episodes: The budget of policy_gradient.
+        inner_lr: As in :class:`TrainConfig`, and so are the others.
+
+    Raises:
+        UserError: No family of this package, or something is of the wrong kind.
+    """
+    if cell not in CELLS:
+        raise UserError(f"cell is one of: {', '.join(CELLS)}")
+    epochs = integer(EPOCHS, "iterations", iterations)
+    numbers = (inner_lr, outer_lr, tasks_per_epoch, width, state_size)
+    given: dict[str, Any] = {
+        name: None if value is None else limits.clamp(name, value)
+        for (name, limits), value in zip(NUMBERS.items(), numbers, strict=True)
+    }
+    return TrainConfig(
+        mode=check_learner(learner),
+        env_name=check_family(family),
+        num_epochs=None if learner == "policy_gradient" else epochs,
+        num_episodes=integer(TRAIN_EPISODES, "episodes", episodes),
+        validate_every=max(1, epochs // LOOKS),
+        experience=EXPERIENCE,
+        cell=cell,  # pyright: ignore[reportArgumentType] (one of CELLS)
+        seed=integer(SEED, "seed", seed),
+        **given,
+    )
+
+
+def check_learner(name: object) -> Any:  # noqa: ANN401 (one of a Literal)
+    """Return the name of a learner.
+
+    Raises:
+        UserError: It is anything else.
+    """
+    if not isinstance(name, str) or name not in LEARNERS:
+        raise UserError(f"learner is one of: {', '.join(LEARNERS)}")
+    return name
+
+
+def defaults(family: str, learner: str) -> dict[str, float]:
+    """Return what the advanced settings are where nothing is asked."""
+    config, world = TrainConfig(mode=check_learner(learner), env_name=family), get_family(family)
+    meta, network = meta_config(config, world), make_policy(config, world).config
+    rates: dict[str, Callable[[], float]] = {
+        "meta_rl": lambda: meta.outer_lr,
+        "rl2": lambda: rl2_config(config, world).lr,
+        "policy_gradient": lambda: policy_gradient_config(config, world).lr,
+    }
+    return {
+        "inner_lr": meta.inner_lr,
+        "outer_lr": rates[learner](),
+        "tasks_per_epoch": tasks_of(config),
+        "width": network.width,
+        "state_size": network.state_size,
+    }
+
+
+def tasks_of(config: TrainConfig) -> int:
+    """Return how many tasks an iteration meets."""
+    world = get_family(config.env_name)
+    made = rl2_config if config.mode == "rl2" else meta_config
+    return made(config, world).tasks
+
+
+def iterations_of(config: TrainConfig) -> int:
+    """Return how many iterations a training has."""
+    world = get_family(config.env_name)
+    if config.mode == "policy_gradient":
+        settings = policy_gradient_config(config, world)
+        return math.ceil(settings.total_episodes / settings.episodes)
+    made = rl2_config if config.mode == "rl2" else meta_config
+    return made(config, world).iterations
+
+
+def expected_seconds(config: TrainConfig) -> float:
+    """Return about how long a training takes on two cores, as measured with default settings.
+
+    An iteration of twice the tasks takes twice as long; other settings are not looked at.
+    """
+    plain = TrainConfig(mode=config.mode, env_name=config.env_name)
+    share = 1.0 if config.mode == "policy_gradient" else tasks_of(config) / tasks_of(plain)
+    return PACE[config.env_name][config.mode] * iterations_of(config) * share
+
+
+def duration(seconds: float) -> str:
+    """Say a time in words, no more exactly than it is known."""
+    if seconds < 5:
+        return "a few seconds"
+    if seconds < 90:
+        return f"about {5 * round(seconds / 5)} s"
+    if seconds < 5400:
+        return f"about {round(seconds / 60)} min"
+    return f"about {seconds / 3600:.1f} h"
+
+
+def suggested_name(family: str, learner: str, taken: Callable[[str], bool]) -> str:
+    """Return a name for a run that is free: the family, the learner and a number."""
+    names = (as_name(f"{family}-{learner}", f"-{number}") for number in itertools.count(1))
+    return next(name for name in names if not taken(name))

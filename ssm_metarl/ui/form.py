@@ -1,0 +1,166 @@
+"""What a visitor sets before a training."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+
+from ssm_metarl.env_runner.registry import get_family, list_families
+from ssm_metarl.ui.course import (
+    CELLS,
+    LEARNERS,
+    course,
+    defaults,
+    duration,
+    expected_seconds,
+    suggested_name,
+)
+from ssm_metarl.ui.courtesy import courteous
+from ssm_metarl.ui.limits import EPOCHS, TRAIN_EPISODES
+from ssm_metarl.ui.shelf import Shelf
+from ssm_metarl.ui.summary import unfinished
+
+FIRST = "CartPole-v1", "meta_rl"
+QUIET: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
+
+
+@dataclass(frozen=True)
+class Form:
+    """The inputs on the left."""
+
+    go: gr.Button
+    stop: gr.Button
+    family: gr.Dropdown
+    learner: gr.Radio
+    epochs: gr.Slider
+    episodes: gr.Slider
+    expected: gr.HTML
+    name: gr.Textbox
+    numbers: dict[str, gr.Number]
+    cell: gr.Dropdown
+    seed: gr.Number
+    waiting: gr.Dropdown
+    resume: gr.Button
+
+    @property
+    def settings(self) -> list[Any]:
+        """What a training is asked for with, in order."""
+        budget = [self.family, self.learner, self.epochs, self.episodes]
+        return [*budget, *self.numbers.values(), self.cell, self.seed]
+
+    @classmethod
+    def build(cls) -> "Form":
+        """Add the inputs to the page."""
+        with gr.Row(elem_classes="actions"):
+            go = gr.Button("Train", variant="primary", elem_id="train")
+            stop = gr.Button("Stop", interactive=False, elem_id="stop")
+        family = gr.Dropdown(
+            [f.name for f in list_families()],
+            value=FIRST[0],
+            label="Family of tasks",
+            info=get_family(FIRST[0]).description,
+            elem_id="family",
+        )
+        learner = gr.Radio(
+            [(f"{name}: {words}", name) for name, words in LEARNERS.items()],
+            value=FIRST[1],
+            label="Learner",
+            elem_id="learner",
+            elem_classes="stacked",
+        )
+        epochs = gr.Slider(
+            int(EPOCHS.low),
+            int(EPOCHS.high),
+            value=int(EPOCHS.default),
+            step=1,
+            label="Budget: iterations",
+            elem_id="epochs",
+        )
+        episodes = gr.Slider(
+            int(TRAIN_EPISODES.low),
+            int(TRAIN_EPISODES.high),
+            value=int(TRAIN_EPISODES.default),
+            step=10,
+            label="Budget: episodes",
+            visible=False,
+            elem_id="train-episodes",
+        )
+        expected = gr.HTML(elem_classes="note", elem_id="expected")
+        name = gr.Textbox(
+            label="Name of the run",
+            info="a to z, 0 to 9 and -",
+            max_length=64,
+            elem_id="run-name",
+        )
+        with gr.Accordion("Advanced settings", open=False):
+            gr.HTML("<p>Left empty, each is what suits the family and the learner.</p>")
+            labels = {
+                "inner_lr": "Inner learning rate",
+                "outer_lr": "Outer learning rate",
+                "tasks_per_epoch": "Tasks per iteration",
+                "width": "Width of the network (features)",
+                "state_size": "State size (of each block)",
+            }
+            numbers = {
+                key: gr.Number(None, label=label, elem_id=f"train-{key}")
+                for key, label in labels.items()
+            }
+            cell = gr.Dropdown(list(CELLS), value=CELLS[0], label="Cell: the kind of memory")
+            seed = gr.Number(0, label="Seed", precision=0)
+        with gr.Group(elem_classes="continue"):
+            waiting = gr.Dropdown(
+                [],
+                label="Unfinished runs",
+                info="stopped before their end",
+                allow_custom_value=True,
+                elem_id="unfinished",
+            )
+            resume = gr.Button("Resume", elem_id="resume")
+        return cls(
+            go,
+            stop,
+            family,
+            learner,
+            epochs,
+            episodes,
+            expected,
+            name,
+            numbers,
+            cell,
+            seed,
+            waiting,
+            resume,
+        )
+
+    def connect(self, shelf: Shelf) -> None:
+        """Let the inputs follow each other, and show what is there when the page opens."""
+
+        def expect(*settings: Any) -> str:  # noqa: ANN401
+            words = duration(expected_seconds(course(*settings)))
+            return f'<p class="inside">Takes {words} on one core of a common processor.</p>'
+
+        def choose(family: str, learner: str) -> list[Any]:
+            usual, alone = defaults(family, learner), learner == "policy_gradient"
+            return [
+                gr.update(info=get_family(family).description),
+                gr.update(visible=not alone),
+                gr.update(visible=alone),
+                free_name(shelf, family, learner),
+                *(gr.update(placeholder=f"{usual[key]:g}") for key in self.numbers),
+            ]
+
+        def left() -> Any:  # noqa: ANN401
+            found = unfinished(shelf)
+            return gr.update(choices=found, value=found[0] if found else None)
+
+        chosen = [self.family, self.epochs, self.episodes, self.name, *self.numbers.values()]
+        # Without triggers: when the page opens, and when an input changes.
+        gr.on(None, courteous(choose), [self.family, self.learner], chosen, **QUIET)
+        gr.on(None, courteous(expect), self.settings, self.expected, **QUIET)
+        gr.on(None, courteous(left), None, self.waiting, **QUIET)
+
+
+def free_name(shelf: Shelf, family: str, learner: str) -> str:
+    """Return a name that no run has."""
+    taken = set(shelf.ids())
+    return suggested_name(family, learner, taken.__contains__)

@@ -1,0 +1,207 @@
+"""A run as a zip: safetensors, JSON and the experience store, and nothing else.
+
+A zip from a visitor is believed in nothing: not in its names, its sizes or its content. It is
+unpacked beside the runs, under a name that no run has, and becomes a run only once all of it has
+been read the way it will be used.
+"""
+
+import contextlib
+import re
+import secrets
+import shutil
+import sqlite3
+import stat
+import struct
+import zipfile
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from ssm_metarl.env_runner.registry import get_family
+from ssm_metarl.errors import CheckpointError, SsmMetaRLError, UserError
+from ssm_metarl.experience.buffer import ExperienceStore
+from ssm_metarl.runs.checkpoint import load_checkpoint
+from ssm_metarl.runs.loading import load
+from ssm_metarl.runs.tracking import read_metrics
+from ssm_metarl.runs.training import CHECKPOINT, CONFIG, EXPERIENCE, METRICS, read_config
+from ssm_metarl.ui.desk import Desk
+from ssm_metarl.ui.limits import UPLOAD_BYTES, UPLOAD_FILES
+from ssm_metarl.ui.shelf import Shelf, check_family
+
+KNOWN = re.compile(
+    rf"{re.escape(CONFIG)}|{re.escape(METRICS)}|{CHECKPOINT}/checkpoint\.json"
+    rf"|{CHECKPOINT}/state-[0-9]{{1,9}}\.safetensors|{re.escape(EXPERIENCE)}"
+)
+FOLDERS = {f"{CHECKPOINT}/", f"{Path(EXPERIENCE).parent}/"}
+METHODS = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}
+CHUNK = 2**16
+END = struct.Struct("<4s4H2LH")  # of a zip: signature, counts, size and place of its directory
+DIRECTORY_BYTES = UPLOAD_FILES * 1024  # of a zip, read before anything else is known
+NOT_A_ZIP = "that file is not a zip that this page can read; upload one that it has made"
+UNREADABLE = (
+    zipfile.BadZipFile,
+    zlib.error,
+    EOFError,
+    NotImplementedError,
+    RuntimeError,  # encrypted
+    UnicodeDecodeError,
+    struct.error,
+)
+NUMBERS = ("iteration", "iterations", "environment_steps", "seconds")
+RETURNS = ("return_before", "return_after", "best_return")
+MEGABYTE = 10**6
+
+
+def pack(run: Path, parcel: Path, *, with_experience: bool = False) -> None:
+    """Write a run's settings, metrics and checkpoint, and its experience if asked, into a zip.
+
+    Raises:
+        UserError: Its experience is more than this page takes back.
+    """
+    files = [run / CONFIG, run / METRICS, *sorted((run / CHECKPOINT).glob("*"))]
+    with zipfile.ZipFile(parcel, "w", zipfile.ZIP_DEFLATED) as archive:
+        for file in files:
+            name = file.relative_to(run).as_posix()
+            if KNOWN.fullmatch(name) and _is_plain(file):
+                archive.write(file, name)
+        if with_experience and _is_plain(run / EXPERIENCE):
+            if (run / EXPERIENCE).stat().st_size > UPLOAD_BYTES:
+                raise UserError(f"its experience is more than {UPLOAD_BYTES // MEGABYTE} MB")
+            copied = parcel.with_suffix(".sqlite")
+            _copy_store(run / EXPERIENCE, copied)
+            archive.write(copied, EXPERIENCE)
+            copied.unlink()
+
+
+def unpack(parcel: Path, shelf: Shelf, desk: Desk, name: str) -> None:
+    """Make a run of a zip, all of it or nothing.
+
+    Args:
+        parcel: The zip.
+        shelf: Where to.
+        desk: Who else is at work there.
+        name: The new run's id.
+
+    Raises:
+        UserError: It is no zip of a run, or too large, or there is such a run already.
+        CheckpointError: Its checkpoint or metrics are damaged.
+        StoreError: Its experience is.
+    """
+    with desk.holding(shelf.new_folder(name).name):
+        shelf.runs.mkdir(parents=True, exist_ok=True)
+        place = shelf.runs / f".import-{secrets.token_hex(8)}"  # which no run can be called
+        place.mkdir()
+        try:
+            with _legible(), parcel.open("rb") as file:
+                _check_directory(file)
+                with zipfile.ZipFile(file) as archive:
+                    _extract(archive, place)
+            with _naming_files(place):
+                _check(place)
+            place.rename(shelf.new_folder(name))
+        finally:
+            shutil.rmtree(place, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _legible() -> Iterator[None]:
+    try:
+        yield
+    except UNREADABLE as error:
+        raise UserError(NOT_A_ZIP) from error
+
+
+@contextlib.contextmanager
+def _naming_files(place: Path) -> Iterator[None]:
+    """Name files as they are called in the zip, and not where they lie."""
+    try:
+        yield
+    except SsmMetaRLError as error:
+        told = str(error).replace(f"{place}/", "").replace(str(place), "that run")
+        raise type(error)(told) from error
+
+
+def _check_directory(file: Any) -> None:  # noqa: ANN401 (a binary file)
+    """Bound the directory of a zip before it is parsed: millions of names would fill the memory."""
+    size = file.seek(0, 2)
+    if not END.size <= size <= UPLOAD_BYTES:
+        raise UserError(NOT_A_ZIP)
+    file.seek(max(0, size - END.size - 20))
+    tail = file.read()
+    signature, *_, directory, _, comment = END.unpack(tail[-END.size :])
+    plain = signature == b"PK\5\6" and comment == 0 and not tail.startswith(b"PK\6\7")  # zip64
+    if not plain or directory > DIRECTORY_BYTES:
+        raise UserError(NOT_A_ZIP)
+
+
+def _extract(archive: zipfile.ZipFile, place: Path) -> None:
+    """Unpack the files of a run, counting what comes out: what a header says may be a lie."""
+    entries = archive.infolist()
+    if len(entries) > UPLOAD_FILES:
+        raise UserError(f"that zip has {len(entries)} entries, of at most {UPLOAD_FILES}")
+    left, seen = UPLOAD_BYTES, set()
+    for entry in entries:
+        if entry.filename in FOLDERS:
+            continue
+        _check_entry(entry, seen)
+        seen.add(entry.filename)
+        target = place / entry.filename
+        target.parent.mkdir(exist_ok=True)
+        with archive.open(entry) as source, target.open("xb") as sink:
+            while chunk := source.read(CHUNK):
+                left -= len(chunk)
+                if left < 0:
+                    raise UserError(
+                        f"that zip unpacks to more than {UPLOAD_BYTES // MEGABYTE} MB, "
+                        "the most that is taken"
+                    )
+                sink.write(chunk)
+
+
+def _check_entry(entry: zipfile.ZipInfo, seen: set[str]) -> None:
+    if not KNOWN.fullmatch(entry.filename) or entry.filename in seen:
+        raise UserError(
+            f"that zip is not of a run: it may hold {CONFIG}, {METRICS}, {CHECKPOINT}/ and "
+            f"{EXPERIENCE}, each once, and nothing else"
+        )
+    mode = entry.external_attr >> 16
+    if (stat.S_IFMT(mode) not in (0, stat.S_IFREG)) or entry.compress_type not in METHODS:
+        raise UserError(NOT_A_ZIP)
+
+
+def _check(place: Path) -> None:
+    """Read all of a run the way it will be used."""
+    config = read_config(place)
+    family = get_family(check_family(config.env_name))
+    load(place)
+    meta = load_checkpoint(place / CHECKPOINT).meta
+    numbers = ("iteration", "environment_steps", "seconds")
+    if not all(_is_number(meta.get(name)) for name in numbers) or "best_return" not in meta:
+        raise CheckpointError("that checkpoint does not say how far its training came")
+    for record in read_metrics(place / METRICS):
+        returns = all(record.get(name) is None or _is_number(record[name]) for name in RETURNS)
+        if not returns or not all(_is_number(record.get(name)) for name in NUMBERS):
+            raise UserError(f"{METRICS} holds a line that is not of a training")
+    if (place / EXPERIENCE).exists():
+        ExperienceStore.open(place / EXPERIENCE, family).close()
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _is_plain(file: Path) -> bool:
+    return file.is_file() and not file.is_symlink()
+
+
+def _copy_store(store: Path, target: Path) -> None:
+    """Copy a store page by page, with what its write-ahead log still holds."""
+    try:
+        with (
+            contextlib.closing(sqlite3.connect(f"{store.as_uri()}?mode=ro", uri=True)) as source,
+            contextlib.closing(sqlite3.connect(target)) as copy,
+        ):
+            source.backup(copy)
+    except sqlite3.Error as error:
+        raise SsmMetaRLError("its experience cannot be read") from error

@@ -1,0 +1,167 @@
+"""The tab that shows what is on disk, hands it out, takes it in and throws it away."""
+
+import dataclasses
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+import gradio.events
+
+from ssm_metarl.errors import UserError
+from ssm_metarl.runs.names import as_name
+from ssm_metarl.runs.tracking import read_metrics
+from ssm_metarl.runs.training import METRICS
+from ssm_metarl.ui.courtesy import courteous
+from ssm_metarl.ui.desk import Desk
+from ssm_metarl.ui.form import QUIET
+from ssm_metarl.ui.listing import headline, learning_curves, settings, table
+from ssm_metarl.ui.parcel import pack, unpack
+from ssm_metarl.ui.shelf import Shelf, checked_id
+from ssm_metarl.ui.summary import Summary, summaries
+
+CHOICE = """
+element.addEventListener("click", (event) => {
+  const row = event.target.closest("[data-run]");
+  if (!row) return;
+  for (const button of element.querySelectorAll("[aria-pressed]"))
+    button.setAttribute("aria-pressed", row.contains(button));
+  trigger("select", { run: row.dataset.run });
+});
+"""
+FETCH = '() => document.querySelector("#parcel").click()'
+
+
+def build(shelf: Shelf, desk: Desk, run: gr.Dropdown, tab: gr.Tab) -> None:
+    """Add the tab to the page.
+
+    Args:
+        shelf: Where runs are.
+        desk: Where visitors stop their work.
+        run: Which agent; it stands above the tabs.
+        tab: This tab, which reads the disk anew whenever it is opened.
+    """
+    listing = gr.HTML(
+        "", js_on_load=CHOICE, apply_default_css=False, elem_id="runs", elem_classes="listing"
+    )
+    chosen = gr.Textbox(visible=False)
+    with gr.Row(elem_classes="screen"):
+        with gr.Column(scale=5, min_width=320, elem_classes="results-column"):
+            title = gr.HTML("", elem_classes="sentence", elem_id="run-title")
+            curve = gr.HTML("", elem_id="run-curve")
+        with gr.Column(scale=3, min_width=300, elem_classes="controls-column"):
+            table_of_settings = gr.HTML("", apply_default_css=False, elem_id="run-settings")
+            experience = gr.Checkbox(False, label="With its experience, for hybrid adaptation")
+            fetch = gr.Button("Download as a zip", elem_id="download")
+            parcel = gr.DownloadButton(visible="hidden", elem_id="parcel")
+            delete = gr.Button("Delete ...", variant="stop", elem_id="delete")
+            with gr.Row(visible=False) as confirmation:
+                sure = gr.Button("Delete for good", variant="stop", elem_id="sure")
+                keep = gr.Button("Keep", elem_id="keep")
+            name = gr.Textbox(
+                label="Import a run",
+                info="its name here; empty for that of the file",
+                max_length=64,
+                elem_id="import-name",
+            )
+            upload = gr.UploadButton("Upload a zip", file_types=[".zip"], elem_id="upload")
+
+    def look(choice: str | None, agent: str | None) -> list[Any]:
+        return shown(choice if choice in shelf.ids() else agent)
+
+    def pick(event: gr.EventData) -> list[Any]:
+        return shown(event.run)[1:]
+
+    def shown(name: str | None) -> list[Any]:
+        found = summaries(shelf)
+        run = next((run for run in found if run.name == name), found[0] if found else None)
+        if run is None:
+            return [table([], None), "", "", "", "", *buttons(own=False, there=False)]
+        return [
+            table(found, run.name),
+            run.name,
+            headline(run),
+            learning_curves(shelf, run),
+            settings(shelf, run.name),
+            *buttons(own=run.own, there=True),
+        ]
+
+    def agents(agent: str | None) -> Any:  # noqa: ANN401
+        found = shelf.trained()
+        there = agent if agent in found else next(iter(found), None)
+        return gr.update(choices=found, value=there)
+
+    def download(run: str, with_experience: bool) -> str:
+        """Return a run as a zip of safetensors and JSON, with its experience if asked."""
+        folder = shelf.folder(run)
+        desk.check_free(folder.name)
+        with tempfile.TemporaryDirectory() as place:
+            made = Path(place) / f"{folder.name}.zip"
+            pack(folder, made, with_experience=bool(with_experience))
+            return str(parcel.move_resource_to_block_cache(made))
+
+    def import_run(file: str, name: str) -> str:
+        """Make a run of a zip as `download` gives; an empty name takes that of the file."""
+        if not file:
+            raise UserError("choose a zip to import")
+        given = checked_id(name) if name else free_name(shelf, Path(file).stem)
+        unpack(Path(file), shelf, desk, given)
+        return given
+
+    def delete_run(run: str) -> None:
+        """Delete a run of the page's own, for good."""
+        folder = shelf.folder(run)
+        with desk.holding(folder.name):
+            shelf.delete(run)
+
+    def runs() -> list[dict]:
+        """Return what is on disk: every run's family, learner, iterations, return and size."""
+        return [dataclasses.asdict(run) for run in summaries(shelf)]
+
+    def describe(run: str) -> dict:
+        """Return one run: its summary, its settings and its metrics."""
+        return {
+            **dataclasses.asdict(Summary.of(shelf, run)),
+            "config": vars(shelf.config(run)),
+            "metrics": read_metrics(shelf.folder(run) / METRICS),
+        }
+
+    details = [chosen, title, curve, table_of_settings, fetch, delete, confirmation]
+    everything = [listing, *details]
+    looking: dict[str, Any] = {"fn": courteous(look), "outputs": everything, **QUIET}
+    tab.select(inputs=[chosen, run], **looking)
+    listing.select(courteous(pick), None, details, **QUIET)
+    fetch.click(courteous(download), [chosen, experience], parcel, api_name="download").success(
+        None, None, None, js=FETCH
+    )
+    delete.click(lambda: swap(True), None, [delete, confirmation], **QUIET)
+    keep.click(lambda: swap(False), None, [delete, confirmation], **QUIET)
+    sure.click(courteous(delete_run), chosen, None, api_name="delete_run").success(
+        inputs=[chosen, run], **looking
+    ).then(courteous(agents), run, run, **QUIET)
+    upload.upload(courteous(import_run), [upload, name], chosen, api_name="import_run").success(
+        inputs=[chosen, run], **looking
+    ).then(courteous(agents), run, run, **QUIET)
+    gradio.events.api(courteous(runs), api_name="runs", queue=False)
+    gradio.events.api(courteous(describe), api_name="describe", queue=False)
+
+
+def buttons(*, own: bool, there: bool) -> list[Any]:
+    """Return updates of Download, Delete and its confirmation."""
+    return [
+        gr.update(interactive=there),
+        gr.update(interactive=own, visible=True),
+        gr.update(visible=False),
+    ]
+
+
+def swap(asking: bool) -> list[Any]:
+    """Put the question whether to delete in the place of the button, or the button back."""
+    return [gr.update(visible=not asking), gr.update(visible=asking)]
+
+
+def free_name(shelf: Shelf, wanted: str) -> str:
+    """Return an id that is free, as near to a file's name as can be."""
+    taken = set(shelf.ids())
+    endings = ("", *(f"-{number}" for number in range(2, len(taken) + 3)))
+    return next(name for end in endings if (name := as_name(wanted, end)) not in taken)

@@ -1,0 +1,190 @@
+"""The tab on which a visitor trains an agent and watches it learn to adapt."""
+
+import contextlib
+import time
+from collections.abc import Generator, Iterator
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from ssm_metarl.errors import UserError
+from ssm_metarl.runs import training
+from ssm_metarl.runs.tracking import read_metrics
+from ssm_metarl.ui.adapt import HEAVY
+from ssm_metarl.ui.course import course
+from ssm_metarl.ui.courtesy import courteous
+from ssm_metarl.ui.desk import Desk, Work
+from ssm_metarl.ui.form import FIRST, QUIET, Form, free_name
+from ssm_metarl.ui.limits import EPOCHS, TRAIN_EPISODES, TRAIN_SECONDS
+from ssm_metarl.ui.shelf import Shelf
+from ssm_metarl.ui.summary import unfinished
+from ssm_metarl.ui.watch import Watch, paragraph
+
+CHECK: dict[str, Any] = {**QUIET, "queue": True}  # where errors travel without a failed request
+BETWEEN = 0.3  # seconds between updates of the page, at least
+INTRODUCTION = (
+    '<p class="outcome">Train an agent of your own.</p><p class="working">It meets many tasks of '
+    "one family, each with its own physics, and learns to adapt to those it has not met. Its "
+    "returns before and after adapting appear here as it learns.</p>"
+)
+UNBEGUN = "Stopped before it began; nothing was trained."
+Stream = Generator[training.Progress, None, None]
+Shown = tuple[str, Any, str | None]  # what happens, the curves, the run if it is finished
+
+
+def build(shelf: Shelf, desk: Desk, run: gr.Dropdown) -> None:
+    """Add the tab to the page.
+
+    Args:
+        shelf: Where runs are.
+        desk: Where visitors stop their work.
+        run: Which agent; it stands above the tabs.
+    """
+    with gr.Row(elem_classes="screen"):
+        with gr.Column(scale=2, min_width=300, elem_classes="controls-column"):
+            form = Form.build()
+        with gr.Column(scale=5, min_width=320, elem_classes="results-column"):
+            status = gr.HTML(INTRODUCTION, elem_id="training", elem_classes="training")
+            nothing = Watch(course(*FIRST, EPOCHS.default, TRAIN_EPISODES.default))
+            curve = gr.HTML(nothing.drawn, elem_id="learning-curve")
+    trained = gr.State(None)
+
+    def ready(request: gr.Request, name: str, *settings: Any) -> list[Any]:  # noqa: ANN401
+        desk.check_free(shelf.new_folder(name).name)
+        return waiting(Watch(course(*settings)), request)
+
+    def ready_again(request: gr.Request, name: str) -> list[Any]:
+        desk.check_free(continued(shelf, name).name)
+        return waiting(watch_again(shelf, name), request)
+
+    def waiting(watch: Watch, request: gr.Request) -> list[Any]:
+        desk.wait(request)
+        return [watch.status(), watch.drawn, None, *buttons(busy=True)]
+
+    def train(
+        name: str,
+        family: str,
+        learner: str,
+        iterations: float,
+        episodes: float,
+        inner_lr: float | None,
+        outer_lr: float | None,
+        tasks_per_epoch: float | None,
+        width: float | None,
+        state_size: float | None,
+        cell: str,
+        seed: float,
+        request: gr.Request,
+    ) -> Iterator[Shown]:
+        """Train a new run; stream what is happening, and its curves, as it learns.
+
+        `iterations` is the budget of meta_rl and rl2, `episodes` that of policy_gradient. What is
+        left empty is chosen to suit the family and the learner.
+        """
+        budget, rates = (iterations, episodes), (inner_lr, outer_lr)
+        network = (width, state_size, cell)
+        config = course(family, learner, *budget, *rates, tasks_per_epoch, *network, seed)
+        folder, work = shelf.new_folder(name), desk.begin(request, TRAIN_SECONDS)
+        if work.stopped:
+            yield paragraph(UNBEGUN, "outcome"), gr.skip(), None
+            return
+        with desk.holding(name):
+            yield from follow(training.train(config, folder), Watch(config), work, name)
+
+    def resume(name: str, request: gr.Request) -> Iterator[Shown]:
+        """Continue a run where it stopped, to the same end as if it never had."""
+        folder, work = continued(shelf, name), desk.begin(request, TRAIN_SECONDS)
+        with desk.holding(name):
+            stream = training.resume(folder)
+            yield from follow(stream, watch_again(shelf, name), work, name)
+
+    def settle(name: str | None, agent: str, family: str, learner: str) -> list[Any]:
+        found = unfinished(shelf)
+        return [
+            gr.update(choices=shelf.trained(), value=name or agent),
+            gr.update(choices=found, value=found[0] if found else None),
+            free_name(shelf, family, learner),
+            *buttons(busy=False),
+        ]
+
+    def stop(request: gr.Request) -> None:
+        """Stop your training after the iteration it is in; everything so far is saved."""
+        desk.stop(request)
+
+    asked, pressed = [form.name, *form.settings], [form.go, form.stop, form.resume]
+    shown = [status, curve, trained]
+    heavy: dict[str, Any] = {
+        "outputs": shown,
+        "concurrency_id": HEAVY,
+        "concurrency_limit": 1,
+        "show_progress": "minimal",
+        "show_progress_on": [status],
+    }
+    settled: dict[str, Any] = {
+        "fn": courteous(settle),
+        "inputs": [trained, run, form.family, form.learner],
+        "outputs": [run, form.waiting, form.name, *pressed],
+        **QUIET,
+    }
+    form.go.click(courteous(ready), asked, [*shown, *pressed], **CHECK).success(
+        courteous(train), asked, **heavy, api_name="train"
+    ).then(**settled)
+    form.resume.click(courteous(ready_again), form.waiting, [*shown, *pressed], **CHECK).success(
+        courteous(resume), form.waiting, **heavy, api_name="resume"
+    ).then(**settled)
+    form.stop.click(stopping, None, form.stop, **QUIET).then(
+        courteous(stop), None, None, queue=False, api_name="stop"
+    )
+    form.connect(shelf)
+
+
+def follow(stream: Stream, watch: Watch, work: Work, name: str) -> Iterator[Shown]:
+    """Train to the end, or until the visitor stops or leaves; yield what the page shows.
+
+    However this ends, the stream is closed, and so the last iteration is on disk.
+    """
+    yield watch.status(), watch.drawn, None
+    with contextlib.closing(stream):
+        shown = time.monotonic()
+        for progress in stream:
+            watch.add(progress.to_record())
+            if work.stopped:
+                break
+            if time.monotonic() - shown > BETWEEN:
+                yield watch.status(), watch.drawn, None
+                shown = time.monotonic()
+    if watch.done < watch.iterations:
+        yield watch.stopped(late=work.late), watch.drawn, None
+    else:
+        yield watch.outcome(name), watch.drawn, name
+
+
+def continued(shelf: Shelf, name: object) -> Path:
+    """Return the folder of a run that may be continued.
+
+    Raises:
+        UserError: There is no such run, or it comes with the package.
+    """
+    if not shelf.is_own(name):
+        raise UserError(f"{name} comes with the page and cannot be continued; train a new one")
+    return shelf.folder(name)
+
+
+def watch_again(shelf: Shelf, name: object) -> Watch:
+    """Return what a run has shown so far."""
+    return Watch(shelf.config(name), read_metrics(shelf.folder(name) / training.METRICS))
+
+
+def buttons(*, busy: bool) -> list[Any]:
+    """Return updates of Train, Stop and Resume."""
+    return [
+        gr.update(interactive=not busy),
+        gr.update(interactive=busy, value="Stop"),
+        gr.update(interactive=not busy),
+    ]
+
+
+def stopping() -> Any:  # noqa: ANN401
+    """Say that stopping has been heard: the iteration ends first."""
+    return gr.update(interactive=False, value="Stopping …")

@@ -1,0 +1,293 @@
+"""Zips of runs: what goes out comes in again, and nothing else does."""
+
+import json
+import pickle
+import shutil
+import stat
+import zipfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import pytest
+
+from ssm_metarl.errors import SsmMetaRLError, UserError
+from ssm_metarl.runs.config import TrainConfig
+from ssm_metarl.runs.loading import load
+from ssm_metarl.runs.training import train
+from ssm_metarl.ui import parcel
+from ssm_metarl.ui.desk import Desk
+from ssm_metarl.ui.parcel import KNOWN, pack, unpack
+from ssm_metarl.ui.shelf import Shelf
+
+TINY = TrainConfig(
+    num_epochs=1,
+    tasks_per_epoch=2,
+    episodes_per_task=2,
+    support_steps=20,
+    query_steps=20,
+    validate_every=1,
+    validation_tasks=2,
+    width=8,
+    state_size=4,
+)
+Files = dict[str, bytes]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("trained") / "mine"
+    list(train(TINY, folder))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def files(run: Path) -> Files:
+    found = {path.relative_to(run).as_posix(): path for path in run.rglob("*")}
+    return {name: path.read_bytes() for name, path in found.items() if KNOWN.fullmatch(name)}
+
+
+@pytest.fixture
+def shelf(tmp_path: Path) -> Shelf:
+    return Shelf(tmp_path / "runs", tmp_path / "pretrained")
+
+
+def zipped(path: Path, files: Mapping[str, bytes]) -> Path:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in files.items():
+            archive.writestr(name, data)
+    return path
+
+
+def refused(path: Path, shelf: Shelf, words: str) -> None:
+    before = sorted(shelf.runs.parent.rglob("*"))
+    with pytest.raises(SsmMetaRLError, match=words) as error:
+        unpack(path, shelf, Desk(), "new")
+    assert "\n" not in str(error.value)
+    assert str(shelf.runs) not in str(error.value)
+    left = set(shelf.runs.parent.rglob("*")) - set(before) - {shelf.runs}
+    assert not left
+
+
+@pytest.mark.parametrize("with_experience", [False, True])
+def test_a_run_comes_back_as_it_went(
+    run: Path, shelf: Shelf, tmp_path: Path, with_experience: bool
+) -> None:
+    pack(run, tmp_path / "mine.zip", with_experience=with_experience)
+    names = zipfile.ZipFile(tmp_path / "mine.zip").namelist()
+    assert {name.rsplit(".")[-1] for name in names} <= {"json", "jsonl", "safetensors", "sqlite"}
+    unpack(tmp_path / "mine.zip", shelf, Desk(), "new")
+    there, here = load(shelf.folder("new")), load(run)
+    assert all((there.params[name] == value).all() for name, value in here.params.items())
+    for name in ("config.json", "metrics.jsonl"):
+        assert (shelf.folder("new") / name).read_bytes() == (run / name).read_bytes()
+    assert (shelf.folder("new") / "experience").exists() == with_experience
+
+
+def test_what_else_lies_in_a_run_stays_there(run: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(run, copy)
+    (copy / "secret.txt").write_text("secret")
+    (copy / "metrics.jsonl").unlink()
+    (copy / "metrics.jsonl").symlink_to("/etc/hostname")
+    pack(copy, tmp_path / "copy.zip")
+    names = zipfile.ZipFile(tmp_path / "copy.zip").namelist()
+    assert sorted(name.split("/")[0] for name in names) == [
+        "checkpoint",
+        "checkpoint",
+        "config.json",
+    ]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "../config.json",
+        "/etc/passwd",
+        "run/config.json",
+        "checkpoint/../../x.safetensors",
+        "checkpoint/state-1.pkl",
+        "checkpoint/deep/state-1.safetensors",
+        "checkpoint\\state-1.safetensors",
+        "experience/store.sqlite-wal",
+        "config.json\x00.txt",
+        "Config.json",
+        "links/",
+    ],
+)
+def test_other_names_are_refused(files: Files, shelf: Shelf, tmp_path: Path, name: str) -> None:
+    with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
+        for other, data in files.items():
+            archive.writestr(other, data)
+        entry = zipfile.ZipInfo("placeholder")
+        entry.filename = name.split("\x00")[0] + "\x00.txt" if "\x00" in name else name
+        archive.writestr(entry, b"x")
+    refused(tmp_path / "x.zip", shelf, "is not of a run")
+
+
+def linked(files: Files, path: Path) -> Path:
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, data in files.items():
+            entry = zipfile.ZipInfo(name)
+            link = name == "metrics.jsonl"
+            entry.external_attr = ((stat.S_IFLNK if link else stat.S_IFREG) | 0o644) << 16
+            archive.writestr(entry, b"/etc/passwd" if link else data)
+    return path
+
+
+def twice(files: Files, path: Path) -> Path:
+    with (
+        zipfile.ZipFile(zipped(path, files), "a") as archive,
+        pytest.warns(UserWarning, match="Duplicate"),
+    ):
+        archive.writestr("config.json", files["config.json"])
+    return path
+
+
+def lzma(files: Files, path: Path) -> Path:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_LZMA) as archive:
+        archive.writestr("config.json", files["config.json"])
+    return path
+
+
+def commented(files: Files, path: Path) -> Path:
+    with zipfile.ZipFile(zipped(path, files), "a") as archive:
+        archive.comment = b"hello"
+    return path
+
+
+def cut(files: Files, path: Path) -> Path:
+    data = zipped(path, files).read_bytes()
+    path.write_bytes(data[: len(data) // 2])
+    return path
+
+
+def flipped(files: Files, path: Path) -> Path:
+    data = bytearray(zipped(path, files).read_bytes())
+    data[200] ^= 0xFF
+    path.write_bytes(data)
+    return path
+
+
+def encrypted(files: Files, path: Path) -> Path:
+    data = bytearray(zipped(path, files).read_bytes())
+    data[data.index(b"PK\1\2") + 8] |= 1
+    path.write_bytes(data)
+    return path
+
+
+def no_zip(files: Files, path: Path) -> Path:
+    path.write_bytes(pickle.dumps(files))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("broken", "words"),
+    [
+        (linked, "can read"),
+        (twice, "each once"),
+        (lzma, "can read"),
+        (commented, "can read"),
+        (cut, "can read"),
+        (flipped, "can read"),
+        (encrypted, "can read"),
+        (no_zip, "can read"),
+    ],
+)
+def test_broken_and_crafted_zips_are_refused(
+    files: Files,
+    shelf: Shelf,
+    tmp_path: Path,
+    broken: Callable[[Files, Path], Path],
+    words: str,
+) -> None:
+    refused(broken(files, tmp_path / "x.zip"), shelf, words)
+
+
+def test_a_bomb_is_counted_as_it_comes_out(
+    files: Files, shelf: Shelf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parcel, "UPLOAD_BYTES", 10**6)
+    bomb = zipped(tmp_path / "x.zip", {**files, "metrics.jsonl": b"\n" * 2 * 10**6})
+    assert bomb.stat().st_size < 10**5
+    refused(bomb, shelf, "unpacks to more than 1 MB")
+
+
+def test_a_bomb_that_lies_about_its_size_is_refused(
+    files: Files, shelf: Shelf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parcel, "UPLOAD_BYTES", 10**6)
+    bomb = zipped(tmp_path / "x.zip", {**files, "metrics.jsonl": b"\n" * 2 * 10**6})
+    data, size = bomb.read_bytes(), (2 * 10**6).to_bytes(4, "little")
+    assert data.count(size) == 2  # beside the file and in the directory
+    bomb.write_bytes(data.replace(size, (10).to_bytes(4, "little")))
+    refused(bomb, shelf, "can read|unpacks to more")
+
+
+def test_a_directory_of_many_names_is_refused_before_it_is_read(
+    shelf: Shelf, tmp_path: Path
+) -> None:
+    many = zipped(tmp_path / "x.zip", {f"{'x' * 50}{number}": b"" for number in range(1000)})
+    refused(many, shelf, "can read")
+    few = zipped(tmp_path / "x.zip", {f"x{number}": b"" for number in range(65)})
+    refused(few, shelf, "65 entries, of at most 64")
+
+
+class Evil:
+    def __reduce__(self) -> tuple[Callable[..., object], tuple[str]]:
+        return exec, ("raise SystemExit('ran')",)
+
+
+def test_a_pickle_in_the_place_of_tensors_is_refused(
+    files: Files, shelf: Shelf, tmp_path: Path
+) -> None:
+    state = next(name for name in files if name.endswith(".safetensors"))
+    refused(zipped(tmp_path / "x.zip", {**files, state: pickle.dumps(Evil())}), shelf, state[11:])
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "words"),
+    [
+        ("config.json", b"{", "not valid JSON"),
+        ("config.json", b'{"env_name": "os.path:Env-v0"}', "families"),
+        ("config.json", b'{"env_name": "Blackjack-v1"}', "families"),
+        ("config.json", b'{"width": 1000000000}', "width"),
+        ("config.json", b'{"width": 16}', "does not fit"),
+        ("config.json", b"\xff\xfe", "utf-8"),
+        ("metrics.jsonl", b'{"iteration": 1}\n', "not of a training"),
+        ("metrics.jsonl", b"nonsense\n", "not JSON"),
+        ("checkpoint/checkpoint.json", b"{}", "not an ssm-metarl checkpoint"),
+        ("experience/store.sqlite", b"SQLite format 3\x00", "store"),
+    ],
+)
+def test_content_that_is_not_of_a_run_is_refused(
+    files: Files, shelf: Shelf, tmp_path: Path, name: str, data: bytes, words: str
+) -> None:
+    refused(zipped(tmp_path / "x.zip", {**files, name: data}), shelf, words)
+
+
+def test_words_in_the_place_of_returns_are_refused(
+    files: Files, shelf: Shelf, tmp_path: Path
+) -> None:
+    record = json.loads(files["metrics.jsonl"].splitlines()[0])
+    line = json.dumps({**record, "return_before": "<script>"}).encode() + b"\n"
+    refused(
+        zipped(tmp_path / "x.zip", {**files, "metrics.jsonl": line}), shelf, "not of a training"
+    )
+
+
+@pytest.mark.parametrize("name", ["config.json", "checkpoint/checkpoint.json"])
+def test_a_run_without_its_parts_is_refused(
+    files: Files, shelf: Shelf, tmp_path: Path, name: str
+) -> None:
+    rest = {other: data for other, data in files.items() if other != name}
+    refused(zipped(tmp_path / "x.zip", rest), shelf, name.split("/")[-1])
+
+
+def test_a_name_that_is_taken_stays_who_it_is(run: Path, shelf: Shelf, tmp_path: Path) -> None:
+    pack(run, tmp_path / "mine.zip")
+    unpack(tmp_path / "mine.zip", shelf, Desk(), "new")
+    with pytest.raises(UserError, match="choose another name"):
+        unpack(tmp_path / "mine.zip", shelf, Desk(), "new")
+    desk = Desk()
+    with desk.holding("newer"), pytest.raises(UserError, match="being worked on"):
+        unpack(tmp_path / "mine.zip", shelf, desk, "newer")

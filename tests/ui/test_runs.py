@@ -1,0 +1,127 @@
+"""The list of runs, and what it says of each."""
+
+import shutil
+import time
+from pathlib import Path
+
+import pytest
+
+from ssm_metarl.errors import UserError
+from ssm_metarl.runs.config import TrainConfig
+from ssm_metarl.runs.training import train
+from ssm_metarl.ui.limits import RUNS
+from ssm_metarl.ui.listing import ago, differing, headline, learning_curves, settings, table
+from ssm_metarl.ui.runs import free_name
+from ssm_metarl.ui.shelf import Shelf
+from ssm_metarl.ui.summary import Summary, last_record, summaries, unfinished
+
+TINY = TrainConfig(
+    num_epochs=2,
+    tasks_per_epoch=2,
+    episodes_per_task=2,
+    support_steps=20,
+    query_steps=20,
+    validate_every=1,
+    validation_tasks=2,
+    width=8,
+    state_size=4,
+)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    place = tmp_path_factory.mktemp("shelf")
+    list(train(TINY, place / "runs" / "whole"))
+    half = train(TINY, place / "runs" / "half")
+    next(half)
+    half.close()
+    shutil.copytree(place / "runs" / "half", place / "pretrained" / "given")
+    return place
+
+
+@pytest.fixture
+def shelf(trained: Path, tmp_path: Path) -> Shelf:
+    shutil.copytree(trained, tmp_path / "copy")
+    return Shelf(tmp_path / "copy" / "runs", tmp_path / "copy" / "pretrained")
+
+
+def test_a_summary_says_how_far_a_run_came(shelf: Shelf) -> None:
+    whole, half, given = (Summary.of(shelf, name) for name in ("whole", "half", "given"))
+    assert (whole.done, whole.iterations, whole.unfinished) == (2, 2, False)
+    assert (half.done, half.iterations, half.unfinished) == (1, 2, True)
+    assert (whole.family, whole.learner) == ("CartPole-v1", "meta_rl")
+    assert whole.bytes == sum(
+        path.stat().st_size for path in shelf.folder("whole").rglob("*") if path.is_file()
+    )
+    assert (half.own, given.own) == (True, False)
+    assert unfinished(shelf) == ["half"]  # what comes with the page is not continued
+
+
+def test_damaged_runs_are_listed_so_that_they_can_be_deleted(shelf: Shelf) -> None:
+    (shelf.folder("half") / "config.json").write_text("{")
+    (shelf.folder("half") / "metrics.jsonl").write_text('{"iteration": "<b>"}\nnonsense\n')
+    run = Summary.of(shelf, "half")
+    assert (run.family, run.done, run.unfinished) == ("", 0, False)
+    assert "cannot be read" in table(summaries(shelf), "half")
+    assert "can only be deleted" in headline(run)
+    assert learning_curves(shelf, run) == settings(shelf, "half") == ""
+    shelf.delete("half")
+    assert "half" not in shelf.ids()
+
+
+def test_what_comes_with_the_page_cannot_be_deleted(shelf: Shelf) -> None:
+    with pytest.raises(UserError, match="cannot be deleted"):
+        shelf.delete("given")
+    for hostile in ("../pretrained/given", "..", "/", "", None):
+        with pytest.raises(UserError):
+            shelf.delete(hostile)
+    assert "given" in shelf.ids()
+
+
+def test_the_list_marks_the_chosen_run_and_escapes(shelf: Shelf) -> None:
+    text = (shelf.folder("whole") / "config.json").read_text()
+    (shelf.folder("whole") / "config.json").write_text(text.replace("CartPole-v1", "<script>"))
+    shown = table(summaries(shelf), "half")
+    assert shown.count('aria-pressed="true"') == 1
+    assert '<tr data-run="half"><th scope="row"><button type="button" aria-pressed="true">' in shown
+    assert "<script>" not in shown + headline(Summary.of(shelf, "whole"))
+    assert "<script>" not in settings(shelf, "whole")
+    assert "<figure" in learning_curves(shelf, Summary.of(shelf, "whole"))  # an unknown family
+
+
+def test_settings_that_differ_come_first(shelf: Shelf) -> None:
+    told = differing(shelf.config("whole"))
+    assert list(told)[:2] == ["mode", "env_name"]
+    assert told["width"] == 8
+    assert "seed" not in told
+    first, rest = settings(shelf, "whole").split("<details>")
+    assert "width" in first
+    assert "seed" in rest
+    assert "what suits the family" in rest
+
+
+def test_the_last_record_is_the_last_whole_line(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    assert last_record(path) == {}
+    path.write_text('{"iteration": 1}\n' * 5000 + '{"iteration": 2}\n{"iteration": 3')
+    assert last_record(path) == {"iteration": 2}
+
+
+def test_ages_are_said_in_words() -> None:
+    now = time.time()
+    said = [ago(now - seconds) for seconds in (1, 61, 3 * 3600 + 1, 86400 * 2 + 1)]
+    assert said == ["just now", "1 minute ago", "3 hours ago", "2 days ago"]
+
+
+def test_names_of_files_become_names_of_runs(shelf: Shelf) -> None:
+    assert free_name(shelf, "My Run (1)") == "my-run-1"
+    assert free_name(shelf, "whole") == "whole-2"
+    assert free_name(shelf, "../../é") == "run"
+
+
+def test_a_full_shelf_takes_no_more(tmp_path: Path) -> None:
+    for number in range(RUNS):
+        (tmp_path / f"run-{number}").mkdir()
+        (tmp_path / f"run-{number}" / "config.json").write_text("{}")
+    with pytest.raises(UserError, match="delete one first"):
+        Shelf(tmp_path).new_folder("one-more")

@@ -1,0 +1,254 @@
+"""Training on the page: what a visitor may ask, what they see, and that stopping loses nothing."""
+
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+import httpx
+import pytest
+from gradio_client import Client
+from gradio_client.client import Job
+
+from ssm_metarl.errors import UserError
+from ssm_metarl.runs.checkpoint import load_checkpoint
+from ssm_metarl.runs.config import TrainConfig
+from ssm_metarl.runs.names import RUN_ID
+from ssm_metarl.runs.tracking import read_metrics
+from ssm_metarl.runs.training import resume, train
+from ssm_metarl.ui.course import (
+    LEARNERS,
+    PACE,
+    course,
+    defaults,
+    duration,
+    expected_seconds,
+    iterations_of,
+    suggested_name,
+)
+from ssm_metarl.ui.desk import Desk, Work
+from ssm_metarl.ui.limits import EPOCHS, TASKS_PER_EPOCH, WIDTH
+from ssm_metarl.ui.shelf import Shelf
+from ssm_metarl.ui.train import continued, follow
+from ssm_metarl.ui.watch import Watch
+
+TINY = TrainConfig(
+    num_epochs=2,
+    tasks_per_epoch=2,
+    episodes_per_task=2,
+    support_steps=20,
+    query_steps=20,
+    validate_every=1,
+    validation_tasks=2,
+    width=8,
+    state_size=4,
+)
+ASKED = ("CartPole-v1", "meta_rl", 2, 10)
+
+
+def visitor(name: str) -> gr.Request:
+    return gr.Request(session_hash=name)
+
+
+def seen(folder: Path, work: Work, *, again: bool = False) -> list[Any]:
+    stream = resume(folder) if again else train(TINY, folder)
+    past = read_metrics(folder / "metrics.jsonl") if again else ()
+    return list(follow(stream, Watch(TINY, past), work, "mine"))
+
+
+def test_a_training_ends_with_words_curves_and_the_name_of_its_run(tmp_path: Path) -> None:
+    *_, last = seen(tmp_path / "mine", Work(ends=float("inf")))
+    status, curve, name = last
+    assert name == "mine"
+    assert "After one gradient step mine balances for" in status
+    assert curve.count("<circle") == 2 * 2 * 2  # lines, points, sizes
+
+
+def test_stopping_keeps_the_iteration_and_resuming_ends_where_it_would_have(tmp_path: Path) -> None:
+    stopped, whole = tmp_path / "stopped", tmp_path / "whole"
+    work = Work(ends=float("inf"))
+    work.asked.set()
+    *_, (status, _, name) = seen(stopped, work)
+    assert name is None
+    assert "Stopped after 1 of 2 iterations" in status
+    assert load_checkpoint(stopped / "checkpoint").meta["iteration"] == 1
+    *_, (status, curve, name) = seen(stopped, Work(ends=float("inf")), again=True)
+    assert name == "mine"
+    assert curve.count("<circle") == 8  # those of before the stop are drawn again
+    list(train(TINY, whole))
+    there, straight = (load_checkpoint(run / "checkpoint").tensors for run in (stopped, whole))
+    assert all((there[key] == value).all() for key, value in straight.items())
+
+
+def test_a_visitor_who_leaves_closes_the_stream(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ssm_metarl.ui.train.BETWEEN", 0.0)
+    page = follow(train(TINY, tmp_path / "mine"), Watch(TINY), Work(float("inf")), "mine")
+    next(page)
+    next(page)
+    page.close()
+    assert load_checkpoint(tmp_path / "mine" / "checkpoint").meta["iteration"] == 1
+
+
+def test_the_time_allowed_ends_a_training(tmp_path: Path) -> None:
+    *_, (status, _, name) = seen(tmp_path / "mine", Work(ends=0.0))
+    assert name is None
+    assert "The time allowed is over after 1 of 2 iterations" in status
+
+
+def test_numbers_are_brought_within_their_limits() -> None:
+    config = course(
+        "CartPole-v1", "rl2", 1e9, 200, None, None, 1e300, -5, None, "gru", float("inf")
+    )
+    assert config.num_epochs == EPOCHS.high
+    assert config.tasks_per_epoch == TASKS_PER_EPOCH.high
+    assert config.width == WIDTH.low
+    assert config.inner_lr is None
+    assert config.device == "cpu"
+    assert not config.trust_env_code
+    config.validate()
+
+
+@pytest.mark.parametrize(
+    ("asked", "words"),
+    [
+        (("os.path:Env-v0", "meta_rl", 2, 10), "families"),
+        (("Blackjack-v1", "meta_rl", 2, 10), "families"),
+        ((["CartPole-v1"], "meta_rl", 2, 10), "families"),
+        (("CartPole-v1", "evil", 2, 10), "meta_rl, rl2, policy_gradient"),
+        (("CartPole-v1", ["meta_rl"], 2, 10), "meta_rl, rl2, policy_gradient"),
+        (("CartPole-v1", "meta_rl", float("nan"), 10), "iterations must be a number"),
+        (("CartPole-v1", "meta_rl", "2", 10), "iterations must be a number"),
+        ((*ASKED, True), "inner_lr must be a number"),
+        ((*ASKED, None, float("nan")), "outer_lr must be a number"),
+        ((*ASKED, None, None, None, None, None, "lstm"), "cell is one of"),
+        ((*ASKED, None, None, None, None, None, "ssm", None), "seed must be a number"),
+    ],
+)
+def test_what_makes_no_sense_is_refused_in_one_line(asked: tuple[Any, ...], words: str) -> None:
+    with pytest.raises(UserError, match=words) as error:
+        course(*asked)
+    assert "\n" not in str(error.value)
+
+
+def test_every_learner_of_every_family_has_a_time_and_defaults() -> None:
+    for family, paces in PACE.items():
+        assert paces.keys() == LEARNERS.keys()
+        for learner in LEARNERS:
+            config = course(family, learner, 40, 200)
+            assert expected_seconds(config) == pytest.approx(paces[learner] * iterations_of(config))
+            assert min(defaults(family, learner).values()) > 0
+    twice = course("CartPole-v1", "meta_rl", 40, 200, None, None, 32)
+    assert expected_seconds(twice) == 2 * expected_seconds(course("CartPole-v1", "meta_rl", 40, 9))
+
+
+def test_times_are_said_no_more_exactly_than_they_are_known() -> None:
+    said = [duration(seconds) for seconds in (1.0, 44.0, 100.0, 7200.0)]
+    assert said == ["a few seconds", "about 45 s", "about 2 min", "about 2.0 h"]
+
+
+def test_suggested_names_are_valid_and_free() -> None:
+    taken = {"mountaincarcontinuous-v0-policy-gradient-1"}
+    name = suggested_name("MountainCarContinuous-v0", "policy_gradient", taken.__contains__)
+    assert name == "mountaincarcontinuous-v0-policy-gradient-2"
+    assert RUN_ID.fullmatch(suggested_name("X" * 200, "meta_rl", taken.__contains__))
+
+
+def test_a_run_is_held_by_one_visitor() -> None:
+    desk = Desk()
+    with desk.holding("mine"):
+        with pytest.raises(UserError, match="mine is being worked on"), desk.holding("mine"):
+            pass
+        with desk.holding("yours"):
+            pass
+    desk.check_free("mine")
+
+
+def test_who_waits_can_stop_waiting() -> None:
+    desk = Desk()
+    desk.wait(visitor("a"))
+    desk.stop(visitor("a"))
+    assert desk.begin(visitor("a"), 60.0).stopped
+    assert not desk.begin(visitor("a"), 60.0).stopped
+    assert not desk.begin(visitor("b"), 60.0).stopped
+
+
+def test_only_runs_of_the_page_are_continued(tmp_path: Path) -> None:
+    list(train(TINY, tmp_path / "pretrained" / "given"))
+    shelf = Shelf(tmp_path / "runs", tmp_path / "pretrained")
+    with pytest.raises(UserError, match="comes with the page"):
+        continued(shelf, "given")
+    for hostile in ("../pretrained/given", "/etc", "a/b", "", "A", "x" * 65, None, ["given"]):
+        with pytest.raises(UserError):
+            continued(shelf, hostile)
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("page") / "runs"
+
+
+@pytest.fixture(scope="module")
+def client(place: Path) -> Iterator[Client]:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    code = (
+        "import sys, pathlib; from ssm_metarl.ui.server import serve; "
+        "serve(pathlib.Path(sys.argv[1]), port=int(sys.argv[2]))"
+    )
+    with subprocess.Popen([sys.executable, "-c", code, str(place), str(port)]) as server:
+        try:
+            yield connected(f"http://127.0.0.1:{port}")
+        finally:
+            server.terminate()
+
+
+def connected(address: str) -> Client:
+    for _ in range(600):
+        try:
+            return Client(address, verbose=False)
+        except (OSError, ValueError, httpx.HTTPError):
+            time.sleep(0.2)
+    raise TimeoutError("the page did not start")
+
+
+def ask(client: Client, name: str, iterations: int) -> Job:
+    settings = ("CartPole-v1", "meta_rl", iterations, 10, None, None, 2, 8, 4, "ssm", 0)
+    return client.submit(name, *settings, api_name="/train")
+
+
+def test_train_stop_and_resume_over_the_network(client: Client, place: Path) -> None:
+    job = ask(client, "mine", 400)
+    for _ in job:  # until it has begun
+        if (place / "mine" / "metrics.jsonl").exists():
+            break
+    client.predict(api_name="/stop")
+    status, _ = job.result(timeout=60)
+    assert "Stopped after" in status
+    done = load_checkpoint(place / "mine" / "checkpoint").meta["iteration"]
+    assert done < 400
+    again = client.submit("mine", api_name="/resume")
+    next(iter(again))
+    while len(read_metrics(place / "mine" / "metrics.jsonl")) <= done:
+        time.sleep(0.05)
+    client.predict(api_name="/stop")
+    assert "Stopped after" in again.result(timeout=60)[0]
+    assert load_checkpoint(place / "mine" / "checkpoint").meta["iteration"] > done
+
+
+@pytest.mark.parametrize("name", ["mine", "../x", "/tmp/x", "A", "", "x" * 65])
+def test_names_that_are_taken_or_paths_are_refused_over_the_network(
+    client: Client, place: Path, name: str
+) -> None:
+    (place / "mine").mkdir(parents=True, exist_ok=True)
+    before = sorted(place.parent.rglob("*"))
+    with pytest.raises(Exception, match=r"choose another name|a run's name is made of") as error:
+        ask(client, name, 2).result(timeout=60)
+    assert str(place) not in str(error.value)
+    assert sorted(place.parent.rglob("*")) == before
