@@ -165,6 +165,10 @@ class _LeftOpen(gymnasium.Wrapper):
 
 
 def _one_task(env: gymnasium.Env | gymnasium.vector.VectorEnv) -> GymnasiumEnvironment:
+    if not isinstance(env, gymnasium.Env | gymnasium.vector.VectorEnv):
+        raise UserError(
+            f"{env!r} is no environment; pass one, such as gymnasium.make('CartPole-v1')"
+        )
     if isinstance(env, gymnasium.Env):
         single = _LeftOpen(env)
         env = vector_of([lambda: single], 1, LONGEST_EPISODE)

@@ -1,5 +1,7 @@
 """Adapting in somebody's own environment: what is played, what it costs, what may go wrong."""
 
+import subprocess
+import sys
 import warnings
 from collections.abc import Callable
 
@@ -282,6 +284,18 @@ def test_wrong_arguments_are_refused_before_anything_is_played(agent: Agent) -> 
         with pytest.raises(UserError, match=words):
             make()
     assert env.resets == 0
+
+
+def test_an_id_in_place_of_an_environment_is_one_line() -> None:
+    """Asked without the checks of annotations that the tests run under."""
+    code = (
+        "import ssm_metarl.adaptation.source as source\n"
+        "from ssm_metarl.errors import UserError\n"
+        "try: source._one_task('CartPole-v1')\n"
+        "except UserError as error: print(error)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("'CartPole-v1' is no environment; pass one, such as gymnasium.m")
 
 
 def test_the_environment_stays_open_and_closing_the_stream_stops(agent: Agent) -> None:
