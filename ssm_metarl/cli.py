@@ -58,7 +58,12 @@ def _dispatch(argv: list[str]) -> int:
     name, *rest = argv or [""]
     if name in ("-h", "--help"):
         flags = {name: kind for name, (kind, _) in COMMANDS.items()}
-        tyro.extras.subcommand_cli_from_dict(flags, prog=PROGRAM, args=["--help"])
+        tyro.extras.subcommand_cli_from_dict(
+            flags,
+            prog=PROGRAM,
+            description="Agents that adapt. --version says which release this is.",
+            args=["--help"],
+        )
     if name == "--version":
         print(PROGRAM, __version__)
         return 0

@@ -149,7 +149,9 @@ def _bad_value(complaint: str, argv: Sequence[str], flags: Mapping[str, object])
             if value is None or (not given and _name(value) in flags):
                 return f"{flag} needs a value; {valid}"
             return f"{flag} cannot be {value!r}; {valid}"
-    return reason.removesuffix(" (required)")
+    return re.sub(
+        r"^Missing from (.+?): (\S+) (.*?)(?: \(required\))?$", r"\1 needs \2: \3", reason
+    )
 
 
 def _valid(hint: object, value: str) -> str:
