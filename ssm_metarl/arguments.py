@@ -9,6 +9,13 @@ import tyro
 from ssm_metarl.errors import UserError
 from ssm_metarl.runs.config import TrainConfig
 
+UNUSED_BY = {
+    "zero_shot": ("steps", "reuse", "guard"),
+    "in_context": ("steps", "reuse", "guard"),
+    "standard": ("reuse",),
+    "hybrid": (),
+}
+
 MOST_EPISODES = 10_000
 MOST = {"tasks": 10_000, "steps": 1_000, "episodes": 100_000}
 
@@ -164,6 +171,11 @@ class Adapt:
                 )
             values[name.strip()] = value
         return values
+
+    def unused(self) -> list[str]:
+        """Return the flags that were changed though the mode has no use for them."""
+        usual = Adapt(self.run)
+        return [n for n in UNUSED_BY[self.mode] if getattr(self, n) != getattr(usual, n)]
 
     def validate(self) -> None:
         """Refuse what makes no sense, before any work.

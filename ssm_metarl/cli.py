@@ -9,10 +9,11 @@ from pathlib import Path
 
 import tyro
 
+from ssm_metarl import __version__
 from ssm_metarl.arguments import Adapt, App, Envs, Evaluate, Train
 from ssm_metarl.console import INTERRUPTED, say, warnings_as_lines
 from ssm_metarl.errors import CheckpointError, SsmMetaRLError, StoreError, UserError, nearest
-from ssm_metarl.parsing import parse
+from ssm_metarl.parsing import as_typed, parse
 from ssm_metarl.runs.config import TrainConfig
 from ssm_metarl.runs.names import as_name
 
@@ -57,12 +58,23 @@ def _dispatch(argv: list[str]) -> int:
     name, *rest = argv or [""]
     if name in ("-h", "--help"):
         flags = {name: kind for name, (kind, _) in COMMANDS.items()}
-        tyro.extras.subcommand_cli_from_dict(flags, prog=PROGRAM, args=["--help"])
+        tyro.extras.subcommand_cli_from_dict(
+            flags,
+            prog=PROGRAM,
+            description="Agents that adapt. --version says which release this is.",
+            args=["--help"],
+        )
+    if name == "--version":
+        print(PROGRAM, __version__)
+        return 0
     if name not in COMMANDS:
         what = f"unknown command {name!r}" if name else "a command is missing"
         raise UserError(f"{what}; {nearest(name, COMMANDS)}")
-    _, run = COMMANDS[name]
-    return run(rest)
+    kind, run = COMMANDS[name]
+    try:
+        return run(rest)
+    except UserError as error:
+        raise UserError(as_typed(str(error), kind, rest)) from error
 
 
 def _train(argv: list[str]) -> int:
@@ -70,10 +82,18 @@ def _train(argv: list[str]) -> int:
     if asked.resume:
         return _resume(asked, argv)
     asked.config.validate()
+    _refuse_unused(asked.config.unused(), asked.config.mode)
     run_dir = asked.run_dir or _default_run_dir(asked.config)
     from ssm_metarl.commands.train import train_run
 
     return train_run(asked.config, run_dir, asked.track)
+
+
+def _refuse_unused(names: Sequence[str], mode: str) -> None:
+    """Refuse flags that would be ignored: whoever typed them expects them to do something."""
+    if names:
+        flags, them = ", ".join(f"--{name}" for name in names), "them" if names[1:] else "it"
+        raise UserError(f"--mode {mode} has no use for {flags}; leave {them} out")
 
 
 def _resume(asked: Train, argv: list[str]) -> int:
@@ -113,6 +133,7 @@ def _evaluate(argv: list[str]) -> int:
 def _adapt(argv: list[str]) -> int:
     asked = parse(Adapt, f"{PROGRAM} adapt", argv)
     asked.validate()
+    _refuse_unused(asked.unused(), asked.mode)
     from ssm_metarl.commands.adapt import adapt_run
 
     return adapt_run(asked)

@@ -17,7 +17,7 @@ from rich.text import Text
 
 INTERRUPTED = 130  # exit code: 128 + SIGINT, as shells have it
 LINE_SECONDS = 5.0  # between plain lines
-PAPER_COLUMNS = 100  # width of tables in a file or a pipe
+PAPER_COLUMNS = 100  # least width of what is in a file or a pipe
 
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
@@ -26,11 +26,12 @@ def show(what: RenderableType, *, whole: bool = False) -> None:
     """Print a rich table or text to standard output.
 
     Args:
-        what: To be laid out for the width of the terminal, or of paper if there is none.
-        whole: Rather go beyond that width than cut anything off.
+        what: To be laid out for the width of the terminal; in a pipe, as wide as it wants to be.
+        whole: Rather go beyond the terminal's width, too, than cut or wrap anything.
     """
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else PAPER_COLUMNS)
-    if whole:
+    piped = not sys.stdout.isatty()
+    console = Console(highlight=False, width=PAPER_COLUMNS if piped else None)
+    if whole or piped:
         room = console.options.update(max_width=10 * PAPER_COLUMNS)
         console.width = max(console.width, Measurement.get(console, room, what).maximum)
     console.print(what)

@@ -1,11 +1,15 @@
 """From what a user typed to a dataclass of flags, or one line about what is wrong with it."""
 
+import ast
 import contextlib
 import dataclasses
 import difflib
+import functools
+import inspect
 import io
+import itertools
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 import tyro
@@ -31,6 +35,7 @@ def parse(kind: type[T], program: str, argv: Sequence[str], default: T | None = 
         SystemExit: With code 0, after `--help` was answered.
     """
     settings: dict[str, Any] = {} if default is None else {"default": default}
+    _join_help_lines(kind)
     complaint = io.StringIO()
     try:
         with contextlib.redirect_stderr(complaint):
@@ -51,20 +56,63 @@ def parse(kind: type[T], program: str, argv: Sequence[str], default: T | None = 
     return value
 
 
-def _flags(kind: type) -> dict[str, object]:
-    """Return the type of each flag, by all of its names, spelled with underscores."""
-    flags: dict[str, object] = {}
+def as_typed(message: str, kind: type, argv: Sequence[str]) -> str:
+    """Say a message that names flags with the spellings that were typed for them."""
+    typed = {_name(token): token.partition("=")[0] for token in argv if token.startswith("--")}
+    for name, hint, extras in _fields(kind):
+        for flag in _spellings(name, hint, extras):
+            if flag in typed:
+                message = re.sub(rf"--{name}\b", typed[flag], message)
+    return message
+
+
+def _fields(kind: type) -> Iterator[tuple[str, Any, tuple[Any, ...]]]:
+    """Yield the name, type and annotations of every flag, also of dataclasses within."""
     hints = get_type_hints(kind, include_extras=True)
     for field in dataclasses.fields(kind):
         hint, *extras = _taken_apart(hints[field.name])
         if isinstance(hint, type) and dataclasses.is_dataclass(hint):
-            flags |= _flags(hint)
-            continue
-        aliases = [alias for extra in extras for alias in getattr(extra, "aliases", None) or ()]
-        flags |= dict.fromkeys((f"--{field.name}", *aliases), hint)
-        if hint is bool and tyro.conf.FlagCreatePairsOff not in extras:
-            flags[f"--no_{field.name}"] = hint
-    return flags
+            yield from _fields(hint)
+        else:
+            yield field.name, hint, tuple(extras)
+
+
+def _spellings(name: str, hint: object, extras: tuple[Any, ...]) -> list[str]:
+    """Return all names of a flag, spelled with underscores."""
+    aliases = [alias for extra in extras for alias in getattr(extra, "aliases", None) or ()]
+    paired = hint is bool and tyro.conf.FlagCreatePairsOff not in extras
+    return [f"--{name}", *aliases, *([f"--no_{name}"] if paired else [])]
+
+
+def _flags(kind: type) -> dict[str, object]:
+    """Return the type of each flag, by all of its names."""
+    return {
+        flag: hint
+        for name, hint, extras in _fields(kind)
+        for flag in _spellings(name, hint, extras)
+    }
+
+
+@functools.cache
+def _join_help_lines(kind: type) -> None:
+    """Let help texts wrap as the terminal wants: tyro keeps the line breaks of indented ones."""
+    described = _descriptions(kind)
+    for name, hint in get_type_hints(kind, include_extras=True).items():
+        if name in described:
+            kind.__annotations__[name] = Annotated[hint, tyro.conf.arg(help=described[name])]
+        elif dataclasses.is_dataclass(_taken_apart(hint)[0]):
+            _join_help_lines(_taken_apart(hint)[0])
+
+
+def _descriptions(kind: type) -> dict[str, str]:
+    """Return the text below each field of a dataclass, on one line."""
+    (defined,) = ast.parse(inspect.getsource(kind)).body
+    assert isinstance(defined, ast.ClassDef)
+    return {
+        ast.unparse(field.target): " ".join(ast.literal_eval(text.value).split())
+        for field, text in itertools.pairwise(defined.body)
+        if isinstance(field, ast.AnnAssign) and isinstance(text, ast.Expr)
+    }
 
 
 def _taken_apart(hint: object) -> tuple[Any, ...]:
@@ -101,7 +149,9 @@ def _bad_value(complaint: str, argv: Sequence[str], flags: Mapping[str, object])
             if value is None or (not given and _name(value) in flags):
                 return f"{flag} needs a value; {valid}"
             return f"{flag} cannot be {value!r}; {valid}"
-    return reason.removesuffix(" (required)")
+    return re.sub(
+        r"^Missing from (.+?): (\S+) (.*?)(?: \(required\))?$", r"\1 needs \2: \3", reason
+    )
 
 
 def _valid(hint: object, value: str) -> str:

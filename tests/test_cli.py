@@ -2,6 +2,7 @@
 
 import contextlib
 import fcntl
+import itertools
 import json
 import os
 import pty
@@ -20,6 +21,7 @@ import pytest
 import torch
 from numpy.random import SeedSequence
 
+import ssm_metarl
 from ssm_metarl.adaptation.standard import Adaptation, Adapted
 from ssm_metarl.cli import main
 from ssm_metarl.env_runner.rollout import Trajectory
@@ -67,7 +69,13 @@ def fails(capsys: pytest.CaptureFixture[str], argv: list[str], code: int = 2) ->
         (["train", "--num_epochs=0"], ["--num_epochs", "at least 1"]),
         (["train", "--inner_lr=0"], ["--inner_lr", "positive"]),
         (["train", "--mode=maml"], ["--mode", "meta_rl", "policy_gradient"]),
-        (["train", "--env=CartPol-v1"], ["CartPol-v1", "CartPole-v1"]),
+        (["train", "--env=CartPol-v1"], ["--env: ", "CartPol-v1", "CartPole-v1"]),
+        (["train", "--env-name=CartPol-v1"], ["--env-name: ", "CartPol-v1"]),
+        (["train", "--lr=-1"], ["--lr is -1"]),
+        (["train", "--epochs=0"], ["--epochs is 0"]),
+        (["train", "--mode=policy_gradient", "--epochs=5"], ["policy_gradient", "--epochs;"]),
+        (["train", "--mode=rl2", "--first_order", "--outer-epochs=2"], ["rl2", "--outer-epochs, "]),
+        (["train", "--mode=meta_rl", "--num_episodes=20"], ["meta_rl", "--num_episodes"]),
         (["train", "--env=os.path:Env-v0"], ["trust"]),
         (["train", "--num_epochs"], ["--num_epochs", "needs a value"]),
         (["train", "--num_epochs", "--seed=1"], ["--num_epochs", "needs a value"]),
@@ -76,13 +84,13 @@ def fails(capsys: pytest.CaptureFixture[str], argv: list[str], code: int = 2) ->
         (["train", "more"], ["more"]),
         (["train", "--resume"], ["--resume", "--run_dir"]),
         (["train", "--run_dir=/dev/null/run"], ["--run_dir", "/dev/null/run"]),
-        (["evaluate"], ["RUN"]),
+        (["evaluate"], ["ssm-metarl evaluate needs RUN: The folder of a run."]),
         (["evaluate", "nowhere", "--split=test"], ["--split", "held_out, shifted, validation"]),
         (["evaluate", "nowhere", "--json=/"], ["--json", "folder"]),
         ([], ["adapt, envs, evaluate, train"]),
         (["trian"], ["trian", "train"]),
         (["evaluate", "nowhere"], ["nowhere", "not a run"]),
-        (["adapt"], ["RUN"]),
+        (["adapt"], ["ssm-metarl adapt needs RUN: The folder"]),
         (["evaluate", "nowhere", "--tasks=0"], ["--tasks", "at least 1"]),
         (["train", "--resume", "--run_dir=nowhere"], ["nowhere"]),
     ],
@@ -185,8 +193,13 @@ def test_a_damaged_checkpoint_is_one_line(
 def test_resuming_takes_the_run_s_own_settings(
     run_dir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    before = {path: path.stat() for path in run_dir.rglob("*")}
     assert main(["train", f"--run_dir={run_dir}", "--resume"]) == 0
     assert "finished" in capsys.readouterr().out
+    untouched = {path: (was.st_ino, was.st_mtime_ns) for path, was in before.items()}
+    assert untouched == {
+        path: (now.st_ino, now.st_mtime_ns) for path in run_dir.rglob("*") for now in [path.stat()]
+    }
     argv = ["train", f"--run_dir={run_dir}", "--resume", "--width=9"]
     assert "--width" in fails(capsys, argv)
     assert "--resume" in fails(capsys, ["train", *TINY, f"--run_dir={run_dir}"])
@@ -197,6 +210,13 @@ def test_families_are_listed_with_their_ranges(capsys: pytest.CaptureFixture[str
     out = capsys.readouterr().out
     for word in ("CartPole-v1", "CartPoleNoVelocity-v1", "Navigation2D-v0", "gravity", "5 to 15"):
         assert word in out
+    assert "push on the cart, to one side or the other" in out  # in a pipe nothing is wrapped
+    assert "\x1b" not in out
+
+
+def test_the_version_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"ssm-metarl {ssm_metarl.__version__}\n"
 
 
 @pytest.mark.filterwarnings("default")
@@ -214,7 +234,7 @@ def test_every_command_has_help_with_a_line_per_flag(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     for command, words in (
-        ([], ["train", "adapt", "evaluate", "envs"]),
+        ([], ["train", "adapt", "evaluate", "envs", "--version"]),
         (["adapt"], ["--mode", "--task", "--episodes", "--steps", "--save"]),
         (["train"], ["--num_epochs", "--env", "--run_dir", "--resume", "--inner_lr"]),
         (["evaluate"], ["--modes", "--tasks", "--json"]),
@@ -222,6 +242,24 @@ def test_every_command_has_help_with_a_line_per_flag(
         assert main([*command, "--help"]) == 0
         out = capsys.readouterr().out
         assert all(word in out for word in words)
+
+
+@pytest.mark.parametrize("columns", [80, 100])
+@pytest.mark.parametrize("command", ["train", "adapt", "evaluate"])
+def test_help_fills_the_width_and_no_more(
+    command: str,
+    columns: int,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    assert main([command, "--help"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= columns
+    texts = [line[2:-2] for line in lines if line[2:16].isspace() and line[2:-2].strip()]
+    for line, following in itertools.pairwise(texts):
+        if not line.rstrip().endswith(")"):  # within one text: the next word had no room left
+            assert len(line.rstrip()) + 1 + len(following.split()[0]) > len(line), line
 
 
 def test_the_seed_s_commands_are_understood(tmp_path: Path) -> None:
@@ -233,6 +271,8 @@ def test_the_seed_s_commands_are_understood(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert json.loads((tmp_path / "pg" / "config.json").read_text())["num_episodes"] == 16
+    # Its one task has not taught it to adapt.
+    assert done.stdout.splitlines()[-1].endswith(f"adapt {tmp_path / 'pg'} --mode zero_shot")
 
 
 def test_help_is_quick_and_loads_no_torch() -> None:
@@ -281,6 +321,7 @@ def test_divergence_is_one_line(
     monkeypatch.setattr("ssm_metarl.meta_rl.maml.MetaLearner.iterate", diverge)
     line = fails(capsys, ["train", *TINY, f"--run_dir={tmp_path / 'run'}"], code=1)
     assert "iteration 1: meta-loss nan" in line
+    assert "a lower --outer_lr (now 0.005) or --inner_lr (now 0.03)" in line
     assert str(tmp_path / "run" / "checkpoint") in line
 
 
@@ -360,11 +401,13 @@ def test_adapting_shows_saves_and_draws_in_every_mode(
     mode: str, trial_run: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     saved = tmp_path / "saved"
-    argv = ["adapt", str(trial_run), f"--mode={mode}", *ADAPT, "--steps=2", f"--save={saved}"]
-    assert main(argv) == 0
+    learns = mode in ("standard", "hybrid")
+    argv = ["adapt", str(trial_run), f"--mode={mode}", *ADAPT, f"--save={saved}"]
+    assert main([*argv, "--steps=2"] if learns else argv) == 0
     shown = capsys.readouterr()
-    episodes = 6 if mode in ("standard", "hybrid") else 3
+    episodes = 6 if learns else 3
     assert f"{mode} CartPole-v1 {episodes}/{episodes}: return" in shown.err
+    assert ("gradient step" in shown.err) == learns
     lines = shown.out.splitlines()
     table = lines[: next(n for n, line in enumerate(lines) if "env steps:" in line)]
     assert max(map(len, table)) <= 80
@@ -379,7 +422,7 @@ def test_adapting_shows_saves_and_draws_in_every_mode(
     assert figure.stat().st_size > 1000
     agent, original = load(saved), load(trial_run)
     moved = not torch.equal(agent.params["action.bias"], original.params["action.bias"])
-    assert moved == (mode in ("standard", "hybrid"))
+    assert moved == learns
     assert "saved" in shown.out
 
 
@@ -420,19 +463,33 @@ def test_the_video_of_an_adaptation_shows_before_and_after(
     assert (tmp_path / "before-after.mp4").stat().st_size > 1000
 
 
+def test_zero_shot_films_two_episodes_as_nothing_changes(
+    run_dir: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    argv = ["adapt", str(run_dir), "--mode=zero_shot", "--episodes=2", f"--out={tmp_path}"]
+    assert main(argv) == 0
+    out = capsys.readouterr().out
+    assert "in one episode" in out
+    assert "before" not in out
+    assert (tmp_path / "episodes.mp4").stat().st_size > 1000
+
+
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
-        (["--task=gravty=12"], ["gravty", "did you mean 'gravity'"]),
+        (["--task=gravty=12"], ["--task: ", "gravty", "did you mean 'gravity'"]),
         (["--task=self=1"], ["no parameter 'self'"]),
         (["--task=gravity"], ["--task", "'gravity'", "NAME=VALUE"]),
         (["--task=gravity=strong"], ["--task", "'gravity=strong'"]),
         (["--task=gravity=9,gravity=10"], ["--task", "once"]),
         (["--task=gravity=nan"], ["gravity must be", "nan"]),
-        (["--task=gravity=-1"], ["gravity must be", "-1"]),
+        (["--task=gravity=-1"], ["--task: gravity must be", "-1"]),
         (["--task=swap=0.5"], ["swap must be one of 0, 1"]),
         (["--mode=standart"], ["--mode", "standard"]),
-        (["--mode=in_context"], ["in_context", "--mode rl2"]),
+        (["--mode=in_context"], ["ssm-metarl train --mode rl2 --env CartPole-v1"]),
+        (["--mode=zero_shot", "--steps=2"], ["zero_shot", "--steps; leave it out"]),
+        (["--mode=standard", "--reuse"], ["standard", "--reuse"]),
+        (["--mode=zero_shot", "--no-guard"], ["zero_shot", "--no-guard"]),
         (["--episodes=0"], ["--episodes", "at least 1"]),
         (["--steps=0"], ["--steps", "at least 1"]),
         (["--seed=-1"], ["--seed", "negative"]),

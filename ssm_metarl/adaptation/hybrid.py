@@ -7,7 +7,7 @@ best matches, each computed from that task's own data, then join the gradient of
 
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float, Int
@@ -98,10 +98,10 @@ class Memory:
                     f"{agent.experience}: holds experience of {store.identity.family}, "
                     f"but the agent is for {agent.family}"
                 )
-            newest = [task.id for task in store.tasks()][-most:]
-            if len(newest) < 2:
-                return _nothing_to_recall("the experience that came with this agent is empty")
-            return cls(agent, {task: store.trajectory(task) for task in newest})
+            newest = store.newest(most)
+        if len(newest) < 2:
+            return _nothing_to_recall("the experience that came with this agent is empty")
+        return cls(agent, newest)
 
     def recall(self, support: Trajectory) -> Recalled:
         """Match K tasks by what happened in their episodes ``[T, K, E]``.
@@ -159,7 +159,7 @@ class Memory:
 
     def _usual_misfit(self) -> float:
         """Return how badly one episode of a remembered task may fit the best of the others."""
-        first = [one.lanes(torch.tensor([0])) for one in self.tasks.values()]
+        first = [_first_episode(one) for one in self.tasks.values()]
         data = moments([transitions(one, self.agent.policy)[0] for one in first], self.units)
         misfits = self._misfits(data)
         misfits.fill_diagonal_(torch.inf)
@@ -170,6 +170,13 @@ def _nothing_to_recall(why: str) -> None:
     warnings.warn(f"{why}: hybrid adapts from the current task alone, as standard", stacklevel=3)
 
 
+def _first_episode(trajectory: Trajectory) -> Trajectory:
+    """Return the first lane, of which only the first episode counts."""
+    lane = trajectory.lanes(torch.tensor([0]))
+    later = lane.done.cumsum(0) - lane.done.long() > 0
+    return replace(lane, valid=lane.valid & ~later)
+
+
 def _episodes(trajectory: Trajectory) -> int:
-    """Return the number of lanes in which anything happened, of a trajectory's first task."""
-    return int(trajectory.valid[:, 0].any(0).sum())
+    """Return the number of episodes of a trajectory's first task; a trial's lane has several."""
+    return int((trajectory.episode_start[:-1, 0] & trajectory.valid[:, 0]).sum())

@@ -14,7 +14,7 @@ from ssm_metarl.adaptation.hybrid import Memory, Recalled
 from ssm_metarl.adaptation.session import check_mode
 from ssm_metarl.adaptation.source import EnvironmentSource
 from ssm_metarl.adaptation.standard import Adaptation
-from ssm_metarl.env_runner.rollout import Trajectory, per_trial_episode, side_by_side
+from ssm_metarl.env_runner.rollout import Trajectory, side_by_side
 from ssm_metarl.env_runner.streams import substream
 from ssm_metarl.errors import UserError
 
@@ -23,7 +23,7 @@ EPISODE_STREAM, ADAPTATION_STREAM = 0, 1
 
 @dataclass(frozen=True)
 class AdaptProgress:
-    """What came of some more episodes: one record per rollout of the environment's lanes.
+    """What came of some more episodes, one of each lane: there as soon as all of them have ended.
 
     Attributes:
         mode: How the agent meets the task.
@@ -146,18 +146,18 @@ def _play_and_learn(
 def _in_context(
     agent: Agent, source: EnvironmentSource, episodes: int, seed: int
 ) -> Iterator[AdaptProgress]:
-    """Play one trial in every lane; the n-th record is of the lanes' n-th episodes."""
+    """Play one trial in every lane; a record of the lanes' n-th episodes when all have ended."""
     own = substream(SeedSequence(seed), EPISODE_STREAM)
     trial = source.play_trial(agent.policy.bind(agent.params), episodes, own)
-    returns = per_trial_episode(trial.reward, trial, episodes)[:, 0].numpy()
-    lengths = per_trial_episode(trial.valid.float(), trial, episodes)[:, 0].numpy()
-    for number, row in enumerate(returns, start=1):
+    used = 0
+    for number, (returns, lengths) in enumerate(trial, start=1):
+        used += int(lengths.sum())
         yield AdaptProgress(
             mode="in_context",
-            episodes=number * len(row),
-            total=episodes * len(row),
-            environment_steps=int(lengths[:number].sum()),
-            returns=row,
+            episodes=number * source.lanes,
+            total=episodes * source.lanes,
+            environment_steps=used,
+            returns=returns,
             steps=0,
             rolled_back=False,
             recalled=None,

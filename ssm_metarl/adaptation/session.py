@@ -244,5 +244,6 @@ def check_mode(agent: Agent, mode: str) -> None:
     if mode == "in_context" and agent.policy.config.memory != "trial":
         raise UserError(
             "in_context: this agent's memory ends with each episode, so it has nothing to adapt "
-            "with between them; train one with --mode rl2, or with --memory trial"
+            "with between them; train one whose memory lasts: "
+            f"ssm-metarl train --mode rl2 --env {agent.family}"
         )

@@ -1,11 +1,13 @@
 """Where the episodes that an agent adapts from are played."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 import gymnasium
 import numpy as np
 import torch
+from jaxtyping import Float, Int
 from numpy.random import SeedSequence
 from torch import Tensor
 
@@ -14,7 +16,7 @@ from ssm_metarl.core.policy import BoundPolicy
 from ssm_metarl.env_runner.environment import Step
 from ssm_metarl.env_runner.family import TaskFamily, Tasks
 from ssm_metarl.env_runner.gymnasium import GymnasiumEnvironment, vector_of
-from ssm_metarl.env_runner.rollout import Trajectory, collect_episodes, collect_trials
+from ssm_metarl.env_runner.rollout import Trajectory, collect_episodes, follow_trials
 from ssm_metarl.env_runner.spaces import spaces_of
 from ssm_metarl.errors import UserError
 from ssm_metarl.meta_rl.batch import collect_data
@@ -103,45 +105,56 @@ class EnvironmentSource:
         cut = _Cut(self._environment, self.horizon)
         return collect_episodes(bound, cut, seed, check_every=1)
 
-    def play_trial(self, bound: BoundPolicy, episodes: int, seed: SeedSequence) -> Trajectory:
+    def play_trial(
+        self, bound: BoundPolicy, episodes: int, seed: SeedSequence
+    ) -> Iterator[tuple[Float[np.ndarray, "E"], Int[np.ndarray, "E"]]]:
         """Play one trial of several whole episodes in every lane.
 
+        Yields the returns and lengths of the lanes' n-th episodes, once all of these have ended.
+
         Raises:
-            UserError: The episodes do not end.
+            UserError: An episode does not end.
         """
-        trial = collect_trials(bound, self._environment, seed, episodes, check_every=1)
-        if int(trial.done.sum()) < episodes * self.lanes:
+        told = 0
+        for returns, lengths in follow_trials(bound, self._environment, seed, episodes):
+            told += 1
+            yield returns[0].numpy(), lengths[0].numpy()
+        if told < episodes:
             raise UserError(
                 f"an episode did not end within {LONGEST_EPISODE} steps; give the environment a "
                 "time limit"
             )
-        return trial
 
 
 class _Cut:
     """An environment whose lanes are all cut after some steps, and then reset together."""
 
     def __init__(self, environment: GymnasiumEnvironment, horizon: int) -> None:
+        """Cut somebody's environment.
+
+        Args:
+            environment: Of one task, which stays open.
+            horizon: Step limit of its episodes.
+        """
         self._environment, self.max_episode_steps = environment, horizon
-        self.tasks, self.lanes, self.device = (
-            environment.tasks,
-            environment.lanes,
-            environment.device,
-        )
+        self.tasks, self.lanes = environment.tasks, environment.lanes
+        self.device = environment.device
         self.observation_space = environment.observation_space
         self.action_space = environment.action_space
 
     def reset(self, seed: SeedSequence) -> Tensor:
+        """Start every lane anew; return first observations ``[1, E, O]``."""
         self._time = 0
         return self._environment.reset(seed)
 
     def step(self, action: Tensor) -> Step:
+        """Advance every lane; at the horizon all are truncated."""
         self._time += 1
         step = self._environment.step(action)
         return step._replace(truncated=step.truncated | (self._time >= self.max_episode_steps))
 
     def close(self) -> None:
-        pass
+        """Leave the environment open: whoever opened it closes it."""
 
 
 class _LeftOpen(gymnasium.Wrapper):
@@ -152,6 +165,10 @@ class _LeftOpen(gymnasium.Wrapper):
 
 
 def _one_task(env: gymnasium.Env | gymnasium.vector.VectorEnv) -> GymnasiumEnvironment:
+    if not isinstance(env, gymnasium.Env | gymnasium.vector.VectorEnv):
+        raise UserError(
+            f"{env!r} is no environment; pass one, such as gymnasium.make('CartPole-v1')"
+        )
     if isinstance(env, gymnasium.Env):
         single = _LeftOpen(env)
         env = vector_of([lambda: single], 1, LONGEST_EPISODE)

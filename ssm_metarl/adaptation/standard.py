@@ -180,5 +180,8 @@ def take_step(
         stepped = within_trust(policy, theta, stepped, batch, config.trust)
     for name, value in stepped.items():
         if not torch.isfinite(value).all():
-            raise DivergenceError(f"adaptation step {step + 1}: {name} is no longer finite")
+            raise DivergenceError(
+                f"adaptation step {step + 1}: {name} is no longer finite; train with an --inner_lr "
+                f"lower than {config.inner_lr:g}"
+            )
     return stepped, recalled

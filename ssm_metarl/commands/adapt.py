@@ -10,7 +10,7 @@ from rich.table import Table
 from ssm_metarl.adaptation.agent import Agent
 from ssm_metarl.adaptation.online import AdaptProgress, adapt
 from ssm_metarl.arguments import Adapt
-from ssm_metarl.commands.common import attempt, best_return, made, use_one_thread
+from ssm_metarl.commands.common import attempt, best_return, made, naming_flag, use_one_thread
 from ssm_metarl.console import INTERRUPTED, Bar, Interruption, show
 from ssm_metarl.env_runner.family import TaskFamily, Tasks
 from ssm_metarl.env_runner.streams import substream
@@ -36,7 +36,9 @@ def adapt_run(asked: Adapt) -> int:
     use_one_thread()
     agent = load(asked.run, trust_env_code=asked.trust_env_code)
     family = agent_family(agent, trust_env_code=asked.trust_env_code)
-    task = family.task(**asked.task_values())
+    values = asked.task_values()
+    with naming_flag("task"):
+        task = family.task(**values)
     if asked.save:
         check_free(asked.save)
     records, stopped = _follow(agent, family, task, asked)
@@ -81,6 +83,7 @@ def _follow(
 ) -> tuple[list[AdaptProgress], bool]:
     """Play and learn, showing each episode; return the records, and whether it was stopped."""
     records: list[AdaptProgress] = []
+    learns = asked.mode in ("standard", "hybrid")
     env = family.gymnasium(task)
     stream = adapt(
         agent,
@@ -95,7 +98,8 @@ def _follow(
     with Interruption() as interruption, Bar(f"{asked.mode} {family.name}") as bar:
         for record in stream:
             records.append(record)
-            text = f"return {record.returns.mean():.1f}; {counted(record.steps, 'gradient step')}"
+            taken = f"; {counted(record.steps, 'gradient step')}" if learns else ""
+            text = f"return {record.returns.mean():.1f}{taken}"
             bar.update(record.episodes, record.total, text)
             if interruption.asked:
                 break
@@ -189,6 +193,11 @@ def _tell_what_happened(records: list[AdaptProgress]) -> None:
 def _film(
     agent: Agent, adapted: Agent, family: TaskFamily, task: Tasks, asked: Adapt, folder: Path
 ) -> str:
+    if asked.mode == "zero_shot":  # there is no after: another episode tells more than the same
+        path = folder / "episodes.mp4"
+        seeds, captions = (asked.seed, asked.seed + 1), ("zero-shot", "zero-shot, another episode")
+        one, other = film((agent, agent), family, task, seeds, captions, path)
+        return f"{path}\n{'':<18}return {one:.1f} in one episode, {other:.1f} in another"
     path = folder / "before-after.mp4"
     episodes = counted(asked.episodes, "episode")
     remembered = asked.episodes if asked.mode == "in_context" else 0
@@ -197,7 +206,7 @@ def _film(
         (agent, adapted),
         family,
         task,
-        asked.seed,
+        (asked.seed, asked.seed),
         ("before adapting", what),
         path,
         episodes_before=remembered,

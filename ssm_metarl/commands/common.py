@@ -1,7 +1,8 @@
 """What several commands do alike."""
 
+import contextlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import torch
 
@@ -17,6 +18,15 @@ def use_one_thread() -> None:
     """
     if "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(1)
+
+
+@contextlib.contextmanager
+def naming_flag(name: str) -> Iterator[None]:
+    """Say which flag a mistake is about, of what knows nothing of flags."""
+    try:
+        yield
+    except UserError as error:
+        raise UserError(f"--{name}: {error}") from error
 
 
 def attempt(what: str, make: Callable[[], object]) -> None:

@@ -4,7 +4,7 @@ import shlex
 from collections.abc import Generator
 from pathlib import Path
 
-from ssm_metarl.commands.common import attempt, best_return, made, use_one_thread
+from ssm_metarl.commands.common import attempt, best_return, made, naming_flag, use_one_thread
 from ssm_metarl.console import INTERRUPTED, Bar, Interruption
 from ssm_metarl.errors import CheckpointError, SsmMetaRLError, UserError
 from ssm_metarl.evaluation.figures import learning_curve
@@ -26,6 +26,8 @@ def train_run(config: TrainConfig, run_dir: Path, track: str) -> int:
         DivergenceError: While training.
     """
     use_one_thread()
+    with naming_flag("env_name"):
+        training.run_family(config)
     try:
         stream = training.train(config, run_dir, tracker=track)
     except OSError as error:
@@ -110,8 +112,13 @@ def _finished(last: Progress | None, config: TrainConfig, run_dir: Path, track: 
             lambda: learning_curve(records, curve, family=family.name, best=best_return(family)),
         )
         _say_how_to_look(track, run_dir)
-    print("Next, see how it adapts to tasks it has never met:")
-    print(f"  ssm-metarl evaluate {shlex.quote(str(run_dir))}")
+    folder = shlex.quote(str(run_dir))
+    if config.mode == "policy_gradient":
+        print("Next, see how it plays the task it was trained on:")
+        print(f"  ssm-metarl adapt {folder} --mode zero_shot")
+    else:
+        print("Next, see how it adapts to tasks it has never met:")
+        print(f"  ssm-metarl evaluate {folder}")
 
 
 def _say_how_to_look(track: str, run_dir: Path) -> None:

@@ -10,6 +10,7 @@ from ssm_metarl.env_runner.family import TaskFamily
 from ssm_metarl.env_runner.rollout import Trajectory
 from ssm_metarl.env_runner.tasks import Tasks
 from ssm_metarl.errors import StoreError
+from ssm_metarl.experience.addition import Addition
 from ssm_metarl.experience.database import (
     close_database,
     create_database,
@@ -19,18 +20,10 @@ from ssm_metarl.experience.database import (
     transaction,
 )
 from ssm_metarl.experience.identity import Identity
-from ssm_metarl.experience.layout import Layout
 from ssm_metarl.experience.ledger import Ledger
-from ssm_metarl.experience.reader import Reader, check_behaviour
-from ssm_metarl.experience.records import (
-    State,
-    StoredTask,
-    describe,
-    insert_records,
-    insert_tasks,
-    load_tasks,
-)
-from ssm_metarl.experience.retention import KEEP_ALL, RETENTIONS
+from ssm_metarl.experience.reader import Reader
+from ssm_metarl.experience.records import State, StoredTask, load_tasks
+from ssm_metarl.experience.retention import KEEP_ALL
 from ssm_metarl.experience.sequences import Sequences
 
 
@@ -48,12 +41,14 @@ class ExperienceStore:
         identity: Its family, the sizes of observations and actions, its capacity, its retention.
     """
 
-    def __init__(self, path: Path, *, writable: bool) -> None:
+    def __init__(self, path: Path, family: TaskFamily | None = None, *, writable: bool) -> None:
         self.path, self.writable = path, writable
         self._database = open_database(path, writable=writable)
         try:
             with naming(path), transaction(self._database, "DEFERRED"):
                 self.identity = Identity.read(self._database)
+                if family is not None:
+                    self.identity.check(family)
                 self._ledger = Ledger(path, self._database)
         except BaseException:
             self._database.close()
@@ -104,15 +99,7 @@ class ExperienceStore:
         Raises:
             StoreError: It is missing, damaged, not a store, or of another family.
         """
-        store = cls(path, writable=writable)
-        mine = store.identity
-        if family is not None and (mine.family, mine.layout) != (family.name, Layout.of(family)):
-            store.close()
-            raise StoreError(
-                f"{path}: holds experience of {mine.describe()}, "
-                f"not of {family.name} ({Layout.of(family).describe()})"
-            )
-        return store
+        return cls(path, family, writable=writable)
 
     def close(self) -> None:
         """Close; what was written is then in the one file, which can be copied. Twice is once.
@@ -156,30 +143,9 @@ class ExperienceStore:
             StoreError: The data does not fit the store, a lane is larger than its capacity, or the
                 disk is full. The store is as it was.
         """
-        words, steps = self.identity.layout.pack(trajectory, behaviour_known=behaviour_known)
-        new = describe(trajectory, steps, behaviour_known=behaviour_known)
-        if len(tasks) != len(steps):
-            raise StoreError(f"{len(tasks)} tasks do not fit a trajectory of {len(steps)}")
-        if (largest := new["transitions"].max()) > self.identity.capacity:
-            raise StoreError(
-                f"{self.path}: a trajectory of {largest} transitions is more than the capacity "
-                f"of {self.identity.capacity}"
-            )
-        rows = words.reshape(len(new), -1, self.identity.layout.row_words)
+        addition = Addition.of(trajectory, tasks, self.identity, behaviour_known=behaviour_known)
         with self._writing("cannot be added to: "):
-            now = self._ledger.states["now"]
-            new["label"] = label = self._ledger.next_label(label)
-            new["id"] += now.next_record
-            new["task"] += now.next_task
-            rng = np.random.default_rng([self.identity.seed, now.next_record])
-            new["priority"] = rng.integers(KEEP_ALL, size=len(new))
-            law = RETENTIONS[self.identity.retention]
-            stays = self._ledger.admit(new, len(tasks), law, self.identity.capacity)
-            ids = np.arange(now.next_task, now.next_task + len(tasks))
-            used = np.isin(ids, new["task"][stays])
-            insert_tasks(self._database, ids[used].tolist(), tasks[used], label)
-            insert_records(self._database, new[stays], rows[stays])
-        return ids.tolist()
+            return addition.write(self._database, self._ledger, label)
 
     def mark(self, label: int) -> None:
         """Remember what the store holds now, to go back to it with `truncate_after`.
@@ -225,17 +191,21 @@ class ExperienceStore:
 
     @property
     def damaged(self) -> int:
-        """Records that were found damaged when they were read, and are left out since."""
+        """Records that were found damaged when they, or their task, were read; left out since."""
         return len(self._ledger.damaged)
 
     def tasks(self) -> list[StoredTask]:
-        """Return a summary of each stored task, oldest first.
+        """Return a summary of each stored task, oldest first; a damaged one is left out.
 
         Raises:
             StoreError: The store is damaged.
         """
         with self._reading():
-            return load_tasks(self._database, self._ledger.held())
+            held = self._ledger.held()
+            tasks = load_tasks(self._database, held)
+            for task in sorted(set(held["task"].tolist()) - {task.id for task in tasks}):
+                self._ledger.leave_out_task(task)
+            return tasks
 
     def trajectory(self, task: int, *, allow_unknown_behaviour: bool = False) -> Trajectory:
         """Return all that is stored of a task, as one ``[T, 1, E]``, padded with dead steps.
@@ -252,12 +222,29 @@ class ExperienceStore:
             StoreError: There is no such task, its behaviour is not known, or it is too large.
         """
         with self._reading():
-            held = self._ledger.held()
-            chosen = held[held["task"] == task]
-            if not len(chosen):
+            found = self._reader.trajectory(task, allow_unknown_behaviour=allow_unknown_behaviour)
+            if found is None:
                 raise ValueError(f"holds no task {task}")
-            check_behaviour(chosen, allow_unknown_behaviour)
-            return self._reader.trajectory(chosen)
+            return found
+
+    def newest(self, most: int) -> dict[int, Trajectory]:
+        """Return the newest tasks of which something is intact, oldest first, by their ids.
+
+        Args:
+            most: How many at most.
+
+        Raises:
+            StoreError: The behaviour of one is not known, or it is too large.
+        """
+        found: dict[int, Trajectory] = {}
+        for task in reversed(self.tasks()):
+            if len(found) == most:
+                break
+            with self._reading():
+                trajectory = self._reader.trajectory(task.id)
+            if trajectory is not None:
+                found[task.id] = trajectory
+        return dict(reversed(found.items()))
 
     def sample(
         self,
@@ -283,9 +270,9 @@ class ExperienceStore:
             StoreError: The store is empty, or holds trajectories whose behaviour is not known.
         """
         with self._reading():
-            held = self._ledger.held()
-            check_behaviour(held, allow_unknown_behaviour)
-            return self._reader.sequences(held, count, length, rng)
+            return self._reader.sequences(
+                count, length, rng, allow_unknown_behaviour=allow_unknown_behaviour
+            )
 
     @contextlib.contextmanager
     def _reading(self) -> Iterator[None]:

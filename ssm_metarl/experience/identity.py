@@ -52,6 +52,18 @@ class Identity:
                 raise UserError(f"{name} must be from {low} to {high}, got {value}")
         return cls(family.name, Layout.of(family), capacity, retention, seed)
 
+    def check(self, family: TaskFamily) -> None:
+        """Refuse another family.
+
+        Raises:
+            ValueError: Naming both.
+        """
+        layout = Layout.of(family)
+        if (self.family, self.layout) != (family.name, layout):
+            raise ValueError(
+                f"holds experience of {self.describe()}, not of {family.name} ({layout.describe()})"
+            )
+
     def describe(self) -> str:
         """Return of what experience is: ``CartPole-v1 (4 observations, 2 discrete actions)``."""
         return f"{self.family} ({self.layout.describe()})"

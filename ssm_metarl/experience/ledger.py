@@ -69,6 +69,16 @@ class Ledger:
                 f"{self._path}: trajectory {record} is damaged and is left out", stacklevel=2
             )
 
+    def leave_out_task(self, task: int) -> None:
+        """Count all records of a task as damaged, say so once, and hold them no longer."""
+        records = set(self.records["id"][self.records["task"] == task].tolist())
+        self._held, self.damaged = None, self.damaged | records
+        warnings.warn(
+            f"{self._path}: task {task} is damaged and is left out with its "
+            f"{len(records)} trajectories",
+            stacklevel=2,
+        )
+
     def next_label(self, label: int | None) -> int:
         """Return the label of an addition: the given one, or the lowest possible.
 

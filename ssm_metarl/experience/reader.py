@@ -23,12 +23,15 @@ class Reader:
     def __init__(self, database: sqlite3.Connection, layout: Layout, ledger: Ledger) -> None:
         self._database, self.layout, self.ledger = database, layout, ledger
 
-    def trajectory(self, records: np.ndarray) -> Trajectory:
-        """Return the intact ones of some records `[N]` as ``[T, 1, E]``.
+    def trajectory(self, task: int, *, allow_unknown_behaviour: bool = False) -> Trajectory | None:
+        """Return what is intact of a task as ``[T, 1, E]``; None if nothing is.
 
         Raises:
-            ValueError: There are none, or they take too many bytes.
+            ValueError: Its behaviour is not known, or it takes too many bytes.
         """
+        held = self.ledger.held()
+        records = held[held["task"] == task]
+        check_behaviour(records, allow_unknown_behaviour)
         longest = int(records["steps"].max(initial=0)) + 1
         if longest * len(records) * self.layout.row_bytes > MAX_BYTES:
             raise ValueError(f"{len(records)} trajectories take more than {MAX_BYTES} bytes")
@@ -37,7 +40,7 @@ class Reader:
         ]
         intact = [rows for rows in found if rows is not None]
         if not intact:
-            raise ValueError("holds no such trajectory")
+            return None
         shape = max(map(len, intact)), len(intact), self.layout.row_words
         block = np.zeros(shape, dtype=np.int32)
         for lane, rows in enumerate(intact):
@@ -47,13 +50,15 @@ class Reader:
         return Trajectory(**{name: f.unsqueeze(1).contiguous() for name, f in fields.items()})
 
     def sequences(
-        self, records: np.ndarray, count: int, length: int, rng: np.random.Generator
+        self, count: int, length: int, rng: np.random.Generator, *, allow_unknown_behaviour: bool
     ) -> Sequences:
-        """Draw sequences from records `[N]`; see `ExperienceStore.sample`.
+        """Draw sequences from what is held; see `ExperienceStore.sample`.
 
         Raises:
-            ValueError: No record is left in which to find steps.
+            ValueError: No record is left in which to find steps, or some behaviour is not known.
         """
+        records = self.ledger.held()
+        check_behaviour(records, allow_unknown_behaviour)
         block = np.zeros((length + 1, count, self.layout.row_words), dtype=np.int32)
         source = np.zeros((2, count), dtype=np.int64)
         filled = 0

@@ -227,31 +227,26 @@ def insert_tasks(database: sqlite3.Connection, ids: list[int], tasks: Tasks, lab
 
 
 def load_tasks(database: sqlite3.Connection, records: np.ndarray) -> list[StoredTask]:
-    """Return what is known of the tasks of records `[N]`, oldest first.
-
-    Raises:
-        ValueError: A task is missing or cannot be read.
-    """
+    """Return what is known of the tasks of records `[N]`, oldest first, without damaged ones."""
     ids, which = np.unique(records["task"], return_inverse=True)
     count = np.bincount(which, minlength=len(ids)).tolist()
     transitions, episodes, returns, known = (
         np.bincount(which, records[name], len(ids)).tolist()
         for name in ("transitions", "episodes", "return_sum", "behaviour_known")
     )
-    query = "SELECT id, label, identity, parameters FROM tasks WHERE length(parameters) < 10000"
-    rows = {row[0]: row[1:] for row in database.execute(query)}
     tasks = []
     for i, task in enumerate(ids.tolist()):
-        label, identity, parameters = rows.get(task, (None, None, None))
-        if type(label) is not int or type(identity) is not int:
-            raise ValueError(f"is damaged: task {task} cannot be read")
+        label, identity, text = _task_row(database, task)
+        parameters = _parse_parameters(text)
+        if type(label) is not int or type(identity) is not int or parameters is None:
+            continue
         mean = returns[i] / episodes[i] if episodes[i] else None
         tasks.append(
             StoredTask(
                 id=task,
                 label=label,
                 identity=identity,
-                parameters=_parse_parameters(task, parameters),
+                parameters=parameters,
                 trajectories=count[i],
                 transitions=int(transitions[i]),
                 mean_return=mean,
@@ -261,7 +256,19 @@ def load_tasks(database: sqlite3.Connection, records: np.ndarray) -> list[Stored
     return tasks
 
 
-def _parse_parameters(task: int, text: object) -> dict[str, float]:
+def _task_row(database: sqlite3.Connection, task: int) -> tuple[object, object, object]:
+    query = "SELECT label, identity, parameters FROM tasks WHERE id = ?"
+    try:
+        row = database.execute(f"{query} AND length(parameters) < 10000", (task,)).fetchone()
+    except sqlite3.OperationalError:
+        raise
+    except sqlite3.DatabaseError:  # the page that it is on is damaged
+        row = None
+    return row or (None, None, None)
+
+
+def _parse_parameters(text: object) -> dict[str, float] | None:
+    """Read a task's parameters; None if they are damaged."""
     try:
         values = json.loads(text) if isinstance(text, str) else None
         if type(values) is dict and all(type(value) in (int, float) for value in values.values()):
@@ -270,4 +277,4 @@ def _parse_parameters(task: int, text: object) -> dict[str, float]:
                 return numbers
     except (ValueError, OverflowError, RecursionError):
         pass
-    raise ValueError(f"is damaged: the parameters of task {task} cannot be read")
+    return None

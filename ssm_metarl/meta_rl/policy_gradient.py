@@ -12,48 +12,33 @@ from numpy.random import Generator, SeedSequence, default_rng
 from torch import Tensor
 
 from ssm_metarl.core.parameters import Params
-from ssm_metarl.core.policy import BoundPolicy, Policy
+from ssm_metarl.core.policy import Policy
 from ssm_metarl.env_runner.family import TaskFamily
 from ssm_metarl.env_runner.rollout import Trajectory, collect_episodes, episode_returns
 from ssm_metarl.env_runner.streams import substream
-from ssm_metarl.errors import DivergenceError
 from ssm_metarl.meta_rl.baseline import baseline_features, baseline_values, fit_baseline
 from ssm_metarl.meta_rl.batch import episode_age
-from ssm_metarl.meta_rl.losses import clipped_loss, step_mean
+from ssm_metarl.meta_rl.ppo import PPOConfig, PPOLearner
 from ssm_metarl.meta_rl.returns import generalized_advantages, standardize
 
 ROLLOUT_STREAM, SHUFFLE_STREAM = 0, 1
 
 
 @dataclass(frozen=True)
-class PolicyGradientConfig:
-    """How to train on one task.
+class PolicyGradientConfig(PPOConfig):
+    """How to train on one task; each gradient step is on whole episodes.
 
     Attributes:
-        lr: Rate of Adam.
         total_episodes: Length of the training.
         episodes: Episodes per iteration, one per lane.
-        discount: Gamma.
-        trace: Lambda of the advantages.
-        epochs: Passes over one iteration's data.
-        minibatches: Gradient steps per pass, each on whole episodes.
-        clip: Clipping range of the likelihood ratio.
-        value_weight: Weight of the value loss.
-        entropy: Weight of the entropy bonus.
-        max_grad_norm: Bound on the gradient's norm.
     """
 
     lr: float = 0.01
-    total_episodes: int = 200
-    episodes: int = 10
-    discount: float = 0.99
     trace: float = 0.98
     epochs: int = 10
     minibatches: int = 1
-    clip: float = 0.2
-    value_weight: float = 0.5
-    entropy: float = 0.0
-    max_grad_norm: float = 1.0
+    total_episodes: int = 200
+    episodes: int = 10
 
 
 @dataclass(frozen=True)
@@ -75,18 +60,14 @@ class PolicyGradientProgress:
     loss: float
 
 
-class PolicyGradientLearner:
+class PolicyGradientLearner(PPOLearner):
     """The parameters, their optimiser, and one iteration of PPO at a time."""
 
     def __init__(
         self, policy: Policy, config: PolicyGradientConfig, family: TaskFamily, params: Params
     ) -> None:
-        self.policy, self.config, self.family = policy, config, family
-        self.params = {name: v.detach().clone().requires_grad_() for name, v in params.items()}
-        self.tensors = {f"params/{name}": v for name, v in self.params.items()}
-        self.learned = {n: v for n, v in self.tensors.items() if "prediction." not in n}
-        self.optimizer = torch.optim.Adam(self.learned.values(), lr=config.lr, eps=1e-5)
-        self.value_scale = 1.0 / (1.0 - config.discount)
+        super().__init__(policy, config, family, params)
+        self.config: PolicyGradientConfig = config
 
     def iterate(self, seed: SeedSequence, iteration: int) -> PolicyGradientProgress:
         """Collect a few episodes of the nominal task and improve the policy on them.
@@ -99,15 +80,12 @@ class PolicyGradientLearner:
             DivergenceError: The loss or its gradient is not finite.
         """
         own = substream(seed, iteration)
-        detached = {name: v.detach() for name, v in self.params.items()}
         before = (iteration - 1) * self.config.episodes
         lanes = min(self.config.episodes, self.config.total_episodes - before)
         environment = self.family.make(
             self.family.nominal(), lanes, autoreset=False, device=self.device
         )
-        rollout = collect_episodes(
-            self.policy.bind(detached), environment, substream(own, ROLLOUT_STREAM)
-        )
+        rollout = collect_episodes(self.acting(), environment, substream(own, ROLLOUT_STREAM))
         environment.close()
         loss = 0.0
         if not _nothing_to_learn(rollout):
@@ -127,17 +105,9 @@ class PolicyGradientLearner:
         for _ in range(self.config.epochs):
             order = torch.from_numpy(rng.permutation(lanes))
             for part in order.tensor_split(min(self.config.minibatches, lanes)):
-                loss = self._step(rollout, advantage, target, part)
+                chosen = rollout.lanes(part), advantage[:, :, part], target[:, :, part]
+                loss, _ = self.step(*chosen)
         return loss
-
-    @property
-    def device(self) -> torch.device:
-        """Where the parameters are."""
-        return self.params["encoder.bias"].device
-
-    def _value(self, bound: BoundPolicy, features: Tensor) -> Tensor:
-        """Return values in reward units; the head works in units of ``1 / (1 - gamma)``."""
-        return self.value_scale * bound.value(features)
 
     @torch.no_grad()
     def _advantages(self, rollout: Trajectory) -> tuple[Tensor, Tensor]:
@@ -151,32 +121,12 @@ class PolicyGradientLearner:
         scale = rollout.observation.new_tensor(self.policy.spaces.observation_scale)
         features = baseline_features(rollout.observation / scale, episode_age(rollout))
         weights = fit_baseline(rollout.reward, features, *ends, config.discount)
-        head = self._value(bound, rollout.features(bound))
+        head = self.value(bound, rollout.features(bound))
         value = 0.5 * (head + baseline_values(features, weights))
         advantage = generalized_advantages(
             rollout.reward, value, *ends, config.discount, config.trace
         )
         return standardize(advantage, rollout.valid), value[:-1] + advantage
-
-    def _step(self, rollout: Trajectory, advantage: Tensor, target: Tensor, lanes: Tensor) -> float:
-        """Take one step of Adam on some of the lanes."""
-        part, bound, config = rollout.lanes(lanes), self.policy.bind(self.params), self.config
-        features = part.features(bound)[:-1]
-        distribution = bound.distribution(features)
-        log_prob = distribution.log_prob(part.action)
-        loss = clipped_loss(
-            log_prob, part.log_prob, advantage[:, :, lanes], part.valid, config.clip
-        )
-        error = (self._value(bound, features) - target[:, :, lanes]) / self.value_scale
-        loss = loss + config.value_weight * step_mean(error.square(), part.valid)
-        loss = (loss - config.entropy * step_mean(distribution.entropy(), part.valid)).mean()
-        self.optimizer.zero_grad()
-        loss.backward()
-        norm = torch.nn.utils.clip_grad_norm_(self.learned.values(), config.max_grad_norm)
-        if not torch.isfinite(loss) or not torch.isfinite(norm):
-            raise DivergenceError(f"loss {loss.item()}, gradient norm {norm.item()}")
-        self.optimizer.step()
-        return loss.item()
 
 
 def _nothing_to_learn(rollout: Trajectory) -> bool:

@@ -21,13 +21,13 @@ from numpy.random import Generator, SeedSequence, default_rng
 from torch import Tensor
 
 from ssm_metarl.core.parameters import Params
-from ssm_metarl.core.policy import BoundPolicy, Policy
+from ssm_metarl.core.policy import Policy
 from ssm_metarl.env_runner.family import TaskFamily, Tasks
 from ssm_metarl.env_runner.rollout import Trajectory, collect_trials, per_trial_episode
 from ssm_metarl.env_runner.streams import substream
-from ssm_metarl.errors import DivergenceError
 from ssm_metarl.meta_rl.batch import NOISE_FLOOR
-from ssm_metarl.meta_rl.losses import clipped_loss, step_mean
+from ssm_metarl.meta_rl.losses import step_mean
+from ssm_metarl.meta_rl.ppo import PPOConfig, PPOLearner
 from ssm_metarl.meta_rl.returns import generalized_advantages, standardize
 
 TASK_STREAM, ROLLOUT_STREAM, SHUFFLE_STREAM = 0, 1, 2
@@ -35,8 +35,8 @@ GROWTH = 0.75  # of the training, during which episodes grow to their full lengt
 
 
 @dataclass(frozen=True)
-class RL2Config:
-    """How to train over trials.
+class RL2Config(PPOConfig):
+    """How to train over trials; each gradient step is on all trials of some of the tasks.
 
     Attributes:
         lr: Rate of Adam at the start; it falls linearly to zero.
@@ -46,31 +46,18 @@ class RL2Config:
         episodes: Episodes per trial.
         first_horizon: Step limit of episodes in the first iteration.
         horizon: Step limit they grow to, by the same factor in every iteration.
-        discount: Gamma.
-        trace: Lambda of the advantages.
-        epochs: Passes over one iteration's data.
-        minibatches: Gradient steps per pass, each on all trials of some of the tasks.
-        clip: Clipping range of the likelihood ratio.
-        value_weight: Weight of the value loss.
-        entropy: Weight of the entropy bonus.
-        max_grad_norm: Bound on the gradient's norm.
     """
 
     lr: float = 0.003
+    trace: float = 0.95
+    epochs: int = 4
+    minibatches: int = 4
     iterations: int = 80
     tasks: int = 32
     trials: int = 2
     episodes: int = 4
     first_horizon: int = 50
     horizon: int = 500
-    discount: float = 0.99
-    trace: float = 0.95
-    epochs: int = 4
-    minibatches: int = 4
-    clip: float = 0.2
-    value_weight: float = 0.5
-    entropy: float = 0.0
-    max_grad_norm: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -96,23 +83,14 @@ class RL2Progress:
     gradient_norm: float
 
 
-class RL2Learner:
+class RL2Learner(PPOLearner):
     """The parameters, their optimiser, and one iteration of PPO over trials at a time."""
 
     def __init__(
         self, policy: Policy, config: RL2Config, family: TaskFamily, params: Params
     ) -> None:
-        self.policy, self.config, self.family = policy, config, family
-        self.params = {name: v.detach().clone().requires_grad_() for name, v in params.items()}
-        self.tensors = {f"params/{name}": v for name, v in self.params.items()}
-        self.learned = {n: v for n, v in self.tensors.items() if "prediction." not in n}
-        self.optimizer = torch.optim.Adam(self.learned.values(), lr=config.lr, eps=1e-5)
-        self.value_scale = 1.0 / (1.0 - config.discount)
-
-    @property
-    def device(self) -> torch.device:
-        """Where the parameters are."""
-        return self.params["encoder.bias"].device
+        super().__init__(policy, config, family, params)
+        self.config: RL2Config = config
 
     def iterate(self, seed: SeedSequence, iteration: int) -> RL2Progress:
         """Play trials of new tasks and improve the policy on them.
@@ -148,18 +126,12 @@ class RL2Learner:
         return round(self.config.first_horizon * factor ** min(done / GROWTH, 1.0))
 
     def _collect(self, tasks: Tasks, horizon: int, seed: SeedSequence) -> Trajectory:
-        detached = {name: v.detach() for name, v in self.params.items()}
         environment = self.family.make(
             tasks, self.config.trials, autoreset=True, horizon=horizon, device=self.device
         )
-        bound = self.policy.bind(detached)
-        rollout = collect_trials(bound, environment, seed, self.config.episodes)
+        rollout = collect_trials(self.acting(), environment, seed, self.config.episodes)
         environment.close()
         return rollout
-
-    def _value(self, bound: BoundPolicy, features: Tensor) -> Tensor:
-        """Return values in reward units; the head works in units of ``1 / (1 - gamma)``."""
-        return self.value_scale * bound.value(features)
 
     def _improve(self, rollout: Trajectory, rng: Generator) -> tuple[float, float]:
         """Take the epochs of gradient steps, each on some of the tasks; report the last one."""
@@ -167,7 +139,7 @@ class RL2Learner:
         report = (0.0, 0.0)
         for _ in range(self.config.epochs):
             for part in self._parts(torch.from_numpy(rng.permutation(self.config.tasks))):
-                report = self._step(rollout, advantage, target, part)
+                report = self.step(rollout.tasks(part), advantage[:, part], target[:, part])
         return report
 
     def _parts(self, tasks: Tensor) -> tuple[Tensor, ...]:
@@ -184,7 +156,7 @@ class RL2Learner:
         ends = rollout.terminated, rollout.done, rollout.valid
         value = torch.cat(
             [
-                self._value(bound, rollout.tasks(part).features(bound))
+                self.value(bound, rollout.tasks(part).features(bound))
                 for part in self._parts(torch.arange(config.tasks))
             ],
             dim=1,
@@ -195,23 +167,3 @@ class RL2Learner:
         target = value[:-1] + advantage
         size = step_mean(target.square(), rollout.valid).sqrt()
         return standardize(advantage, rollout.valid, NOISE_FLOOR * size), target
-
-    def _step(
-        self, rollout: Trajectory, advantage: Tensor, target: Tensor, tasks: Tensor
-    ) -> tuple[float, float]:
-        """Take one step of Adam on some of the tasks; return the loss and the gradient's norm."""
-        part, bound, config = rollout.tasks(tasks), self.policy.bind(self.params), self.config
-        features = part.features(bound)[:-1]
-        distribution = bound.distribution(features)
-        log_prob = distribution.log_prob(part.action)
-        loss = clipped_loss(log_prob, part.log_prob, advantage[:, tasks], part.valid, config.clip)
-        error = (self._value(bound, features) - target[:, tasks]) / self.value_scale
-        loss = loss + config.value_weight * step_mean(error.square(), part.valid)
-        loss = (loss - config.entropy * step_mean(distribution.entropy(), part.valid)).mean()
-        self.optimizer.zero_grad()
-        loss.backward()
-        norm = torch.nn.utils.clip_grad_norm_(self.learned.values(), config.max_grad_norm).item()
-        if not (torch.isfinite(loss) and norm < float("inf")):
-            raise DivergenceError(f"loss {loss.item()}, gradient norm {norm}")
-        self.optimizer.step()
-        return loss.item(), norm

@@ -4,7 +4,7 @@ import dataclasses
 import json
 import math
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import tyro
 
@@ -39,6 +39,21 @@ MOST = AT_MOST | {
     "outer_epochs": 10**3,
     "validation_tasks": 10**4,
 }
+USED_BY = {
+    "num_epochs": ("meta_rl", "rl2"),
+    "num_episodes": ("policy_gradient",),
+    "tasks_per_epoch": ("meta_rl", "rl2"),
+    "episodes_per_task": ("meta_rl",),
+    "outer_epochs": ("meta_rl",),
+    "query_steps": ("meta_rl", "rl2"),
+    "first_order": ("meta_rl",),
+    "learn_inner_lr": ("meta_rl",),
+    "experience": ("meta_rl",),
+    "validate_every": ("meta_rl", "rl2"),
+    "validation_tasks": ("meta_rl", "rl2"),
+}
+"""Modes that use a setting, where not all do. Those of the inner step serve adaptation later."""
+
 POSITIVE = ("inner_lr", "outer_lr", "max_grad_norm")
 FRACTIONS = ("discount", "adaptation_discount", "trace", "clip")
 
@@ -199,6 +214,15 @@ class TrainConfig:
         if self.seed < 0:
             raise UserError(f"--seed is {self.seed}; it must not be negative")
 
+    def unused(self) -> list[str]:
+        """Return the settings that were changed though the mode has no use for them."""
+        usual = TrainConfig()
+        return [
+            name
+            for name, modes in USED_BY.items()
+            if self.mode not in modes and getattr(self, name) != getattr(usual, name)
+        ]
+
     def to_json(self) -> str:
         """Return the configuration as readable JSON."""
         return json.dumps(dataclasses.asdict(self), indent=2) + "\n"
@@ -211,9 +235,12 @@ class TrainConfig:
             UserError: Malformed JSON, an unknown or missing name, or a value of the wrong type.
         """
         try:
-            values = parse_json(text.encode())
+            values: Any = parse_json(text.encode())
         except ValueError as error:
             raise UserError(f"config.json is not valid JSON: {error}") from error
         config = read_fields(cls, values, "config.json")
+        missing = [name for name in ("mode", "env_name") if name not in values]
+        if missing:
+            raise UserError(f"config.json does not say {' and '.join(missing)}")
         config.validate()
         return config

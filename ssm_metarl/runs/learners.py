@@ -66,6 +66,11 @@ class Learner(ABC):
         self.best_return: float | None = None
         self.best = _copies(core.tensors)
 
+    @property
+    @abstractmethod
+    def rates(self) -> str:
+        """The learning rates, by their flags, that may be too high where training diverges."""
+
     @abstractmethod
     def iterate(self, seed: SeedSequence, iteration: int) -> Report:
         """Do one iteration, counted from 1, and remember the best parameters."""
@@ -123,6 +128,12 @@ class MetaRun(Learner):
         return Report(steps, before, after, progress, self.core.experience)
 
     @property
+    def rates(self) -> str:
+        """The outer and the inner learning rate."""
+        settings = self.core.config
+        return f"--outer_lr (now {settings.outer_lr:g}) or --inner_lr (now {settings.inner_lr:g})"
+
+    @property
     def longest_lane(self) -> int:
         """Most steps of one trajectory to adapt from."""
         settings, trial = self.core.config, self.core.policy.config.memory == "trial"
@@ -175,6 +186,11 @@ class RL2Run(Learner):
         self.remember(float(returns.mean()), self.core.tensors)
         return Report(steps, float(returns[0]), float(returns[-1]), progress)
 
+    @property
+    def rates(self) -> str:
+        """The learning rate."""
+        return f"--outer_lr (now {self.core.config.lr:g})"
+
     def _validate(self) -> np.ndarray:
         """Return the mean return of each episode of a trial."""
         core, seed = self.core, substream(SeedSequence(self.config.seed), VALIDATION_STREAM)
@@ -206,6 +222,11 @@ class PolicyGradientRun(Learner):
         steps, reached = progress.pop("environment_steps"), progress.pop("mean_return")
         self.remember(reached, started_from)
         return Report(steps, reached, None, progress)
+
+    @property
+    def rates(self) -> str:
+        """The learning rate."""
+        return f"--outer_lr (now {self.core.config.lr:g})"
 
 
 def make_learner(config: TrainConfig, family: TaskFamily, device: str | None = None) -> Learner:

@@ -75,7 +75,7 @@ def write_before_after(
     task, episodes = tasks[number], max(plan.budgets)
     adapted = adapted_agent(agent, family, task, plan)
     captions = ("before adapting", f"after 1 step on {counted(episodes, 'episode')}")
-    before, after = film((agent, adapted), family, task, plan.seed, captions, path)
+    before, after = film((agent, adapted), family, task, (plan.seed, plan.seed), captions, path)
     return Showcase(number, before, after)
 
 
@@ -83,19 +83,19 @@ def film(
     agents: tuple[Agent, Agent],
     family: TaskFamily,
     task: Tasks,
-    seed: int,
+    seeds: tuple[int, int],
     captions: tuple[str, str],
     path: Path,
     *,
     episodes_before: int = 0,
 ) -> tuple[float, float]:
-    """Film an episode of each of two agents from the same start, side by side.
+    """Film an episode of each of two agents, side by side.
 
     Args:
         agents: The left one and the right one.
         family: Of the task.
         task: A set of one.
-        seed: Of the start and of the sampling of both.
+        seeds: Of the start and of the sampling of each.
         captions: What is written above the clips.
         path: The `.mp4` to write.
         episodes_before: Episodes that the right one has in memory when its clip starts.
@@ -107,8 +107,8 @@ def film(
         UserError: The packages for videos are missing, or the environment cannot be drawn.
     """
     fps = frames_per_second(family, task)
-    left = FilmedEpisode(agents[0], family, task, seed, 0)
-    right = FilmedEpisode(agents[1], family, task, seed, episodes_before)
+    left = FilmedEpisode(agents[0], family, task, seeds[0], 0)
+    right = FilmedEpisode(agents[1], family, task, seeds[1], episodes_before)
     write_side_by_side(left.frames(), right.frames(), captions, path, fps)
     return left.total, right.total
 

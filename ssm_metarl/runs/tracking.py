@@ -51,7 +51,7 @@ class MetricsFile:
             CheckpointError: A line that is not torn but damaged; nothing was changed.
         """
         kept = [line for line, record in _lines(self.path) if record["iteration"] <= iteration]
-        if self.path.exists():
+        if self.path.exists() and b"".join(kept) != self.path.read_bytes():
             write_bytes_atomically(self.path, b"".join(kept))
 
 

@@ -187,7 +187,13 @@ class _Session:
         self.metrics.truncate_after(self.done)
 
     def stream(self) -> Generator[Progress, None, None]:
-        """Yield progress; whatever ends it, the last completed iteration is saved."""
+        """Yield progress; whatever ends it, the last completed iteration is saved.
+
+        A run that is finished already is left untouched.
+        """
+        if self.done >= self.learner.iterations:
+            self.tracker.close()
+            return
         keep_large_blocks()
         self.store = self._open_store()
         if not self.done:
@@ -224,8 +230,8 @@ class _Session:
         except DivergenceError as error:
             where = self.run_dir / CHECKPOINT
             raise DivergenceError(
-                f"iteration {iteration}: {error}; the last good checkpoint is that of iteration "
-                f"{self.done}, in {where}"
+                f"iteration {iteration}: {error}; a lower {self.learner.rates} may help; the last "
+                f"good checkpoint is that of iteration {self.done}, in {where}"
             ) from error
         progress = Progress(
             iteration=iteration,

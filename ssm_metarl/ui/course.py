@@ -94,7 +94,7 @@ def course(
     )
 
 
-def check_learner(name: object) -> Any:  # noqa: ANN401 (one of a Literal)
+def check_learner(name: object) -> Any:
     """Return the name of a learner.
 
     Raises:

@@ -135,7 +135,7 @@ class Form:
     def connect(self, shelf: Shelf) -> None:
         """Let the inputs follow each other, and show what is there when the page opens."""
 
-        def expect(*settings: Any) -> str:  # noqa: ANN401
+        def expect(*settings: Any) -> str:
             words = duration(expected_seconds(course(*settings)))
             return f'<p class="inside">Takes {words} on one core of a common processor.</p>'
 
@@ -149,7 +149,7 @@ class Form:
                 *(gr.update(placeholder=f"{usual[key]:g}") for key in self.numbers),
             ]
 
-        def left() -> Any:  # noqa: ANN401
+        def left() -> Any:
             found = unfinished(shelf)
             return gr.update(choices=found, value=found[0] if found else None)
 

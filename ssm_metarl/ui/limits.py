@@ -23,7 +23,7 @@ class Range:
     default: int | float
     whole: bool = True
 
-    def clamp(self, name: str, value: Any) -> int | float:  # noqa: ANN401
+    def clamp(self, name: str, value: Any) -> int | float:
         """Return the number in this range that is nearest to what was given.
 
         Raises:
@@ -55,7 +55,7 @@ UPLOAD_FILES = 64
 RUNS = 200  # on the shelf
 
 
-def integer(limits: Range, name: str, value: Any) -> int:  # noqa: ANN401
+def integer(limits: Range, name: str, value: Any) -> int:
     """Return a whole number within the limits.
 
     Raises:

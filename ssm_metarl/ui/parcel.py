@@ -122,7 +122,7 @@ def _naming_files(place: Path) -> Iterator[None]:
         raise type(error)(told) from error
 
 
-def _check_directory(file: Any) -> None:  # noqa: ANN401 (a binary file)
+def _check_directory(file: Any) -> None:
     """Bound the directory of a zip before it is parsed: millions of names would fill the memory."""
     size = file.seek(0, 2)
     if not END.size <= size <= UPLOAD_BYTES:

@@ -86,7 +86,7 @@ def build(shelf: Shelf, desk: Desk, run: gr.Dropdown, tab: gr.Tab) -> None:
             *buttons(own=run.own, there=True),
         ]
 
-    def agents(agent: str | None) -> Any:  # noqa: ANN401
+    def agents(agent: str | None) -> Any:
         found = shelf.trained()
         there = agent if agent in found else next(iter(found), None)
         return gr.update(choices=found, value=there)

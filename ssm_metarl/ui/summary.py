@@ -101,6 +101,6 @@ def size(folder: Path) -> int:
     return sum(file.lstat().st_size for file in files)
 
 
-def _number(record: dict[str, Any], name: str, default: Any) -> Any:  # noqa: ANN401
+def _number(record: dict[str, Any], name: str, default: Any) -> Any:
     value = record.get(name)
     return default if isinstance(value, bool) or not isinstance(value, int | float) else value

@@ -50,7 +50,7 @@ def build(shelf: Shelf, desk: Desk, run: gr.Dropdown) -> None:
             curve = gr.HTML(nothing.drawn, elem_id="learning-curve")
     trained = gr.State(None)
 
-    def ready(request: gr.Request, name: str, *settings: Any) -> list[Any]:  # noqa: ANN401
+    def ready(request: gr.Request, name: str, *settings: Any) -> list[Any]:
         desk.check_free(shelf.new_folder(name).name)
         return waiting(Watch(course(*settings)), request)
 
@@ -185,6 +185,6 @@ def buttons(*, busy: bool) -> list[Any]:
     ]
 
 
-def stopping() -> Any:  # noqa: ANN401
+def stopping() -> Any:
     """Say that stopping has been heard: the iteration ends first."""
     return gr.update(interactive=False, value="Stopping …")

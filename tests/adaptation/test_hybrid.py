@@ -1,5 +1,7 @@
 """Recalling earlier tasks: whom, with what weight, and what comes out."""
 
+import dataclasses
+
 import pytest
 import torch
 from numpy.random import SeedSequence
@@ -143,3 +145,39 @@ def test_only_the_first_step_recalls_and_the_agent_stays_as_it_is(
 def test_a_memory_of_one_task_is_refused(agent: Agent, memory: Memory) -> None:
     with pytest.raises(UserError, match="at least 2"):
         Memory(agent, {100: memory.tasks[100]})
+
+
+def trials_of(agent: Agent, tasks: Tasks, lanes: int, seed: int) -> Trajectory:
+    """Play trials of two short episodes each."""
+    trials = TaskSource(CARTPOLE, tasks, 30, torch.device("cpu"), 2)
+    return trials.play(agent.policy.bind(agent.params), 2 * lanes, SeedSequence(seed))
+
+
+def test_the_episodes_of_a_trial_count_one_by_one(stored: Tasks) -> None:
+    policy = Policy(
+        PolicyConfig(width=8, state_size=4, memory="trial", trial_inputs=True),
+        policy_spaces(CARTPOLE),
+    )
+    params = policy.init(torch.Generator().manual_seed(0))
+    agent = Agent(policy, params, 0.1, MetaConfig(episodes_per_trial=2), CARTPOLE.name)
+    played = [trials_of(agent, task, 3, 1) for task in stored]
+    memory = Memory(agent, dict(enumerate(played)))
+    assert set(memory.episodes.values()) == {6}
+    memory.limit = torch.inf
+    single = play(agent, CARTPOLE, CARTPOLE.held_out(1), 1, 2)
+    trial = trials_of(agent, CARTPOLE.held_out(1), 2, 2)
+    for support, count in ((single, 1), (trial, 4)):
+        recalled = memory.recall(support)
+        likeness = recalled.weight / recalled.weight[:, :1]
+        torch.testing.assert_close(recalled.own, count / (likeness.sum(1) * 6 + count))
+    # What is strange is judged by one episode, whose second half of the trial plays no part.
+    first = [
+        dataclasses.replace(one.lanes(torch.tensor([0])), valid=one.valid[:, :, :1].clone())
+        for one in played
+    ]
+    for one in first:
+        end = int(one.done[:, 0, 0].long().argmax())
+        one.valid[end + 1 :] = False
+    again = Memory(agent, dict(enumerate(played)))
+    again.tasks = dict(enumerate(first))
+    assert again._usual_misfit() == memory._usual_misfit()

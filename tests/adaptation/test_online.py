@@ -1,5 +1,7 @@
 """Adapting in somebody's own environment: what is played, what it costs, what may go wrong."""
 
+import subprocess
+import sys
 import warnings
 from collections.abc import Callable
 
@@ -148,6 +150,37 @@ def test_modes_without_steps_leave_the_agent_alone(make_agent: MakeAgent) -> Non
     assert [(record.episodes, record.environment_steps) for record in records] == [(2, 8), (4, 16)]
 
 
+def test_in_context_tells_of_an_episode_as_soon_as_it_has_ended(make_agent: MakeAgent) -> None:
+    agent, env = make_agent(memory="trial"), Scripted(3, 7, 4)
+    steps = [(record.episodes, env.steps) for record in adapt(agent, env, "in_context", episodes=3)]
+    assert steps == [(1, 3), (2, 10), (3, 14)]
+    one, other = Scripted(3, 9), Scripted(5, 2)
+    stream = adapt(agent, lanes(one, other), "in_context", episodes=2)
+    first = next(stream)
+    assert (first.returns.tolist(), first.environment_steps, other.steps) == ([3, 5], 8, 5)
+    assert (one.resets, one.steps) == (2, 4)  # the lane that was through first has gone on
+    last = next(stream)
+    assert (last.returns.tolist(), last.environment_steps) == ([9, 2], 19)
+
+
+@pytest.mark.parametrize(
+    ("broken", "words"),
+    [
+        ({"reward": np.nan}, "reward is not finite at step 5"),
+        ({"observation": np.inf}, "observation is not finite at step 7"),
+    ],
+)
+def test_in_context_what_is_not_finite_stops_at_once(
+    make_agent: MakeAgent, broken: dict[str, float], words: str
+) -> None:
+    env = Scripted(4, **broken)
+    stream = adapt(make_agent(memory="trial"), env, "in_context", episodes=50)
+    assert next(stream).returns.tolist() == [4.0]
+    with pytest.raises(DivergenceError, match=words):
+        next(stream)
+    assert env.resets == 2
+
+
 def test_hybrid_with_nothing_to_recall_is_standard_and_says_so_once(agent: Agent) -> None:
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
@@ -251,6 +284,18 @@ def test_wrong_arguments_are_refused_before_anything_is_played(agent: Agent) -> 
         with pytest.raises(UserError, match=words):
             make()
     assert env.resets == 0
+
+
+def test_an_id_in_place_of_an_environment_is_one_line() -> None:
+    """Asked without the checks of annotations that the tests run under."""
+    code = (
+        "import ssm_metarl.adaptation.source as source\n"
+        "from ssm_metarl.errors import UserError\n"
+        "try: source._one_task('CartPole-v1')\n"
+        "except UserError as error: print(error)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("'CartPole-v1' is no environment; pass one, such as gymnasium.m")
 
 
 def test_the_environment_stays_open_and_closing_the_stream_stops(agent: Agent) -> None:

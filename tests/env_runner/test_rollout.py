@@ -17,6 +17,7 @@ from ssm_metarl.env_runner.rollout import (
     collect_steps,
     collect_trials,
     episode_returns,
+    follow_trials,
     per_trial_episode,
 )
 from ssm_metarl.env_runner.spaces import policy_spaces
@@ -257,3 +258,15 @@ class Poisoned:
 def test_an_observation_that_is_not_finite_is_named() -> None:
     with pytest.raises(DivergenceError, match="observation is not finite at step 3 of task 1"):
         collect_episodes(bound_policy(), Poisoned(), SEED)
+
+
+@pytest.mark.parametrize("memory", ["episode", "trial"])
+def test_following_trials_tells_what_collecting_them_finds(memory: str) -> None:
+    tasks, bound = CARTPOLE.held_out(4), bound_policy(memory=memory)
+    collected = trials(tasks, bound)
+    environment = CARTPOLE.make(tasks, 3, autoreset=True, horizon=40)
+    told = list(follow_trials(bound, environment, SEED, 3))
+    returns, lengths = (torch.stack(parts) for parts in zip(*told, strict=True))
+    assert torch.equal(returns, per_trial_episode(collected.reward, collected, 3))
+    assert torch.equal(lengths, per_trial_episode(collected.valid.float(), collected, 3).long())
+    assert lengths.unique().numel() > 5

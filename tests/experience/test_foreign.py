@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save
@@ -127,16 +128,47 @@ def test_numbers_that_cannot_be_are_refused(
 
 
 @pytest.mark.parametrize(
-    "parameters", ["", "[1]", '{"a": "b"}', '{"a": NaN}', '{"a": 1e999}', "[" * 9000, '{"a": true}']
+    "change",
+    [
+        *(
+            f"parameters = '{text}'"
+            for text in ("", "[1]", '{"a": "b"}', '{"a": NaN}', '{"a": 1e999}', '{"a": true}')
+        ),
+        "parameters = '" + "[" * 9000 + "'",
+        "parameters = zeroblob(90000000)",
+        "label = 'x'",
+        "identity = 'x'",
+        "id = 99",
+    ],
 )
-def test_parameters_that_cannot_be_read(
-    parameters: str, make_store: MakeStore, kit: SimpleNamespace
+def test_a_task_that_cannot_be_read_costs_only_it(
+    change: str, make_store: MakeStore, kit: SimpleNamespace
 ) -> None:
     store = make_store()
-    kit.add(store, [[[5]]])
-    store._database.execute("UPDATE tasks SET parameters = ?", (parameters,))
-    with pytest.raises(StoreError, match="the parameters of task 0 cannot be read"):
-        store.tasks()
+    kit.add(store, [[[5], [6]], [[7], [8]], [[9], [10]]])
+    store._database.execute(f"UPDATE tasks SET {change} WHERE id = 1")
+    with pytest.warns(UserWarning, match="task 1 is damaged.* 2 trajectories") as warned:
+        assert [task.id for task in store.tasks()] == [0, 2]
+    assert (store.damaged, store.trajectories, store.transitions) == (2, 4, 30)
+    assert [task.id for task in store.tasks()] == [0, 2]
+    assert list(store.newest(3)) == [0, 2]
+    batch = store.sample(100, 3, np.random.default_rng(0))
+    assert set(batch.task.tolist()) == {0, 2}
+    kit.add(store, [[[4]]])
+    assert [task.id for task in store.tasks()] == [0, 2, 3]
+    assert len(warned) == 1
+
+
+def test_the_newest_tasks_are_those_of_which_something_is_intact(
+    make_store: MakeStore, kit: SimpleNamespace
+) -> None:
+    store = make_store()
+    kit.add(store, [[[5]], [[6]], [[7]], [[8]]])
+    store._database.execute("UPDATE chunks SET crc = crc + 1 WHERE key = 2 << 20")
+    with pytest.warns(UserWarning, match="trajectory 2 is damaged"):
+        found = store.newest(2)
+    assert {task: len(one.reward) for task, one in found.items()} == {1: 6, 3: 8}
+    assert list(found) == [1, 3]
 
 
 def test_sizes_are_bounded_before_anything_is_allocated(

@@ -166,7 +166,7 @@ def test_a_failed_export_leaves_nothing_behind(
     store._database.execute("UPDATE chunks SET crc = 0 WHERE key = 1 << 20")
     with (
         pytest.warns(UserWarning, match="damaged"),
-        pytest.raises(StoreError, match="holds no such trajectory"),
+        pytest.raises(StoreError, match="holds no task 1"),
     ):
         export_minari(store, ID, kit.cartpole)
     assert not (datasets / ID).exists()

@@ -70,7 +70,7 @@ def test_minibatches_of_whole_episodes_add_up_to_the_whole_gradient() -> None:
     advantage, target = learning._advantages(rollout)
 
     def gradient(lanes: Tensor) -> Tensor:
-        learning._step(rollout, advantage, target, lanes)
+        learning.step(rollout.lanes(lanes), advantage[:, :, lanes], target[:, :, lanes])
         parts = [v.grad.flatten() for v in learning.learned.values() if v.grad is not None]
         return torch.cat(parts) * rollout.valid[:, :, lanes].sum()
 

@@ -47,7 +47,7 @@ def test_the_targets_are_those_of_a_slow_reference_that_knows_only_single_episod
     learning = with_a_voice(learner())
     rollout, config = rollout_of(learning), learning.config
     bound = learning.policy.bind(learning.params)
-    value = learning._value(bound, rollout.features(bound)).detach()
+    value = learning.value(bound, rollout.features(bound)).detach()
     _, target = learning._advantages(rollout)
     assert rollout.terminated.any()
     assert rollout.truncated.any()
@@ -92,7 +92,7 @@ def test_minibatches_of_tasks_add_up_to_the_whole_gradient() -> None:
     advantage, target = learning._advantages(rollout)
 
     def gradient(tasks: Tensor) -> Tensor:
-        learning._step(rollout, advantage, target, tasks)
+        learning.step(rollout.tasks(tasks), advantage[:, tasks], target[:, tasks])
         parts = [v.grad.flatten() for v in learning.learned.values() if v.grad is not None]
         return torch.cat(parts)
 

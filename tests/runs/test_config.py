@@ -37,6 +37,8 @@ def test_flags_that_are_not_given_leave_policy_gradient_at_its_own_settings() ->
         ("[" * 100_000, "nested too deeply"),
         ('{"seed": 1, "seed": 2}', "twice"),
         ("[]", "one object"),
+        ("{}", "does not say mode and env_name"),
+        ('{"mode": "rl2"}', "does not say env_name"),
         (changed(entropy=float("nan")), "NaN"),
         (changed(sead=1), "unknown name 'sead'; did you mean 'seed'"),
         (changed(seed=1.0), "seed cannot be 1.0"),

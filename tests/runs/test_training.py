@@ -324,7 +324,9 @@ def test_a_store_on_a_full_disk_ends_the_training_and_what_was_saved_stays(
 
 
 def test_a_run_s_store_of_another_family_is_said_to_be_so(tmp_path: Path) -> None:
-    list(train(META, tmp_path / "run"))
+    stream = train(META, tmp_path / "run")
+    next(stream)
+    stream.close()
     pendulum = dataclasses.replace(META, env_name="Pendulum-v1")
     list(train(pendulum, tmp_path / "other"))
     (tmp_path / "run" / EXPERIENCE).write_bytes((tmp_path / "other" / EXPERIENCE).read_bytes())

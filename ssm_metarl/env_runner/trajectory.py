@@ -1,0 +1,130 @@
+"""What was seen and done: trajectories ``[T, K, E, ...]``, and sums over their episodes."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float, Int, Shaped
+from torch import Tensor
+
+from ssm_metarl.core.policy import BoundPolicy, Policy
+
+
+@dataclass(frozen=True)
+class Trajectory:
+    """What was seen and done on K tasks and E lanes during T steps.
+
+    With autoreset, the step after an episode's end is dead: its action was ignored, it brought
+    the first observation of the next episode, and ``valid`` is False there. Without, a lane is
+    dead from its end on. Either way ``observation[t + 1]`` is what step t really led to.
+
+    Attributes:
+        action: As the policy sampled it (continuous ones before scaling to the bounds).
+        observation: In the environment's units; one more than there are steps.
+        reward: Zero where dead.
+        log_prob: Of the action under the policy that took it.
+        terminated: The episode ended here for good.
+        truncated: The episode was cut here by its time limit.
+        valid: Whether the step was a step of an episode.
+        episode_start: Whether the observation is the first of an episode.
+    """
+
+    action: Shaped[Tensor, "T K E ..."]
+    observation: Float[Tensor, "T+1 K E O"]
+    reward: Float[Tensor, "T K E"]
+    log_prob: Float[Tensor, "T K E"]
+    terminated: Bool[Tensor, "T K E"]
+    truncated: Bool[Tensor, "T K E"]
+    valid: Bool[Tensor, "T K E"]
+    episode_start: Bool[Tensor, "T+1 K E"]
+
+    @property
+    def done(self) -> Bool[Tensor, "T K E"]:
+        """Whether the step was the last of an episode."""
+        return self.terminated | self.truncated
+
+    @property
+    def environment_steps(self) -> int:
+        """Number of valid steps, the data this trajectory cost."""
+        return int(self.valid.sum())
+
+    def lanes(self, lanes: Int[Tensor, "chosen"]) -> "Trajectory":
+        """Return some of the lanes."""
+        return Trajectory(**{name: value[:, :, lanes] for name, value in vars(self).items()})
+
+    def tasks(self, tasks: Int[Tensor, "chosen"]) -> "Trajectory":
+        """Return some of the tasks."""
+        return Trajectory(**{name: value[:, tasks] for name, value in vars(self).items()})
+
+    def inputs(self, policy: Policy) -> Float[Tensor, "T1 K E I"]:
+        """Return the policy's inputs at every step and at the last observation."""
+        action, reward = nothing_yet(policy, self.observation[0])
+        action = torch.cat([action.unsqueeze(0), self.action])
+        reward = torch.cat([reward.unsqueeze(0), self.reward])
+        return policy.inputs(self.observation, action, reward, self.episode_start)
+
+    def keep(self, policy: Policy) -> Bool[Tensor, "T1 K E"] | None:
+        """Return where the memory is carried on; None if it is so everywhere but at the start."""
+        if policy.config.memory == "trial" or not self.episode_start[1:].any():
+            return None
+        return ~self.episode_start
+
+    def features(self, bound: BoundPolicy) -> Float[Tensor, "T1 K E D"]:
+        """Run a policy over the whole trajectory, from an empty memory."""
+        _, tasks, lanes = self.reward.shape
+        state = bound.policy.initial_state(tasks, lanes, self.observation)
+        return bound.features(self.inputs(bound.policy), state, self.keep(bound.policy))[0]
+
+
+def side_by_side(trajectories: Sequence[Trajectory]) -> Trajectory:
+    """Put trajectories of the same K tasks next to each other as lanes, padded with dead steps."""
+    steps = max(len(trajectory.reward) for trajectory in trajectories)
+
+    def padded(value: Tensor, length: int) -> Tensor:
+        return torch.cat([value, value.new_zeros(length - len(value), *value.shape[1:])])
+
+    fields = {
+        name: [
+            padded(value, steps + len(value) - len(trajectory.reward))
+            for trajectory in trajectories
+            for value in [vars(trajectory)[name]]
+        ]
+        for name in vars(trajectories[0])
+    }
+    return Trajectory(**{name: torch.cat(values, 2) for name, values in fields.items()})
+
+
+def episode_returns(trajectory: Trajectory) -> Float[Tensor, "K E"]:
+    """Return the sum of rewards of each lane's one complete episode.
+
+    Raises:
+        ValueError: A lane's episode did not end: its sum would not be a return.
+    """
+    if not trajectory.done.any(0).all():
+        raise ValueError("an episode was cut by the rollout, so its return is not known")
+    return (trajectory.reward * trajectory.valid).sum(0)
+
+
+def per_trial_episode(
+    x: Float[Tensor, "T K E"], trajectory: Trajectory, episodes: int
+) -> Float[Tensor, "episodes K E"]:
+    """Sum something over the valid steps of each episode of a trial.
+
+    Of rewards it makes the returns of the episodes, of ones their lengths.
+
+    Raises:
+        ValueError: A trial has fewer complete episodes, or more.
+    """
+    done = trajectory.done
+    if not (done.sum(0) == episodes).all():
+        raise ValueError(f"not every trial has {episodes} complete episodes")
+    number = (done.cumsum(0) - done.long()).clamp_max(episodes - 1)
+    return x.new_zeros(episodes, *x.shape[1:]).scatter_add(0, number, x * trajectory.valid)
+
+
+def nothing_yet(policy: Policy, observation: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the previous action and reward ``[K, E, ...]`` of a first step."""
+    reward = torch.zeros_like(observation[..., 0])
+    if policy.spaces.discrete:
+        return torch.full_like(reward, -1, dtype=torch.int64), reward
+    return reward.unsqueeze(-1).expand(*reward.shape, policy.spaces.actions), reward
