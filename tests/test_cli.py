@@ -87,7 +87,7 @@ def fails(capsys: pytest.CaptureFixture[str], argv: list[str], code: int = 2) ->
         (["evaluate"], ["ssm-metarl evaluate needs RUN: The folder of a run."]),
         (["evaluate", "nowhere", "--split=test"], ["--split", "held_out, shifted, validation"]),
         (["evaluate", "nowhere", "--json=/"], ["--json", "folder"]),
-        ([], ["adapt, envs, evaluate, train"]),
+        ([], ["adapt, app, envs, evaluate, train"]),
         (["trian"], ["trian", "train"]),
         (["evaluate", "nowhere"], ["nowhere", "not a run"]),
         (["adapt"], ["ssm-metarl adapt needs RUN: The folder"]),
@@ -142,7 +142,7 @@ def test_a_run_without_a_name_gets_one_that_the_page_knows(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     argv = ["train", "--env=MountainCarContinuous-v0", "--mode=policy_gradient"]
-    assert main([*argv, "--episodes=1", "--query_steps=20"]) == 0
+    assert main([*argv, "--episodes=1"]) == 0
     (folder,) = (tmp_path / "runs").iterdir()
     assert RUN_ID.fullmatch(folder.name)
 
@@ -570,3 +570,19 @@ def test_the_guard_of_an_evaluation_can_be_switched_off(
     for flag in ("--guard", "--no_guard"):
         assert main(["evaluate", str(run_dir), "--tasks=2", flag, "--modes=zero_shot"]) == 2
     assert [plan.guarded for plan in plans] == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("argv", "words"),
+    [
+        (["app", "--port=0"], ["--port", "from 1 to 65535"]),
+        (["app", "--host=203.0.113.1"], ["--host 203.0.113.1", "--port 7860"]),
+        (["app", "--runs=/dev/null"], ["--runs", "no folder"]),
+    ],
+)
+def test_a_page_that_cannot_be_opened_says_why(
+    argv: list[str], words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("gradio")
+    line = fails(capsys, argv)
+    assert all(word in line for word in words), line

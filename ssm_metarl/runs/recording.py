@@ -77,7 +77,7 @@ def write_side_by_side(
             encoder.write(last)
 
 
-def encoded(frames: Iterable[Frame], fps: float) -> bytes:
+def encoded(frames: Iterable[Frame], fps: float | int) -> bytes:
     """Return one clip as an H.264 video, drawn as it is needed.
 
     Args:
@@ -181,7 +181,7 @@ def _font(size: float) -> "FreeTypeFont | ImageFont":
 
 @contextlib.contextmanager
 def _encoder(
-    ffmpeg: str, temporary: Path, path: Path, size: str, fps: float
+    ffmpeg: str, temporary: Path, path: Path, size: str, fps: float | int
 ) -> Iterator[IO[bytes]]:
     """Start ffmpeg and yield where raw RGB pictures are written to."""
     source = f"-f rawvideo -pix_fmt rgb24 -s {size} -r {fps} -i -"

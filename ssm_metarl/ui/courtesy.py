@@ -5,6 +5,7 @@ import inspect
 import logging
 import re
 from collections.abc import Callable, Iterator
+from html import escape
 from typing import Any
 
 import gradio as gr
@@ -44,7 +45,11 @@ def explained(error: Exception) -> gr.Error:
     if isinstance(error, gr.Error):
         return error
     if isinstance(error, SsmMetaRLError):
-        return gr.Error(without_paths(str(error)), title="That did not work", print_exception=False)
+        return gr.Error(
+            escape(without_paths(str(error)), quote=False),
+            title="That did not work",
+            print_exception=False,
+        )
     log.error("an event failed", exc_info=error)
     return gr.Error(SORRY, title="Sorry", print_exception=False)
 

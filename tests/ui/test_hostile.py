@@ -1,5 +1,7 @@
 """What somebody may send who does not use the page: each is answered with one line."""
 
+import shutil
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -7,6 +9,11 @@ import pytest
 from gradio_client import Client
 from gradio_client.exceptions import AppError
 from visiting import Site
+
+from ssm_metarl.arguments import App
+from ssm_metarl.errors import UserError
+from ssm_metarl.ui.courtesy import SORRY, explained
+from ssm_metarl.ui.shelf import PRETRAINED, Shelf, check_family
 
 pytestmark = pytest.mark.slow
 GOOD = {
@@ -96,6 +103,47 @@ def test_huge_numbers_are_cut_to_what_the_page_offers(client: Client) -> None:
     huge = {"episodes": 1e18, "steps": -5, "seed": 1e30}
     answer = client.predict(**{**GOOD, **huge}, api_name="/adapt")
     assert (answer["results"][-1]["shots"], answer["results"][-1]["steps"]) == (50, 1)
+
+
+def test_the_page_is_for_this_machine_alone(site: Site) -> None:
+    port = f"{int(site.url.rpartition(':')[2]):04X}"
+    lines = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    listening = [at.split(":") for _, at, _, state, *_ in lines if state == "0A"]
+    assert [address for address, where in listening if where == port] == ["0100007F"]  # 127.0.0.1
+    assert App().host == "127.0.0.1"
+
+
+def test_links_are_no_runs(tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    shutil.copytree(PRETRAINED / "cartpole", elsewhere)
+    shelf = Shelf(tmp_path / "runs")
+    shelf.runs.mkdir()
+    (shelf.runs / "linked").symlink_to(elsewhere)
+    (shelf.runs / "half").mkdir()
+    (shelf.runs / "half" / "config.json").symlink_to(elsewhere / "config.json")
+    assert not {"linked", "half"} & set(shelf.ids())
+    for run in ("linked", "half"):
+        with pytest.raises(UserError, match="there is no run"):
+            shelf.folder(run)
+
+
+@pytest.mark.parametrize("name", ["os:Env-v0", "Ant-v5", "", None, 3, "CartPole-v1 "])
+def test_families_are_those_of_the_package(name: object) -> None:
+    with pytest.raises(UserError, match="the page knows these families"):
+        check_family(name)
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (UserError("/srv/secret/runs/x is not a run"), "x is not a run"),
+        (UserError(r"C:\Users\me\x.json: gone"), "x.json: gone"),
+        (RuntimeError("/srv/secret"), SORRY),
+        (UserError("<img src=x onerror=alert(1)>"), "&lt;img src=x onerror=alert(1)&gt;"),
+    ],
+)
+def test_lines_name_no_paths(error: Exception, line: str) -> None:
+    assert explained(error).message == line
 
 
 @pytest.mark.parametrize("path", ["/etc/passwd", "pyproject.toml", "../app.py", "%2e%2e/app.py"])

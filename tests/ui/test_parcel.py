@@ -244,14 +244,17 @@ def test_a_pickle_in_the_place_of_tensors_is_refused(
     refused(zipped(tmp_path / "x.zip", {**files, state: pickle.dumps(Evil())}), shelf, state[11:])
 
 
+CONFIG = b'{"mode": "meta_rl", "env_name": "CartPole-v1", "width": %s}'
+
+
 @pytest.mark.parametrize(
     ("name", "data", "words"),
     [
         ("config.json", b"{", "not valid JSON"),
-        ("config.json", b'{"env_name": "os.path:Env-v0"}', "families"),
-        ("config.json", b'{"env_name": "Blackjack-v1"}', "families"),
-        ("config.json", b'{"width": 1000000000}', "width"),
-        ("config.json", b'{"width": 16}', "does not fit"),
+        ("config.json", b'{"mode": "meta_rl", "env_name": "os.path:Env-v0"}', "families"),
+        ("config.json", b'{"mode": "meta_rl", "env_name": "Blackjack-v1"}', "families"),
+        ("config.json", CONFIG % b"1000000000", "width"),
+        ("config.json", CONFIG % b"16", "does not fit"),
         ("config.json", b"\xff\xfe", "utf-8"),
         ("metrics.jsonl", b'{"iteration": 1}\n', "not of a training"),
         ("metrics.jsonl", b"nonsense\n", "not JSON"),
