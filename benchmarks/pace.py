@@ -55,7 +55,8 @@ def main() -> None:
     write_json_atomically(
         asked.out,
         {
-            "command": f"python benchmarks/pace.py --iterations {asked.iterations}",
+            "command": f"python benchmarks/pace.py --out {asked.out}",
+            "iterations": asked.iterations,
             "machine": f"{platform.machine()}, one core, processor time; torch {torch.__version__}",
             "seconds_per_iteration": found,
         },

@@ -27,7 +27,7 @@ class Train:
     config: Annotated[TrainConfig, tyro.conf.arg(name="")] = TrainConfig()  # noqa: RUF009 (frozen)
 
     run_dir: Annotated[Path | None, tyro.conf.arg(metavar="FOLDER")] = None
-    """The run's folder, which must not exist yet; None for runs/ENV-MODE-TIME."""
+    """The run's folder, which must not exist yet; None for runs/env-mode-time."""
 
     resume: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Continue the run in --run_dir, with the settings it was started with."""

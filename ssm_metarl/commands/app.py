@@ -16,13 +16,13 @@ def open_page(asked: App) -> int:
     """
     os.environ.setdefault("SDL_VIDEODRIVER", "dummy")  # pictures are drawn without a screen
     use_one_thread()
+    _check_address(asked.host, asked.port)
     try:
         from ssm_metarl.ui.server import serve
     except ImportError as error:
         raise UserError(
             f"the page needs an extra ({error.name} is missing): pip install 'ssm-metarl[app]'"
         ) from error
-    _check_address(asked.host, asked.port)
     print(f"The page is at http://{asked.host}:{asked.port} (Ctrl-C closes it)", flush=True)
     serve(asked.runs, asked.host, asked.port)
     return 0

@@ -14,7 +14,7 @@ from html import escape
 
 Point = tuple[float, float]
 WIDE, NARROW = (720, 300), (380, 280)
-LEFT, RIGHT, TOP, BOTTOM = 58, 16, 14, 48  # margins, in pixels
+LEFT, RIGHT, TOP, BOTTOM = 66, 16, 14, 48  # margins, in pixels
 
 
 @dataclass(frozen=True)

@@ -13,13 +13,21 @@ from ssm_metarl.runs.config import TrainConfig
 from ssm_metarl.runs.names import as_name
 from ssm_metarl.runs.recipes import make_policy, meta_config, policy_gradient_config, rl2_config
 from ssm_metarl.ui.limits import (
+    BLOCKS,
+    EPISODES_PER_TASK,
+    EPISODES_PER_TRIAL,
     EPOCHS,
+    HORIZON,
     INNER_LR,
+    OUTER_EPOCHS,
     OUTER_LR,
     SEED,
     STATE_SIZE,
+    STEPS,
+    STORED_STEPS,
     TASKS_PER_EPOCH,
     TRAIN_EPISODES,
+    VALIDATION_TASKS,
     WIDTH,
     Range,
     integer,
@@ -47,6 +55,23 @@ NUMBERS: Mapping[str, Range] = {
     "state_size": STATE_SIZE,
 }
 
+SIZES: Mapping[str, Range] = {
+    "num_epochs": EPOCHS,
+    "num_episodes": TRAIN_EPISODES,
+    "tasks_per_epoch": TASKS_PER_EPOCH,
+    "episodes_per_task": EPISODES_PER_TASK,
+    "episodes_per_trial": EPISODES_PER_TRIAL,
+    "inner_steps": STEPS,
+    "outer_epochs": OUTER_EPOCHS,
+    "support_steps": HORIZON,
+    "query_steps": HORIZON,
+    "width": WIDTH,
+    "state_size": STATE_SIZE,
+    "blocks": BLOCKS,
+    "validation_tasks": VALIDATION_TASKS,
+    "experience": STORED_STEPS,
+}
+
 
 def course(
     family: object,
@@ -63,6 +88,8 @@ def course(
 ) -> TrainConfig:
     """Return the settings of a training; numbers are brought within their limits.
 
+    What is None, or what suits the family anyway, is left to it.
+
     Args:
         family: Family of tasks.
         learner: How to learn.
@@ -75,10 +102,11 @@ def course(
     """
     if cell not in CELLS:
         raise UserError(f"cell is one of: {', '.join(CELLS)}")
+    usual = defaults(check_family(family), check_learner(learner))
     epochs = integer(EPOCHS, "iterations", iterations)
     numbers = (inner_lr, outer_lr, tasks_per_epoch, width, state_size)
     given: dict[str, Any] = {
-        name: None if value is None else limits.clamp(name, value)
+        name: None if value in (None, usual[name]) else limits.clamp(name, value)
         for (name, limits), value in zip(NUMBERS.items(), numbers, strict=True)
     }
     return TrainConfig(
@@ -92,6 +120,23 @@ def course(
         seed=integer(SEED, "seed", seed),
         **given,
     )
+
+
+def check_size(config: TrainConfig) -> None:
+    """Make sure that a run, which may come from anywhere, is no larger than the page trains.
+
+    Raises:
+        UserError: It is; names the setting and the most there can be.
+    """
+    for name, limits in SIZES.items():
+        value = getattr(config, name)
+        if value is not None and value > limits.high:
+            raise UserError(
+                f"{name} of that run is {value}; the page trains with at most {limits.high}, "
+                "the command line with more"
+            )
+    if config.device != "cpu":
+        raise UserError(f"that run was trained on {config.device}; the page trains on the cpu")
 
 
 def check_learner(name: object) -> Any:

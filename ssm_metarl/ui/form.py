@@ -51,6 +51,7 @@ class Form:
     @classmethod
     def build(cls) -> "Form":
         """Add the inputs to the page."""
+        usual = defaults(*FIRST)
         with gr.Row(elem_classes="actions"):
             go = gr.Button("Train", variant="primary", elem_id="train")
             stop = gr.Button("Stop", interactive=False, elem_id="stop")
@@ -93,7 +94,7 @@ class Form:
             elem_id="run-name",
         )
         with gr.Accordion("Advanced settings", open=False):
-            gr.HTML("<p>Left empty, each is what suits the family and the learner.</p>")
+            gr.HTML("<p>These suit the family and the learner.</p>")
             labels = {
                 "inner_lr": "Inner learning rate",
                 "outer_lr": "Outer learning rate",
@@ -102,7 +103,7 @@ class Form:
                 "state_size": "State size (of each block)",
             }
             numbers = {
-                key: gr.Number(None, label=label, elem_id=f"train-{key}")
+                key: gr.Number(usual[key], label=label, elem_id=f"train-{key}")
                 for key, label in labels.items()
             }
             cell = gr.Dropdown(list(CELLS), value=CELLS[0], label="Cell: the kind of memory")
@@ -146,7 +147,7 @@ class Form:
                 gr.update(visible=not alone),
                 gr.update(visible=alone),
                 free_name(shelf, family, learner),
-                *(gr.update(placeholder=f"{usual[key]:g}") for key in self.numbers),
+                *(usual[key] for key in self.numbers),
             ]
 
         def left() -> Any:

@@ -48,6 +48,14 @@ WIDTH = Range(4, 128, 32)
 STATE_SIZE = Range(2, 64, 16)
 BLOCKS = Range(1, 4, 1)
 
+# Of runs that come from elsewhere, beside those above: what the page will go on training.
+EPISODES_PER_TASK = Range(1, 50, 20)
+EPISODES_PER_TRIAL = Range(1, 10, 4)
+OUTER_EPOCHS = Range(1, 10, 3)
+VALIDATION_TASKS = Range(1, 100, 20)
+HORIZON = Range(1, 1000, 500)
+STORED_STEPS = Range(0, 2_000_000, 200_000)
+
 FILM_STEPS = 500  # of an episode, at most
 ADAPT_SECONDS, TRAIN_SECONDS, EVALUATE_SECONDS = 120.0, 1800.0, 600.0
 UPLOAD_BYTES = 64 * 2**20  # of a zip, and of all that is in it

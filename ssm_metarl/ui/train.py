@@ -12,16 +12,21 @@ from ssm_metarl.errors import UserError
 from ssm_metarl.runs import training
 from ssm_metarl.runs.tracking import read_metrics
 from ssm_metarl.ui.adapt import HEAVY
-from ssm_metarl.ui.course import course
+from ssm_metarl.ui.course import check_size, course
 from ssm_metarl.ui.courtesy import courteous
 from ssm_metarl.ui.desk import Desk, Work
 from ssm_metarl.ui.form import FIRST, QUIET, Form, free_name
 from ssm_metarl.ui.limits import EPOCHS, TRAIN_EPISODES, TRAIN_SECONDS
-from ssm_metarl.ui.shelf import Shelf
+from ssm_metarl.ui.shelf import Shelf, check_family
 from ssm_metarl.ui.summary import unfinished
 from ssm_metarl.ui.watch import Watch, paragraph
 
 CHECK: dict[str, Any] = {**QUIET, "queue": True}  # where errors travel without a failed request
+TO_RESULTS = """(...inputs) => {
+  const results = document.querySelector("#training");
+  if (window.innerWidth < 768) results.scrollIntoView({behavior: "smooth"});
+  return inputs;
+}"""
 BETWEEN = 0.3  # seconds between updates of the page, at least
 INTRODUCTION = (
     '<p class="outcome">Train an agent of your own.</p><p class="working">It meets many tasks of '
@@ -127,12 +132,12 @@ def build(shelf: Shelf, desk: Desk, run: gr.Dropdown) -> None:
         "outputs": [run, form.waiting, form.name, *pressed],
         **QUIET,
     }
-    form.go.click(courteous(ready), asked, [*shown, *pressed], **CHECK).success(
+    form.go.click(courteous(ready), asked, [*shown, *pressed], js=TO_RESULTS, **CHECK).success(
         courteous(train), asked, **heavy, api_name="train"
     ).then(**settled)
-    form.resume.click(courteous(ready_again), form.waiting, [*shown, *pressed], **CHECK).success(
-        courteous(resume), form.waiting, **heavy, api_name="resume"
-    ).then(**settled)
+    form.resume.click(
+        courteous(ready_again), form.waiting, [*shown, *pressed], js=TO_RESULTS, **CHECK
+    ).success(courteous(resume), form.waiting, **heavy, api_name="resume").then(**settled)
     form.stop.click(stopping, None, form.stop, **QUIET).then(
         courteous(stop), None, None, queue=False, api_name="stop"
     )
@@ -164,10 +169,13 @@ def continued(shelf: Shelf, name: object) -> Path:
     """Return the folder of a run that may be continued.
 
     Raises:
-        UserError: There is no such run, or it comes with the package.
+        UserError: There is no such run, it comes with the package, or is not for this page.
     """
     if not shelf.is_own(name):
         raise UserError(f"{name} comes with the page and cannot be continued; train a new one")
+    config = shelf.config(name)
+    check_family(config.env_name)
+    check_size(config)
     return shelf.folder(name)
 
 

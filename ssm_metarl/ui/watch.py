@@ -43,25 +43,24 @@ class Watch:
         self.done = 0
         for record in records:
             self._keep(record)
-        self.drawn = self._draw()
+        self._drawn = ""
 
-    def add(self, record: Record) -> bool:
-        """Take in an iteration; return whether the curves have changed."""
+    def add(self, record: Record) -> None:
+        """Take in an iteration."""
         self._recent.append(record)
-        changed = self._keep(record)
-        if changed:
-            self.drawn = self._draw()
-        return changed
+        self._keep(record)
 
-    def _keep(self, record: Record) -> bool:
+    def _keep(self, record: Record) -> None:
         self.done = record["iteration"]
-        if record["return_before"] is None:
-            return False
-        self._shown.append(record)
-        return True
+        if record["return_before"] is not None:
+            self._shown.append(record)
+            self._drawn = ""
 
-    def _draw(self) -> str:
-        return curves(self.config, self.family, self.iterations, self._shown)
+    @property
+    def drawn(self) -> str:
+        """The curves, drawn only when they are looked at: iterations may come faster."""
+        self._drawn = self._drawn or curves(self.config, self.family, self.iterations, self._shown)
+        return self._drawn
 
     @property
     def seconds_each(self) -> float:

@@ -1,5 +1,6 @@
 """Training on the page: what a visitor may ask, what they see, and that stopping loses nothing."""
 
+import dataclasses
 import socket
 import subprocess
 import sys
@@ -11,7 +12,7 @@ from typing import Any
 import gradio as gr
 import httpx
 import pytest
-from gradio_client import Client
+from gradio_client import Client, handle_file
 from gradio_client.client import Job
 
 from ssm_metarl.errors import UserError
@@ -152,6 +153,13 @@ def test_times_are_said_no_more_exactly_than_they_are_known() -> None:
     assert said == ["a few seconds", "about 45 s", "about 2 min", "about 2.0 h"]
 
 
+def test_what_suits_the_family_is_left_to_it() -> None:
+    usual = defaults("Pendulum-v1", "rl2")
+    config = course("Pendulum-v1", "rl2", 2, 10, *usual.values())
+    assert {getattr(config, name) for name in usual} == {None}
+    assert course("Pendulum-v1", "rl2", 2, 10, None, 0.5).outer_lr == 0.1  # the most
+
+
 def test_suggested_names_are_valid_and_free() -> None:
     taken = {"mountaincarcontinuous-v0-policy-gradient-1"}
     name = suggested_name("MountainCarContinuous-v0", "policy_gradient", taken.__contains__)
@@ -186,6 +194,27 @@ def test_only_runs_of_the_page_are_continued(tmp_path: Path) -> None:
     for hostile in ("../pretrained/given", "/etc", "a/b", "", "A", "x" * 65, None, ["given"]):
         with pytest.raises(UserError):
             continued(shelf, hostile)
+
+
+@pytest.mark.parametrize(
+    ("setting", "words"),
+    [
+        ({"tasks_per_epoch": 10_000}, "tasks_per_epoch of that run is 10000"),
+        ({"num_epochs": 401}, "num_epochs"),
+        ({"blocks": 64}, "blocks"),
+        ({"query_steps": 10**9}, "query_steps"),
+        ({"env_name": "Blackjack-v1"}, "families"),
+        ({"device": "cuda"}, "cpu"),
+    ],
+)
+def test_runs_from_elsewhere_are_not_continued_beyond_the_limits(
+    tmp_path: Path, setting: dict[str, Any], words: str
+) -> None:
+    (tmp_path / "runs" / "big").mkdir(parents=True)
+    config = dataclasses.replace(TINY, **setting)
+    (tmp_path / "runs" / "big" / "config.json").write_text(config.to_json())
+    with pytest.raises(UserError, match=words):
+        continued(Shelf(tmp_path / "runs"), "big")
 
 
 @pytest.fixture(scope="module")
@@ -252,3 +281,20 @@ def test_names_that_are_taken_or_paths_are_refused_over_the_network(
         ask(client, name, 2).result(timeout=60)
     assert str(place) not in str(error.value)
     assert sorted(place.parent.rglob("*")) == before
+
+
+def test_a_run_is_taken_away_brought_back_and_deleted_over_the_network(
+    client: Client, place: Path
+) -> None:
+    ask(client, "away", 1).result(timeout=60)
+    assert "away" in [run["name"] for run in client.predict(api_name="/runs")]
+    told = client.predict("away", api_name="/describe")
+    assert (told["done"], told["config"]["width"]) == (1, 8)
+    parcel = client.predict("away", True, api_name="/download")
+    client.predict("away", api_name="/delete_run")
+    assert not (place / "away").exists()
+    assert client.predict(handle_file(parcel), "back", api_name="/import_run") == "back"
+    assert (place / "back" / "experience" / "store.sqlite").exists()
+    for hostile in ("../back", "cartpole", "nowhere"):
+        with pytest.raises(Exception, match=r"no run|cannot be deleted|a run's name"):
+            client.predict(hostile, api_name="/delete_run")
