@@ -3,7 +3,7 @@
 import gradio as gr
 
 from ssm_metarl import __version__
-from ssm_metarl.ui import adapt, api
+from ssm_metarl.ui import adapt, api, compare, inside, memory
 from ssm_metarl.ui.desk import Desk
 from ssm_metarl.ui.shelf import Shelf
 
@@ -30,8 +30,29 @@ def build(shelf: Shelf) -> gr.Blocks:
             elem_id="agent",
             interactive=True,
         )
-        with gr.Tabs(), gr.Tab("Adapt", id="adapt"):
-            adapt.build(shelf, desk, run, question)
+        place = gr.State("Adapt")  # the tab that is open
+        with gr.Tabs() as tabs:
+            with gr.Tab("Adapt", id="adapt"):
+                adapt.build(shelf, desk, run, question)
+            with gr.Tab("Compare", id="compare"):
+                compare.build(shelf, desk)
+            with gr.Tab("Memory", id="memory"):
+                memory.build(shelf, run, question, place)
+            with gr.Tab("Inside", id="inside"):
+                inside.build(shelf, run, question, place)
+        tabs.select(
+            chosen,
+            None,
+            place,
+            concurrency_limit=None,
+            show_progress="hidden",
+            api_visibility="private",
+        )
         api.build(shelf, desk)
         page.unload(desk.stop)
     return page
+
+
+def chosen(tab: gr.SelectData) -> str:
+    """Return which tab was opened."""
+    return str(tab.value)

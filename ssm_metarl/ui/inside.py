@@ -1,0 +1,107 @@
+"""Inside: how long an agent's memory lasts, and what goes on in it while it plays."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import gradio as gr
+
+from ssm_metarl.evaluation.report import MODES, counted
+from ssm_metarl.ui.adapt import HEAVY, told
+from ssm_metarl.ui.api import Json, endpoint
+from ssm_metarl.ui.film import agent_after, film
+from ssm_metarl.ui.inside_shown import spectrum_shown, traces_shown
+from ssm_metarl.ui.limits import EPISODES, SEED, STEPS
+from ssm_metarl.ui.looking import fill, question_of, was_asked
+from ssm_metarl.ui.memory import task_line
+from ssm_metarl.ui.player import clips_value, player
+from ssm_metarl.ui.question import Question, Subject, ways
+from ssm_metarl.ui.shelf import Shelf
+from ssm_metarl.ui.spectrum import as_numbers
+from ssm_metarl.ui.theme import TRACES
+from ssm_metarl.ui.traces import Watched
+
+WAITING = (
+    '<p class="working">A state space is a memory that fades at set speeds. This tab shows the '
+    "speeds, and what is in the memory while the agent plays.</p>"
+)
+PREFERRED = ("in_context", "hybrid", "standard", "from_scratch")
+
+
+def build(shelf: Shelf, run: gr.Dropdown, question: gr.State, place: gr.State) -> None:
+    """Add the tab to the page.
+
+    Args:
+        shelf: Where agents are.
+        run: Which agent; it stands above the tabs.
+        question: The visitor's last question.
+        place: The tab that is open.
+    """
+    with gr.Column(elem_id="inside-screen"):
+        sentence = gr.HTML(WAITING, elem_id="inside-sentence", elem_classes="sentence")
+        clips = player("The agent is being filmed before and after adapting.", "inside-clips")
+        traces = gr.HTML(elem_id="inside-traces", js_on_load=TRACES)
+        spectrum = gr.HTML(elem_id="inside-spectrum")
+
+    def show(run_id: str, last: dict) -> Iterator[tuple[Any, ...]]:
+        asked = question_of(shelf, run_id, last)
+        yield from shown(shelf, asked, mine=was_asked(run_id, last))
+
+    def inside(
+        run: Json,
+        task: Json = None,
+        episodes: Json = EPISODES.default,
+        steps: Json = STEPS.default,
+        seed: Json = SEED.default,
+    ) -> Json:
+        """Return an agent's eigenvalues before and after it adapts, with time constants in steps.
+
+        It adapts by the first of hybrid and standard that it can; also said is which parts of its
+        network changed by how much.
+        """
+        asked = Question.asked(run, task or {}, ["hybrid", "standard"], episodes, steps, seed)
+        subject = Subject.of(shelf, asked)
+        mode = next(mode for mode in ("hybrid", "standard") if mode in _able(subject))
+        after = agent_after(subject, asked, mode)
+        return {"mode": mode, **as_numbers(subject.agent, after)}
+
+    fill("Inside", place, [run, question], show, [sentence, clips, traces, spectrum])
+    endpoint(inside, concurrency_id=HEAVY, concurrency_limit=1)
+
+
+def way_of(subject: Subject, question: Question) -> str:
+    """Return the way of adapting to look into: that of the question which tells most."""
+    able = _able(subject)
+    asked = [mode for mode in PREFERRED if mode in question.modes and mode in able]
+    return (asked or [mode for mode in PREFERRED if mode in able])[0]
+
+
+def _able(subject: Subject) -> list[str]:
+    return [mode for _, mode in ways(subject.agent)]
+
+
+def shown(shelf: Shelf, question: Question, *, mine: bool) -> Iterator[tuple[Any, ...]]:
+    """Yield what the tab shows, as it comes: the sentence, the clips, the traces, the eigenvalues.
+
+    Args:
+        shelf: Where agents are.
+        question: The agent and the task.
+        mine: Whether the visitor asked it.
+    """
+    subject = Subject.of(shelf, question)
+    mode = way_of(subject, question)
+    after = agent_after(subject, question, mode)
+    fades = spectrum_shown(subject.agent, after, mode)
+    line = task_line(subject.family, question, mine=mine)
+    yield told("Filming, and looking inside ...", "working") + line, gr.skip(), gr.skip(), fades
+    remembered = question.plan().trial_episodes - 1 if mode == "in_context" else 0
+    names = ("before adapting", f"after: {MODES[mode]}")
+    if remembered:
+        names = ("the first episode", f"after {counted(remembered, 'other')} of the task")
+    watched = Watched.of(subject.agent), Watched.of(after)
+    clips = [
+        film(subject, watched[0], names[0], "zero_shot", question.seed, 0),
+        film(subject, watched[1], names[1], mode, question.seed, remembered),
+    ]
+    seen = [one.last_episode(clip.steps) for one, clip in zip(watched, clips, strict=True)]
+    words, charts = traces_shown(subject, mode, clips, seen)
+    yield words + line, clips_value(clips), charts, fades
