@@ -109,8 +109,7 @@ class Memory:
         Every episode counts once: the new task's own, and those of the recalled tasks by how well
         these match. So the own data gain weight as they accrue.
         """
-        data = moments(transitions(support, self.agent.policy), self.units)
-        order = self._misfits(data).topk(min(MATCHES, len(self.ids)), largest=False)
+        order = self.errors(support).mean(-1).topk(min(MATCHES, len(self.ids)), largest=False)
         tasks, misfit = self.ids[order.indices], order.values.float()
         best = misfit[:, :1].clamp_min(1e-6)
         likeness = torch.exp(1.0 - misfit / best) * (misfit[:, :1] <= self.limit)
@@ -120,6 +119,14 @@ class Memory:
         )
         share = counted / counted.sum(1, keepdim=True)
         return Recalled(tasks, misfit, share[:, :-1], share[:, -1])
+
+    def errors(self, support: Trajectory) -> Float[Tensor, "K S Y"]:
+        """Compare K tasks ``[T, K, E]`` with each of the S remembered ones (``ids``), float64.
+
+        Of each change of an observation, and last of the reward, as :class:`Recalled` has it of all
+        together.
+        """
+        return self._errors(moments(transitions(support, self.agent.policy), self.units))
 
     def join(self, own: Params, recalled: Recalled) -> dict[str, Tensor]:
         """Mix each task's own gradients ``[K, ...]`` with those of its recalled tasks."""
@@ -154,14 +161,14 @@ class Memory:
             self._gradients[task] = {name: value[0] for name, value in gradients.items()}
         return self._gradients[task]
 
-    def _misfits(self, data: Moments) -> Float[Tensor, "K S"]:
-        return (squared_errors(data, self.models) / self.noise).mean(-1)
+    def _errors(self, data: Moments) -> Float[Tensor, "K S Y"]:
+        return squared_errors(data, self.models) / self.noise
 
     def _usual_misfit(self) -> float:
         """Return how badly one episode of a remembered task may fit the best of the others."""
         first = [_first_episode(one) for one in self.tasks.values()]
         data = moments([transitions(one, self.agent.policy)[0] for one in first], self.units)
-        misfits = self._misfits(data)
+        misfits = self._errors(data).mean(-1)
         misfits.fill_diagonal_(torch.inf)
         return float(misfits.min(1).values.quantile(STRANGE))
 

@@ -56,9 +56,10 @@ def build(shelf: Shelf, desk: Desk) -> None:
         results = [dataclasses.asdict(row) for row in rows]
         return {"summary": summary_text(rows, subject.family), "results": results}
 
-    _endpoint(agents, queue=False)
-    _endpoint(adapt, concurrency_id=HEAVY, concurrency_limit=1)
+    endpoint(agents, queue=False)
+    endpoint(adapt, concurrency_id=HEAVY, concurrency_limit=1)
 
 
-def _endpoint(action: Callable[..., Any], **how: Any) -> None:
+def endpoint(action: Callable[..., Any], **how: Any) -> None:
+    """Make a function an endpoint of its own name; its docstring is what the API page says."""
     gradio_api(courteous(action), api_name=action.__name__, **how)

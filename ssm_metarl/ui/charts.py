@@ -8,12 +8,14 @@ keep their size on a phone.
 """
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
 
 Point = tuple[float, float]
 WIDE, NARROW = (720, 300), (380, 280)
+SHORT = 110  # pixels less, for charts that are read one under another
 LEFT, RIGHT, TOP, BOTTOM = 66, 16, 14, 48  # margins, in pixels
 
 
@@ -74,7 +76,17 @@ class Rule:
     name: str
 
 
-def chart(lines: Sequence[Line], x: Axis, y: Axis, alt: str, rules: Sequence[Rule] = ()) -> str:
+def chart(
+    lines: Sequence[Line],
+    x: Axis,
+    y: Axis,
+    alt: str,
+    rules: Sequence[Rule] = (),
+    *,
+    diagonal: str = "",
+    short: bool = False,
+    cursor: bool = False,
+) -> str:
     """Draw lines and points.
 
     Args:
@@ -83,6 +95,9 @@ def chart(lines: Sequence[Line], x: Axis, y: Axis, alt: str, rules: Sequence[Rul
         y: The vertical axis.
         alt: What the chart shows, in words.
         rules: Lines to compare with.
+        diagonal: What to write along the line on which both axes say the same; it is drawn if so.
+        short: Whether to draw it lower than usual.
+        cursor: Whether to draw an upright line, which the page's script moves (traces.js).
 
     Returns:
         HTML.
@@ -92,11 +107,14 @@ def chart(lines: Sequence[Line], x: Axis, y: Axis, alt: str, rules: Sequence[Rul
     heights += [end for line in lines for pair in line.band for end in pair]
     upward = y.span(heights + [rule.y for rule in rules])
     drawn = ""
-    for name, size in (("wide", WIDE), ("narrow", NARROW)):
+    for name, (width, height) in (("wide", WIDE), ("narrow", NARROW)):
+        size = (width, height - SHORT * short)
         frame = _Frame(size, across, upward)
         inside = [*frame.grid(x.label, y.label, 4 if name == "narrow" else 8)]
         inside += [frame.rule(rule) for rule in rules]
+        inside += [frame.diagonal(diagonal)] * bool(diagonal)
         inside += [part for line in lines for part in frame.line(line)]
+        inside += [frame.cursor()] * cursor
         drawn += (
             f'<svg class="{name}" viewBox="0 0 {size[0]} {size[1]}" role="img" '
             f'aria-label="{escape(alt)}">{"".join(inside)}</svg>'
@@ -112,6 +130,27 @@ def legend(lines: Iterable[Line]) -> str:
         if line.name
     )
     return f'<ul class="legend">{"".join(entries)}</ul>'
+
+
+def histogram(values: Sequence[float], x: Axis, y: Axis, alt: str, style: str) -> str:
+    """Draw how often values occur, as bars of equal and round widths."""
+    low, high = x.span(values)
+    edges = ticks(low, high, 16)
+    width = edges[1] - edges[0]
+    counts = Counter(math.floor(value / width) for value in values)
+    steps = [
+        point
+        for place in range(min(counts), max(counts) + 1)
+        for point in [
+            (place * width, 0.0),
+            (place * width, float(counts[place])),
+            ((place + 1) * width, float(counts[place])),
+            ((place + 1) * width, 0.0),
+        ]
+    ]
+    floor = [(0.0, height) for _, height in steps]
+    bars = Line("", style, steps, floor, dots=False)
+    return chart([bars], Axis(x.label), Axis(y.label, 0.0), alt, short=True)
 
 
 def ticks(low: float, high: float, most: int) -> list[float]:
@@ -164,6 +203,26 @@ class _Frame:
             f'<line class="rule" x1="{start}" x2="{end}" y1="{y}" y2="{y}"/>'
             f'<text x="{end - 4}" y="{y - 6}" text-anchor="end">{escape(rule.name)}</text>'
         )
+
+    def diagonal(self, name: str) -> str:
+        """Draw where both axes say the same."""
+        low = max(self.across[0], self.upward[0])
+        high = min(self.across[1], self.upward[1])
+        (x1, y1), (x2, y2) = self.at(low, low), self.at(high, high)
+        x, y = self.at(low + 0.8 * (high - low), low + 0.8 * (high - low))
+        return (
+            f'<line class="rule" x1="{x1}" y1="{y1}" x2="{x2}" y2="{y2}"/>'
+            f'<text x="{x + 10}" y="{y + 12}">{escape(name)}</text>'
+        )
+
+    def cursor(self) -> str:
+        """Draw an upright line, and say where the axis is that it moves along."""
+        (left, bottom), (right, top) = (
+            self.at(x, y) for x, y in zip(self.across, self.upward, strict=True)
+        )
+        axis = f'data-from="{self.across[0]:g}" data-to="{self.across[1]:g}"'
+        axis += f' data-left="{left}" data-right="{right}"'
+        return f'<line class="cursor" {axis} x1="{left}" x2="{left}" y1="{bottom}" y2="{top}"/>'
 
     def line(self, line: Line) -> Iterable[str]:
         """Draw a line over its band."""

@@ -25,11 +25,11 @@ SHRUNK = 480  # pixels: wider pictures are halved
 
 def clips(subject: Subject, question: Question) -> Iterator[Clip]:
     """Film an episode before adapting and one after, for every way; all start alike."""
-    yield _clip(subject, subject.agent, "before adapting", "zero_shot", question.seed, 0)
+    yield film(subject, subject.agent, "before adapting", "zero_shot", question.seed, 0)
     for mode in question.modes:
         remembered = question.plan().trial_episodes - 1 if mode == "in_context" else 0
         adapted = agent_after(subject, question, mode)
-        yield _clip(subject, adapted, f"after: {MODES[mode]}", mode, question.seed, remembered)
+        yield film(subject, adapted, f"after: {MODES[mode]}", mode, question.seed, remembered)
 
 
 def agent_after(subject: Subject, question: Question, mode: str) -> Agent:
@@ -45,9 +45,17 @@ def agent_after(subject: Subject, question: Question, mode: str) -> Agent:
     )
 
 
-def _clip(
-    subject: Subject, agent: Agent, name: str, style: str, seed: int, remembered: int
-) -> Clip:
+def film(subject: Subject, agent: Agent, name: str, style: str, seed: int, remembered: int) -> Clip:
+    """Film one episode.
+
+    Args:
+        subject: The family and the task.
+        agent: Who plays.
+        name: What the clip is called.
+        style: Suffix of the CSS class that colours it.
+        seed: Of the start and of the actions.
+        remembered: Episodes of the task that the agent plays before, and remembers.
+    """
     family = subject.family
     speed = frames_per_second(family, subject.task)
     every = -(-speed // FRAMES_PER_SECOND)

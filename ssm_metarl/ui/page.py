@@ -3,7 +3,7 @@
 import gradio as gr
 
 from ssm_metarl import __version__
-from ssm_metarl.ui import adapt, api, inside, runs, train
+from ssm_metarl.ui import adapt, api, compare, inside, memory, runs, train
 from ssm_metarl.ui.desk import Desk
 from ssm_metarl.ui.shelf import Shelf
 
@@ -31,15 +31,28 @@ def build(shelf: Shelf) -> gr.Blocks:
             interactive=True,
             allow_custom_value=True,  # choices come and go; the shelf knows which there are
         )
-        with gr.Tabs():
+        place = gr.State("Adapt")  # the tab that is open
+        with gr.Tabs() as tabs:
             with gr.Tab("Adapt", id="adapt"):
                 adapt.build(shelf, desk, run, question)
             with gr.Tab("Train", id="train"):
                 train.build(shelf, desk, run)
+            with gr.Tab("Compare", id="compare"):
+                compare.build(shelf, desk)
             with gr.Tab("Runs", id="runs") as tab:
                 runs.build(shelf, desk, run, tab)
-            with gr.Tab("Inside", id="inside") as tab:
-                inside.build(shelf, run, question, tab)
+            with gr.Tab("Memory", id="memory"):
+                memory.build(shelf, run, question, place)
+            with gr.Tab("Inside", id="inside"):
+                inside.build(shelf, run, question, place)
+        tabs.select(
+            chosen,
+            None,
+            place,
+            concurrency_limit=None,
+            show_progress="hidden",
+            api_visibility="private",
+        )
         api.build(shelf, desk)
         page.load(
             lambda: gr.update(choices=shelf.trained()),
@@ -50,3 +63,8 @@ def build(shelf: Shelf) -> gr.Blocks:
         )
         page.unload(desk.stop)
     return page
+
+
+def chosen(tab: gr.SelectData) -> str:
+    """Return which tab was opened."""
+    return str(tab.value)

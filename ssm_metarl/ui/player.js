@@ -44,10 +44,7 @@ function draw() {
   }
   const length = duration();
   if (length) scrub.value = (1000 * time()) / length;
-  if (props.clock && clips.length) {
-    const step = time() / clips[0].seconds_per_step;
-    document.documentElement.style.setProperty("--clock-" + props.clock, step);
-  }
+  element.dispatchEvent(new CustomEvent("seek", { bubbles: true, detail: time() }));
 }
 
 function loop() {

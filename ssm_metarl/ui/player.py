@@ -51,13 +51,12 @@ class Clip:
         }
 
 
-def player(waiting: str, elem_id: str, clock: str = "") -> gr.HTML:
+def player(waiting: str, elem_id: str) -> gr.HTML:
     """Return the component; its value is that of :func:`clips_value`.
 
     Args:
         waiting: What to say where there are no clips yet.
         elem_id: Id in the page.
-        clock: Name of the CSS variable that tells the current step to whatever follows the clips.
     """
     return gr.HTML(
         value=[],
@@ -66,7 +65,6 @@ def player(waiting: str, elem_id: str, clock: str = "") -> gr.HTML:
         elem_id=elem_id,
         elem_classes="player",
         waiting=waiting,
-        clock=clock,
     )
 
 

@@ -1,122 +1,128 @@
-"""The eigenvalues of a state space, and what they mean in steps."""
+"""How long an agent's memory lasts: the eigenvalues of its state space, and where it changed."""
 
+import cmath
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from html import escape
+from typing import Any
 
-import numpy as np
 import torch
 
 from ssm_metarl.adaptation.agent import Agent
-from ssm_metarl.core.ssm import DiagonalSSM
-from ssm_metarl.ui.charts import Line, legend
+from ssm_metarl.core.ssm import BoundDiagonalSSM, BoundGatedSSM
+from ssm_metarl.meta_rl.inner_loop import adaptable
 
-SIZE, MARGIN = 340, 34  # pixels
-NEVER = 10_000.0  # steps: slower than this is written as infinite
+HALF_OPEN = 0.5  # of a gate
+PARTS = {
+    "encoder": "reading the observation",
+    "A": "how long the memory lasts (A)",
+    "B": "what goes into the memory (B)",
+    "C": "what is read from the memory (C)",
+    "D": "what goes past the memory (D)",
+    "gates": "the gates of the memory",
+    "action": "deciding what to do",
+}
+_PART_OF = {"nu": "A", "theta": "A", "B": "B", "C": "C", "D": "D", "W": "B", "U": "A"}
 
 
 @dataclass(frozen=True)
 class Eigenvalue:
-    """One number of the hidden state, and how it forgets.
+    """One entry of the diagonal of A.
 
     Attributes:
-        block: Which layer it belongs to, from 1.
-        value: ``lambda``, by which it is multiplied at every step.
+        block: Number of its block.
+        number: Its number there.
+        value: Itself.
     """
 
     block: int
+    number: int
     value: complex
 
     @property
     def time_constant(self) -> float:
-        """Steps after which a third is left (``1/e``)."""
-        size = abs(self.value)
-        return math.inf if size >= 1 else -1.0 / math.log(size) if size > 0 else 0.0
+        """Steps after which 37% (1/e) of what was remembered is left."""
+        return -1.0 / math.log(abs(self.value))
 
     @property
     def period(self) -> float:
-        """Steps of one turn around the circle."""
-        angle = abs(math.atan2(self.value.imag, self.value.real))
-        return math.inf if angle == 0 else 2 * math.pi / angle
-
-    @property
-    def words(self) -> str:
-        """What it remembers, in words."""
-        return f"remembers {_steps(self.time_constant)}, turns once in {_steps(self.period)}"
+        """Steps of one turn; infinite if it does not turn."""
+        angle = abs(cmath.phase(self.value))
+        return 2.0 * math.pi / angle if angle else math.inf
 
 
 def eigenvalues(agent: Agent) -> list[Eigenvalue]:
-    """Return the eigenvalues of every block; none for memories that are no linear state space."""
+    """Return those of all blocks; of a gated cell with half-open gates; none of other cells."""
     found = []
-    with torch.no_grad():
-        bound = agent.policy.bind(agent.params)
-        for number, (cell, layer) in enumerate(zip(agent.policy.cells, bound.cells, strict=True)):
-            if isinstance(cell, DiagonalSSM):
-                values = np.asarray(getattr(layer, "decay").flatten())  # noqa: B009 (of its kind)
-                found += [Eigenvalue(number + 1, complex(value)) for value in values]
+    for block, cell in enumerate(agent.policy.cells):
+        bound = cell.bind(agent.params)
+        if isinstance(bound, BoundDiagonalSSM):
+            values = bound.decay.flatten().tolist()
+        elif isinstance(bound, BoundGatedSSM):
+            values = (-bound.rate * HALF_OPEN).exp().flatten().tolist()
+        else:
+            values = []
+        found += [Eigenvalue(block, number, complex(value)) for number, value in enumerate(values)]
     return found
 
 
-def disc(before: Sequence[Eigenvalue], after: Sequence[Eigenvalue], alt: str) -> str:
-    """Draw eigenvalues in the unit disc, with lines from where they were to where they are.
+@dataclass(frozen=True)
+class Change:
+    """How much adaptation changed one part of the network.
 
-    Args:
-        before: As they were.
-        after: The same ones as they are, in the same order.
-        alt: What the picture shows, in words.
+    Attributes:
+        part: A key of :data:`PARTS`.
+        share: Of the squared change of all parameters.
+        relative: Size of its change, as a share of its own size.
     """
-    radius = SIZE / 2 - MARGIN
-    parts = [f'<circle class="rim" cx="{SIZE / 2}" cy="{SIZE / 2}" r="{radius}"/>']
-    for constant in (3, 10, 30):  # steps
-        size = radius * math.exp(-1 / constant)
-        parts.append(f'<circle class="grid" cx="{SIZE / 2}" cy="{SIZE / 2}" r="{size:.1f}"/>')
-    parts += _axes()
-    for one, other in zip(before, after, strict=True):
-        (x0, y0), (x1, y1) = _place(one.value), _place(other.value)
-        parts.append(
-            f'<line class="line mark-hybrid" x1="{x0}" y1="{y0}" x2="{x1}" y2="{y1}"/>'
-            f'<circle class="dot mark-zero_shot" cx="{x0}" cy="{y0}" r="5">'
-            f"<title>before: {escape(one.words)}</title></circle>"
-            f'<circle class="dot mark-hybrid" cx="{x1}" cy="{y1}" r="4">'
-            f"<title>after: {escape(other.words)}</title></circle>"
-        )
-    names = legend([Line("before", "zero_shot", []), Line("after adapting", "hybrid", [])])
-    return (
-        f'<figure class="chart disc"><svg viewBox="0 0 {SIZE} {SIZE}" role="img" '
-        f'aria-label="{escape(alt)}">{"".join(parts)}</svg>{names}</figure>'
-    )
+
+    part: str
+    share: float
+    relative: float
 
 
-def table(before: Sequence[Eigenvalue], after: Sequence[Eigenvalue]) -> str:
-    """List the time constants and periods, the slowest first, before and after."""
-    order = sorted(range(len(before)), key=lambda n: -before[n].time_constant)
-    rows = "".join(
-        f"<tr><td>{before[n].block}</td><td>{before[n].time_constant:.3g} &rarr; "
-        f"{after[n].time_constant:.3g}</td><td>{before[n].period:.3g} &rarr; "
-        f"{after[n].period:.3g}</td></tr>"
-        for n in order
-    )
-    return (
-        "<details><summary>Time constants and periods, in steps</summary><table><tr><th>Block</th>"
-        f"<th>A third is left after</th><th>One turn takes</th></tr>{rows}</table></details>"
-    )
-
-
-def _axes() -> list[str]:
-    middle = SIZE / 2
+def changes(before: Agent, after: Agent) -> list[Change]:
+    """Compare the parameters that decide on actions; nothing if none has changed."""
+    moved: dict[str, float] = {}
+    size: dict[str, float] = {}
+    for name, old in before.params.items():
+        if not adaptable(name):
+            continue
+        part = _part(name)
+        delta = torch.linalg.vector_norm(after.params[name] - old).item()
+        moved[part] = moved.get(part, 0.0) + delta**2
+        size[part] = size.get(part, 0.0) + torch.linalg.vector_norm(old).item() ** 2
+    total = sum(moved.values())
+    if not total:
+        return []
     return [
-        f'<line class="grid" x1="{MARGIN}" x2="{SIZE - MARGIN}" y1="{middle}" y2="{middle}"/>',
-        f'<line class="grid" y1="{MARGIN}" y2="{SIZE - MARGIN}" x1="{middle}" x2="{middle}"/>',
-        f'<text x="{SIZE - 6}" y="{middle - 8}" text-anchor="end">real</text>',
-        f'<text x="{middle + 8}" y="{MARGIN - 10}">imaginary</text>',
+        Change(part, moved[part] / total, math.sqrt(moved[part] / size[part]))
+        for part in PARTS
+        if part in moved and size[part]
     ]
 
 
-def _place(value: complex) -> tuple[float, float]:
-    radius = SIZE / 2 - MARGIN
-    return round(SIZE / 2 + radius * value.real, 1), round(SIZE / 2 - radius * value.imag, 1)
+def _part(name: str) -> str:
+    first, last = name.split(".")
+    if first in ("encoder", "action"):
+        return first
+    return _PART_OF.get(last, "gates")
 
 
-def _steps(number: float) -> str:
-    return "no end" if number > NEVER else f"{number:.3g} steps"
+def as_numbers(before: Agent, after: Agent) -> Mapping[str, Any]:
+    """Return both as plain numbers, for the API."""
+    pairs = zip(eigenvalues(before), eigenvalues(after), strict=True)
+    return {
+        "eigenvalues": [
+            {
+                "block": old.block,
+                "before": [old.value.real, old.value.imag],
+                "after": [new.value.real, new.value.imag],
+                "time_constant_before": old.time_constant,
+                "time_constant_after": new.time_constant,
+                "period_after": new.period if math.isfinite(new.period) else None,
+            }
+            for old, new in pairs
+        ],
+        "changes": [vars(change) for change in changes(before, after)],
+    }

@@ -1,0 +1,157 @@
+"""Compare: how good agents are on tasks that none of them has met, with all that belongs to it."""
+
+import json
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from ssm_metarl.evaluation.report import MODES
+from ssm_metarl.ui.adapt import HEAVY, STOPPED, told
+from ssm_metarl.ui.api import Json, endpoint
+from ssm_metarl.ui.comparing import Comparison, Measured
+from ssm_metarl.ui.comparison_files import as_csv, as_json, as_png
+from ssm_metarl.ui.comparison_shown import curves, in_words, results_table, scatters
+from ssm_metarl.ui.courtesy import courteous
+from ssm_metarl.ui.desk import Desk, Work
+from ssm_metarl.ui.limits import EPISODES, EVALUATE_SECONDS, EVALUATION_TASKS, SEED, STEPS
+from ssm_metarl.ui.shelf import Shelf
+
+INTRODUCTION = (
+    "<p>One task proves little. Here agents meet many that they have never seen, in every way, and "
+    "one sees how sure the difference is: each number comes with the range in which it lies with "
+    "95% confidence.</p>"
+)
+WAYS = [(name, mode) for mode, name in MODES.items() if mode != "zero_shot"]
+SETS = (
+    ("unseen, from the training ranges", "held_out"),
+    ("outside the training ranges", "shifted"),
+)
+
+
+def build(shelf: Shelf, desk: Desk) -> None:
+    """Add the tab to the page.
+
+    Args:
+        shelf: Where agents are.
+        desk: Where visitors stop their work.
+    """
+    trained = shelf.trained()
+    with gr.Row(elem_classes="screen"):
+        with gr.Column(scale=2, min_width=300):
+            with gr.Row(elem_classes="actions"):
+                go = gr.Button("Compare", variant="primary", elem_id="compare-go")
+                stop = gr.Button("Stop", elem_id="compare-stop")
+            runs = gr.Dropdown(
+                trained, value=trained[:1], multiselect=True, label="Agents", elem_id="compare-runs"
+            )
+            modes = gr.CheckboxGroup(
+                WAYS,
+                value=[mode for _, mode in WAYS],
+                label="Ways of adapting",
+                info="those that an agent knows",
+            )
+            split = gr.Radio(list(SETS), value="held_out", label="Tasks")
+            tasks = gr.Slider(
+                int(EVALUATION_TASKS.low),
+                int(EVALUATION_TASKS.high),
+                value=int(EVALUATION_TASKS.default),
+                step=1,
+                label="How many tasks",
+                info="more take longer, and leave less doubt",
+            )
+            with gr.Accordion("Data and gradient steps", open=False):
+                episodes = gr.Slider(
+                    int(EPISODES.low),
+                    int(EPISODES.high),
+                    value=int(EPISODES.default),
+                    step=1,
+                    label="Episodes of each task",
+                    info="for each gradient step",
+                )
+                steps = gr.Slider(
+                    int(STEPS.low), int(STEPS.high), value=1, step=1, label="Gradient steps"
+                )
+                seed = gr.Number(0, label="Seed", precision=0, minimum=0)
+        with gr.Column(scale=5, min_width=320):
+            sentence = gr.HTML(INTRODUCTION, elem_id="compare-sentence", elem_classes="sentence")
+            drawn = gr.HTML(curves([]), elem_id="compare-curves")
+            with gr.Row(elem_classes="downloads"):
+                files = [
+                    gr.DownloadButton(
+                        f"{kind} of the results",
+                        interactive=False,
+                        size="sm",
+                        elem_id=f"compare-{kind.lower()}",
+                    )
+                    for kind in ("CSV", "JSON", "PNG")
+                ]
+            numbers = gr.HTML(elem_id="compare-table")
+            spread = gr.HTML(elem_id="compare-tasks")
+
+    def respond(
+        runs: list,
+        modes: list,
+        split: str,
+        tasks: float,
+        episodes: float,
+        steps: float,
+        seed: float,
+        request: gr.Request,
+    ) -> Iterator[tuple[Any, ...]]:
+        asked = Comparison.asked(runs, modes, split, tasks, episodes, steps, seed)
+        yield from follow(shelf, asked, desk.begin(request, EVALUATE_SECONDS))
+
+    def compare(
+        request: gr.Request,
+        runs: Json,
+        modes: Json = None,
+        split: Json = "held_out",
+        tasks: Json = EVALUATION_TASKS.default,
+        episodes: Json = EPISODES.default,
+        steps: Json = STEPS.default,
+        seed: Json = SEED.default,
+    ) -> Json:
+        """Evaluate agents on unseen tasks; return each one's ``evaluation.json``."""
+        ways = [mode for _, mode in WAYS] if modes is None else modes
+        asked = Comparison.asked(runs, ways, split, tasks, episodes, steps, seed)
+        work = desk.begin(request, EVALUATE_SECONDS)
+        found: Sequence[Measured] = []
+        for measured in asked.measure(shelf):
+            found = measured
+            if work.stopped:
+                break
+        return {one.run: json.loads(one.evaluation().to_json()) for one in found}
+
+    shown = [sentence, drawn, numbers, spread, *files]
+    go.click(
+        courteous(respond),
+        [runs, modes, split, tasks, episodes, steps, seed],
+        shown,
+        concurrency_id=HEAVY,
+        concurrency_limit=1,
+        show_progress="minimal",
+        show_progress_on=[sentence],
+        api_visibility="private",
+    )
+    stop.click(desk.stop, None, None, queue=False, api_visibility="private")
+    endpoint(compare, concurrency_id=HEAVY, concurrency_limit=1)
+
+
+def follow(shelf: Shelf, asked: Comparison, work: Work) -> Iterator[tuple[Any, ...]]:
+    """Measure; yield the sentence, the curves, the table, the scatters and the files."""
+    nothing = [gr.update(value=None, interactive=False)] * 3
+    found: Sequence[Measured] = []
+    for found in asked.measure(shelf):
+        newest = found[-1]
+        doing = f"{newest.run}: {len(newest.rows)} of {newest.total} measurements ..."
+        yield told(doing, "working"), curves(found), results_table(found), scatters(found), *nothing
+        if work.stopped:
+            break
+    ended = told(STOPPED, "working") if work.stopped else ""
+    with tempfile.TemporaryDirectory() as folder:
+        paths = [write(found, Path(folder)) for write in (as_csv, as_json, as_png)]
+        ready = [gr.update(value=path and str(path), interactive=bool(path)) for path in paths]
+        yield in_words(found) + ended, curves(found), results_table(found), scatters(found), *ready

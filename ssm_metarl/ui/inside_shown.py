@@ -1,0 +1,205 @@
+"""An agent's inside, as the page shows it: traces of an episode, and the state space."""
+
+import math
+from collections.abc import Sequence
+from html import escape
+
+import numpy as np
+
+from ssm_metarl.adaptation.agent import Agent
+from ssm_metarl.evaluation.report import MODES
+from ssm_metarl.ui.adapt import told
+from ssm_metarl.ui.charts import Axis, Line, Rule, chart
+from ssm_metarl.ui.disc import described, discs
+from ssm_metarl.ui.observations import action_names
+from ssm_metarl.ui.player import Clip
+from ssm_metarl.ui.question import Subject
+from ssm_metarl.ui.recall_shown import table
+from ssm_metarl.ui.spectrum import PARTS, Eigenvalue, changes, eigenvalues
+from ssm_metarl.ui.traces import Trace, principal
+
+CELLS = {
+    "gru": "This agent's memory is a GRU: what it forgets depends on what it sees, so there are no "
+    "eigenvalues to show. Its hidden state is traced above.",
+    "mlp": "This agent has no memory at all: what it does follows from the last observation alone. "
+    "So there is no hidden state to trace, and there are no eigenvalues.",
+}
+HALF_OPEN = (
+    "This agent's memory is gated: how fast it forgets depends on what it sees. Shown is how fast "
+    "it does with its gates half open."
+)
+DOES = "What it wants to do at each step."
+DIRECTIONS = (
+    "Its hidden state, along the direction in which it moves most.",
+    "Its hidden state, along the next direction.",
+)
+SIZE = "How much is in its memory: the length of the hidden state."
+
+
+def traces_shown(
+    subject: Subject, mode: str, clips: Sequence[Clip], seen: Sequence[Trace]
+) -> tuple[str, str]:
+    """Draw what goes on during the episodes of two clips, under which it stands.
+
+    Returns:
+        What one sees in words, and the charts.
+    """
+    styles = [(clip.name, clip.style) for clip in clips]
+    steps = Axis("Step of the episode", 0.0, float(max(clip.steps for clip in clips)))
+    actions = [_action(subject, trace) for trace in seen]
+    label, low, high, rule = _action_axis(subject)
+    drawn = [_trace(styles, actions, steps, Axis(label, low, high), DOES, [rule])]
+    if seen[0].state.shape[1]:
+        parts, share = principal(seen)
+        for number, which in enumerate(("First", "Second")[: len(share)]):
+            axis = Axis(f"{which} component")
+            values = [part[:, number] for part in parts]
+            note = f"{DIRECTIONS[number]} It carries {share[number]:.0%} of what moves."
+            drawn.append(_trace(styles, values, steps, axis, note))
+        sizes = [trace.size for trace in seen]
+        drawn.append(_trace(styles, sizes, steps, Axis("Size of the state", 0.0), SIZE))
+    rate = 1.0 / clips[0].seconds_per_step
+    charts = f'<div class="pair fine" data-rate="{rate:g}">{"".join(drawn)}</div>'
+    head = "<h3>What goes on inside</h3>" + told("The upright line moves with the clips.", "note")
+    return _in_words(subject, mode, seen, clips), head + charts
+
+
+def _action(subject: Subject, trace: Trace) -> np.ndarray:
+    """Return the one number to draw of the actions at each step."""
+    spaces = subject.agent.policy.spaces
+    if not spaces.discrete:
+        return trace.action[:, 0]
+    return trace.action[:, 1] if spaces.actions == 2 else trace.action.max(1)
+
+
+def _action_axis(subject: Subject) -> tuple[str, float | None, float | None, Rule]:
+    spaces = subject.agent.policy.spaces
+    names = action_names(subject.family, spaces.actions)
+    if not spaces.discrete:
+        return f"Mean {names[0]}", None, None, Rule(0.0, "nothing")
+    even = Rule(1.0 / spaces.actions, "undecided")
+    if spaces.actions == 2:
+        return f"Chance of {names[1]}", 0.0, 1.0, even
+    return "Chance of the likeliest", 0.0, 1.0, even
+
+
+def _trace(
+    styles: Sequence[tuple[str, str]],
+    values: Sequence[np.ndarray],
+    steps: Axis,
+    axis: Axis,
+    note: str,
+    rules: Sequence[Rule] = (),
+) -> str:
+    lines = [
+        Line(name, style, list(enumerate(map(float, one))), dots=False)
+        for (name, style), one in zip(styles, values, strict=True)
+    ]
+    alt = f"{axis.label} against steps. " + "; ".join(
+        f"{line.name}: from {min(value for _, value in line.points):.3g} to "
+        f"{max(value for _, value in line.points):.3g}"
+        for line in lines
+    )
+    drawn = chart(lines, steps, axis, alt, rules, short=True, cursor=True)
+    return f"<div>{told(note, 'note')}{drawn}</div>"
+
+
+def _in_words(subject: Subject, mode: str, seen: Sequence[Trace], clips: Sequence[Clip]) -> str:
+    """Say how sure the agent is of what it does, before and after."""
+    ends = f"{clips[0].name.capitalize()}: {clips[0].ending}; {clips[1].name}: {clips[1].ending}."
+    if not subject.agent.policy.spaces.discrete:
+        return told(ends, "outcome")
+    sure = [float(trace.action.max(1).mean()) for trace in seen]
+    if mode == "in_context":
+        lead = (
+            f"In its first episode the agent is {sure[0]:.0%} sure of its actions on average, "
+            f"after {len(clips) + 1} others {sure[1]:.0%}: only its memory has changed."
+        )
+        return told(ends, "outcome") + told(lead, "others")
+    lead = (
+        f"Before adapting, the agent gives its likeliest action a chance of {sure[0]:.0%} on "
+        f"average; after ({MODES[mode]}), {sure[1]:.0%}."
+    )
+    return told(ends, "outcome") + told(lead, "others")
+
+
+def spectrum_shown(before: Agent, after: Agent, mode: str) -> str:
+    """Show how long the memory lasts, before and after, and where the network changed."""
+    cell = before.policy.config.cell
+    head = "<h3>How long it remembers</h3>"
+    if cell in CELLS:
+        return head + told(CELLS[cell], "note") + _changes_shown(before, after, mode)
+    old, new = eigenvalues(before), eigenvalues(after)
+    text = (
+        "Every point is one cell of the memory. The nearer to the rim, the longer it remembers: "
+        "the rings are named by time constants, the steps after which 37% is left. The further "
+        "round, the faster it swings. Rings: before adapting; dots: after."
+    )
+    if cell == "gated":
+        text = f"{HALF_OPEN} {text}"
+    return (
+        f'{head}{told(text, "note")}<div class="pair">{discs(old, new)}</div>'
+        f"{_moved(old, new)}{_eigenvalue_table(old, new)}{_changes_shown(before, after, mode)}"
+    )
+
+
+def _moved(old: Sequence[Eigenvalue], new: Sequence[Eigenvalue]) -> str:
+    """Say how far adapting moved the time constants."""
+    most = max(abs(b.time_constant / a.time_constant - 1.0) for a, b in zip(old, new, strict=True))
+    fastest = min(one.time_constant for one in new)
+    slowest = max(one.time_constant for one in new)
+    spans = f"This memory has time constants from {fastest:.2g} to {slowest:.3g} steps."
+    if not most:
+        return told(f"{spans} Adapting left them as they were.", "note")
+    return told(f"{spans} Adapting changed none by more than {most:.1%}.", "note")
+
+
+def _eigenvalue_table(old: Sequence[Eigenvalue], new: Sequence[Eigenvalue]) -> str:
+    pairs = sorted(zip(old, new, strict=True), key=lambda pair: pair[1].time_constant)
+    heads = ["Eigenvalue", "Time constant before (steps)", "after (steps)", "Period (steps)"]
+    rows = [
+        f'<tr title="{escape(described(b))}"><th scope="row">block {a.block + 1}, '
+        f"{a.number + 1}</th><td>{a.time_constant:.4g}</td><td>{b.time_constant:.4g}</td>"
+        f"<td>{_period(b)}</td></tr>"
+        for a, b in pairs
+    ]
+    return (
+        f"<details><summary>All {len(rows)}, the quickest to forget first</summary>"
+        f"{table(heads, rows, 'Eigenvalues')}</details>"
+    )
+
+
+def _period(one: Eigenvalue) -> str:
+    return f"{one.period:.4g}" if math.isfinite(one.period) else "never turns"
+
+
+def _changes_shown(before: Agent, after: Agent, mode: str) -> str:
+    """Show which parts of the network adaptation changed."""
+    found = changes(before, after)
+    head = "<h3>What adapting changed</h3>"
+    if not found:
+        text = (
+            "In context, nothing in the network changes: all that the agent learns of a task is in "
+            "its hidden state, which lasts from one episode to the next."
+        )
+        return head + told(text, "note")
+    found.sort(key=lambda change: -change.share)
+    text = (
+        f"{found[0].share:.0%} of the change went into {PARTS[found[0].part]}. What the memory "
+        "holds, and for how long, was learned in training and is good for every task; adapting "
+        "is mostly a matter of what to make of it."
+        if found[0].part == "action"
+        else f"Most of the change, {found[0].share:.0%}, went into {PARTS[found[0].part]}."
+    )
+    rows = [
+        f'<tr class="mark-{mode}"><th scope="row">{PARTS[change.part]}</th><td class="share">'
+        f'<span class="bar"><span style="width: {100 * change.share:.1f}%"></span></span>'
+        f"<b>{change.share:.1%}</b></td><td>{_relative(change.relative)}</td></tr>"
+        for change in found
+    ]
+    heads = ["Part of the network", "Share of the change", "Change, of its own size"]
+    return head + told(text, "note") + table(heads, rows, "What adapting changed")
+
+
+def _relative(change: float) -> str:
+    return f"{change:.1f} times" if change >= 1.0 else f"{change:.2%}"

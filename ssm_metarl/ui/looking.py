@@ -1,0 +1,83 @@
+"""What the tabs look at that look closer: the visitor's last question, or else a telling one."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import gradio as gr
+from gradio.components import Component
+
+from ssm_metarl.runs.showcase import choose_task
+from ssm_metarl.ui.adapt import HEAVY
+from ssm_metarl.ui.courtesy import courteous
+from ssm_metarl.ui.limits import EPISODES, SEED, STEPS
+from ssm_metarl.ui.question import Question, ways
+from ssm_metarl.ui.shelf import Shelf
+
+
+def question_of(shelf: Shelf, run: Any, last: Mapping[str, Any]) -> Question:
+    """Return what a visitor asked this agent last; if nothing, to meet a task with a surprise.
+
+    Args:
+        shelf: Where agents are.
+        run: The agent.
+        last: Fields of their last question, of whichever agent; empty if there was none.
+
+    Raises:
+        UserError: There is no such run, or no such question.
+    """
+    if last and last["run"] == run:
+        return Question.asked(**last)
+    agent, family = shelf.agent(run)
+    tasks = family.validation()
+    task = tasks.parameters(choose_task(family, tasks))
+    rounded = {name: float(f"{value:.3g}") for name, value in task.items()}
+    modes = [mode for _, mode in ways(agent)]
+    return Question.asked(run, rounded, modes, EPISODES.default, STEPS.default, SEED.default)
+
+
+def was_asked(run: Any, last: Mapping[str, Any]) -> bool:
+    """Whether :func:`question_of` is the visitor's own."""
+    return bool(last) and last["run"] == run
+
+
+def fill(
+    tab: str,
+    place: gr.State,
+    given: Sequence[Component],
+    show: Callable[..., Any],
+    outputs: Sequence[Component],
+) -> None:
+    """Fill a tab when somebody comes to see it, and again when what they gave has changed.
+
+    Args:
+        tab: Its name.
+        place: Name of the tab that is open.
+        given: The agent, the last question and whatever else, which ``show`` takes.
+        show: What fills the tab; it waits for the heavy slot.
+        outputs: Where to.
+    """
+    wanted = gr.State([])
+
+    def want(place: str, before: list, *given: Any) -> list:
+        return list(given) if place == tab else before
+
+    changes: list[Any] = [getattr(one, "change") for one in (place, *given)]  # noqa: B009
+    gr.on(
+        changes,
+        want,
+        [place, wanted, *given],
+        wanted,
+        concurrency_limit=None,  # queued, because only then does a change of state set off others
+        show_progress="hidden",
+        api_visibility="private",
+    )
+    wanted.change(
+        courteous(show),
+        list(given),
+        list(outputs),
+        concurrency_id=HEAVY,
+        concurrency_limit=1,
+        show_progress="minimal",
+        show_progress_on=[outputs[0]],
+        api_visibility="private",
+    )

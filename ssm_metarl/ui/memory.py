@@ -1,0 +1,96 @@
+"""Memory: what an agent remembers, and what of it hybrid adaptation recalls for a new task."""
+
+import gradio as gr
+
+from ssm_metarl.env_runner.family import TaskFamily
+from ssm_metarl.ui.adapt import HEAVY, told
+from ssm_metarl.ui.api import Json, endpoint
+from ssm_metarl.ui.limits import EPISODES, SEED, integer
+from ssm_metarl.ui.looking import fill, question_of, was_asked
+from ssm_metarl.ui.question import Question, Subject
+from ssm_metarl.ui.recall_shown import in_words, matches_table, overlay, store_shown
+from ssm_metarl.ui.recollection import as_numbers, recollect, stored_tasks
+from ssm_metarl.ui.shelf import Shelf
+
+WAITING = (
+    '<p class="working">Hybrid adaptation looks through the tasks of training for some that '
+    "resemble the new one. This tab shows what it finds.</p>"
+)
+NOTHING = (
+    '<p class="outcome">This agent remembers no earlier tasks.</p><p class="others">Its training '
+    "kept no experience, so hybrid adaptation has nothing to recall and is not offered for it: it "
+    "learns from the new task alone. To get an agent that remembers, train one under Train by "
+    "gradient-based meta-learning, which keeps its newest episodes "
+    "(<code>ssm-metarl train --mode meta_rl --experience 40000</code>), or choose another agent "
+    "above.</p>"
+)
+ONE, ALL = "the first episode", "all episodes"
+
+
+def build(shelf: Shelf, run: gr.Dropdown, question: gr.State, place: gr.State) -> None:
+    """Add the tab to the page.
+
+    Args:
+        shelf: Where agents are.
+        run: Which agent; it stands above the tabs.
+        question: The visitor's last question.
+        place: The tab that is open.
+    """
+    sentence = gr.HTML(WAITING, elem_id="memory-sentence", elem_classes="sentence")
+    own = gr.Radio(
+        [ONE, ALL],
+        value=ONE,
+        label="Recognise the new task by",
+        elem_id="memory-own",
+    )
+    recalled = gr.HTML(elem_id="memory-recalled")
+    why = gr.HTML(elem_id="memory-why")
+    stored = gr.HTML(elem_id="memory-store")
+
+    def show(run_id: str, last: dict, own: str) -> tuple[str, str, str, str]:
+        return shown(shelf, question_of(shelf, run_id, last), own, mine=was_asked(run_id, last))
+
+    def memory(
+        run: Json,
+        task: Json = None,
+        episodes: Json = 1,
+        seed: Json = SEED.default,
+    ) -> Json:
+        """Return which earlier tasks hybrid adaptation recalls for a task, with their weights."""
+        asked = Question.asked(run, task or {}, [], episodes, 1, seed)
+        subject = Subject.of(shelf, asked)
+        found = recollect(subject, asked, integer(EPISODES, "episodes", episodes))
+        return as_numbers(found, stored_tasks(subject))
+
+    fill("Memory", place, [run, question, own], show, [sentence, recalled, why, stored])
+    endpoint(memory, concurrency_id=HEAVY, concurrency_limit=1)
+
+
+def shown(shelf: Shelf, question: Question, own: str, *, mine: bool) -> tuple[str, str, str, str]:
+    """Return what the tab shows: the sentence, the recalled tasks, why these, and the store.
+
+    Args:
+        shelf: Where agents are.
+        question: The agent and the task.
+        own: By what the task is recognised, :data:`ONE` or anything for :data:`ALL`.
+        mine: Whether the visitor asked it.
+    """
+    subject = Subject.of(shelf, question)
+    tasks = stored_tasks(subject)
+    found = recollect(subject, question, 1 if own == ONE else question.episodes)
+    if found is None:
+        return NOTHING, "", "", ""
+    told_task = task_line(subject.family, question, mine=mine)
+    return (
+        in_words(found, subject) + told_task,
+        matches_table(found, subject),
+        overlay(found, subject.family),
+        store_shown(tasks, subject.family),
+    )
+
+
+def task_line(family: TaskFamily, question: Question, *, mine: bool) -> str:
+    """Say which task is looked at."""
+    values = family.task(**question.task).describe(0)
+    whose = "The task you last met under Adapt" if mine else "An example; meet your own under Adapt"
+    return told(f"{whose}: {values}.", "others")
