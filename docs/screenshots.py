@@ -50,7 +50,22 @@ def prepare(page: Page, tab: str) -> None:
         page.check("text=swap")
         page.click("#adapt")
         page.wait_for_selector("#clips video")
-        page.wait_for_timeout(4000)  # into the clips
+    elif tab == "Train":
+        page.fill("#epochs input[type=number]", "12")
+        page.keyboard.press("Tab")
+        page.click("#train")
+        page.wait_for_selector("#training .outcome")
+    elif tab == "Compare":
+        page.click("#compare-go")
+        page.wait_for_selector("#compare-table table")
+        page.wait_for_selector("#compare-sentence .outcome")
+    elif tab == "Runs":
+        page.wait_for_selector("#run-curve svg")
+    elif tab == "Memory":
+        page.wait_for_selector("#memory-recalled table")
+    elif tab == "Inside":
+        page.wait_for_selector("#inside-clips video")
+    page.wait_for_timeout(3000)  # into the clips
 
 
 def main() -> None:
