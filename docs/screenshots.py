@@ -44,6 +44,15 @@ FORMS = (
 )
 
 
+def open_tab(page: Page, name: str) -> None:
+    """Open a tab; on a phone some are behind a button."""
+    tab = page.get_by_role("tab", name=name)
+    if not tab.is_visible():
+        page.click(".overflow-menu > button")
+        tab = page.locator(".overflow-dropdown button", has_text=name)
+    tab.click()
+
+
 def prepare(page: Page, tab: str) -> None:
     """Do in a tab what a visitor would, and wait for what comes of it."""
     if tab == "Adapt":
@@ -84,7 +93,7 @@ def main() -> None:
             page.set_default_timeout(PATIENCE)
             page.goto(f"{site.url}?__theme={form.theme}")
             for tab in TABS:
-                page.get_by_role("tab", name=tab).click()
+                open_tab(page, tab)
                 prepare(page, tab)
                 path = pictures / f"{tab.lower()}-{form.name}.png"
                 page.screenshot(path=path, full_page=True)

@@ -81,7 +81,7 @@ def build(shelf: Shelf, desk: Desk) -> None:
             with gr.Row(elem_classes="downloads"):
                 files = [
                     gr.DownloadButton(
-                        f"{kind} of the results",
+                        f"Download {kind}",
                         interactive=False,
                         size="sm",
                         elem_id=f"compare-{kind.lower()}",

@@ -22,7 +22,7 @@ def in_words(found: Sequence[Measured]) -> str:
     if not any(one.rows for one in found):
         return told("Nothing was measured.", "outcome")
     lines = [line for one in found for line in _lead(one, several=len(found) > 1)]
-    gains = [line for one in found for line in _recall_gain(one)]
+    gains = [line for one in found for line in _recall_gain(one, several=len(found) > 1)]
     between = list(_between_runs(found))
     first, *others = lines
     return told(first, "outcome") + "".join(
@@ -49,9 +49,9 @@ def _lead(one: Measured, *, several: bool) -> Iterator[str]:
     )
 
 
-def _recall_gain(one: Measured) -> Iterator[str]:
+def _recall_gain(one: Measured, *, several: bool) -> Iterator[str]:
     """Say what recalling earlier tasks was worth, at the least data."""
-    whose = f"{one.run}: " if one.rows else ""
+    whose = f"{one.run}: " if several else ""
     for gain in one.evaluation().differences[:1]:
         own = counted(gain.shots, "episode")
         low, high = gain.ci95
@@ -138,8 +138,8 @@ def _lines(one: Measured, dash: int, several: int) -> Iterator[Line]:
     for mode, name in MODES.items():
         rows = sorted((row for row in one.rows if row.mode == mode), key=lambda row: row.shots)
         rows = [row for row in rows if row.steps <= 1 or mode != "in_context"]
-        if not rows:
-            continue
+        if not rows or (mode == "zero_shot" and len(one.rows) > 1):
+            continue  # the other lines start there
         if start and mode in ("standard", "hybrid"):
             rows = [start, *rows]
         yield Line(

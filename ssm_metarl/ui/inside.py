@@ -10,6 +10,7 @@ from ssm_metarl.ui.adapt import HEAVY, told
 from ssm_metarl.ui.api import Json, endpoint
 from ssm_metarl.ui.film import agent_after, film
 from ssm_metarl.ui.inside_shown import spectrum_shown, traces_shown
+from ssm_metarl.ui.knowledge import learn_to_read
 from ssm_metarl.ui.limits import EPISODES, SEED, STEPS
 from ssm_metarl.ui.looking import fill, question_of, was_asked
 from ssm_metarl.ui.memory import task_line
@@ -103,5 +104,6 @@ def shown(shelf: Shelf, question: Question, *, mine: bool) -> Iterator[tuple[Any
         film(subject, watched[1], names[1], mode, question.seed, remembered),
     ]
     seen = [one.last_episode(clip.steps) for one, clip in zip(watched, clips, strict=True)]
-    words, charts = traces_shown(subject, mode, clips, seen)
+    reader = learn_to_read(subject.agent, subject.family) if mode == "in_context" else None
+    words, charts = traces_shown(subject, mode, clips, seen, reader)
     yield words + line, clips_value(clips), charts, fades

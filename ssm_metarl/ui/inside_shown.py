@@ -11,6 +11,7 @@ from ssm_metarl.evaluation.report import MODES
 from ssm_metarl.ui.adapt import told
 from ssm_metarl.ui.charts import Axis, Line, Rule, chart
 from ssm_metarl.ui.disc import described, discs
+from ssm_metarl.ui.knowledge import Reader, moment
 from ssm_metarl.ui.observations import action_names
 from ssm_metarl.ui.player import Clip
 from ssm_metarl.ui.question import Subject
@@ -28,18 +29,29 @@ HALF_OPEN = (
     "This agent's memory is gated: how fast it forgets depends on what it sees. Shown is how fast "
     "it does with its gates half open."
 )
-DOES = "What it wants to do at each step."
 DIRECTIONS = (
     "Its hidden state, along the direction in which it moves most.",
     "Its hidden state, along the next direction.",
 )
+MOMENT_STEPS = 60  # at the start of an episode, in which it is understood
 SIZE = "How much is in its memory: the length of the hidden state."
 
 
 def traces_shown(
-    subject: Subject, mode: str, clips: Sequence[Clip], seen: Sequence[Trace]
+    subject: Subject,
+    mode: str,
+    clips: Sequence[Clip],
+    seen: Sequence[Trace],
+    reader: Reader | None,
 ) -> tuple[str, str]:
     """Draw what goes on during the episodes of two clips, under which it stands.
+
+    Args:
+        subject: The agent and the task.
+        mode: How the agent adapted.
+        clips: One before, one after.
+        seen: Their traces.
+        reader: Of what the hidden state knows of the task, where that is how the agent adapts.
 
     Returns:
         What one sees in words, and the charts.
@@ -48,7 +60,10 @@ def traces_shown(
     steps = Axis("Step of the episode", 0.0, float(max(clip.steps for clip in clips)))
     actions = [_action(subject, trace) for trace in seen]
     label, low, high, rule = _action_axis(subject)
-    drawn = [_trace(styles, actions, steps, Axis(label, low, high), DOES, [rule])]
+    note = f"{label}, at each step."
+    drawn = [
+        _trace(styles, actions, steps, Axis("Chance" if high else "Mean", low, high), note, [rule])
+    ]
     if seen[0].state.shape[1]:
         parts, share = principal(seen)
         for number, which in enumerate(("First", "Second")[: len(share)]):
@@ -58,10 +73,14 @@ def traces_shown(
             drawn.append(_trace(styles, values, steps, axis, note))
         sizes = [trace.size for trace in seen]
         drawn.append(_trace(styles, sizes, steps, Axis("Size of the state", 0.0), SIZE))
+    words = _in_words(subject, mode, seen, clips)
+    if reader is not None:
+        told_knowledge, chart_of_it = knowledge_shown(subject, reader, styles, seen)
+        words, drawn = words + told_knowledge, [chart_of_it, *drawn]
     rate = 1.0 / clips[0].seconds_per_step
     charts = f'<div class="pair fine" data-rate="{rate:g}">{"".join(drawn)}</div>'
     head = "<h3>What goes on inside</h3>" + told("The upright line moves with the clips.", "note")
-    return _in_words(subject, mode, seen, clips), head + charts
+    return words, head + charts
 
 
 def _action(subject: Subject, trace: Trace) -> np.ndarray:
@@ -80,7 +99,7 @@ def _action_axis(subject: Subject) -> tuple[str, float | None, float | None, Rul
     even = Rule(1.0 / spaces.actions, "undecided")
     if spaces.actions == 2:
         return f"Chance of {names[1]}", 0.0, 1.0, even
-    return "Chance of the likeliest", 0.0, 1.0, even
+    return "Chance of the likeliest action", 0.0, 1.0, even
 
 
 def _trace(
@@ -95,6 +114,7 @@ def _trace(
         Line(name, style, list(enumerate(map(float, one))), dots=False)
         for (name, style), one in zip(styles, values, strict=True)
     ]
+    lines.reverse()  # the shorter one, of before, lies on top
     alt = f"{axis.label} against steps. " + "; ".join(
         f"{line.name}: from {min(value for _, value in line.points):.3g} to "
         f"{max(value for _, value in line.points):.3g}"
@@ -104,18 +124,53 @@ def _trace(
     return f"<div>{told(note, 'note')}{drawn}</div>"
 
 
+def knowledge_shown(
+    subject: Subject, reader: Reader, styles: Sequence[tuple[str, str]], seen: Sequence[Trace]
+) -> tuple[str, str]:
+    """Show when the hidden state has understood the task, in words and as a chart."""
+    name = reader.parameter.name
+    surprise = bool(subject.task.values[name][0] != reader.parameter.default)
+    beliefs = [reader.belief(trace.state) for trace in seen]
+    moments = [moment(belief, surprise=surprise) for belief in beliefs]
+    fact = f"this task {'' if surprise else 'never '}{reader.surprise}"
+    first, later = moments
+    if first is None:
+        words = f"In its first episode, the agent's memory never makes sure whether {fact}."
+    elif first == 0:
+        words = f"From the very first step, the agent's memory tells that {fact}."
+    else:
+        words = (
+            f"At step {first} of its first episode the agent has understood: from then on, its "
+            f"memory tells that {fact}."
+        )
+    if later is not None:
+        words += (
+            " In the later episode it remembers that from the start."
+            if later == 0
+            else f" In the later episode, it does from step {later} on."
+        )
+    note = (
+        f"What its memory tells: how likely it is that this task {reader.surprise}, judged by a "
+        "linear reader of the hidden state that was trained on other tasks."
+    )
+    reach = float(max(MOMENT_STEPS, 3 * (first or 0)))
+    axis = Axis("Step of the episode", 0.0, reach)
+    shown = [belief[: int(reach) + 1] for belief in beliefs]
+    rule = Rule(0.5, "cannot tell")
+    return told(words, "outcome"), _trace(
+        styles, shown, axis, Axis("Chance", 0.0, 1.0), note, [rule]
+    )
+
+
 def _in_words(subject: Subject, mode: str, seen: Sequence[Trace], clips: Sequence[Clip]) -> str:
     """Say how sure the agent is of what it does, before and after."""
-    ends = f"{clips[0].name.capitalize()}: {clips[0].ending}; {clips[1].name}: {clips[1].ending}."
+    before, after = (clip.name.removeprefix("after: ") for clip in clips)
+    ends = f"{before.capitalize()}: {clips[0].ending}. {after.capitalize()}: {clips[1].ending}."
     if not subject.agent.policy.spaces.discrete:
         return told(ends, "outcome")
     sure = [float(trace.action.max(1).mean()) for trace in seen]
     if mode == "in_context":
-        lead = (
-            f"In its first episode the agent is {sure[0]:.0%} sure of its actions on average, "
-            f"after {len(clips) + 1} others {sure[1]:.0%}: only its memory has changed."
-        )
-        return told(ends, "outcome") + told(lead, "others")
+        return told(ends, "others")
     lead = (
         f"Before adapting, the agent gives its likeliest action a chance of {sure[0]:.0%} on "
         f"average; after ({MODES[mode]}), {sure[1]:.0%}."

@@ -107,7 +107,7 @@ def _row(
 ) -> str:
     bar = (
         f'<td class="share"><span class="bar"><span style="width: {100 * share:.1f}%"></span>'
-        f"</span><b>{share:.0%}</b></td>"
+        f"</span><b>{percent(share)}</b></td>"
     )
     fits = "" if misfit is None else f"{misfit:.3g}"
     cells = "".join(_cell(p, values[p.name], new[p.name], style) for p in family.parameters)
@@ -115,6 +115,11 @@ def _row(
         f'<tr class="mark-{style}"><th scope="row">{escape(name)}</th>{bar}'
         f"<td>{fits}</td>{cells}</tr>"
     )
+
+
+def percent(share: float) -> str:
+    """Return a share in words, in which little is not nothing."""
+    return "<1%" if 0.0 < share < 0.005 else f"{share:.0%}"
 
 
 def _cell(parameter: Parameter, value: float, new: float, style: str) -> str:
@@ -227,7 +232,7 @@ def store_shown(tasks: Sequence[StoredTask], family: TaskFamily) -> str:
     rows = [_stored_row(task, family) for task in reversed(tasks[-LISTED:])]
     what = "All of them, the newest first" if len(tasks) <= LISTED else f"The newest {LISTED}"
     return (
-        '<h3>Everything it remembers</h3><div class="pair"><div>'
+        '<h3>Everything it remembers</h3><div class="pair top"><div>'
         f'<dl class="facts">{tiles}</dl>'
         '<p class="note">These are episodes of training, played before adapting: no wonder that '
         f"they are short of the best possible.</p></div>{bars}</div>"
