@@ -25,9 +25,13 @@ def in_words(found: Sequence[Measured]) -> str:
     gains = [line for one in found for line in _recall_gain(one, several=len(found) > 1)]
     between = list(_between_runs(found))
     first, *others = lines
-    return told(first, "outcome") + "".join(
-        told(text, "others") for text in others + gains + between
-    )
+    rest = [*others, *gains, *between]
+    return told(_capital(first), "outcome") + "".join(told(_capital(t), "others") for t in rest)
+
+
+def _capital(text: str) -> str:
+    """Begin a sentence, unless it begins with the name of a run, which stays as it is."""
+    return text if ": " in text.split(",")[0] else text[0].upper() + text[1:]
 
 
 def _lead(one: Measured, *, several: bool) -> Iterator[str]:

@@ -110,8 +110,10 @@ def _trace(
     note: str,
     rules: Sequence[Rule] = (),
 ) -> str:
+    assert steps.high is not None
+    shown = int(steps.high) + 1
     lines = [
-        Line(name, style, list(enumerate(map(float, one))), dots=False)
+        Line(name, style, list(enumerate(map(float, one[:shown]))), dots=False)
         for (name, style), one in zip(styles, values, strict=True)
     ]
     lines.reverse()  # the shorter one, of before, lies on top
@@ -155,11 +157,9 @@ def knowledge_shown(
     )
     reach = float(max(MOMENT_STEPS, 3 * (first or 0)))
     axis = Axis("Step of the episode", 0.0, reach)
-    shown = [belief[: int(reach) + 1] for belief in beliefs]
     rule = Rule(0.5, "cannot tell")
-    return told(words, "outcome"), _trace(
-        styles, shown, axis, Axis("Chance", 0.0, 1.0), note, [rule]
-    )
+    drawn = _trace(styles, beliefs, axis, Axis("Chance", 0.0, 1.0), note, [rule])
+    return told(words, "outcome"), drawn
 
 
 def _in_words(subject: Subject, mode: str, seen: Sequence[Trace], clips: Sequence[Clip]) -> str:
@@ -193,7 +193,7 @@ def spectrum_shown(before: Agent, after: Agent, mode: str) -> str:
     if cell == "gated":
         text = f"{HALF_OPEN} {text}"
     return (
-        f'{head}{told(text, "note")}<div class="pair">{discs(old, new)}</div>'
+        f'{head}{told(text, "note")}<div class="pair top">{discs(old, new)}</div>'
         f"{_moved(old, new)}{_eigenvalue_table(old, new)}{_changes_shown(before, after, mode)}"
     )
 

@@ -1,6 +1,6 @@
 """What the tabs look at that look closer: the visitor's last question, or else a telling one."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import gradio as gr
@@ -44,7 +44,7 @@ def fill(
     tab: str,
     place: gr.State,
     given: Sequence[Component],
-    show: Callable[..., Any],
+    show: Callable[..., Iterator[Any]],
     outputs: Sequence[Component],
 ) -> None:
     """Fill a tab when somebody comes to see it, and again when what they gave has changed.
@@ -61,6 +61,10 @@ def fill(
     def want(place: str, before: list, *given: Any) -> list:
         return list(given) if place == tab else before
 
+    def shown(wanted: list) -> Iterator[Any]:
+        """Gradio calls a state changed when it is set for the first time, to whatever."""
+        yield from show(*wanted) if wanted else [[gr.skip()] * len(outputs)]
+
     changes: list[Any] = [getattr(one, "change") for one in (place, *given)]  # noqa: B009
     gr.on(
         changes,
@@ -72,8 +76,8 @@ def fill(
         api_visibility="private",
     )
     wanted.change(
-        courteous(show),
-        list(given),
+        courteous(shown),
+        wanted,
         list(outputs),
         concurrency_id=HEAVY,
         concurrency_limit=1,

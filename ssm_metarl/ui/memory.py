@@ -1,5 +1,7 @@
 """Memory: what an agent remembers, and what of it hybrid adaptation recalls for a new task."""
 
+from collections.abc import Iterator
+
 import gradio as gr
 
 from ssm_metarl.env_runner.family import TaskFamily
@@ -47,8 +49,8 @@ def build(shelf: Shelf, run: gr.Dropdown, question: gr.State, place: gr.State) -
     why = gr.HTML(elem_id="memory-why")
     stored = gr.HTML(elem_id="memory-store")
 
-    def show(run_id: str, last: dict, own: str) -> tuple[str, str, str, str]:
-        return shown(shelf, question_of(shelf, run_id, last), own, mine=was_asked(run_id, last))
+    def show(run_id: str, last: dict, own: str) -> Iterator[tuple[str, str, str, str]]:
+        yield shown(shelf, question_of(shelf, run_id, last), own, mine=was_asked(run_id, last))
 
     def memory(
         run: Json,
