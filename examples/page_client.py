@@ -10,7 +10,7 @@ import sys
 from gradio_client import Client
 
 page = Client(sys.argv[1] if len(sys.argv) > 1 else "http://localhost:7860", verbose=False)
-for agent in page.predict(api_name="/agents"):
+for agent in page.predict(api_name="/list_agents"):
     print(f"{agent['run']}: {agent['family']}, adapts by {', '.join(agent['modes'])}")
 
 answer = page.predict(
