@@ -13,7 +13,7 @@ TEST_ENV := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo app space pretrained test check lint types layout format bench clean
+.PHONY: help demo app browser screenshots space pretrained test check lint types layout format bench clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -21,14 +21,23 @@ help:  ## show this list
 demo: $(VENV)/.installed-demo  ## meta-train on CartPoles, adapt to unseen ones, show that it helped
 	@PATH="$(CURDIR)/$(BIN):$$PATH" bash examples/demo.sh
 
-test: $(VENV)/.installed-test  ## run the whole test suite
+test: $(VENV)/.installed-test browser  ## run the whole test suite
 	$(TEST_ENV) $(BIN)/python -m pytest $(PYTEST_FLAGS)
+
+# Debian's browser, for the tests of the page; where it cannot be had they are skipped, and say so.
+browser:
+	@command -v chromium >/dev/null || { test "$$(id -u)" = 0 && command -v apt-get >/dev/null \
+	  && { apt-get install -yq chromium || { apt-get update -q && apt-get install -yq chromium; }; } >/dev/null 2>&1; } \
+	  || echo "NO BROWSER: the tests of the page in a browser will be skipped (apt install chromium)" >&2
 
 app: $(VENV)/.installed-app  ## open the web page on http://localhost:7860
 	$(BIN)/python app.py
 
 space: $(VENV)/.installed-app  ## build the folder of a Hugging Face Space, build/space
 	$(BIN)/python deploy/space.py build/space
+
+screenshots: $(VENV)/.installed-test browser  ## take pictures of every tab of the page
+	$(BIN)/python docs/screenshots.py
 
 pretrained: $(VENV)/.installed-demo  ## train the agents that come with the page anew
 	rm -rf $(PRETRAINED)

@@ -1,5 +1,8 @@
 """Set up before any test module is imported: shape and type checks on, one thread."""
 
+import shutil
+
+import pytest
 import torch
 from jaxtyping import install_import_hook
 
@@ -7,3 +10,9 @@ from jaxtyping import install_import_hook
 install_import_hook("ssm_metarl", "beartype.beartype")
 
 torch.set_num_threads(1)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if shutil.which("chromium") is None:
+        line = "NO BROWSER: the web page was not tested in one; install chromium (apt)"
+        terminalreporter.write_line(line, red=True, bold=True)

@@ -1,7 +1,6 @@
 """A server and a browser, once for all tests of a worker."""
 
 import shutil
-import warnings
 from collections.abc import Iterator
 from typing import Any
 
@@ -33,9 +32,6 @@ def browser() -> Iterator[Any]:
     """Debian's Chromium; tests that need it are skipped, loudly, where there is none."""
     api = pytest.importorskip("playwright.sync_api")
     if CHROMIUM is None:
-        warnings.warn(
-            "NO BROWSER: the tests of the page were skipped; install chromium", stacklevel=1
-        )
         pytest.skip("NO BROWSER: install chromium (Debian: apt install chromium)")
     with api.sync_playwright() as playwright:
         running = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
