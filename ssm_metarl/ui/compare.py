@@ -31,12 +31,13 @@ SETS = (
 )
 
 
-def build(shelf: Shelf, desk: Desk) -> None:
+def build(shelf: Shelf, desk: Desk, place: gr.State) -> None:
     """Add the tab to the page.
 
     Args:
         shelf: Where agents are.
         desk: Where visitors stop their work.
+        place: The tab that is open.
     """
     trained = shelf.trained()
     with gr.Row(elem_classes="screen"):
@@ -45,7 +46,12 @@ def build(shelf: Shelf, desk: Desk) -> None:
                 go = gr.Button("Compare", variant="primary", elem_id="compare-go")
                 stop = gr.Button("Stop", elem_id="compare-stop")
             runs = gr.Dropdown(
-                trained, value=trained[:1], multiselect=True, label="Agents", elem_id="compare-runs"
+                trained,
+                value=trained[:1],
+                multiselect=True,
+                label="Agents",
+                elem_id="compare-runs",
+                allow_custom_value=True,  # choices come and go; the shelf knows which there are
             )
             modes = gr.CheckboxGroup(
                 WAYS,
@@ -134,6 +140,14 @@ def build(shelf: Shelf, desk: Desk) -> None:
         concurrency_limit=1,
         show_progress="minimal",
         show_progress_on=[sentence],
+        api_visibility="private",
+    )
+    place.change(
+        lambda: gr.update(choices=shelf.trained()),
+        None,
+        runs,
+        queue=False,
+        show_progress="hidden",
         api_visibility="private",
     )
     stop.click(desk.stop, None, None, queue=False, api_visibility="private")

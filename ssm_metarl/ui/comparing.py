@@ -11,7 +11,7 @@ from ssm_metarl.evaluation.evaluate import EvaluationPlan, evaluate, modes_of, s
 from ssm_metarl.evaluation.report import Evaluation, ModeResult
 from ssm_metarl.ui.limits import EPISODES, EVALUATION_TASKS, SEED, STEPS, integer
 from ssm_metarl.ui.question import ASKABLE, BUDGETS, ways
-from ssm_metarl.ui.shelf import Shelf
+from ssm_metarl.ui.shelf import Shelf, checked_id
 
 MOST_RUNS = 4
 TRIAL_EPISODES = 10  # at most, whatever a run was trained with
@@ -85,6 +85,7 @@ class Comparison:
         """
         if not isinstance(runs, list) or not 1 <= len(runs) <= MOST_RUNS:
             raise UserError(f"choose 1 to {MOST_RUNS} agents to compare")
+        runs = [checked_id(run) for run in runs]
         if not isinstance(modes, list) or any(mode not in ASKABLE for mode in modes):
             raise UserError(f"modes is a list of some of: {', '.join(ASKABLE)}")
         if split not in SPLITS:

@@ -12,7 +12,7 @@ from ssm_metarl.evaluation.statistics import Difference, paired_difference
 from ssm_metarl.ui.adapt import told
 from ssm_metarl.ui.charts import Axis, Line, Rule, chart
 from ssm_metarl.ui.comparing import Measured
-from ssm_metarl.ui.recall_shown import table
+from ssm_metarl.ui.tables import note, table
 
 DASHES = ("", " dash-1", " dash-2", " dash-3")  # of the first run, the second, ...
 
@@ -48,8 +48,11 @@ def _lead(one: Measured, *, several: bool) -> Iterator[str]:
     better = sum(a > b for a, b in zip(best.per_task, before.per_task, strict=True))
     yield (
         f"{whose}after {counted(best.shots, 'episode')}, {MODES[best.mode]} adaptation earns "
-        f"{best.mean:.4g} on average; before, {before.mean:.4g}. That is better on {better} of "
-        f"{len(one.tasks)} tasks, by {_with_range(gain)}."
+        f"{best.mean:.4g} on average; before, {before.mean:.4g}."
+    )
+    yield (
+        f"{whose}that is better on {better} of {len(one.tasks)} tasks, by {gain.mean:.4g} on "
+        f"average (95% sure: {gain.ci95[0]:.4g} to {gain.ci95[1]:.4g})."
     )
 
 
@@ -110,10 +113,6 @@ def _difference(a: ModeResult, b: ModeResult, seed: int) -> Difference:
     return paired_difference(mine, theirs, seed=seed)
 
 
-def _with_range(gain: Difference) -> str:
-    return f"{gain.mean:.4g} on average (95% sure: {gain.ci95[0]:.4g} to {gain.ci95[1]:.4g})"
-
-
 def curves(found: Sequence[Measured]) -> str:
     """Draw return against the episodes used: a chart per family, a line per agent and way."""
     names = list(dict.fromkeys(one.family.name for one in found)) or ["CartPole-v1"]
@@ -161,11 +160,11 @@ def scatters(found: Sequence[Measured]) -> str:
     drawn = [one for one in drawn if one]
     if not drawn:
         return ""
-    note = (
+    text = (
         "Every point is a task: how it went before adapting, and after with as little data as was "
         "measured. Above the line, adapting helped."
     )
-    return f"<h3>Task by task</h3>{told(note, 'note')}<div class='pair'>{''.join(drawn)}</div>"
+    return f"<h3>Task by task</h3>{note(text)}<div class='pair'>{''.join(drawn)}</div>"
 
 
 def _scatter(one: Measured) -> str:
@@ -207,11 +206,11 @@ def results_table(found: Sequence[Measured]) -> str:
     rows = [row for one in found for row in _rows(one, len(found) > 1)]
     if not rows:
         return ""
-    note = (
+    text = (
         "Episodes and environment steps: what adapting used of each task. IQM: mean of the middle "
         "half of the tasks. Greedy: always taking the likeliest action."
     )
-    return "<h3>In numbers</h3>" + table(heads, rows, "Results") + told(note, "note")
+    return "<h3>In numbers</h3>" + table(heads, rows, "Results") + note(text)
 
 
 def _rows(one: Measured, several: bool) -> Iterator[str]:

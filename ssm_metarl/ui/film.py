@@ -74,7 +74,7 @@ def ending_of(family: TaskFamily, steps: int, total: float) -> str:
     return f"return {total:.4g} after {steps} steps"
 
 
-def shrunk(picture: Frame) -> Frame:
+def shrunk(picture: Frame) -> np.ndarray:
     """Halve a large picture, and leave its sides even, as H.264 wants them."""
     image = Image.fromarray(picture)
     image = image.reduce(2) if image.width > SHRUNK else image

@@ -15,8 +15,8 @@ from ssm_metarl.ui.knowledge import Reader, moment
 from ssm_metarl.ui.observations import action_names
 from ssm_metarl.ui.player import Clip
 from ssm_metarl.ui.question import Subject
-from ssm_metarl.ui.recall_shown import table
 from ssm_metarl.ui.spectrum import PARTS, Eigenvalue, changes, eigenvalues
+from ssm_metarl.ui.tables import note, table
 from ssm_metarl.ui.traces import Trace, principal
 
 CELLS = {
@@ -60,26 +60,26 @@ def traces_shown(
     steps = Axis("Step of the episode", 0.0, float(max(clip.steps for clip in clips)))
     actions = [_action(subject, trace) for trace in seen]
     label, low, high, rule = _action_axis(subject)
-    note = f"{label}, at each step."
-    drawn = [
-        _trace(styles, actions, steps, Axis("Chance" if high else "Mean", low, high), note, [rule])
-    ]
+    text = f"{label}, at each step."
+    axis = Axis("Chance" if high else "Mean", low, high)
+    near = steps if reader is None else Axis(steps.label, 0.0, float(MOMENT_STEPS))
+    drawn = [_trace(styles, actions, near, axis, text, [rule])]
     if seen[0].state.shape[1]:
         parts, share = principal(seen)
         for number, which in enumerate(("First", "Second")[: len(share)]):
             axis = Axis(f"{which} component")
             values = [part[:, number] for part in parts]
-            note = f"{DIRECTIONS[number]} It carries {share[number]:.0%} of what moves."
-            drawn.append(_trace(styles, values, steps, axis, note))
+            text = f"{DIRECTIONS[number]} It carries {share[number]:.0%} of what moves."
+            drawn.append(_trace(styles, values, steps, axis, text))
         sizes = [trace.size for trace in seen]
         drawn.append(_trace(styles, sizes, steps, Axis("Size of the state", 0.0), SIZE))
     words = _in_words(subject, mode, seen, clips)
     if reader is not None:
         told_knowledge, chart_of_it = knowledge_shown(subject, reader, styles, seen)
-        words, drawn = words + told_knowledge, [chart_of_it, *drawn]
+        words, drawn = told_knowledge + words, [chart_of_it, *drawn]
     rate = 1.0 / clips[0].seconds_per_step
     charts = f'<div class="pair fine" data-rate="{rate:g}">{"".join(drawn)}</div>'
-    head = "<h3>What goes on inside</h3>" + told("The upright line moves with the clips.", "note")
+    head = "<h3>What goes on inside</h3>" + note("The upright line moves with the clips.")
     return words, head + charts
 
 
@@ -107,7 +107,7 @@ def _trace(
     values: Sequence[np.ndarray],
     steps: Axis,
     axis: Axis,
-    note: str,
+    text: str,
     rules: Sequence[Rule] = (),
 ) -> str:
     assert steps.high is not None
@@ -123,7 +123,7 @@ def _trace(
         for line in lines
     )
     drawn = chart(lines, steps, axis, alt, rules, short=True, cursor=True)
-    return f"<div>{told(note, 'note')}{drawn}</div>"
+    return f"<div>{note(text)}{drawn}</div>"
 
 
 def knowledge_shown(
@@ -151,14 +151,14 @@ def knowledge_shown(
             if later == 0
             else f" In the later episode, it does from step {later} on."
         )
-    note = (
+    text = (
         f"What its memory tells: how likely it is that this task {reader.surprise}, judged by a "
         "linear reader of the hidden state that was trained on other tasks."
     )
     reach = float(max(MOMENT_STEPS, 3 * (first or 0)))
     axis = Axis("Step of the episode", 0.0, reach)
     rule = Rule(0.5, "cannot tell")
-    drawn = _trace(styles, beliefs, axis, Axis("Chance", 0.0, 1.0), note, [rule])
+    drawn = _trace(styles, beliefs, axis, Axis("Chance", 0.0, 1.0), text, [rule])
     return told(words, "outcome"), drawn
 
 
@@ -183,7 +183,7 @@ def spectrum_shown(before: Agent, after: Agent, mode: str) -> str:
     cell = before.policy.config.cell
     head = "<h3>How long it remembers</h3>"
     if cell in CELLS:
-        return head + told(CELLS[cell], "note") + _changes_shown(before, after, mode)
+        return head + note(CELLS[cell]) + _changes_shown(before, after, mode)
     old, new = eigenvalues(before), eigenvalues(after)
     text = (
         "Every point is one cell of the memory. The nearer to the rim, the longer it remembers: "
@@ -193,7 +193,7 @@ def spectrum_shown(before: Agent, after: Agent, mode: str) -> str:
     if cell == "gated":
         text = f"{HALF_OPEN} {text}"
     return (
-        f'{head}{told(text, "note")}<div class="pair top">{discs(old, new)}</div>'
+        f'{head}{note(text)}<div class="pair top">{discs(old, new)}</div>'
         f"{_moved(old, new)}{_eigenvalue_table(old, new)}{_changes_shown(before, after, mode)}"
     )
 
@@ -205,8 +205,8 @@ def _moved(old: Sequence[Eigenvalue], new: Sequence[Eigenvalue]) -> str:
     slowest = max(one.time_constant for one in new)
     spans = f"This memory has time constants from {fastest:.2g} to {slowest:.3g} steps."
     if not most:
-        return told(f"{spans} Adapting left them as they were.", "note")
-    return told(f"{spans} Adapting changed none by more than {most:.1%}.", "note")
+        return note(f"{spans} Adapting left them as they were.")
+    return note(f"{spans} Adapting changed none by more than {most:.1%}.")
 
 
 def _eigenvalue_table(old: Sequence[Eigenvalue], new: Sequence[Eigenvalue]) -> str:
@@ -237,10 +237,10 @@ def _changes_shown(before: Agent, after: Agent, mode: str) -> str:
             "In context, nothing in the network changes: all that the agent learns of a task is in "
             "its hidden state, which lasts from one episode to the next."
         )
-        return head + told(text, "note")
+        return head + note(text)
     found.sort(key=lambda change: -change.share)
     text = (
-        f"{found[0].share:.0%} of the change went into {PARTS[found[0].part]}. What the memory "
+        f"{found[0].share:.1%} of the change went into {PARTS[found[0].part]}. What the memory "
         "holds, and for how long, was learned in training and is good for every task; adapting "
         "is mostly a matter of what to make of it."
         if found[0].part == "action"
@@ -253,7 +253,7 @@ def _changes_shown(before: Agent, after: Agent, mode: str) -> str:
         for change in found
     ]
     heads = ["Part of the network", "Share of the change", "Change, of its own size"]
-    return head + told(text, "note") + table(heads, rows, "What adapting changed")
+    return head + note(text) + table(heads, rows, "What adapting changed")
 
 
 def _relative(change: float) -> str:

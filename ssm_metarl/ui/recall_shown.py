@@ -1,7 +1,7 @@
 """What was recalled, as the page shows it: in words, as a table, and as charts."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from html import escape
 
 from ssm_metarl.env_runner.family import Parameter, TaskFamily
@@ -14,6 +14,7 @@ from ssm_metarl.ui.observations import action_names, observed, with_unit
 from ssm_metarl.ui.question import Subject
 from ssm_metarl.ui.recollection import Match, Recollection, first_episode, response
 from ssm_metarl.ui.sliders import reach
+from ssm_metarl.ui.tables import note, percent, table
 
 LISTED = 500  # stored tasks in the table, the newest
 
@@ -84,7 +85,7 @@ def matches_table(found: Recollection, subject: Subject) -> str:
             family,
         )
     )
-    note = (
+    text = (
         "Misfit: how badly a small model of the earlier task foretells the new task's steps; "
         "near 1, or below, it is as good as for its own. In each cell the dot is the earlier task, "
         "the bar the new one, on the scale of the sliders."
@@ -92,7 +93,7 @@ def matches_table(found: Recollection, subject: Subject) -> str:
     return (
         "<h3>What it recalls</h3>"
         + table(heads, rows, "Recalled tasks beside the new one")
-        + told(note, "note")
+        + note(text)
     )
 
 
@@ -117,11 +118,6 @@ def _row(
     )
 
 
-def percent(share: float) -> str:
-    """Return a share in words, in which little is not nothing."""
-    return "<1%" if 0.0 < share < 0.005 else f"{share:.0%}"
-
-
 def _cell(parameter: Parameter, value: float, new: float, style: str) -> str:
     """Show a value, and where it is from that of the new task."""
     if parameter.choices:
@@ -133,15 +129,6 @@ def _cell(parameter: Parameter, value: float, new: float, style: str) -> str:
     return (
         f'<td>{value:.3g}<span class="track" style="--here: {here:.3f}; --new: {there:.3f}">'
         "</span></td>"
-    )
-
-
-def table(heads: Sequence[str], rows: Iterable[str], name: str) -> str:
-    """Return a table that scrolls by itself where it is too wide."""
-    head = "".join(f'<th scope="col">{text}</th>' for text in heads)
-    return (
-        f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(name)}">'
-        f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
     )
 
 

@@ -1,0 +1,159 @@
+"""The Compare tab measures what the command line measures, and lets it be taken away."""
+
+import csv
+import io
+import threading
+import time
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("gradio")
+
+from ssm_metarl.adaptation.hybrid import Memory
+from ssm_metarl.errors import UserError
+from ssm_metarl.evaluation.evaluate import EvaluationPlan, evaluate
+from ssm_metarl.evaluation.report import Evaluation
+from ssm_metarl.ui.charts import Axis, histogram
+from ssm_metarl.ui.compare import follow
+from ssm_metarl.ui.comparing import Comparison, Measured
+from ssm_metarl.ui.comparison_files import COLUMNS, as_csv, as_json, as_png
+from ssm_metarl.ui.comparison_shown import curves, in_words, results_table, scatters
+from ssm_metarl.ui.desk import Work
+from ssm_metarl.ui.shelf import Shelf
+
+ASKED = (["cartpole"], ["standard", "hybrid"], "held_out", 3, 2, 1, 0)
+
+
+@pytest.fixture(scope="module")
+def shelf(tmp_path_factory: pytest.TempPathFactory) -> Shelf:
+    return Shelf(tmp_path_factory.mktemp("runs"))
+
+
+@pytest.fixture(scope="module")
+def found(shelf: Shelf) -> list[Measured]:
+    *_, last = Comparison.asked(*ASKED).measure(shelf)
+    return last
+
+
+@pytest.fixture(scope="module")
+def both(shelf: Shelf) -> list[Measured]:
+    runs = ["cartpole", "cartpole-in-context"]
+    asked = Comparison.asked(runs, ["in_context", "standard"], "held_out", 2, 2, 1, 0)
+    *_, last = asked.measure(shelf)
+    return last
+
+
+def test_the_rows_are_those_of_the_command_line(shelf: Shelf, found: list[Measured]) -> None:
+    agent, family = shelf.agent("cartpole")
+    plan = EvaluationPlan(("zero_shot", "standard", "hybrid"), budgets=(1, 2), steps=1, seed=0)
+    rows = list(evaluate(agent, family, family.held_out(3), plan, Memory.of(agent)))
+    assert found[0].rows == rows
+    assert found[0].total == len(rows)
+
+
+def test_the_table_has_a_row_for_each_with_its_interval(found: list[Measured]) -> None:
+    html = results_table(found)
+    assert html.count('<th scope="row">') == len(found[0].rows)
+    for row in found[0].rows:
+        assert f"<td>{row.mean:.4g}</td><td>{row.ci95[0]:.4g} to {row.ci95[1]:.4g}</td>" in html
+        assert f"<td>{row.adaptation_env_steps:,.0f}</td>" in html
+
+
+def test_curves_have_bands_and_scatters_a_point_per_task(found: list[Measured]) -> None:
+    assert curves(found).count('class="band') == 2 * 2  # modes, in two widths
+    drawn = scatters(found)
+    assert drawn.count("<circle") == 2 * 2 * 3  # widths, modes, tasks
+    assert "no change" in drawn
+
+
+def test_the_words_say_what_recall_was_worth(found: list[Measured]) -> None:
+    words = in_words(found)
+    assert "on average; before," in words
+    gain = found[0].evaluation().differences[0]
+    assert f"{gain.mean:.3g}" in words or f"{abs(gain.mean):.3g}" in words
+    assert "1 episode" in words
+
+
+def test_several_agents_share_a_chart_and_are_compared_in_pairs(both: list[Measured]) -> None:
+    html = curves(both)
+    assert html.count('<figure class="chart">') == 1
+    assert "cartpole: standard" in html
+    assert "cartpole-in-context: in-context" in html
+    assert "mark-standard dash-1" in html
+    assert "cartpole-in-context earns" in in_words(both)
+    assert results_table(both).count('class="group"') == 2
+
+
+def test_csv_json_and_png_hold_the_results(found: list[Measured], tmp_path: Path) -> None:
+    lines = list(csv.DictReader(io.StringIO(as_csv(found, tmp_path).read_text())))
+    assert tuple(lines[0]) == COLUMNS
+    assert [float(line["mean_return"]) for line in lines] == [row.mean for row in found[0].rows]
+    path = as_json(found, tmp_path)
+    assert path.name == "evaluation.json"
+    assert Evaluation.from_json(path.read_text()) == found[0].evaluation()
+    png = as_png(found, tmp_path)
+    assert png is not None
+    assert png.read_bytes().startswith(b"\x89PNG")
+
+
+def test_several_agents_come_as_a_zip(both: list[Measured], tmp_path: Path) -> None:
+    path = as_json(both, tmp_path)
+    with zipfile.ZipFile(path) as bundle:
+        assert bundle.namelist() == ["cartpole.json", "cartpole-in-context.json"]
+        text = bundle.read("cartpole-in-context.json").decode()
+    assert Evaluation.from_json(text) == both[1].evaluation()
+
+
+def test_there_is_no_picture_of_one_budget(shelf: Shelf, tmp_path: Path) -> None:
+    *_, last = Comparison.asked(["cartpole"], [], "shifted", 2, 1, 1, 0).measure(shelf)
+    assert as_png(last, tmp_path) is None
+    assert "without adapting" in in_words(last).lower()
+    assert scatters(last) == ""
+
+
+def test_stop_ends_it_and_keeps_what_there_is(shelf: Shelf) -> None:
+    work = Work(time.monotonic() + 600, threading.Event())
+    stream = follow(shelf, Comparison.asked(*ASKED), work)
+    first = next(stream)
+    assert "1 of 5 measurements" in first[0]
+    work.asked.set()
+    *_, last = stream
+    assert "Stopped" in last[0]
+    assert last[2].count('<th scope="row">') == 1
+    assert [one["interactive"] for one in last[4:]] == [True, True, False]
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "says"),
+    [
+        (0, [], "choose 1 to 4"),
+        (0, "cartpole", "choose 1 to 4"),
+        (0, ["a"] * 5, "choose 1 to 4"),
+        (0, [{}], "a run's name"),
+        (0, ["../x"], "a run's name"),
+        (1, ["os.system"], "modes is a list"),
+        (1, "standard", "modes is a list"),
+        (2, "training", "the tasks are one of"),
+        (3, "many", "tasks must be a number"),
+        (4, float("nan"), "episodes must be a number"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(place: int, value: Any, says: str) -> None:
+    asked: list[Any] = list(ASKED)
+    asked[place] = value
+    with pytest.raises(UserError, match=says):
+        Comparison.asked(*asked)
+
+
+def test_numbers_are_cut_to_what_the_page_offers() -> None:
+    cut = Comparison.asked(["cartpole"], [], "held_out", 10**9, 10**9, 10**9, -5)
+    assert (cut.tasks, cut.episodes, cut.steps, cut.seed) == (100, 50, 3, 0)
+
+
+def test_a_histogram_counts_every_value() -> None:
+    html = histogram([1.0, 1.2, 3.7], Axis("x"), Axis("n"), "alt", "new")
+    assert html.count('class="band mark-new"') == 2
+    assert histogram([5.0, 5.0], Axis("x"), Axis("n"), "alt", "new").count("<svg") == 2

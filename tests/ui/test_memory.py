@@ -1,0 +1,153 @@
+"""The Memory tab shows what hybrid adaptation really recalls."""
+
+import re
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.random import SeedSequence
+
+pytest.importorskip("gradio")
+
+from ssm_metarl.adaptation.hybrid import Memory
+from ssm_metarl.adaptation.standard import adapt_tasks
+from ssm_metarl.env_runner.streams import substream
+from ssm_metarl.evaluation.evaluate import ADAPTATION_STREAM, task_source
+from ssm_metarl.ui.looking import question_of, was_asked
+from ssm_metarl.ui.memory import ALL, NOTHING, ONE, shown
+from ssm_metarl.ui.observations import observed
+from ssm_metarl.ui.question import Question, Subject
+from ssm_metarl.ui.recall_shown import in_words, matches_table, overlay, store_shown
+from ssm_metarl.ui.recollection import (
+    as_numbers,
+    first_episode,
+    recollect,
+    response,
+    stored_tasks,
+)
+from ssm_metarl.ui.shelf import PRETRAINED, Shelf
+from ssm_metarl.ui.tables import percent
+
+SWAPPED = Question.asked("cartpole", {"swap": 1.0, "gravity": 12.0}, ["hybrid"], 5, 1, 0)
+
+
+@pytest.fixture(scope="module")
+def shelf(tmp_path_factory: pytest.TempPathFactory) -> Shelf:
+    return Shelf(tmp_path_factory.mktemp("runs"))
+
+
+@pytest.fixture(scope="module")
+def subject(shelf: Shelf) -> Subject:
+    return Subject.of(shelf, SWAPPED)
+
+
+@pytest.mark.parametrize("episodes", [1, 5])
+def test_the_weights_shown_are_those_of_the_step(subject: Subject, episodes: int) -> None:
+    found = recollect(subject, SWAPPED, episodes)
+    assert found is not None
+    *_, adapted = adapt_tasks(
+        subject.agent,
+        task_source(subject.agent, subject.family, subject.task),
+        episodes=episodes,
+        steps=1,
+        seed=substream(SeedSequence(SWAPPED.seed), ADAPTATION_STREAM),
+        memory=Memory.of(subject.agent),
+    )
+    recalled = adapted.recalled
+    assert recalled is not None
+    assert found.episodes == episodes
+    assert [match.task.id for match in found.matches] == recalled.tasks[0].tolist()
+    assert [match.weight for match in found.matches] == recalled.weight[0].tolist()
+    misfit = [match.misfit for match in found.matches]
+    np.testing.assert_allclose(misfit, recalled.misfit[0].numpy(), rtol=1e-5)
+    assert found.own == recalled.own[0]
+    html = matches_table(found, subject)
+    assert re.findall(r"<b>(.*?)</b>", html) == [
+        percent(share) for share in (found.own, *(m.weight for m in found.matches), 0.0)
+    ]
+
+
+def test_the_words_name_the_best_match_and_what_it_shares(subject: Subject) -> None:
+    found = recollect(subject, SWAPPED, 1)
+    assert found is not None
+    words = in_words(found, subject)
+    best = found.matches[0]
+    assert f"The one episode of the new task weighs {found.own:.0%}" in words
+    assert f"task {best.task.id}, which swaps left and right too, weighs {best.weight:.0%}" in words
+
+
+def test_a_task_like_none_recalls_nothing_and_says_so(shelf: Shelf) -> None:
+    strange = {"gravity": 50.0, "length": 0.05, "force": 100.0, "cart_mass": 0.01}
+    asked = Question.asked("cartpole", strange, ["hybrid"], 5, 1, 0)
+    subject = Subject.of(shelf, asked)
+    found = recollect(subject, asked, 1)
+    assert found is not None
+    assert not found.recalls
+    assert found.own == 1.0
+    assert "Nothing it remembers resembles this task" in in_words(found, subject)
+
+
+def test_the_response_tells_a_swapped_task_from_a_usual_one(subject: Subject) -> None:
+    found = recollect(subject, SWAPPED, 1)
+    assert found is not None
+    assert found.unlike.task.parameters["swap"] == 0.0
+    new, match, unlike = (
+        response(played, found.telling)[-1]
+        for played in (found.played, found.matches[0].played, found.unlike.played)
+    )
+    assert np.sign(new) == np.sign(match) == -np.sign(unlike)
+    html = overlay(found, subject.family)
+    name, unit = observed(subject.family)[found.telling]
+    assert f"{name.capitalize()} ({unit})" in html
+    assert "How the" in html
+
+
+def test_the_first_episode_ends_where_it_ended(subject: Subject) -> None:
+    found = recollect(subject, SWAPPED, 5)
+    assert found is not None
+    seen, done = first_episode(found.played)
+    steps = int(found.played.valid[:, 0, 0].sum())
+    assert len(seen) == steps + 1
+    assert len(done) == steps
+    assert torch.equal(seen[:, :-1], found.played.observation[: steps + 1, 0, 0])
+
+
+def test_the_store_is_shown_as_it_is(subject: Subject) -> None:
+    tasks = stored_tasks(subject)
+    html = store_shown(tasks, subject.family)
+    assert f"<dt>tasks</dt><dd>{len(tasks):,}</dd>" in html
+    assert f"<dt>steps</dt><dd>{sum(task.transitions for task in tasks):,}</dd>" in html
+    rows = re.findall(r'<th scope="row">(\d+)</th>', html)
+    assert rows == [str(task.id) for task in reversed(tasks)]
+
+
+def test_the_same_question_has_the_same_answer(shelf: Shelf) -> None:
+    assert shown(shelf, SWAPPED, ONE, mine=True) == shown(shelf, SWAPPED, ONE, mine=True)
+    assert shown(shelf, SWAPPED, ONE, mine=True) != shown(shelf, SWAPPED, ALL, mine=True)
+
+
+@pytest.mark.filterwarnings("ignore:this agent came with no experience")
+def test_an_agent_without_a_store_says_how_to_get_one(shelf: Shelf, tmp_path: Path) -> None:
+    shutil.copytree(
+        PRETRAINED / "cartpole", tmp_path / "bare", ignore=shutil.ignore_patterns("experience")
+    )
+    question = question_of(Shelf(tmp_path), "bare", {})
+    assert shown(Shelf(tmp_path), question, ONE, mine=False) == (NOTHING, "", "", "")
+    assert as_numbers(None, []) == {
+        "holds": {"tasks": 0, "transitions": 0},
+        "own": 1.0,
+        "recalled": [],
+    }
+    asked = question_of(shelf, "cartpole-in-context", {})
+    assert shown(shelf, asked, ONE, mine=False)[0] == NOTHING
+
+
+def test_the_last_question_counts_if_it_was_of_this_agent(shelf: Shelf) -> None:
+    assert question_of(shelf, "cartpole", vars(SWAPPED)) == SWAPPED
+    assert was_asked("cartpole", vars(SWAPPED))
+    other = question_of(shelf, "cartpole-in-context", vars(SWAPPED))
+    assert not was_asked("cartpole-in-context", vars(SWAPPED))
+    assert other.task["swap"] == 1.0
+    assert other.modes == ("in_context", "standard", "from_scratch")
