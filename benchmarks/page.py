@@ -66,7 +66,8 @@ def first_screen(site: Site, rounds: int = 5) -> dict[str, list[float]]:
 def crowd(site: Site) -> list[float]:
     """Let visitors browse while somebody trains; return seconds of every load."""
     trainer = Client(site.url, verbose=False)
-    training = trainer.submit("CartPole-v1", "meta_rl", 400, "crowd", api_name="/train")
+    asked = {"name": "crowd", "family": "CartPole-v1", "learner": "meta_rl", "iterations": 400}
+    training = trainer.submit(**asked, api_name="/train")
     while not (site.runs / "crowd" / "metrics.jsonl").exists():
         time.sleep(0.2)
     start = threading.Barrier(VISITORS)
