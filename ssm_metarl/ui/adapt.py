@@ -14,7 +14,8 @@ from ssm_metarl.ui.charts import Axis, Line, chart
 from ssm_metarl.ui.courtesy import courteous
 from ssm_metarl.ui.desk import Desk, Work
 from ssm_metarl.ui.film import clips
-from ssm_metarl.ui.limits import ADAPT_SECONDS, EPISODES, STEPS
+from ssm_metarl.ui.inputs import adaptation_inputs
+from ssm_metarl.ui.limits import ADAPT_SECONDS, EPISODES
 from ssm_metarl.ui.player import clips_value, player
 from ssm_metarl.ui.question import Question, Subject, answers, ways
 from ssm_metarl.ui.scales import reached, return_scale
@@ -63,23 +64,7 @@ def build(shelf: Shelf, desk: Desk, run: gr.Dropdown, question: gr.State) -> Non
             )
             gr.HTML("<h3>The task</h3>")
             sliders = Sliders.build(family.name)
-            with gr.Accordion("Data and gradient steps", open=False):
-                episodes = gr.Slider(
-                    int(EPISODES.low),
-                    int(EPISODES.high),
-                    value=int(EPISODES.default),
-                    step=1,
-                    label="Episodes of the task",
-                    info="for each gradient step",
-                )
-                steps = gr.Slider(
-                    int(STEPS.low),
-                    int(STEPS.high),
-                    value=int(STEPS.default),
-                    step=1,
-                    label="Gradient steps",
-                )
-                seed = gr.Number(0, label="Seed", precision=0, minimum=0)
+            episodes, steps, seed = adaptation_inputs("the task")
         with gr.Column(scale=5, min_width=320, elem_classes="results-column"):
             sentence = gr.HTML(INTRODUCTION, elem_id="sentence", elem_classes="sentence")
             clips_shown = player(WAITING, "clips")

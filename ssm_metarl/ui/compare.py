@@ -16,6 +16,7 @@ from ssm_metarl.ui.comparison_files import as_csv, as_json, as_png
 from ssm_metarl.ui.comparison_shown import curves, in_words, results_table, scatters
 from ssm_metarl.ui.courtesy import courteous
 from ssm_metarl.ui.desk import Desk, Work
+from ssm_metarl.ui.inputs import adaptation_inputs, slider
 from ssm_metarl.ui.limits import EPISODES, EVALUATE_SECONDS, EVALUATION_TASKS, SEED, STEPS
 from ssm_metarl.ui.shelf import Shelf
 
@@ -60,27 +61,10 @@ def build(shelf: Shelf, desk: Desk, place: gr.State) -> None:
                 info="those that an agent knows",
             )
             split = gr.Radio(list(SETS), value="held_out", label="Tasks")
-            tasks = gr.Slider(
-                int(EVALUATION_TASKS.low),
-                int(EVALUATION_TASKS.high),
-                value=int(EVALUATION_TASKS.default),
-                step=1,
-                label="How many tasks",
-                info="more take longer, and leave less doubt",
+            tasks = slider(
+                EVALUATION_TASKS, "How many tasks", "more take longer, and leave less doubt"
             )
-            with gr.Accordion("Data and gradient steps", open=False):
-                episodes = gr.Slider(
-                    int(EPISODES.low),
-                    int(EPISODES.high),
-                    value=int(EPISODES.default),
-                    step=1,
-                    label="Episodes of each task",
-                    info="for each gradient step",
-                )
-                steps = gr.Slider(
-                    int(STEPS.low), int(STEPS.high), value=1, step=1, label="Gradient steps"
-                )
-                seed = gr.Number(0, label="Seed", precision=0, minimum=0)
+            episodes, steps, seed = adaptation_inputs("each task")
         with gr.Column(scale=5, min_width=320):
             sentence = gr.HTML(INTRODUCTION, elem_id="compare-sentence", elem_classes="sentence")
             drawn = gr.HTML(curves([]), elem_id="compare-curves")

@@ -16,6 +16,7 @@ from ssm_metarl.ui.course import (
     suggested_name,
 )
 from ssm_metarl.ui.courtesy import courteous
+from ssm_metarl.ui.inputs import slider
 from ssm_metarl.ui.limits import EPOCHS, TRAIN_EPISODES
 from ssm_metarl.ui.shelf import Shelf
 from ssm_metarl.ui.summary import unfinished
@@ -69,14 +70,7 @@ class Form:
             elem_id="learner",
             elem_classes="stacked",
         )
-        epochs = gr.Slider(
-            int(EPOCHS.low),
-            int(EPOCHS.high),
-            value=int(EPOCHS.default),
-            step=1,
-            label="Budget: iterations",
-            elem_id="epochs",
-        )
+        epochs = slider(EPOCHS, "Budget: iterations", elem_id="epochs")
         episodes = gr.Slider(
             int(TRAIN_EPISODES.low),
             int(TRAIN_EPISODES.high),
