@@ -44,13 +44,37 @@ FORMS = (
 )
 
 
+def open_tab(page: Page, name: str) -> None:
+    """Open a tab; on a phone some are behind a button."""
+    tab = page.get_by_role("tab", name=name)
+    if not tab.is_visible():
+        page.click(".overflow-menu > button")
+        tab = page.locator(".overflow-dropdown button", has_text=name)
+    tab.click()
+
+
 def prepare(page: Page, tab: str) -> None:
     """Do in a tab what a visitor would, and wait for what comes of it."""
     if tab == "Adapt":
         page.check("text=swap")
         page.click("#adapt")
         page.wait_for_selector("#clips video")
-        page.wait_for_timeout(4000)  # into the clips
+    elif tab == "Train":
+        page.fill("#epochs input[type=number]", "12")
+        page.keyboard.press("Tab")
+        page.click("#train")
+        page.wait_for_selector("#training .outcome")
+    elif tab == "Compare":
+        page.click("#compare-go")
+        page.wait_for_selector("#compare-table table")
+        page.wait_for_selector("#compare-sentence .outcome")
+    elif tab == "Runs":
+        page.wait_for_selector("#run-curve svg")
+    elif tab == "Memory":
+        page.wait_for_selector("#memory-recalled table")
+    elif tab == "Inside":
+        page.wait_for_selector("#inside-clips video")
+    page.wait_for_timeout(3000)  # into the clips
 
 
 def main() -> None:
@@ -69,7 +93,7 @@ def main() -> None:
             page.set_default_timeout(PATIENCE)
             page.goto(f"{site.url}?__theme={form.theme}")
             for tab in TABS:
-                page.get_by_role("tab", name=tab).click()
+                open_tab(page, tab)
                 prepare(page, tab)
                 path = pictures / f"{tab.lower()}-{form.name}.png"
                 page.screenshot(path=path, full_page=True)

@@ -47,7 +47,7 @@ def build(shelf: Shelf, desk: Desk, run: gr.Dropdown, question: gr.State) -> Non
         run: Which agent; it stands above the tabs.
         question: The visitor's last question, for the other tabs.
     """
-    first = shelf.trained()[0] if shelf.trained() else None
+    first = shelf.first()
     agent, family = shelf.agent(first) if first else (None, get_family("CartPole-v1"))
     choices = ways(agent) if agent else []
     with gr.Row(elem_classes="screen"):

@@ -26,7 +26,7 @@ Json = Any
 def build(shelf: Shelf, desk: Desk) -> None:
     """Add the endpoints to the page."""
 
-    def agents() -> Json:
+    def list_agents() -> Json:
         """List the agents, their families and the ways in which each can adapt."""
         found = []
         for run in shelf.trained():
@@ -56,7 +56,7 @@ def build(shelf: Shelf, desk: Desk) -> None:
         results = [dataclasses.asdict(row) for row in rows]
         return {"summary": summary_text(rows, subject.family), "results": results}
 
-    endpoint(agents, queue=False)
+    endpoint(list_agents, queue=False)
     endpoint(adapt, concurrency_id=HEAVY, concurrency_limit=1)
 
 

@@ -65,6 +65,14 @@ class Desk:
             if not work.waiting:
                 del self._works[str(request.session_hash)]
 
+    def close(self, patience: float) -> None:
+        """Stop everybody's work, and wait so many seconds at most until their runs are saved."""
+        for work in list(self._works.values()):
+            work.asked.set()
+        until = time.monotonic() + patience
+        while self._held and time.monotonic() < until:
+            time.sleep(0.05)
+
     @contextlib.contextmanager
     def holding(self, run: str) -> Iterator[None]:
         """Keep a run from being trained, deleted or made by anyone else meanwhile.

@@ -15,8 +15,8 @@ from ssm_metarl.ui.knowledge import Reader, moment
 from ssm_metarl.ui.observations import action_names
 from ssm_metarl.ui.player import Clip
 from ssm_metarl.ui.question import Subject
-from ssm_metarl.ui.tables import note, table
 from ssm_metarl.ui.spectrum import PARTS, Eigenvalue, changes, eigenvalues
+from ssm_metarl.ui.tables import note, numbered, table
 from ssm_metarl.ui.traces import Trace, principal
 
 CELLS = {
@@ -113,7 +113,7 @@ def _trace(
     assert steps.high is not None
     shown = int(steps.high) + 1
     lines = [
-        Line(name, style, list(enumerate(map(float, one[:shown]))), dots=False)
+        Line(name, style, numbered(one[:shown].tolist()), dots=False)
         for (name, style), one in zip(styles, values, strict=True)
     ]
     lines.reverse()  # the shorter one, of before, lies on top

@@ -17,15 +17,15 @@ HEADER = f"""
 """
 
 
-def build(shelf: Shelf) -> gr.Blocks:
-    """Return the page over a shelf of runs."""
+def build(shelf: Shelf, desk: Desk) -> gr.Blocks:
+    """Return the page over a shelf of runs, whose visitors work at a desk."""
     with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=(600, 3600)) as page:
         gr.HTML(HEADER)
-        desk, question = Desk(), gr.State({})
+        question = gr.State({})
         trained = shelf.trained()
         run = gr.Dropdown(
             trained,
-            value=trained[0] if trained else None,
+            value=shelf.first(),
             label="Agent",
             elem_id="agent",
             interactive=True,

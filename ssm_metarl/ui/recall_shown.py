@@ -1,7 +1,7 @@
 """What was recalled, as the page shows it: in words, as a table, and as charts."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from html import escape
 
 from ssm_metarl.env_runner.family import Parameter, TaskFamily
@@ -14,7 +14,7 @@ from ssm_metarl.ui.observations import action_names, observed, with_unit
 from ssm_metarl.ui.question import Subject
 from ssm_metarl.ui.recollection import Match, Recollection, first_episode, response
 from ssm_metarl.ui.sliders import reach
-from ssm_metarl.ui.tables import note, percent, table
+from ssm_metarl.ui.tables import note, numbered, percent, table
 
 LISTED = 500  # stored tasks in the table, the newest
 
@@ -144,7 +144,7 @@ def overlay(found: Recollection, family: TaskFamily) -> str:
     ]
     seen = [
         Line(
-            label, style, _numbered(first_episode(played)[0][:, found.telling].tolist()), dots=False
+            label, style, numbered(first_episode(played)[0][:, found.telling].tolist()), dots=False
         )
         for label, style, played in shown
     ]
@@ -169,7 +169,7 @@ def _responses(
 ) -> str:
     """Draw how each task answers to actions; nothing if that does not tell them apart."""
     lines = [
-        Line(label, style, _numbered(response(played, telling)), dots=False)
+        Line(label, style, numbered(response(played, telling)), dots=False)
         for label, style, played in shown
     ]
     match, unlike, new = (line.points[-1][1] for line in lines)
@@ -185,10 +185,6 @@ def _responses(
         "subtracted where it did not. Tasks that answer alike run alike."
     )
     return f'<div><p class="note">{escape(text)}</p>{drawn}</div>'
-
-
-def _numbered(values: Sequence[float]) -> list[tuple[float, float]]:
-    return [(float(step), value) for step, value in enumerate(values)]
 
 
 def store_shown(tasks: Sequence[StoredTask], family: TaskFamily) -> str:

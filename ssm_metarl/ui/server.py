@@ -1,29 +1,32 @@
 """The server of the page."""
 
+import signal
+import threading
 from pathlib import Path
+from types import FrameType
 
-import gradio as gr
-
+from ssm_metarl.ui.desk import Desk
 from ssm_metarl.ui.limits import UPLOAD_BYTES
 from ssm_metarl.ui.page import build
 from ssm_metarl.ui.shelf import Shelf
 from ssm_metarl.ui.sliders import range_marks
 from ssm_metarl.ui.theme import CSS, theme
 
+QUEUE = 64  # visitors who may wait
+PATIENCE = 30.0  # seconds for trainings to save what they have, when the server ends
 
-def serve(
-    runs: Path, host: str = "127.0.0.1", port: int = 7860, *, block: bool = True
-) -> gr.Blocks:
-    """Open the page.
+
+def serve(runs: Path, host: str = "127.0.0.1", port: int = 7860) -> None:
+    """Serve the page until the process is told to end; trainings are saved first.
 
     Args:
         runs: The folder of the runs it shows and makes.
         host: Address to listen on; others than this machine see it only if this says so.
         port: Port to listen on.
-        block: Whether to return only when the server ends.
     """
-    page = build(Shelf(runs.resolve()))
-    page.queue(max_size=64, default_concurrency_limit=4)
+    desk = Desk()
+    page = build(Shelf(runs.resolve()), desk)
+    page.queue(max_size=QUEUE, default_concurrency_limit=4)
     page.launch(
         server_name=host,
         server_port=port,
@@ -34,8 +37,19 @@ def serve(
         theme=theme(),
         head=f"<style>{CSS}{range_marks()}</style>",
         footer_links=["api"],
-        prevent_thread_lock=not block,
+        prevent_thread_lock=True,
         ssr_mode=False,
         enable_monitoring=False,
     )
-    return page
+    signal.signal(signal.SIGTERM, _end)  # SDL, which draws, would take it and do nothing
+    try:
+        threading.Event().wait()
+    except KeyboardInterrupt:
+        pass
+    finally:
+        desk.close(PATIENCE)
+        page.close(verbose=False)
+
+
+def _end(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt

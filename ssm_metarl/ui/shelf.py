@@ -42,6 +42,11 @@ class Shelf:
         """Return the runs that have an agent already."""
         return [run for run in self.ids() if (self.folder(run) / CHECKPOINT).is_dir()]
 
+    def first(self) -> str | None:
+        """Return the run that a new visitor meets: the first that comes with the page."""
+        given = sorted(run.name for run in _runs_in(self.pretrained))
+        return next(iter([*given, *self.trained()]), None)
+
     def folder(self, run: object) -> Path:
         """Return the folder of a run.
 

@@ -1,19 +1,15 @@
 """Training on the page: what a visitor may ask, what they see, and that stopping loses nothing."""
 
 import dataclasses
-import socket
-import subprocess
-import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
-import httpx
 import pytest
 from gradio_client import Client, handle_file
 from gradio_client.client import Job
+from visiting import Site
 
 from ssm_metarl.errors import UserError
 from ssm_metarl.runs.checkpoint import load_checkpoint
@@ -218,33 +214,13 @@ def test_runs_from_elsewhere_are_not_continued_beyond_the_limits(
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("page") / "runs"
+def place(site: Site) -> Path:
+    return site.runs
 
 
 @pytest.fixture(scope="module")
-def client(place: Path) -> Iterator[Client]:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    code = (
-        "import sys, pathlib; from ssm_metarl.ui.server import serve; "
-        "serve(pathlib.Path(sys.argv[1]), port=int(sys.argv[2]))"
-    )
-    with subprocess.Popen([sys.executable, "-c", code, str(place), str(port)]) as server:
-        try:
-            yield connected(f"http://127.0.0.1:{port}")
-        finally:
-            server.terminate()
-
-
-def connected(address: str) -> Client:
-    for _ in range(600):
-        try:
-            return Client(address, verbose=False)
-        except (OSError, ValueError, httpx.HTTPError):
-            time.sleep(0.2)
-    raise TimeoutError("the page did not start")
+def client(site: Site) -> Client:
+    return Client(site.url, verbose=False)
 
 
 def ask(client: Client, name: str, iterations: int) -> Job:

@@ -1,0 +1,32 @@
+"""How the server ends."""
+
+import time
+from pathlib import Path
+
+import pytest
+from gradio_client import Client
+from visiting import serving
+
+from ssm_metarl.runs.checkpoint import load_checkpoint
+from ssm_metarl.runs.tracking import read_metrics
+
+pytestmark = pytest.mark.slow
+
+
+def test_a_server_that_is_told_to_end_saves_its_training_first(tmp_path: Path) -> None:
+    pytest.importorskip("gradio")
+    with serving(tmp_path) as site:
+        client = Client(site.url, verbose=False)
+        drawn = client.predict("cartpole", {}, ["standard"], 1, 1, api_name="/adapt")
+        assert drawn["results"]
+        client.submit(family="CartPole-v1", learner="meta_rl", name="long", api_name="/train")
+        run = tmp_path / "runs" / "long"
+        for _ in range(600):
+            if (run / "metrics.jsonl").exists():
+                break
+            time.sleep(0.1)
+    assert site.process.returncode == 0
+    assert "Traceback" not in site.log.read_text()
+    last = read_metrics(run / "metrics.jsonl")[-1]
+    assert last["iteration"] < last["iterations"]
+    assert load_checkpoint(run / "checkpoint").meta["iteration"] == last["iteration"]
