@@ -44,12 +44,15 @@ class Measured:
         """Return what was measured as ``ssm-metarl evaluate`` writes it."""
         return summarise(self.family, self.tasks, self.split, self.plan, self.rows)
 
+    def of(self, mode: str) -> list[ModeResult]:
+        """Return a mode's results; memory on top of gradient steps is no mode by itself."""
+        own = [row for row in self.rows if row.mode == mode]
+        return [row for row in own if not (mode == "in_context" and row.steps)]
+
     def row(self, mode: str, *, most: bool = False) -> ModeResult | None:
         """Return a mode's result from the least data that it adapted from, or from the most."""
-        own = [row for row in self.rows if row.mode == mode and (row.shots or mode == "zero_shot")]
-        if not own:
-            return None
-        return max(own, key=lambda r: r.shots) if most else min(own, key=lambda r: r.shots)
+        own = [row for row in self.of(mode) if row.shots or mode == "zero_shot"]
+        return (max if most else min)(own, key=lambda row: row.shots, default=None)
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from ssm_metarl.ui.charts import Axis, Line, Rule, chart
 from ssm_metarl.ui.comparing import Measured
 from ssm_metarl.ui.tables import note, table
 
+LEADING = ("hybrid", "in_context", "standard", "from_scratch")  # not the best: chosen before
 DASHES = ("", " dash-1", " dash-2", " dash-3")  # of the first run, the second, ...
 
 
@@ -35,45 +36,47 @@ def _capital(text: str) -> str:
 
 
 def _lead(one: Measured, *, several: bool) -> Iterator[str]:
-    before = one.row("zero_shot")
-    after = [row for row in one.rows if row.shots and row.mode != "from_scratch"]
+    """Say what adapting was worth, in the way that `LEADING` names first, whatever came out."""
     whose = f"{one.run}: " if several else ""
+    before = one.row("zero_shot")
     if before is None:
         return
-    if not after:
+    after = next((row for mode in LEADING if (row := one.row(mode))), None)
+    if after is None:
         yield f"{whose}without adapting, {before.mean:.4g} on average of {len(one.tasks)} tasks."
         return
-    best = max(after, key=lambda row: (row.mean, -row.shots))
-    gain = _difference(best, before, one.plan.seed)
-    better = sum(a > b for a, b in zip(best.per_task, before.per_task, strict=True))
+    most = one.row(after.mode, most=True)
+    later = "" if most is None or most == after else f"; after {most.shots}, {most.mean:.4g}"
     yield (
-        f"{whose}after {counted(best.shots, 'episode')}, {MODES[best.mode]} adaptation earns "
-        f"{best.mean:.4g} on average; before, {before.mean:.4g}."
+        f"{whose}after {counted(after.shots, 'episode')}, {MODES[after.mode]} adaptation earns "
+        f"{after.mean:.4g} on average{later}; before, {before.mean:.4g}."
     )
+    gain = _difference(after, before, one.plan.seed)
+    better = sum(a > b for a, b in zip(after.per_task, before.per_task, strict=True))
     yield (
-        f"{whose}that is better on {better} of {len(one.tasks)} tasks, by {gain.mean:.4g} on "
-        f"average (95% sure: {gain.ci95[0]:.4g} to {gain.ci95[1]:.4g})."
+        f"{whose}{counted(after.shots, 'episode')} made it better on {better} of "
+        f"{len(one.tasks)} tasks, by {gain.mean:.4g} on average {_range(gain.ci95)}."
     )
+
+
+def _range(ci95: tuple[float, float]) -> str:
+    """Return an interval in words, and whether it leaves open which of two is better."""
+    low, high = ci95
+    open_ = "; it may be chance" if low <= 0.0 <= high else ""
+    return f"(95% sure: {low:+.3g} to {high:+.3g}{open_})"
 
 
 def _recall_gain(one: Measured, *, several: bool) -> Iterator[str]:
     """Say what recalling earlier tasks was worth, at the least data."""
     whose = f"{one.run}: " if several else ""
-    for gain in one.evaluation().differences[:1]:
-        own = counted(gain.shots, "episode")
-        low, high = gain.ci95
-        if low <= 0.0 <= high:
-            yield (
-                f"{whose}from {own}, hybrid and standard are too close to call "
-                f"(difference {gain.mean:+.3g}; 95% sure: {low:+.3g} to {high:+.3g})."
-            )
-        else:
-            word = "more" if gain.mean > 0 else "less"
-            yield (
-                f"{whose}from the same {own}, hybrid earns {abs(gain.mean):.3g} {word} than "
-                f"standard, task by task (95% sure: {low:+.3g} to {high:+.3g}): that is what "
-                "recalling earlier tasks is worth."
-            )
+    pairs = [d for d in one.evaluation().differences if (d.mode, d.than) == ("hybrid", "standard")]
+    for gain in sorted(pairs, key=lambda pair: pair.shots)[:1]:
+        word = "more" if gain.mean > 0 else "less"
+        yield (
+            f"{whose}from the same {counted(gain.shots, 'episode')}, hybrid earns "
+            f"{abs(gain.mean):.3g} {word} than standard, task by task {_range(gain.ci95)}: that is "
+            "what recalling earlier tasks is worth."
+        )
 
 
 def _between_runs(found: Sequence[Measured]) -> Iterator[str]:
@@ -87,11 +90,10 @@ def _between_runs(found: Sequence[Measured]) -> Iterator[str]:
             mine, theirs = pair
             gain = _difference(theirs, mine, first.plan.seed)
             word = "more" if gain.mean > 0 else "less"
-            sure = "" if not gain.ci95[0] <= 0.0 <= gain.ci95[1] else ", which may be chance"
             yield (
                 f"{label(mine.mode, mine.steps, mine.shots).capitalize()}: {other.run} earns "
-                f"{abs(gain.mean):.3g} {word} than {first.run} on the same tasks (95% sure: "
-                f"{gain.ci95[0]:+.3g} to {gain.ci95[1]:+.3g}){sure}."
+                f"{abs(gain.mean):.3g} {word} than {first.run} on the same tasks "
+                f"{_range(gain.ci95)}."
             )
 
 
@@ -139,8 +141,7 @@ def curves(found: Sequence[Measured]) -> str:
 def _lines(one: Measured, dash: int, several: int) -> Iterator[Line]:
     start = one.row("zero_shot")
     for mode, name in MODES.items():
-        rows = sorted((row for row in one.rows if row.mode == mode), key=lambda row: row.shots)
-        rows = [row for row in rows if row.steps <= 1 or mode != "in_context"]
+        rows = sorted(one.of(mode), key=lambda row: row.shots)
         if not rows or (mode == "zero_shot" and len(one.rows) > 1):
             continue  # the other lines start there
         if start and mode in ("standard", "hybrid"):

@@ -13,7 +13,7 @@ import gradio as gr
 from ssm_metarl.errors import SsmMetaRLError
 
 log = logging.getLogger(__name__)
-PATH = re.compile(r"(?:[A-Za-z]:)?(?:[\w.~-]*[/\\])+([\w.-]*)")
+PATH = re.compile(r"(?<![\w.])(?:[A-Za-z]:)?[/\\](?:[\w.~-]+[/\\])*([\w.-]*)")
 SORRY = "Something went wrong on the server; nothing was changed. Please try again."
 
 
@@ -55,5 +55,5 @@ def explained(error: Exception) -> gr.Error:
 
 
 def without_paths(text: str) -> str:
-    """Leave of every path only its last name."""
+    """Leave of every absolute path only its last name."""
     return PATH.sub(lambda match: match[1] or "…", text)

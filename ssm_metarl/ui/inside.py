@@ -17,7 +17,7 @@ from ssm_metarl.ui.memory import task_line
 from ssm_metarl.ui.player import clips_value, player
 from ssm_metarl.ui.question import Question, Subject, ways
 from ssm_metarl.ui.shelf import Shelf
-from ssm_metarl.ui.spectrum import as_numbers
+from ssm_metarl.ui.spectrum import as_numbers, effects
 from ssm_metarl.ui.theme import TRACES
 from ssm_metarl.ui.traces import Watched
 
@@ -91,7 +91,8 @@ def shown(shelf: Shelf, question: Question, *, mine: bool) -> Iterator[tuple[Any
     subject = Subject.of(shelf, question)
     mode = way_of(subject, question)
     after = agent_after(subject, question, mode)
-    fades = spectrum_shown(subject.agent, after, mode)
+    effect = effects(subject, after, question.seed) if mode != "in_context" else None
+    fades = spectrum_shown(subject.agent, after, mode, effect)
     line = task_line(subject.family, question, mine=mine)
     yield told("Filming, and looking inside ...", "working") + line, gr.skip(), gr.skip(), fades
     remembered = question.plan().trial_episodes - 1 if mode == "in_context" else 0

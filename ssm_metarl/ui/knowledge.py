@@ -1,5 +1,6 @@
 """What a hidden state knows of its task: a linear reader of it, trained on other tasks."""
 
+import dataclasses
 import re
 from dataclasses import dataclass
 
@@ -16,7 +17,8 @@ from ssm_metarl.env_runner.rollout import Trajectory, collect_trials
 from ssm_metarl.env_runner.streams import substream
 
 SEED = SeedSequence(0x72656164)
-TASKS, TRIALS, HORIZON = 48, 2, 100  # that the reader learns from; steps of an episode
+TASKS, TRIALS, HORIZON = 72, 2, 100  # that are played; steps of an episode
+LEARNED_FROM = 48  # of the tasks; the others say how good the reader is
 PULL = 1e-2  # of the weights towards zero
 SURE = 0.9
 LASTS = 10  # steps for which it has to stay sure
@@ -31,12 +33,14 @@ class Reader:
         mean: Of the states.
         std: Of the states.
         weight: Per entry of the state, and last the bias.
+        accuracy: Share of the steps of tasks it has not learned from at which it is right.
     """
 
     parameter: Parameter
     mean: Float[Tensor, "N"]
     std: Float[Tensor, "N"]
     weight: Float[Tensor, "N1"]
+    accuracy: float = 0.0
 
     def belief(self, state: Float[np.ndarray, "T N"]) -> Float[np.ndarray, "T"]:
         """Return how likely the surprise is, judged by each state alone."""
@@ -65,8 +69,12 @@ def learn_to_read(agent: Agent, family: TaskFamily) -> Reader | None:
     environment.close()
     states = hidden_states(bound, played)
     unusual = torch.from_numpy(tasks.values[parameter.name] != parameter.default)
-    known = unusual.view(1, -1, 1).expand(played.valid.shape)[played.valid]
-    return _fit(parameter, states[played.valid].double(), known)
+    known = unusual.view(1, -1, 1).expand(played.valid.shape)
+    learns = torch.arange(TASKS).view(1, -1, 1) < LEARNED_FROM
+    mine, others = played.valid & learns, played.valid & ~learns
+    reader = _fit(parameter, states[mine].double(), known[mine])
+    says = torch.from_numpy(reader.belief(states[others].numpy())) > 0.5
+    return dataclasses.replace(reader, accuracy=float((says == known[others]).double().mean()))
 
 
 @torch.inference_mode()

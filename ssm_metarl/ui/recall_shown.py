@@ -14,7 +14,7 @@ from ssm_metarl.ui.observations import action_names, observed, with_unit
 from ssm_metarl.ui.question import Subject
 from ssm_metarl.ui.recollection import Match, Recollection, first_episode, response
 from ssm_metarl.ui.sliders import reach
-from ssm_metarl.ui.tables import note, percent, table
+from ssm_metarl.ui.tables import note, numbered, percent, table
 
 LISTED = 500  # stored tasks in the table, the newest
 
@@ -144,7 +144,7 @@ def overlay(found: Recollection, family: TaskFamily) -> str:
     ]
     seen = [
         Line(
-            label, style, _numbered(first_episode(played)[0][:, found.telling].tolist()), dots=False
+            label, style, numbered(first_episode(played)[0][:, found.telling].tolist()), dots=False
         )
         for label, style, played in shown
     ]
@@ -154,10 +154,11 @@ def overlay(found: Recollection, family: TaskFamily) -> str:
     steps = Axis("Step of the episode", 0.0)
     raw = chart(seen, steps, Axis(with_unit(name, unit).capitalize()), alt)
     reasons = _responses(shown, found.telling, name, unit, family)
-    return (
-        f'<h3>Why these</h3><div class="pair">{reasons}<div><p class="note">The first episode of '
-        f"each: the {escape(name)}, as the agent saw it.</p>{raw}</div></div>"
+    text = (
+        f"The first episode of each: the {name}, by which the best match and the task least alike "
+        "are told apart best. The misfit counts everything that is seen."
     )
+    return f'<h3>Why these</h3><div class="pair">{reasons}<div>{note(text)}{raw}</div></div>'
 
 
 def _responses(
@@ -167,14 +168,13 @@ def _responses(
     unit: str,
     family: TaskFamily,
 ) -> str:
-    """Draw how each task answers to actions; nothing if that does not tell them apart."""
+    """Draw how each task answers to actions, and say which of the two the new one is like."""
     lines = [
-        Line(label, style, _numbered(response(played, telling)), dots=False)
+        Line(label, style, numbered(response(played, telling)), dots=False)
         for label, style, played in shown
     ]
     match, unlike, new = (line.points[-1][1] for line in lines)
-    if abs(new - match) >= abs(new - unlike):
-        return ""
+    nearer = "best match" if abs(new - match) < abs(new - unlike) else "one least alike"
     action = action_names(family, 2)[-1]
     alt = f"Running sums after the first episode: new {new:.2g}, {match:.2g}, {unlike:.2g}"
     drawn = chart(
@@ -182,13 +182,9 @@ def _responses(
     )
     text = (
         f"How the {name} answers to {action}: its changes, added up where the agent did so and "
-        "subtracted where it did not. Tasks that answer alike run alike."
+        f"subtracted where it did not. By this, the new task is nearer to the {nearer}."
     )
     return f'<div><p class="note">{escape(text)}</p>{drawn}</div>'
-
-
-def _numbered(values: Sequence[float]) -> list[tuple[float, float]]:
-    return [(float(step), value) for step, value in enumerate(values)]
 
 
 def store_shown(tasks: Sequence[StoredTask], family: TaskFamily) -> str:

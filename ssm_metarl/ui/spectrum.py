@@ -7,12 +7,16 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from numpy.random import SeedSequence
 
 from ssm_metarl.adaptation.agent import Agent
 from ssm_metarl.core.ssm import BoundDiagonalSSM, BoundGatedSSM
+from ssm_metarl.evaluation.evaluate import mean_returns
 from ssm_metarl.meta_rl.inner_loop import adaptable
+from ssm_metarl.ui.question import Subject
 
 HALF_OPEN = 0.5  # of a gate
+EPISODES, EFFECT_STREAM = 10, 7  # that the effect of a change is measured in
 PARTS = {
     "encoder": "reading the observation",
     "A": "how long the memory lasts (A)",
@@ -100,6 +104,27 @@ def changes(before: Agent, after: Agent) -> list[Change]:
         for part in PARTS
         if part in moved and size[part]
     ]
+
+
+def effects(subject: Subject, after: Agent, seed: int) -> dict[str, float]:
+    """Return the mean return of the agent with the change of one part alone, for every part.
+
+    And of ``before`` and ``after``, all in the same episodes.
+    """
+    before = subject.agent
+    everything = {name: after.params[name] for name in before.params}
+    mixtures = {"before": dict(before.params), "after": everything}
+    for part in PARTS:
+        mixtures[part] = {
+            name: after.params[name] if adaptable(name) and _part(name) == part else value
+            for name, value in before.params.items()
+        }
+    stream = SeedSequence([seed, EFFECT_STREAM])
+    family, task = subject.family, subject.task
+    return {
+        name: float(mean_returns(before.policy, params, family, task, EPISODES, stream).mean())
+        for name, params in mixtures.items()
+    }
 
 
 def _part(name: str) -> str:

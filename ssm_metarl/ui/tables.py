@@ -1,4 +1,4 @@
-"""Tables and notes, as the tabs that look closer write them."""
+"""Tables, notes and numbers, as the tabs that look closer write them."""
 
 from collections.abc import Iterable, Sequence
 from html import escape
@@ -21,3 +21,8 @@ def percent(share: float) -> str:
 def note(text: str) -> str:
     """Return a paragraph that explains what stands beside it."""
     return f'<p class="note">{escape(text)}</p>'
+
+
+def numbered(values: Sequence[float]) -> list[tuple[float, float]]:
+    """Return one value per step as points of a line."""
+    return [(float(step), value) for step, value in enumerate(values)]

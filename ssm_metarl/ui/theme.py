@@ -26,4 +26,6 @@ def theme() -> Base:
         block_title_text_color="*body_text_color",
         block_title_text_color_dark="*body_text_color",
         block_title_padding="0",
+        body_text_color_subdued="*neutral_500",
+        block_info_text_color="*neutral_500",
     )

@@ -138,6 +138,7 @@ def test_families_are_those_of_the_package(name: object) -> None:
     [
         (UserError("/srv/secret/runs/x is not a run"), "x is not a run"),
         (UserError(r"C:\Users\me\x.json: gone"), "x.json: gone"),
+        (UserError("gravity must be from 0 to 50 m/s^2"), "gravity must be from 0 to 50 m/s^2"),
         (RuntimeError("/srv/secret"), SORRY),
         (UserError("<img src=x onerror=alert(1)>"), "&lt;img src=x onerror=alert(1)&gt;"),
     ],

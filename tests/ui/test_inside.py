@@ -22,7 +22,7 @@ from ssm_metarl.ui.knowledge import hidden_states, learn_to_read, moment
 from ssm_metarl.ui.looking import question_of
 from ssm_metarl.ui.question import Question, Subject
 from ssm_metarl.ui.shelf import Shelf
-from ssm_metarl.ui.spectrum import changes, eigenvalues
+from ssm_metarl.ui.spectrum import changes, effects, eigenvalues
 from ssm_metarl.ui.traces import Trace, Watched, principal
 
 SWAPPED = Question.asked("cartpole", {"swap": 1.0}, ["hybrid"], 2, 1, 0)
@@ -73,6 +73,19 @@ def test_what_adaptation_changed_adds_up(shelf: Shelf, agent: Agent) -> None:
     assert changes(agent, agent) == []
 
 
+def test_the_effect_of_a_change_is_measured(shelf: Shelf) -> None:
+    subject = Subject.of(shelf, SWAPPED)
+    agent = subject.agent
+    one_side = torch.tensor([0.0, 2.0])  # both alike would change nothing
+    only = {**agent.params, "action.bias": agent.params["action.bias"] + one_side}
+    moved = dataclasses.replace(agent, params=only)
+    found = effects(subject, moved, seed=0)
+    assert found["action"] == found["after"] != found["before"]
+    assert found["A"] == found["B"] == found["C"] == found["before"]
+    html = spectrum_shown(agent, moved, "standard", found)
+    assert f"The return before was {found['before']:.4g}, after {found['after']:.4g}." in html
+
+
 @pytest.mark.parametrize("cell", ["gru", "mlp", "gated"])
 def test_other_cells_say_what_is_shown_instead(agent: Agent, cell: CellName) -> None:
     other = with_cell(agent, cell)
@@ -117,6 +130,7 @@ def test_the_reader_finds_the_moment_of_understanding(shelf: Shelf) -> None:
     agent, family = shelf.agent("cartpole-in-context")
     reader = learn_to_read(agent, family)
     assert reader is not None
+    assert 0.8 < reader.accuracy <= 1.0
     assert reader.surprise == "swaps left and right"
     for swap in (0.0, 1.0):
         watched = Watched.of(agent)

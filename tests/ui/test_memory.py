@@ -1,5 +1,6 @@
 """The Memory tab shows what hybrid adaptation really recalls."""
 
+import dataclasses
 import re
 import shutil
 from pathlib import Path
@@ -101,7 +102,17 @@ def test_the_response_tells_a_swapped_task_from_a_usual_one(subject: Subject) ->
     html = overlay(found, subject.family)
     name, unit = observed(subject.family)[found.telling]
     assert f"{name.capitalize()} ({unit})" in html
-    assert "How the" in html
+    assert "nearer to the best match" in html
+
+
+def test_a_picture_that_speaks_against_the_match_is_shown_too(subject: Subject) -> None:
+    found = recollect(subject, SWAPPED, 1)
+    assert found is not None
+    best, unlike = found.matches[0], found.unlike
+    crossed = dataclasses.replace(found, matches=(unlike, *found.matches[1:]), unlike=best)
+    html = overlay(crossed, subject.family)
+    assert html.count("<figure") == 2
+    assert "nearer to the one least alike" in html
 
 
 def test_the_first_episode_ends_where_it_ended(subject: Subject) -> None:

@@ -1,0 +1,46 @@
+"""The tabs that look closer, as visitors open them."""
+
+from collections.abc import Callable
+
+import pytest
+from visiting import Visitor
+
+pytestmark = pytest.mark.slow
+Visit = Callable[..., Visitor]
+
+
+def test_memory_and_inside_are_never_empty(visit: Visit) -> None:
+    page = visit().page
+    page.get_by_role("tab", name="Memory").click()
+    page.wait_for_selector("#memory-recalled table")
+    assert "An example" in page.inner_text("#memory-sentence")
+    before = page.inner_text("#memory-sentence")
+    page.click("text=all episodes")
+    page.wait_for_function(
+        "(before) => document.querySelector('#memory-sentence').innerText !== before", arg=before
+    )
+    page.get_by_role("tab", name="Inside").click()
+    page.wait_for_selector("#inside-clips video")
+    page.wait_for_function(
+        "Number(document.querySelector('#inside-traces .cursor').getAttribute('x1')) > 100"
+    )
+
+
+def test_they_look_at_what_was_asked(visit: Visit) -> None:
+    visitor = visit()
+    visitor.page.check("text=swap")
+    visitor.adapt()
+    visitor.page.get_by_role("tab", name="Memory").click()
+    visitor.page.wait_for_selector("#memory-recalled table")
+    assert "you last met" in visitor.page.inner_text("#memory-sentence")
+
+
+def test_a_comparison_can_be_taken_away(visit: Visit) -> None:
+    page = visit().page
+    page.get_by_role("tab", name="Compare").click()
+    page.get_by_label("number input for How many tasks").fill("2")
+    page.click("#compare-go")
+    page.wait_for_selector("#compare-csv:not([disabled])")
+    with page.expect_download() as download:
+        page.click("#compare-csv")
+    assert download.value.suggested_filename == "comparison.csv"
