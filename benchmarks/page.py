@@ -6,8 +6,10 @@ Serves the page from a process of its own and measures, in a real browser and th
 
 - the first screen: from the server's answer until the button can be pressed;
 - one click: from pressing it until the clips are there, all ways side by side;
-- twenty visitors who load the page again and again, a second apart, while one trains: how long the
-  page and its settings take;
+- training, on the page and by ``ssm-metarl train`` in turns with the same settings: seconds of
+  the one against the other, and how often the page's curves are drawn anew;
+- twenty visitors who load the page again and again, about a second apart, while one trains: how
+  long the page with its settings takes;
 - 200 adaptations of one visitor: how much more memory the server has afterwards than after the
   first 20, by when all that is loaded once has been.
 
@@ -16,10 +18,11 @@ Writes ``benchmarks/results/page.json``.
 
 import concurrent.futures
 import json
+import random
 import statistics
+import subprocess
 import sys
 import tempfile
-import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -34,6 +37,8 @@ from rich.progress import track
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "ui"))
 from conftest import CHROMIUM, QUIET
 from visiting import Site, serving
+
+from ssm_metarl.runs.tracking import read_metrics
 
 RESULTS = Path(__file__).parent / "results"
 VISITORS, VISITS, CLICKS, WARM = 20, 15, 200, 20
@@ -63,6 +68,29 @@ def first_screen(site: Site, rounds: int = 5) -> dict[str, list[float]]:
     return {"usable": usable, "one_click": clicked}
 
 
+def training(site: Site, rounds: int = 3) -> dict[str, list[float]]:
+    """Train on the page and by the command in turns; return ratios of seconds, and updates."""
+    ratios, rates = [], []
+    for number in track(range(rounds), "training", console=console):
+        run, client = site.runs / f"page-{number}", Client(site.url, verbose=False)
+        asked = {"family": "CartPole-v1", "learner": "policy_gradient", "episodes": 600}
+        started = time.perf_counter()
+        job = client.submit(name=run.name, **asked, api_name="/train")
+        job.result()
+        rates.append(len(job.outputs()) / (time.perf_counter() - started))
+        flags = [
+            f"--{name}={value}"
+            for name, value in json.loads((run / "config.json").read_text()).items()
+            if name in ("mode", "env_name", "num_episodes", "seed")
+        ]
+        other = site.runs / f"command-{number}"
+        command = [sys.executable, "-m", "ssm_metarl", "train", f"--run_dir={other}", *flags]
+        subprocess.run(command, check=True, capture_output=True)
+        page, alone = (read_metrics(at / "metrics.jsonl")[-1]["seconds"] for at in (run, other))
+        ratios.append(page / alone)
+    return {"training_time_ratio": ratios, "updates_per_second": rates}
+
+
 def crowd(site: Site) -> list[float]:
     """Let visitors browse while somebody trains; return seconds of every load."""
     trainer = Client(site.url, verbose=False)
@@ -70,18 +98,16 @@ def crowd(site: Site) -> list[float]:
     training = trainer.submit(**asked, api_name="/train")
     while not (site.runs / "crowd" / "metrics.jsonl").exists():
         time.sleep(0.2)
-    start = threading.Barrier(VISITORS)
 
-    def browse(_: int) -> list[float]:
-        spent = []
+    def browse(seed: int) -> list[float]:
+        spent, pauses = [], random.Random(seed)
         with httpx.Client(base_url=site.url, timeout=60) as visitor:
-            start.wait()
             for _ in range(VISITS):
+                time.sleep(pauses.uniform(0.5, 1.5))
                 started = time.perf_counter()
-                for path in ("/", "/config", "/theme.css"):
+                for path in ("/", "/theme.css"):  # what a browser has not kept
                     visitor.get(path).raise_for_status()
                 spent.append(time.perf_counter() - started)
-                time.sleep(1.0)
         return spent
 
     with concurrent.futures.ThreadPoolExecutor(VISITORS) as pool:
@@ -111,6 +137,7 @@ def main(out: Path = RESULTS / "page.json") -> None:
     with tempfile.TemporaryDirectory() as folder, serving(Path(folder)) as site:
         found: dict[str, Any] = {"command": "python benchmarks/page.py"}
         found |= first_screen(site)
+        found |= training(site)
         loads = crowd(site)
         found["page_p95"] = statistics.quantiles(loads, n=20)[-1]
         found["page_median"] = statistics.median(loads)
