@@ -22,7 +22,7 @@ from ssm_metarl.env_runner.rollout import Trajectory
 from ssm_metarl.env_runner.streams import substream
 from ssm_metarl.errors import DivergenceError
 from ssm_metarl.meta_rl.batch import make_batch
-from ssm_metarl.meta_rl.inner_loop import descend, inner_gradients, within_trust
+from ssm_metarl.meta_rl.inner_loop import descend, inner_gradients, narrowed, within_trust
 
 EPISODE_STREAM, GUARD_STREAM = 0, 1
 
@@ -154,7 +154,8 @@ def take_step(
     """Take one gradient step per task.
 
     The first steps are as long as meta-training made them. Those beyond ``config.inner_steps`` were
-    never trained and are kept within a trust region, or they would undo the first ones.
+    never trained and are kept within a trust region, or they would undo the first ones. None leaves
+    continuous actions a wider spread than ``config.adapted_std``.
 
     Args:
         agent: The meta-trained agent.
@@ -178,6 +179,8 @@ def take_step(
     stepped = {**theta, **descend(theta, gradients, agent.rates)}
     if step >= config.inner_steps:
         stepped = within_trust(policy, theta, stepped, batch, config.trust)
+    if config.adapted_std is not None:
+        stepped = {**stepped, **narrowed(stepped, config.adapted_std)}
     for name, value in stepped.items():
         if not torch.isfinite(value).all():
             raise DivergenceError(

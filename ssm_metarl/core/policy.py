@@ -23,6 +23,7 @@ State = tuple[Tensor, ...]
 """The memory of each block, ``[K, E, N]``."""
 
 ACTION_GAIN = 0.01  # near-uniform actions at first: a fresh policy must still have gradients
+LOG_STD = "action.log_std"
 LOG_STD_RANGE = (-4.0, 1.0)  # a large inner step may not switch exploration off, or blow it up
 REWARD_CLIP = 10.0
 
@@ -115,7 +116,7 @@ class Policy:
             "prediction.bias": torch.zeros(seen),
         }
         if not self.spaces.discrete:
-            params["action.log_std"] = torch.full((actions,), self.config.initial_log_std)
+            params[LOG_STD] = torch.full((actions,), self.config.initial_log_std)
         for cell in self.cells:
             params |= cell.init(rng)
             if self.config.norm:
@@ -221,7 +222,7 @@ class BoundPolicy:
 
     def log_std(self) -> Float[Tensor, "..."]:
         """Return the log standard deviation of a continuous action, kept in a sane range."""
-        return per_lane(self.params["action.log_std"]).clamp(*LOG_STD_RANGE)
+        return per_lane(self.params[LOG_STD]).clamp(*LOG_STD_RANGE)
 
     def value(self, features: Float[Tensor, "*time K E D"]) -> Float[Tensor, "*time K E"]:
         """Return the value of each step, in the units the value head was trained in."""

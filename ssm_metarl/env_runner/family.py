@@ -56,6 +56,10 @@ class TaskFamily:
     """Suggested rate of meta-training, likewise."""
     initial_log_std: float = -0.5
     """Suggested spread of continuous actions at first, whose bounds are -1 and 1."""
+    adapted_std: float | None = None
+    """Suggested largest spread of an adapted agent's continuous actions; None for no limit."""
+    trust: float | None = None
+    """Suggested largest divergence of a step that training never took, in nats; None for 0.03."""
 
     @cached_property
     def observation_space(self) -> gymnasium.spaces.Box:

@@ -1,5 +1,6 @@
 """The inner loop: from shared parameters to one set of parameters per task."""
 
+import math
 from collections.abc import Mapping
 
 import torch
@@ -7,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ssm_metarl.core.parameters import Params, expand_tasks
-from ssm_metarl.core.policy import Policy
+from ssm_metarl.core.policy import LOG_STD, Policy
 from ssm_metarl.meta_rl.batch import Batch
 from ssm_metarl.meta_rl.losses import (
     Surrogate,
@@ -93,6 +94,11 @@ def descend(theta: Params, gradients: Params, rates: Rates) -> dict[str, Tensor]
         name: theta[name] - (rates[name] if isinstance(rates, Mapping) else rates) * gradient
         for name, gradient in gradients.items()
     }
+
+
+def narrowed(params: Params, std: float) -> dict[str, Tensor]:
+    """Return the spread of continuous actions, no wider than ``std`` in any dimension."""
+    return {LOG_STD: params[LOG_STD].clamp_max(math.log(std))} if LOG_STD in params else {}
 
 
 def _gradients(

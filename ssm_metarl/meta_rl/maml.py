@@ -58,6 +58,9 @@ class MetaConfig:
         entropy: Weight of the adapted policies' entropy in the outer objective.
         max_grad_norm: Bound on the norm of the meta-gradient.
         trust: Largest mean divergence, in nats, of a step at test time that training never took.
+        adapted_std: Largest spread of continuous actions after a step at test time; None for no
+            limit. Training needs a wide one to learn from, and learns to do with it: what an
+            adapted agent loses by it then is mostly the noise itself.
         surrogate: Inner loss; "emaml" adds the sampling term, and needs two tasks or more;
             "prediction" needs no rewards of the new task, and second order.
         first_order: Treat inner gradients as constants (FOMAML).
@@ -82,6 +85,7 @@ class MetaConfig:
     entropy: float = 0.0
     max_grad_norm: float = 1.0
     trust: float = 0.03
+    adapted_std: float | None = None
     surrogate: Surrogate = "lvc"
     first_order: bool = False
     learn_rates: bool = False

@@ -65,6 +65,8 @@ def meta_config(config: TrainConfig, family: TaskFamily) -> MetaConfig:
         clip=config.clip,
         entropy=config.entropy,
         max_grad_norm=config.max_grad_norm,
+        trust=_or(family.trust, MetaConfig.trust),
+        adapted_std=family.adapted_std,
         surrogate=config.surrogate,
         first_order=config.first_order,
         learn_rates=config.learn_inner_lr,

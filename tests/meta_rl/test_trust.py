@@ -1,6 +1,7 @@
 """The trust region of steps that were not meta-trained, against divergences taken directly."""
 
 import dataclasses
+import math
 
 import pytest
 import torch
@@ -15,7 +16,7 @@ from ssm_metarl.env_runner.registry import get_family
 from ssm_metarl.env_runner.rollout import collect_episodes
 from ssm_metarl.env_runner.spaces import policy_spaces
 from ssm_metarl.meta_rl.batch import Batch, make_batch
-from ssm_metarl.meta_rl.inner_loop import inner_step, within_trust
+from ssm_metarl.meta_rl.inner_loop import inner_step, narrowed, within_trust
 from ssm_metarl.meta_rl.losses import step_mean
 from ssm_metarl.meta_rl.maml import MetaConfig
 
@@ -93,3 +94,54 @@ def test_only_steps_beyond_the_trained_ones_are_bounded(monkeypatch: pytest.Monk
         bounded.clear()
         assert len(list(adaptation)) == 4
         assert bounded == expected
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_an_adapted_policy_acts_with_no_more_spread_than_its_configuration_allows(
+    shared: bool,
+) -> None:
+    """And learns as without the limit: means, and spreads below it, are those of a free step."""
+    policy, params, _ = setting("Pendulum-v1")
+    if not shared:
+        params = {name: value.expand(2, *value.shape) for name, value in params.items()}
+    params["action.log_std"] = torch.full_like(params["action.log_std"], math.log(0.8))
+    family = get_family("Pendulum-v1")
+    source = TaskSource(family, family.validation(2), 20, torch.device("cpu"))
+    played = source.play(policy.bind(params), 3, SeedSequence(0))
+    free, narrow, wide = (
+        standard.take_step(
+            Agent(policy, params, 0.01, MetaConfig(adapted_std=limit), family.name),
+            params,
+            played,
+            step=0,
+        )[0]
+        for limit in (None, 0.3, 5.0)
+    )
+    assert (free["action.log_std"] > math.log(0.5)).all()
+    torch.testing.assert_close(narrow["action.log_std"].exp(), torch.full((2, 1), 0.3))
+    for name, value in free.items():
+        assert torch.equal(wide[name], value)
+        assert name == "action.log_std" or torch.equal(narrow[name], value)
+
+
+def test_the_limit_on_the_spread_does_not_use_up_the_trust_region() -> None:
+    policy, params, _ = setting("Pendulum-v1")
+    family = get_family("Pendulum-v1")
+    source = TaskSource(family, family.validation(2), 20, torch.device("cpu"))
+    played = source.play(policy.bind(params), 3, SeedSequence(0))
+    free, narrow = (
+        standard.take_step(
+            Agent(policy, params, 1.0, MetaConfig(inner_steps=0, adapted_std=limit), family.name),
+            params,
+            played,
+            step=0,
+        )[0]
+        for limit in (None, 0.1)
+    )
+    torch.testing.assert_close(narrow["action.log_std"].exp(), torch.full((2, 1), 0.1))
+    assert torch.equal(narrow["action.weight"], free["action.weight"])
+
+
+def test_discrete_actions_have_no_spread_to_limit() -> None:
+    _, params, _ = setting("CartPole-v1")
+    assert narrowed(params, 0.1) == {}

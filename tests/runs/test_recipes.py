@@ -3,6 +3,7 @@
 import torch
 
 from ssm_metarl.env_runner.registry import get_family
+from ssm_metarl.meta_rl.maml import MetaConfig
 from ssm_metarl.runs.config import TrainConfig
 from ssm_metarl.runs.recipes import make_policy, meta_config
 
@@ -13,6 +14,7 @@ def test_a_run_takes_what_its_family_suggests() -> None:
     settings = meta_config(config, family)
     suggested = (family.inner_lr, family.outer_lr, family.discount)
     assert (settings.inner_lr, settings.outer_lr, settings.discount) == suggested
+    assert (settings.adapted_std, settings.trust) == (family.adapted_std, family.trust)
     log_std = make_policy(config, family).init(torch.Generator())["action.log_std"]
     assert (log_std == family.initial_log_std).all()
 
@@ -40,3 +42,8 @@ def test_only_meta_training_earns_steps_of_full_length() -> None:
         for mode in ("meta_rl", "rl2", "policy_gradient")
     }
     assert trained == {"meta_rl": 2, "rl2": 0, "policy_gradient": 0}
+
+
+def test_without_a_suggestion_adapting_is_as_by_default() -> None:
+    settings = meta_config(TrainConfig(), get_family("CartPole-v1"))
+    assert (settings.adapted_std, settings.trust) == (None, MetaConfig.trust)
