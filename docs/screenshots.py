@@ -22,7 +22,7 @@ from visiting import serving  # noqa: E402
 
 TABS = ("Adapt", "Train", "Compare", "Runs", "Memory", "Inside")
 SHOWN = ("adapt-light", "memory-dark")  # in the README
-PATIENCE = 180_000  # milliseconds
+PATIENCE = 60_000  # milliseconds
 
 console = Console()
 
@@ -69,7 +69,7 @@ def prepare(page: Page, tab: str) -> None:
         page.wait_for_selector("#compare-table table")
         page.wait_for_selector("#compare-sentence .outcome")
     elif tab == "Runs":
-        page.wait_for_selector("#run-curve svg")
+        page.wait_for_selector("#run-curve svg:visible")
     elif tab == "Memory":
         page.wait_for_selector("#memory-recalled table")
     elif tab == "Inside":
@@ -92,6 +92,7 @@ def main() -> None:
             page = browser.new_context(viewport=size, device_scale_factor=1).new_page()
             page.set_default_timeout(PATIENCE)
             page.goto(f"{site.url}?__theme={form.theme}")
+            page.wait_for_selector("#adapt")
             for tab in TABS:
                 open_tab(page, tab)
                 prepare(page, tab)
