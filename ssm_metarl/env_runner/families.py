@@ -298,6 +298,8 @@ NAVIGATION_2D = TaskFamily(
     inner_lr=0.002,
     outer_lr=0.002,
     initial_log_std=0.0,
+    # Else the shared policy may wander off, from where every goal looks the same.
+    support_weight=0.3,
     # The goal is 0.02 wide and a step up to 0.1: a spread to learn from cannot stay on it.
     adapted_std=0.35,
     trust=0.1,

@@ -56,6 +56,8 @@ class TaskFamily:
     """Suggested rate of meta-training, likewise."""
     initial_log_std: float = -0.5
     """Suggested spread of continuous actions at first, whose bounds are -1 and 1."""
+    support_weight: float = 0.0
+    """Suggested weight of the return before adapting in what is meta-learned."""
     adapted_std: float | None = None
     """Suggested largest spread of an adapted agent's continuous actions; None for no limit."""
     trust: float | None = None

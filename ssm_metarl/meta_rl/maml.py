@@ -56,11 +56,10 @@ class MetaConfig:
         epochs: Outer gradient steps on one iteration's data.
         clip: Clipping range of the outer likelihood ratio.
         entropy: Weight of the adapted policies' entropy in the outer objective.
+        support_weight: Weight in it of the return before adapting, which nothing else looks after.
         max_grad_norm: Bound on the norm of the meta-gradient.
         trust: Largest mean divergence, in nats, of a step at test time that training never took.
-        adapted_std: Largest spread of continuous actions after a step at test time; None for no
-            limit. Training needs a wide one to learn from, and learns to do with it: what an
-            adapted agent loses by it then is mostly the noise itself.
+        adapted_std: Largest spread of continuous actions after a step at test time, or no limit.
         surrogate: Inner loss; "emaml" adds the sampling term, and needs two tasks or more;
             "prediction" needs no rewards of the new task, and second order.
         first_order: Treat inner gradients as constants (FOMAML).
@@ -83,6 +82,7 @@ class MetaConfig:
     epochs: int = 3
     clip: float = 0.2
     entropy: float = 0.0
+    support_weight: float = 0.0
     max_grad_norm: float = 1.0
     trust: float = 0.03
     adapted_std: float | None = None
@@ -286,6 +286,12 @@ def meta_loss(
     loss = clipped_loss(log_prob, query.behaviour, query.advantage, query.valid, config.clip)
     if config.entropy:
         loss = loss - config.entropy * step_mean(distribution.entropy(), query.valid)
+    if config.support_weight:
+        first = supports[0]
+        log_prob = first.distribution(policy.bind(params)).log_prob(first.action)
+        loss = loss + config.support_weight * clipped_loss(
+            log_prob, first.behaviour, first.advantage, first.valid, config.clip
+        )
     return loss + sampling
 
 

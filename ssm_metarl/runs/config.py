@@ -123,6 +123,9 @@ class TrainConfig:
     entropy: float = 0.0
     """Weight of the entropy bonus."""
 
+    support_weight: float | None = None
+    """meta_rl: weight of the return before adapting in what is learned; None takes the family's."""
+
     max_grad_norm: float = 1.0
     """Bound on the norm of a gradient of the optimiser."""
 
@@ -209,6 +212,9 @@ class TrainConfig:
             )
         if not (self.entropy >= 0 and math.isfinite(self.entropy)):
             raise UserError(f"--entropy is {self.entropy}; it must not be negative")
+        weight = self.support_weight
+        if weight is not None and not (weight >= 0 and math.isfinite(weight)):
+            raise UserError(f"--support_weight is {weight}; it must not be negative")
         if self.experience < 0:
             raise UserError(f"--experience is {self.experience}; it must not be negative")
         if self.seed < 0:

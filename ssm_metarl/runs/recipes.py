@@ -64,6 +64,7 @@ def meta_config(config: TrainConfig, family: TaskFamily) -> MetaConfig:
         epochs=config.outer_epochs,
         clip=config.clip,
         entropy=config.entropy,
+        support_weight=_or(config.support_weight, family.support_weight),
         max_grad_norm=config.max_grad_norm,
         trust=_or(family.trust, MetaConfig.trust),
         adapted_std=family.adapted_std,

@@ -15,9 +15,9 @@ from ssm_metarl.env_runner.spaces import policy_spaces
 from ssm_metarl.errors import DivergenceError
 from ssm_metarl.evaluation.evaluate import mean_returns
 from ssm_metarl.meta_rl import maml
-from ssm_metarl.meta_rl.batch import collect_data
+from ssm_metarl.meta_rl.batch import collect_data, make_batch
 from ssm_metarl.meta_rl.losses import sampling_loss
-from ssm_metarl.meta_rl.maml import MetaConfig, MetaLearner
+from ssm_metarl.meta_rl.maml import MetaConfig, MetaLearner, meta_loss
 
 FAMILY = get_family("CartPole-v1")
 SMALL = MetaConfig(tasks=3, episodes=4, support_horizon=20, query_horizon=30, epochs=2)
@@ -85,6 +85,38 @@ def test_support_data_are_credited_with_the_return_against_the_other_tasks(
         assert torch.equal(behaviour, support.log_prob)  # of the parameters before that step
         assert credit.abs().max() > 0
         torch.testing.assert_close(credit / credit.norm(), better / better.norm())
+
+
+def test_the_return_before_adapting_adds_its_policy_gradient() -> None:
+    """Against ``-A log pi`` averaged over the live steps of each task, differentiated directly."""
+    learning = learner(support_weight=0.5)
+    policy, tasks = learning.policy, FAMILY.validation(3)
+    settings = {"episodes": 4, "per_trial": 1, "device": torch.device("cpu")}
+    support, query = (
+        make_batch(
+            collect_data(
+                policy.bind(learning.params), FAMILY, tasks, SeedSequence(n), horizon=20, **settings
+            ),
+            policy,
+            0.99,
+            1.0,
+        )
+        for n in range(2)
+    )
+    with_it, without = (
+        torch.autograd.grad(
+            meta_loss(policy, learning.params, 0.1, [support], query, config).sum(),
+            list(learning.learned.values()),
+        )
+        for config in (learning.config, SMALL)
+    )
+    log_prob = support.distribution(policy.bind(learning.params)).log_prob(support.action)
+    steps = support.valid.sum((0, 2))
+    direct = -((support.advantage * log_prob * support.valid).sum((0, 2)) / steps).sum()
+    expected = torch.autograd.grad(direct, list(learning.learned.values()))
+    assert max(g.abs().max() for g in expected) > 1e-3
+    for a, b, e in zip(with_it, without, expected, strict=True):
+        torch.testing.assert_close(a - b, 0.5 * e, atol=1e-5, rtol=1e-4)
 
 
 def test_an_iteration_depends_on_the_seed_and_its_number_alone() -> None:

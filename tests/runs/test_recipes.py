@@ -1,5 +1,7 @@
 """What a family suggests is what a run does, unless a flag says otherwise."""
 
+import dataclasses
+
 import torch
 
 from ssm_metarl.env_runner.registry import get_family
@@ -15,6 +17,8 @@ def test_a_run_takes_what_its_family_suggests() -> None:
     suggested = (family.inner_lr, family.outer_lr, family.discount)
     assert (settings.inner_lr, settings.outer_lr, settings.discount) == suggested
     assert (settings.adapted_std, settings.trust) == (family.adapted_std, family.trust)
+    assert settings.support_weight == family.support_weight > 0
+    assert meta_config(dataclasses.replace(config, support_weight=0.0), family).support_weight == 0
     log_std = make_policy(config, family).init(torch.Generator())["action.log_std"]
     assert (log_std == family.initial_log_std).all()
 
@@ -47,3 +51,4 @@ def test_only_meta_training_earns_steps_of_full_length() -> None:
 def test_without_a_suggestion_adapting_is_as_by_default() -> None:
     settings = meta_config(TrainConfig(), get_family("CartPole-v1"))
     assert (settings.adapted_std, settings.trust) == (None, MetaConfig.trust)
+    assert settings.support_weight == 0
