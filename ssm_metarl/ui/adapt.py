@@ -24,7 +24,7 @@ from ssm_metarl.ui.sliders import Sliders
 
 HEAVY = "heavy"  # the one slot that training, adapting and evaluating wait for
 ENOUGH = 0.95  # of the best return: from here on a way has adapted
-STOPPED = "Stopped, or it took too long; ask for less to see it to the end."
+STOPPED, LATE = "Stopped.", "This took too long; ask for less to see it to the end."
 TO_RESULTS = """(...inputs) => {
   const results = document.querySelector("#sentence");
   if (window.innerWidth < 768) results.scrollIntoView({behavior: "smooth"});
@@ -105,7 +105,7 @@ def build(shelf: Shelf, desk: Desk, run: gr.Dropdown, question: gr.State) -> Non
 
     shown = [sentence, clips_shown, curve, question]
     quiet: dict[str, Any] = {
-        "queue": False,
+        "concurrency_limit": None,  # queued, because only then are mistakes shown
         "show_progress": "hidden",
         "api_visibility": "private",
     }
@@ -142,7 +142,12 @@ def follow(shelf: Shelf, question: Question, work: Work) -> Iterator[tuple[Any, 
         doing = f"Measured {MODES[row.mode]} after {counted(row.shots, 'episode')} ..."
         yield told(doing, "working"), [], curve_of(rows, subject.family, question), asked
         if work.stopped:
-            yield told(STOPPED, "working"), [], curve_of(rows, subject.family, question), asked
+            yield (
+                told(LATE if work.late else STOPPED, "working"),
+                [],
+                curve_of(rows, subject.family, question),
+                asked,
+            )
             return
     outcome, drawn = summary(rows, subject.family), curve_of(rows, subject.family, question)
     filmed = []
@@ -170,11 +175,12 @@ def told(text: str, kind: str) -> str:
 
 
 def best_of(rows: Sequence[ModeResult], mode: str) -> ModeResult:
-    """Return the first result of a way from which on more data gains little."""
+    """Return the first result of a way from which on more data gains little; it may be a loss."""
     own = [row for row in rows if row.mode == mode]
     before = next(row.mean for row in rows if row.mode == "zero_shot")
-    goal = before + ENOUGH * (max(row.mean for row in own) - before)
-    return next(row for row in own if row.mean >= goal)
+    best = max(own, key=lambda row: row.mean)
+    goal = before + ENOUGH * (best.mean - before)
+    return next((row for row in own if row.mean >= goal), best)
 
 
 def summary(rows: Sequence[ModeResult], family: TaskFamily) -> str:

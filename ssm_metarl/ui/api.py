@@ -45,7 +45,8 @@ def build(shelf: Shelf, desk: Desk) -> None:
         seed: Json = SEED.default,
     ) -> Json:
         """Adapt an agent to one task; return the mean return in every way, at every budget."""
-        asked = Question.asked(run, task or {}, modes or [], episodes, steps, seed)
+        every = [mode for _, mode in ways(shelf.agent(run)[0])] if modes is None else modes
+        asked = Question.asked(run, task or {}, every, episodes, steps, seed)
         subject = Subject.of(shelf, asked)
         work = desk.begin(request, ADAPT_SECONDS)
         rows: list[ModeResult] = []

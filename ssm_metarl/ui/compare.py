@@ -9,7 +9,7 @@ from typing import Any
 import gradio as gr
 
 from ssm_metarl.evaluation.report import MODES
-from ssm_metarl.ui.adapt import HEAVY, STOPPED, told
+from ssm_metarl.ui.adapt import HEAVY, LATE, STOPPED, told
 from ssm_metarl.ui.api import Json, endpoint
 from ssm_metarl.ui.comparing import Comparison, Measured
 from ssm_metarl.ui.comparison_files import as_csv, as_json, as_png
@@ -148,7 +148,7 @@ def follow(shelf: Shelf, asked: Comparison, work: Work) -> Iterator[tuple[Any, .
         yield told(doing, "working"), curves(found), results_table(found), scatters(found), *nothing
         if work.stopped:
             break
-    ended = told(STOPPED, "working") if work.stopped else ""
+    ended = told(LATE if work.late else STOPPED, "working") if work.stopped else ""
     with tempfile.TemporaryDirectory() as folder:
         paths = [write(found, Path(folder)) for write in (as_csv, as_json, as_png)]
         ready = [gr.update(value=path and str(path), interactive=bool(path)) for path in paths]

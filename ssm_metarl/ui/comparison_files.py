@@ -75,7 +75,7 @@ def _one_or_zip(contents: dict[str, bytes], folder: Path, name: str) -> Path:
         path = folder / f"{name}{Path(inner).suffix}"
         path.write_bytes(content)
         return path
-    path = folder / f"{name}s.zip"
+    path = folder / f"{name}.zip"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as bundle:
         for inner, content in contents.items():
             bundle.writestr(inner, content)

@@ -1,0 +1,32 @@
+"""What the first screen says of what happened."""
+
+import pytest
+
+from ssm_metarl.env_runner.registry import get_family
+from ssm_metarl.evaluation.report import ModeResult
+from ssm_metarl.ui.adapt import best_of, summary, summary_text
+
+CARTPOLE = get_family("CartPole-v1")
+
+
+def row(mode: str, shots: int, mean: float) -> ModeResult:
+    return ModeResult(mode, shots, 1, mean, mean, (mean, mean), 0.0, mean, (mean,))
+
+
+@pytest.mark.parametrize(
+    ("means", "shots"), [((10.0, 480.0, 500.0), 5), ((90.0, 80.0, 70.0), 1), ((100.0,) * 3, 1)]
+)
+def test_enough_is_the_first_that_comes_near_the_best_also_where_all_lose(
+    means: tuple[float, ...], shots: int
+) -> None:
+    rows = [row("zero_shot", 0, 100.0)]
+    rows += [row("standard", n, mean) for n, mean in zip((1, 5, 20), means, strict=True)]
+    assert best_of(rows, "standard").shots == shots
+
+
+def test_a_loss_can_be_told() -> None:
+    rows = [row("zero_shot", 0, 100.0), row("standard", 1, 90.0), row("from_scratch", 1, 20.0)]
+    lead, others = summary_text(rows, CARTPOLE)
+    assert "balances for 90 of 500 steps; before, 100" in lead
+    assert "from scratch: 20" in others
+    assert "outcome" in summary(rows, CARTPOLE)
