@@ -10,8 +10,8 @@ Serves the page from a process of its own and measures, in a real browser and th
   the one against the other, and how often the page's curves are drawn anew;
 - twenty visitors who load the page again and again, about a second apart, while one trains: how
   long the page with its settings takes;
-- 200 adaptations of one visitor: how much more memory the server has afterwards than after the
-  first 20, by when all that is loaded once has been.
+- 200 adaptations of one visitor through the endpoint, which films nothing: how much more memory
+  the server has afterwards than after the first 20, by when all that is loaded once has been.
 
 Writes ``benchmarks/results/page.json``.
 """

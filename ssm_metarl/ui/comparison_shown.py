@@ -73,9 +73,9 @@ def _recall_gain(one: Measured, *, several: bool) -> Iterator[str]:
     for gain in sorted(pairs, key=lambda pair: pair.shots)[:1]:
         word = "more" if gain.mean > 0 else "less"
         yield (
-            f"{whose}from the same {counted(gain.shots, 'episode')}, hybrid earns "
-            f"{abs(gain.mean):.3g} {word} than standard, task by task {_range(gain.ci95)}: that is "
-            "what recalling earlier tasks is worth."
+            f"{whose}recalling earlier tasks, from the same {counted(gain.shots, 'episode')} "
+            f"hybrid earns {abs(gain.mean):.3g} {word} than standard, task by task "
+            f"{_range(gain.ci95)}."
         )
 
 

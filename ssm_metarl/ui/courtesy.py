@@ -14,7 +14,7 @@ from ssm_metarl.errors import SsmMetaRLError
 
 log = logging.getLogger(__name__)
 PATH = re.compile(r"(?<![\w.])(?:[A-Za-z]:)?[/\\](?:[\w.~-]+[/\\])*([\w.-]*)")
-SORRY = "Something went wrong on the server; nothing was changed. Please try again."
+SORRY = "Something went wrong on the server. Please try again."
 
 
 def courteous(action: Callable[..., Any]) -> Callable[..., Any]:
