@@ -23,7 +23,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
-def performance_profile(evaluation: Evaluation, path: str | Path) -> Path:
+def performance_profile(
+    evaluation: Evaluation, path: str | Path, *, title: str | None = None
+) -> Path:
     """Draw, for each mode, the share of tasks on which it reaches at least some return.
 
     Each mode is shown with its smallest data budget, after one step where it takes any: there the
@@ -32,6 +34,7 @@ def performance_profile(evaluation: Evaluation, path: str | Path) -> Path:
     Args:
         evaluation: What to draw.
         path: The PNG to write.
+        title: Of the figure; says what was evaluated unless given.
 
     Raises:
         UserError: matplotlib is missing.
@@ -62,7 +65,7 @@ def performance_profile(evaluation: Evaluation, path: str | Path) -> Path:
         axes.set_xlabel("return")
         axes.set_ylabel("tasks that reach it")
         axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0))
-        axes.set_title(describe(evaluation))
+        axes.set_title(title or describe(evaluation))
         return write(figure, path)
 
 
