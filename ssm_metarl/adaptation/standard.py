@@ -22,7 +22,8 @@ from ssm_metarl.env_runner.rollout import Trajectory
 from ssm_metarl.env_runner.streams import substream
 from ssm_metarl.errors import DivergenceError
 from ssm_metarl.meta_rl.batch import make_batch
-from ssm_metarl.meta_rl.inner_loop import descend, inner_gradients, narrowed, within_trust
+from ssm_metarl.meta_rl.inner_loop import descend, inner_gradients, narrowed
+from ssm_metarl.meta_rl.natural import natural_step
 
 EPISODE_STREAM, GUARD_STREAM = 0, 1
 
@@ -153,9 +154,9 @@ def take_step(
 ) -> tuple[Params, Recalled | None]:
     """Take one gradient step per task.
 
-    The first steps are as long as meta-training made them. Those beyond ``config.inner_steps`` were
-    never trained and are kept within a trust region, or they would undo the first ones. None leaves
-    continuous actions a wider spread than ``config.adapted_std``.
+    The first steps are as meta-training made them. Those beyond ``config.inner_steps`` were never
+    trained: they are natural steps within a trust region, or they would undo the first ones. None
+    leaves continuous actions a wider spread than ``config.adapted_std``.
 
     Args:
         agent: The meta-trained agent.
@@ -178,7 +179,7 @@ def take_step(
         gradients = join_earlier(agent, theta, gradients, played.valid.shape[2], earlier)
     stepped = {**theta, **descend(theta, gradients, agent.rates)}
     if step >= config.inner_steps:
-        stepped = within_trust(policy, theta, stepped, batch, config.trust)
+        stepped = natural_step(policy, theta, stepped, batch, config.trust)
     if config.adapted_std is not None:
         stepped = {**stepped, **narrowed(stepped, config.adapted_std)}
     for name, value in stepped.items():

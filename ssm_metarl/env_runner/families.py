@@ -302,5 +302,5 @@ NAVIGATION_2D = TaskFamily(
     support_weight=0.3,
     # The goal is 0.02 wide and a step up to 0.1: a spread to learn from cannot stay on it.
     adapted_std=0.35,
-    trust=0.1,
+    trust=0.45,
 )

@@ -159,7 +159,12 @@ def _between(before: Tensor, after: Tensor, scale: Float[Tensor, "K"]) -> Tensor
     """Return a point on each task's way; a tensor that is shared did not move."""
     if after is before:
         return after
-    return torch.lerp(before.expand_as(after), after, scale.view(-1, *[1] * (after.ndim - 1)))
+    return torch.lerp(before.expand_as(after), after, per_task(scale, after))
+
+
+def per_task(number: Float[Tensor, "K"], like: Tensor) -> Tensor:
+    """Make a number of each task broadcast against ``[K, ...]``."""
+    return number.view(-1, *[1] * (like.ndim - 1))
 
 
 def is_shared(params: Params) -> bool:

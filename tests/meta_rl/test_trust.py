@@ -19,6 +19,7 @@ from ssm_metarl.meta_rl.batch import Batch, make_batch
 from ssm_metarl.meta_rl.inner_loop import inner_step, narrowed, within_trust
 from ssm_metarl.meta_rl.losses import step_mean
 from ssm_metarl.meta_rl.maml import MetaConfig
+from ssm_metarl.meta_rl.natural import natural_step
 
 BOUND = 0.01
 
@@ -81,9 +82,9 @@ def test_only_steps_beyond_the_trained_ones_are_bounded(monkeypatch: pytest.Monk
 
     def spy(policy, before, after, batch, bound):  # noqa: ANN001, ANN202
         bounded.append(bound)
-        return within_trust(policy, before, after, batch, bound)
+        return natural_step(policy, before, after, batch, bound)
 
-    monkeypatch.setattr(standard, "within_trust", spy)
+    monkeypatch.setattr(standard, "natural_step", spy)
     policy, params, _ = setting()
     family = get_family("CartPole-v1")
     for inner_steps, expected in ((1, [0.02, 0.02]), (2, [0.02])):

@@ -1,0 +1,119 @@
+"""Natural gradient steps: as far down a gradient as one can go while acting much as before."""
+
+from collections.abc import Mapping
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ssm_metarl.core.parameters import Params, expand_tasks
+from ssm_metarl.core.policy import Policy
+from ssm_metarl.meta_rl.batch import Batch
+from ssm_metarl.meta_rl.inner_loop import is_shared, per_task, within_trust
+from ssm_metarl.meta_rl.losses import step_mean
+
+DAMPING = 1e-2  # added to the Fisher matrix, so that ways it does not see stay finite
+ITERATIONS = 10  # of conjugate gradients
+AIM = 2.0 / 3.0  # of the trust: the quadratic model of the divergence is not exact
+TINY = 1e-12
+Vector = dict[str, Tensor]  # of each task: a tensor [K, ...] per parameter
+
+
+def natural_step(
+    policy: Policy, before: Params, after: Params, batch: Batch, trust: float
+) -> dict[str, Tensor]:
+    """Turn gradient steps into natural ones: of the same length at most, and within the trust.
+
+    ``F^-1 step``, with ``F`` the Fisher matrix of the policy on the episodes' observations, is the
+    way that does most for the loss among those that change the policy by the same divergence
+    (Kakade 2001, "A Natural Policy Gradient"). It is followed until the quadratic model of the
+    divergence comes near ``trust`` (Schulman et al. 2015, arXiv:1502.05477), but no further than
+    the plain step would go: where little is left to gain, what is left of the gradient is noise.
+
+    Args:
+        policy: The network.
+        before: Parameters that collected the batch, shared or per task.
+        after: Parameters after plain gradient steps; those that are not ``before`` per task.
+        batch: The data of K tasks.
+        trust: Largest divergence KL(before || after) in nats, the mean over a task's steps.
+
+    Returns:
+        Parameters after the natural steps, with a task axis where ``after`` has one.
+    """
+    plain = {
+        name: value - before[name] for name, value in after.items() if value is not before[name]
+    }
+    long = dot(plain, plain).sqrt()
+    fisher = Fisher(policy, before, batch, plain)
+    way = conjugate_gradients(fisher, scaled(1.0 / (long + TINY), plain))
+    until_trust = (2.0 * AIM * trust / (dot(way, fisher(way)) + TINY)).sqrt()
+    as_long = long / (dot(way, way).sqrt() + TINY)
+    step = scaled(torch.minimum(until_trust, as_long), way)
+    natural = {**before, **{name: before[name] + value for name, value in step.items()}}
+    return within_trust(policy, before, natural, batch, trust)
+
+
+class Fisher:
+    """Products of vectors with each task's damped Fisher matrix, which is never formed.
+
+    It is the Hessian of the divergence KL(before || after) at ``before``.
+    """
+
+    def __init__(self, policy: Policy, params: Params, batch: Batch, like: Params) -> None:
+        """Differentiate the divergence once; a product differentiates it again.
+
+        Args:
+            policy: The network.
+            params: Where to take the matrix, shared or per task.
+            batch: The observations, of K tasks.
+            like: Has the parameters that vectors are made of.
+        """
+        varied = {name: params[name] for name in like}
+        theta = expand_tasks(varied, batch.valid.shape[1]) if is_shared(params) else varied
+        self._theta = {name: value.detach().requires_grad_() for name, value in theta.items()}
+        before = batch.distribution(policy.bind(params))
+        with torch.enable_grad():
+            after = batch.distribution(policy.bind({**params, **self._theta}))
+            divergence = step_mean(before.kl(after), batch.valid).sum()  # tasks do not interact
+            self._slope = self._differentiate(divergence, create_graph=True)
+
+    def __call__(self, vector: Params) -> Vector:
+        """Return ``(F + damping) vector``, per task."""
+        along = torch.stack([(self._slope[name] * vector[name]).sum() for name in vector]).sum()
+        product = self._differentiate(along, retain_graph=True)
+        return {name: product[name] + DAMPING * vector[name] for name in vector}
+
+    def _differentiate(self, value: Tensor, **how: bool) -> Vector:
+        wanted = list(self._theta.values())
+        slopes = torch.autograd.grad(value, wanted, materialize_grads=True, **how)
+        return dict(zip(self._theta, slopes, strict=True))
+
+
+def conjugate_gradients(product: Fisher, target: Params) -> Vector:
+    """Solve ``product(x) = target`` for each task (Hestenes and Stiefel 1952), roughly."""
+    x = {name: torch.zeros_like(value) for name, value in target.items()}
+    residual = way = dict(target)
+    error = dot(residual, residual)
+    for _ in range(ITERATIONS):
+        along = product(way)
+        step = error / (dot(way, along) + TINY)
+        x = plus(x, scaled(step, way))
+        residual = plus(residual, scaled(-step, along))
+        last, error = error, dot(residual, residual)
+        way = plus(residual, scaled(error / (last + TINY), way))
+    return x
+
+
+def dot(a: Params, b: Params) -> Float[Tensor, "K"]:
+    """Return each task's inner product of two vectors."""
+    return torch.stack([(a[name] * b[name]).flatten(1).sum(1) for name in a]).sum(0)
+
+
+def plus(a: Params, b: Params) -> Vector:
+    """Return the sum of two vectors."""
+    return {name: a[name] + b[name] for name in a}
+
+
+def scaled(scale: Float[Tensor, "K"], vector: Mapping[str, Tensor]) -> Vector:
+    """Return a vector times a number of each task's own."""
+    return {name: per_task(scale, value) * value for name, value in vector.items()}

@@ -1,0 +1,152 @@
+"""Natural steps, against Fisher matrices that are written out."""
+
+import pytest
+import torch
+from numpy.random import SeedSequence
+from torch import Tensor
+
+from ssm_metarl.core.parameters import Params
+from ssm_metarl.core.policy import Policy, PolicyConfig
+from ssm_metarl.env_runner.registry import get_family
+from ssm_metarl.env_runner.rollout import collect_episodes
+from ssm_metarl.env_runner.spaces import policy_spaces
+from ssm_metarl.meta_rl import natural
+from ssm_metarl.meta_rl.batch import Batch, make_batch
+from ssm_metarl.meta_rl.inner_loop import descend, inner_gradients, inner_step
+from ssm_metarl.meta_rl.losses import step_mean
+from ssm_metarl.meta_rl.natural import Fisher, conjugate_gradients, natural_step
+
+TASKS = 2
+FAMILIES = pytest.mark.parametrize("family", ["CartPole-v1", "Pendulum-v1"])
+
+
+def setting(family_name: str) -> tuple[Policy, Params, Batch]:
+    """A tiny policy and what it played, in double precision."""
+    family = get_family(family_name)
+    policy = Policy(PolicyConfig(width=3, state_size=2), policy_spaces(family))
+    params = policy.init(torch.Generator().manual_seed(0))
+    environment = family.make(family.validation(TASKS), 3, autoreset=False, horizon=60)
+    rollout = collect_episodes(policy.bind(params), environment, SeedSequence(0))
+    batch = make_batch(rollout, policy, 0.9, 1.0)
+    floats = {
+        name: value.double() if isinstance(value, Tensor) and value.is_floating_point() else value
+        for name, value in vars(batch).items()
+    }
+    return policy, {name: value.double() for name, value in params.items()}, Batch(**floats)
+
+
+def divergence(policy: Policy, before: Params, after: Params, batch: Batch) -> Tensor:
+    pairs = [batch.distribution(policy.bind(params)) for params in (before, after)]
+    return step_mean(pairs[0].kl(pairs[1]), batch.valid)
+
+
+def flat(vector: Params, task: int) -> Tensor:
+    return torch.cat([value[task].flatten() for value in vector.values()])
+
+
+def score_outer_products(policy: Policy, params: Params, batch: Batch, task: int) -> Tensor:
+    """The Fisher matrix by its definition: the mean of score times score, over actions too.
+
+    Actions of a categorical policy are enumerated. Of a Gaussian one, the two terms of its mean and
+    of its spread are known: ``J_mean' J_mean / var + 2 J_logstd' J_logstd``.
+    """
+    names = list(inner_gradients(policy, params, batch, "lvc"))
+    theta = [params[name].clone().requires_grad_() for name in names]
+    alone = batch.tasks(slice(task, task + 1))
+    found = alone.distribution(policy.bind({**params, **dict(zip(names, theta, strict=True))}))
+
+    def jacobian(value: Tensor) -> Tensor:
+        slopes = torch.autograd.grad(value, theta, retain_graph=True, materialize_grads=True)
+        return torch.cat([slope.flatten() for slope in slopes])
+
+    total = torch.zeros(2 * [sum(one.numel() for one in theta)], dtype=torch.float64)
+    steps = alone.valid.nonzero().tolist()
+    for t, _, e in steps:
+        if hasattr(found, "logits"):
+            log_probs = found.logits[t, 0, e].log_softmax(-1)
+            for log_prob in log_probs:
+                score = jacobian(log_prob)
+                total += log_prob.exp().detach() * torch.outer(score, score)
+        else:
+            for mean, log_std in zip(
+                found.mean[t, 0, e], found.log_std.expand_as(found.mean)[t, 0, e], strict=True
+            ):
+                score, spread = jacobian(mean), jacobian(log_std)
+                total += torch.outer(score, score) * (-2.0 * log_std).exp().detach()
+                total += 2.0 * torch.outer(spread, spread)
+    return total / len(steps)
+
+
+@FAMILIES
+def test_products_are_those_of_the_matrix_of_scores(family: str) -> None:
+    policy, params, batch = setting(family)
+    vector = inner_gradients(policy, params, batch, "lvc")
+    product = Fisher(policy, params, batch, vector)(vector)
+    for task in range(TASKS):
+        matrix = score_outer_products(policy, params, batch, task)
+        given = flat(vector, task)
+        expected = matrix @ given + natural.DAMPING * given
+        torch.testing.assert_close(flat(product, task), expected, rtol=1e-8, atol=1e-10)
+
+
+@FAMILIES
+def test_conjugate_gradients_solve_what_elimination_solves(
+    family: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    policy, params, batch = setting(family)
+    vector = inner_gradients(policy, params, batch, "lvc")
+    monkeypatch.setattr(natural, "ITERATIONS", 100)
+    monkeypatch.setattr(natural, "TINY", 1e-40)
+    found = conjugate_gradients(Fisher(policy, params, batch, vector), vector)
+    for task in range(TASKS):
+        matrix = score_outer_products(policy, params, batch, task)
+        matrix += natural.DAMPING * torch.eye(len(matrix), dtype=torch.float64)
+        expected = torch.linalg.solve(matrix, flat(vector, task))
+        torch.testing.assert_close(flat(found, task), expected, rtol=1e-4, atol=1e-6)
+
+
+@FAMILIES
+def test_long_steps_end_near_the_trust_and_gain_more_than_plain_ones(family: str) -> None:
+    policy, params, batch = setting(family)
+    gradients = inner_gradients(policy, params, batch, "lvc")
+    trust = 1e-3
+    after = natural_step(policy, params, inner_step(policy, params, batch, 1e6), batch, trust)
+    moved = divergence(policy, params, after, batch)
+    assert (moved <= trust).all()
+    assert (moved > 0.4 * trust).all()
+    for task in range(TASKS):
+        way = torch.cat([(after[n] - params[n])[task].flatten() for n in gradients])
+        slope = flat(gradients, task)
+        plain = -slope
+        matrix = score_outer_products(policy, params, batch, task)
+        as_far = plain * ((way @ matrix @ way) / (plain @ matrix @ plain)).sqrt()
+        assert slope @ way < slope @ as_far  # lower at the same divergence
+
+
+def test_short_steps_keep_their_length() -> None:
+    policy, params, batch = setting("CartPole-v1")
+    gradients = inner_gradients(policy, params, batch, "lvc")
+    plain = descend(params, gradients, 1e-5)
+    after = natural_step(policy, params, {**params, **plain}, batch, 0.1)
+    for task in range(TASKS):
+        lengths = [
+            torch.cat([(each[n] - params[n])[task].flatten() for n in gradients]).norm()
+            for each in (plain, after)
+        ]
+        torch.testing.assert_close(lengths[0], lengths[1])
+
+
+def test_tasks_do_not_interact_and_no_gradient_is_no_step() -> None:
+    policy, params, batch = setting("CartPole-v1")
+    gradients = inner_gradients(policy, params, batch, "lvc")
+    for gradient in gradients.values():
+        gradient[1] = 0.0
+    plain = {**params, **descend(params, gradients, 1.0)}
+    both = natural_step(policy, params, plain, batch, 0.01)
+    first = {n: v[:1] if v is not params[n] else v for n, v in plain.items()}
+    alone = natural_step(policy, params, first, batch.tasks(slice(1)), 0.01)
+    for name in gradients:
+        torch.testing.assert_close(both[name][0], alone[name][0])
+        assert torch.equal(both[name][1], params[name])
+    for name in set(params) - set(gradients):
+        assert both[name] is params[name]
