@@ -12,9 +12,9 @@ import gradio as gr
 from gradio.events import api as gradio_api
 
 from ssm_metarl.evaluation.report import ModeResult
-from ssm_metarl.ui.adapt import HEAVY, summary_text
+from ssm_metarl.ui.adapt_shown import summary_text
 from ssm_metarl.ui.courtesy import courteous
-from ssm_metarl.ui.desk import Desk
+from ssm_metarl.ui.desk import HEAVY, Desk
 from ssm_metarl.ui.limits import ADAPT_SECONDS, EPISODES, SEED, STEPS
 from ssm_metarl.ui.question import Question, Subject, answers, ways
 from ssm_metarl.ui.shelf import Shelf
@@ -48,12 +48,12 @@ def build(shelf: Shelf, desk: Desk) -> None:
         every = [mode for _, mode in ways(shelf.agent(run)[0])] if modes is None else modes
         asked = Question.asked(run, task or {}, every, episodes, steps, seed)
         subject = Subject.of(shelf, asked)
-        work = desk.begin(request, ADAPT_SECONDS)
         rows: list[ModeResult] = []
-        for row in answers(subject, asked):
-            rows.append(row)
-            if work.stopped:
-                break
+        with desk.working(request, ADAPT_SECONDS) as work:
+            for row in answers(subject, asked):
+                rows.append(row)
+                if work.stopped:
+                    break
         results = [dataclasses.asdict(row) for row in rows]
         return {"summary": summary_text(rows, subject.family), "results": results}
 

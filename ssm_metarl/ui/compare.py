@@ -9,13 +9,14 @@ from typing import Any
 import gradio as gr
 
 from ssm_metarl.evaluation.report import MODES
-from ssm_metarl.ui.adapt import HEAVY, LATE, STOPPED, told
+from ssm_metarl.ui.adapt import LATE, STOPPED
+from ssm_metarl.ui.adapt_shown import told
 from ssm_metarl.ui.api import Json, endpoint
 from ssm_metarl.ui.comparing import Comparison, Measured
 from ssm_metarl.ui.comparison_files import as_csv, as_json, as_png
 from ssm_metarl.ui.comparison_shown import curves, in_words, results_table, scatters
 from ssm_metarl.ui.courtesy import courteous
-from ssm_metarl.ui.desk import Desk, Work
+from ssm_metarl.ui.desk import HEAVY, Desk, Work
 from ssm_metarl.ui.inputs import adaptation_inputs, slider
 from ssm_metarl.ui.limits import EPISODES, EVALUATE_SECONDS, EVALUATION_TASKS, SEED, STEPS
 from ssm_metarl.ui.shelf import Shelf
@@ -91,8 +92,9 @@ def build(shelf: Shelf, desk: Desk, place: gr.State) -> None:
         seed: float,
         request: gr.Request,
     ) -> Iterator[tuple[Any, ...]]:
-        asked = Comparison.asked(runs, modes, split, tasks, episodes, steps, seed)
-        yield from follow(shelf, asked, desk.begin(request, EVALUATE_SECONDS))
+        with desk.working(request, EVALUATE_SECONDS) as work:
+            asked = Comparison.asked(runs, modes, split, tasks, episodes, steps, seed)
+            yield from follow(shelf, asked, work)
 
     def compare(
         request: gr.Request,
@@ -107,12 +109,11 @@ def build(shelf: Shelf, desk: Desk, place: gr.State) -> None:
         """Evaluate agents on unseen tasks; return each one's ``evaluation.json``."""
         ways = [mode for _, mode in WAYS] if modes is None else modes
         asked = Comparison.asked(runs, ways, split, tasks, episodes, steps, seed)
-        work = desk.begin(request, EVALUATE_SECONDS)
         found: Sequence[Measured] = []
-        for measured in asked.measure(shelf):
-            found = measured
-            if work.stopped:
-                break
+        with desk.working(request, EVALUATE_SECONDS) as work:
+            for found in asked.measure(shelf):  # noqa: B007 the last one is what counts
+                if work.stopped:
+                    break
         return {one.run: json.loads(one.evaluation().to_json()) for one in found}
 
     shown = [sentence, drawn, numbers, spread, *files]

@@ -9,7 +9,7 @@ from ssm_metarl.commands.common import best_return
 from ssm_metarl.env_runner.registry import get_family
 from ssm_metarl.evaluation.report import MODES, ModeResult, counted, label
 from ssm_metarl.evaluation.statistics import Difference, paired_difference
-from ssm_metarl.ui.adapt import told
+from ssm_metarl.ui.adapt_shown import told
 from ssm_metarl.ui.charts import Axis, Line, Rule, chart
 from ssm_metarl.ui.comparing import Measured
 from ssm_metarl.ui.tables import note, table

@@ -1,5 +1,6 @@
 """Who is at work: every visitor can stop their own work, and it stops when they leave."""
 
+import collections
 import contextlib
 import math
 import threading
@@ -11,8 +12,10 @@ import gradio as gr
 
 from ssm_metarl.errors import UserError
 
+HEAVY = "heavy"  # the one slot that training, adapting and evaluating wait for
 
-@dataclass
+
+@dataclass(eq=False)
 class Work:
     """One piece of work, which looks here whether to go on.
 
@@ -41,37 +44,52 @@ class Desk:
     """The work of each visitor, known by the session that Gradio gave them."""
 
     def __init__(self) -> None:
-        self._works: dict[str, Work] = {}
+        self._works: dict[str, list[Work]] = collections.defaultdict(list)
         self._held: set[str] = set()
         self._lock = threading.Lock()
 
     def wait(self, request: gr.Request) -> None:
         """Say that this visitor waits for their turn, so that they can also stop waiting."""
-        self._works[str(request.session_hash)] = Work(math.inf, waiting=True)
+        with self._lock:
+            self._works[str(request.session_hash)].append(Work(math.inf, waiting=True))
 
-    def begin(self, request: gr.Request, seconds: float) -> Work:
-        """Begin work that may take so long; it is stopped already if that was asked meanwhile."""
-        work, queued = Work(time.monotonic() + seconds), self._works.get(str(request.session_hash))
-        if queued is not None and queued.waiting:
-            work.asked = queued.asked
-        self._works[str(request.session_hash)] = work
-        return work
+    @contextlib.contextmanager
+    def working(self, request: gr.Request, seconds: float) -> Iterator[Work]:
+        """Be at work for so long at most; it is stopped already if that was asked meanwhile."""
+        visitor, work = str(request.session_hash), Work(time.monotonic() + seconds)
+        with self._lock:
+            queued = next((one for one in self._works[visitor] if one.waiting), None)
+            if queued is not None:
+                self._works[visitor].remove(queued)
+                work.asked = queued.asked
+            self._works[visitor].append(work)
+        try:
+            yield work
+        finally:
+            with self._lock:
+                self._works[visitor].remove(work)
+                if not self._works[visitor]:
+                    del self._works[visitor]
 
     def stop(self, request: gr.Request) -> None:
         """Stop what this visitor is doing, or waits to do, if anything."""
-        work = self._works.get(str(request.session_hash))
-        if work is not None:
-            work.asked.set()
-            if not work.waiting:
-                del self._works[str(request.session_hash)]
+        with self._lock:
+            for work in self._works.get(str(request.session_hash), ()):
+                work.asked.set()
 
     def close(self, patience: float) -> None:
-        """Stop everybody's work, and wait so many seconds at most until their runs are saved."""
-        for work in list(self._works.values()):
-            work.asked.set()
+        """Stop everybody's work, and wait so many seconds at most until it has ended."""
         until = time.monotonic() + patience
-        while self._held and time.monotonic() < until:
+        while self._stop_all() and time.monotonic() < until:
             time.sleep(0.05)
+
+    def _stop_all(self) -> bool:
+        """Stop everybody's work; return whether anything is still going on."""
+        with self._lock:
+            works = [work for each in self._works.values() for work in each]
+            for work in works:
+                work.asked.set()
+            return bool(self._held) or not all(work.waiting for work in works)
 
     @contextlib.contextmanager
     def holding(self, run: str) -> Iterator[None]:

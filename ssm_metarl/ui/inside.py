@@ -6,8 +6,9 @@ from typing import Any
 import gradio as gr
 
 from ssm_metarl.evaluation.report import MODES, counted
-from ssm_metarl.ui.adapt import HEAVY, told
+from ssm_metarl.ui.adapt_shown import told
 from ssm_metarl.ui.api import Json, endpoint
+from ssm_metarl.ui.desk import HEAVY
 from ssm_metarl.ui.film import agent_after, film
 from ssm_metarl.ui.inside_shown import spectrum_shown, traces_shown
 from ssm_metarl.ui.knowledge import learn_to_read
@@ -39,7 +40,7 @@ def build(shelf: Shelf, run: gr.Dropdown, question: gr.State, place: gr.State) -
     """
     with gr.Column(elem_id="inside-screen"):
         sentence = gr.HTML(WAITING, elem_id="inside-sentence", elem_classes="sentence")
-        clips = player("The agent is being filmed before and after adapting.", "inside-clips")
+        clips = player("Here the agent plays before and after adapting.", "inside-clips")
         traces = gr.HTML(elem_id="inside-traces", js_on_load=TRACES)
         spectrum = gr.HTML(elem_id="inside-spectrum")
 

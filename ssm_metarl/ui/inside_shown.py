@@ -8,7 +8,7 @@ import numpy as np
 
 from ssm_metarl.adaptation.agent import Agent
 from ssm_metarl.evaluation.report import MODES
-from ssm_metarl.ui.adapt import told
+from ssm_metarl.ui.adapt_shown import told
 from ssm_metarl.ui.charts import Axis, Line, Rule, chart
 from ssm_metarl.ui.disc import described, discs
 from ssm_metarl.ui.knowledge import LASTS, SURE, Reader, moment

@@ -7,11 +7,18 @@ import gradio as gr
 from gradio.components import Component
 
 from ssm_metarl.runs.showcase import choose_task
-from ssm_metarl.ui.adapt import HEAVY
 from ssm_metarl.ui.courtesy import courteous
+from ssm_metarl.ui.desk import HEAVY
 from ssm_metarl.ui.limits import EPISODES, SEED, STEPS
 from ssm_metarl.ui.question import Question, ways
 from ssm_metarl.ui.shelf import Shelf
+
+# What a tab showed before stays, faded, until it shows the new: nothing jumps, nothing misleads.
+STALE = """(...inputs) => {
+  document.querySelector("#%s").classList.add("stale");
+  return inputs;
+}"""
+FRESH = """() => document.querySelector("#%s").classList.remove("stale")"""
 
 
 def question_of(shelf: Shelf, run: Any, last: Mapping[str, Any]) -> Question:
@@ -50,7 +57,7 @@ def fill(
     """Fill a tab when somebody comes to see it, and again when what they gave has changed.
 
     Args:
-        tab: Its name.
+        tab: Its name; what is faded meanwhile has the id ``NAME-screen``.
         place: Name of the tab that is open.
         given: The agent, the last question and whatever else, which ``show`` takes.
         show: What fills the tab; it waits for the heavy slot.
@@ -75,6 +82,7 @@ def fill(
         show_progress="hidden",
         api_visibility="private",
     )
+    screen = f"{tab.lower()}-screen"
     wanted.change(
         courteous(shown),
         wanted,
@@ -84,4 +92,5 @@ def fill(
         show_progress="minimal",
         show_progress_on=[outputs[0]],
         api_visibility="private",
-    )
+        js=STALE % screen,
+    ).then(None, None, None, js=FRESH % screen, api_visibility="private")

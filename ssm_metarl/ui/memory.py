@@ -5,8 +5,9 @@ from collections.abc import Iterator
 import gradio as gr
 
 from ssm_metarl.env_runner.family import TaskFamily
-from ssm_metarl.ui.adapt import HEAVY, told
+from ssm_metarl.ui.adapt_shown import told
 from ssm_metarl.ui.api import Json, endpoint
+from ssm_metarl.ui.desk import HEAVY
 from ssm_metarl.ui.limits import EPISODES, SEED, integer
 from ssm_metarl.ui.looking import fill, question_of, was_asked
 from ssm_metarl.ui.question import Question, Subject
@@ -38,16 +39,17 @@ def build(shelf: Shelf, run: gr.Dropdown, question: gr.State, place: gr.State) -
         question: The visitor's last question.
         place: The tab that is open.
     """
-    sentence = gr.HTML(WAITING, elem_id="memory-sentence", elem_classes="sentence")
-    own = gr.Radio(
-        [ONE, ALL],
-        value=ONE,
-        label="Recognise the new task by",
-        elem_id="memory-own",
-    )
-    recalled = gr.HTML(elem_id="memory-recalled")
-    why = gr.HTML(elem_id="memory-why")
-    stored = gr.HTML(elem_id="memory-store")
+    with gr.Column(elem_id="memory-screen"):
+        sentence = gr.HTML(WAITING, elem_id="memory-sentence", elem_classes="sentence")
+        own = gr.Radio(
+            [ONE, ALL],
+            value=ONE,
+            label="Recognise the new task by",
+            elem_id="memory-own",
+        )
+        recalled = gr.HTML(elem_id="memory-recalled")
+        why = gr.HTML(elem_id="memory-why")
+        stored = gr.HTML(elem_id="memory-store")
 
     def show(run_id: str, last: dict, own: str) -> Iterator[tuple[str, str, str, str]]:
         yield shown(shelf, question_of(shelf, run_id, last), own, mine=was_asked(run_id, last))

@@ -29,7 +29,6 @@ def build(shelf: Shelf, desk: Desk) -> gr.Blocks:
             label="Agent",
             elem_id="agent",
             interactive=True,
-            allow_custom_value=True,  # choices come and go; the shelf knows which there are
         )
         place = gr.State("Adapt")  # the tab that is open
         with gr.Tabs() as tabs:

@@ -8,7 +8,7 @@ from ssm_metarl.env_runner.family import Parameter, TaskFamily
 from ssm_metarl.env_runner.rollout import Trajectory
 from ssm_metarl.evaluation.report import counted
 from ssm_metarl.experience.records import StoredTask
-from ssm_metarl.ui.adapt import told
+from ssm_metarl.ui.adapt_shown import told
 from ssm_metarl.ui.charts import Axis, Line, chart, histogram
 from ssm_metarl.ui.observations import action_names, observed, with_unit
 from ssm_metarl.ui.question import Subject

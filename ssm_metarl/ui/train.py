@@ -11,10 +11,9 @@ import gradio as gr
 from ssm_metarl.errors import UserError
 from ssm_metarl.runs import training
 from ssm_metarl.runs.tracking import read_metrics
-from ssm_metarl.ui.adapt import HEAVY
 from ssm_metarl.ui.course import check_size, course
 from ssm_metarl.ui.courtesy import courteous
-from ssm_metarl.ui.desk import Desk, Work
+from ssm_metarl.ui.desk import HEAVY, Desk, Work
 from ssm_metarl.ui.form import FIRST, QUIET, Form, free_name
 from ssm_metarl.ui.limits import EPOCHS, TRAIN_EPISODES, TRAIN_SECONDS
 from ssm_metarl.ui.shelf import Shelf, check_family
@@ -87,22 +86,24 @@ def build(shelf: Shelf, desk: Desk, run: gr.Dropdown) -> None:
         `iterations` is the budget of meta_rl and rl2, `episodes` that of policy_gradient. What is
         left empty is chosen to suit the family and the learner.
         """
-        budget, rates = (iterations, episodes), (inner_lr, outer_lr)
-        network = (width, state_size, cell)
-        config = course(family, learner, *budget, *rates, tasks_per_epoch, *network, seed)
-        folder, work = shelf.new_folder(name), desk.begin(request, TRAIN_SECONDS)
-        if work.stopped:
-            yield paragraph(UNBEGUN, "outcome"), gr.skip(), None
-            return
-        with desk.holding(name):
-            yield from follow(training.train(config, folder), Watch(config), work, name)
+        with desk.working(request, TRAIN_SECONDS) as work:
+            budget, rates = (iterations, episodes), (inner_lr, outer_lr)
+            network = (width, state_size, cell)
+            config = course(family, learner, *budget, *rates, tasks_per_epoch, *network, seed)
+            folder = shelf.new_folder(name)
+            if work.stopped:
+                yield paragraph(UNBEGUN, "outcome"), gr.skip(), None
+                return
+            with desk.holding(name):
+                yield from follow(training.train(config, folder), Watch(config), work, name)
 
     def resume(name: str, request: gr.Request) -> Iterator[Shown]:
         """Continue a run where it stopped, to the same end as if it never had."""
-        folder, work = continued(shelf, name), desk.begin(request, TRAIN_SECONDS)
-        with desk.holding(name):
-            stream = training.resume(folder)
-            yield from follow(stream, watch_again(shelf, name), work, name)
+        with desk.working(request, TRAIN_SECONDS) as work:
+            folder = continued(shelf, name)
+            with desk.holding(name):
+                stream = training.resume(folder)
+                yield from follow(stream, watch_again(shelf, name), work, name)
 
     def settle(name: str | None, agent: str, family: str, learner: str) -> list[Any]:
         found = unfinished(shelf)

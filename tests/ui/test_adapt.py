@@ -4,7 +4,7 @@ import pytest
 
 from ssm_metarl.env_runner.registry import get_family
 from ssm_metarl.evaluation.report import ModeResult
-from ssm_metarl.ui.adapt import best_of, summary, summary_text
+from ssm_metarl.ui.adapt_shown import best_of, summary, summary_text
 
 CARTPOLE = get_family("CartPole-v1")
 
@@ -22,6 +22,18 @@ def test_enough_is_the_first_that_comes_near_the_best_also_where_all_lose(
     rows = [row("zero_shot", 0, 100.0)]
     rows += [row("standard", n, mean) for n, mean in zip((1, 5, 20), means, strict=True)]
     assert best_of(rows, "standard").shots == shots
+
+
+def test_ways_that_do_equally_well_are_named_together() -> None:
+    rows = [row("zero_shot", 0, 30.0)]
+    rows += [row(mode, 1, 500.0) for mode in ("standard", "hybrid")]
+    assert summary_text([*rows, row("from_scratch", 1, 90.0)], CARTPOLE) == [
+        "After 1 episode, the standard agent balances for 500 of 500 steps, and so does the hybrid "
+        "one; before, 30.",
+        "from scratch: 90 after 1 episode",
+    ]
+    (lead,) = summary_text(rows, CARTPOLE)
+    assert "so does the hybrid one" in lead
 
 
 def test_a_loss_can_be_told() -> None:

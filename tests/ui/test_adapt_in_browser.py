@@ -34,7 +34,7 @@ def test_one_click_shows_the_agent_before_and_after(visit: Visit) -> None:
 def test_clips_stop_and_can_be_moved(visit: Visit) -> None:
     visitor = visit()
     visitor.adapt()
-    visitor.page.click("#clips .toggle")
+    visitor.page.click("#clips .toggle >> text=Pause")
     visitor.page.evaluate(
         "scrub => { scrub.value = 500; scrub.dispatchEvent(new Event('input')) }",
         visitor.page.query_selector("#clips .scrub"),
@@ -97,9 +97,43 @@ def test_a_refresh_in_the_middle_starts_over(visit: Visit) -> None:
 
 def test_twenty_clicks_are_as_good_as_one(visit: Visit) -> None:
     visitor = visit()
-    for _ in range(20):
-        visitor.page.click("#adapt")
+    visitor.page.evaluate(
+        "button => { for (let n = 0; n < 20; n++) button.click() }",
+        visitor.page.query_selector("#adapt"),
+    )
     assert "balances" in visitor.outcome()
+    visitor.page.wait_for_selector("#adapt:enabled")
+
+
+def test_work_stops_when_asked_and_can_begin_again(visit: Visit) -> None:
+    visitor = visit()
+    visitor.page.click("#adapt")
+    visitor.page.wait_for_selector("#sentence >> text=Measured")
+    visitor.page.click("#adapt-stop")
+    visitor.page.wait_for_selector("#sentence >> text=Stopped.")
+    visitor.page.wait_for_selector("#adapt-stop:disabled")
+    assert visitor.page.locator("#clips video").count() == 0
+    assert "balances" in visitor.adapt()
+
+
+def test_who_waits_is_told_and_can_stop_waiting(visit: Visit) -> None:
+    first, second = visit(), visit()
+    first.page.click("#adapt")
+    first.page.wait_for_selector("#sentence >> text=Measured")
+    second.page.click("#adapt")
+    second.page.wait_for_selector("#sentence >> text=Your turn comes")
+    second.page.wait_for_selector("#sentence >> text=queue: 1/1")
+    second.page.click("#adapt-stop")
+    first.outcome()
+    second.page.wait_for_selector("#sentence >> text=Stopped.")
+    assert second.page.locator("#clips video").count() == 0
+
+
+def test_only_an_agent_that_there_is_can_be_chosen(visit: Visit) -> None:
+    visitor = visit()
+    visitor.page.fill("#agent input", "no such agent")
+    visitor.page.keyboard.press("Tab")
+    visitor.page.wait_for_function("document.querySelector('#agent input').value === 'cartpole'")
 
 
 def test_the_keyboard_is_enough(visit: Visit) -> None:

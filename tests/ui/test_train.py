@@ -1,6 +1,7 @@
 """Training on the page: what a visitor may ask, what they see, and that stopping loses nothing."""
 
 import dataclasses
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -177,9 +178,38 @@ def test_who_waits_can_stop_waiting() -> None:
     desk = Desk()
     desk.wait(visitor("a"))
     desk.stop(visitor("a"))
-    assert desk.begin(visitor("a"), 60.0).stopped
-    assert not desk.begin(visitor("a"), 60.0).stopped
-    assert not desk.begin(visitor("b"), 60.0).stopped
+    with desk.working(visitor("a"), 60.0) as first, desk.working(visitor("b"), 60.0) as others:
+        assert first.stopped
+        assert not others.stopped
+    with desk.working(visitor("a"), 60.0) as second:
+        assert not second.stopped
+
+
+def test_all_that_a_visitor_does_is_stopped() -> None:
+    desk = Desk()
+    with desk.working(visitor("a"), 60.0) as one, desk.working(visitor("a"), 60.0) as two:
+        desk.stop(visitor("a"))
+        assert one.stopped
+        assert two.stopped
+
+
+def test_closing_waits_for_work_that_has_begun() -> None:
+    desk, ended = Desk(), []
+
+    def work() -> None:
+        with desk.working(visitor("a"), 60.0) as mine:
+            mine.asked.wait(10.0)
+            time.sleep(0.2)
+            ended.append(True)
+
+    at_work = threading.Thread(target=work)
+    desk.wait(visitor("b"))  # and never comes
+    at_work.start()
+    while not desk._works.get("a"):
+        time.sleep(0.01)
+    desk.close(10.0)
+    assert ended
+    at_work.join()
 
 
 def test_only_runs_of_the_page_are_continued(tmp_path: Path) -> None:

@@ -1,0 +1,112 @@
+"""What the first screen shows of an adaptation: it in words, and as a curve."""
+
+from collections.abc import Sequence
+from html import escape
+
+from ssm_metarl.env_runner.family import TaskFamily
+from ssm_metarl.evaluation.report import MODES, ModeResult, counted
+from ssm_metarl.ui.charts import Axis, Line, chart
+from ssm_metarl.ui.limits import EPISODES
+from ssm_metarl.ui.question import Question
+from ssm_metarl.ui.scales import reached, return_scale
+
+ENOUGH = 0.95  # of the best return: from here on a way has adapted
+INTRODUCTION = (
+    "<p>This agent has trained on many CartPoles, each with its own physics, and on half of them "
+    "<strong>left and right are swapped</strong>. It cannot know which one it is on until it has "
+    "tried. Choose a task it has never met and see what a few episodes teach it.</p>"
+)
+
+
+def introduction(family: TaskFamily) -> str:
+    """Say what a visitor is looking at."""
+    if family.name == "CartPole-v1":
+        return INTRODUCTION
+    return (
+        f"<p>This agent has trained on a family of tasks: {escape(family.description)}. Choose one "
+        "that it has never met and see what a few episodes teach it.</p>"
+    )
+
+
+def told(text: str, kind: str) -> str:
+    """Return a paragraph."""
+    return f'<p class="{kind}" role="status">{escape(text)}</p>'
+
+
+def best_of(rows: Sequence[ModeResult], mode: str) -> ModeResult:
+    """Return the first result of a way from which on more data gains little; it may be a loss."""
+    own = [row for row in rows if row.mode == mode]
+    before = next(row.mean for row in rows if row.mode == "zero_shot")
+    best = max(own, key=lambda row: row.mean)
+    goal = before + ENOUGH * (best.mean - before)
+    return next((row for row in own if row.mean >= goal), best)
+
+
+def summary(rows: Sequence[ModeResult], family: TaskFamily) -> str:
+    """Say in words what happened, for the page."""
+    lead, *others = summary_text(rows, family)
+    return told(lead, "outcome") + "".join(told(text, "others") for text in others)
+
+
+def summary_text(rows: Sequence[ModeResult], family: TaskFamily) -> list[str]:
+    """Say in words what happened: first of the best way, then of the others, if there are any."""
+    before = next(row for row in rows if row.mode == "zero_shot")
+    modes = list(dict.fromkeys(row.mode for row in rows if row.mode != "zero_shot"))
+    if not modes:
+        return [f"Without adapting, the agent {reached(before.mean, family)}."]
+    found = {mode: best_of(rows, mode) for mode in modes}
+    best = max(modes, key=lambda mode: (found[mode].mean, -found[mode].shots))
+    row = found[best]
+    equals = [
+        mode
+        for mode in modes
+        if mode != best and (found[mode].mean, found[mode].shots) == (row.mean, row.shots)
+    ]
+    lead = (
+        f"After {counted(row.shots, 'episode')}, the {MODES[best]} agent "
+        f"{reached(row.mean, family)}{_as_well(equals)}; "
+        f"before, {reached(before.mean, family, brief=True)}."
+    )
+    others = "; ".join(
+        f"{MODES[mode]}: {reached(found[mode].mean, family, brief=True)} after "
+        f"{counted(found[mode].shots, 'episode')}"
+        for mode in modes
+        if mode not in (best, *equals)
+    )
+    return [lead, others] if others else [lead]
+
+
+def _as_well(modes: Sequence[str]) -> str:
+    """Say that others do the same."""
+    names = " and ".join(f"the {MODES[mode]}" for mode in modes)
+    return f", and so {'does' if len(modes) == 1 else 'do'} {names} one" if modes else ""
+
+
+def curve_of(rows: Sequence[ModeResult], family: TaskFamily, question: Question) -> str:
+    """Draw the return against the episodes used, a line for each way."""
+    before = [row.mean for row in rows if row.mode == "zero_shot"]
+    lines = []
+    for mode in question.modes:
+        points = [(float(row.shots), row.mean) for row in rows if row.mode == mode]
+        if before and points and points[0][0] > 0:
+            points = [(0.0, before[0]), *points]
+        lines.append(Line(MODES[mode], mode, points))
+    if before:
+        lines.insert(0, Line("before adapting", "zero_shot", [(0.0, before[0])]))
+    most = float(question.episodes * question.steps)
+    alt = "; ".join(
+        f"{line.name}: {line.points[-1][1]:.4g} after {counted(int(line.points[-1][0]), 'episode')}"
+        for line in lines
+        if line.points
+    )
+    return _curve(lines, family, most, f"Mean return against episodes used. {alt}")
+
+
+def empty_curve(family: TaskFamily) -> str:
+    """Draw the axes alone, so that nothing moves when the curve comes."""
+    return _curve([], family, EPISODES.default, "No task has been met yet.")
+
+
+def _curve(lines: Sequence[Line], family: TaskFamily, most: float, alt: str) -> str:
+    y, rules = return_scale(family)
+    return chart(lines, Axis("Episodes of the new task used", 0.0, most), y, alt, rules)
