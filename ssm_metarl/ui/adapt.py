@@ -21,6 +21,7 @@ from ssm_metarl.ui.question import Question, Subject, answers, ways
 from ssm_metarl.ui.scales import reached, return_scale
 from ssm_metarl.ui.shelf import Shelf
 from ssm_metarl.ui.sliders import Sliders
+from ssm_metarl.ui.words import ways_explained
 
 HEAVY = "heavy"  # the one slot that training, adapting and evaluating wait for
 ENOUGH = 0.95  # of the best return: from here on a way has adapted
@@ -62,6 +63,7 @@ def build(shelf: Shelf, desk: Desk, run: gr.Dropdown, question: gr.State) -> Non
                 label="Ways of adapting",
                 elem_id="modes",
             )
+            gr.HTML(ways_explained())
             gr.HTML("<h3>The task</h3>")
             sliders = Sliders.build(family.name)
             episodes, steps, seed = adaptation_inputs("the task")

@@ -63,7 +63,7 @@ def film(subject: Subject, agent: Agent, name: str, style: str, seed: int, remem
     pictures = itertools.islice(episode.frames(every), FILM_STEPS // every + 1)
     mp4 = encoded(map(shrunk, pictures), speed / every)
     words = ending_of(family, episode.steps, episode.total)
-    return Clip(name, style, mp4, episode.steps, 1 / speed, words)
+    return Clip(name, style, mp4, episode.steps, 1 / speed, words, family.picture)
 
 
 def ending_of(family: TaskFamily, steps: int, total: float) -> str:
