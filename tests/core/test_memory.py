@@ -27,7 +27,9 @@ print(held - kept, kept - megabytes())
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="of glibc")
 def test_large_blocks_are_kept_until_they_are_given_back() -> None:
-    ran = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=True)
+    ran = subprocess.run(
+        [sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=True
+    )
     at_once, asked = map(float, ran.stdout.split())
     assert at_once < 10
     assert asked > 80
