@@ -276,7 +276,7 @@ MOUNTAIN_CAR = TaskFamily(
 
 NAVIGATION_2D = TaskFamily(
     name="Navigation2D-v0",
-    description="walk to a goal on the plane that is not seen (the MAML paper's point task)",
+    description="walk to a goal on the plane that is not seen; the MAML paper's point task",
     env_id="Navigation2D-v0",
     max_episode_steps=EPISODE_STEPS,
     simulator=Navigation2D(),
