@@ -1,6 +1,7 @@
 """How quick and how steady the web page is, as its visitors meet it.
 
-    python benchmarks/page.py
+    python benchmarks/page.py                  # all of it
+    python benchmarks/page.py --only memory    # and the rest of the file stays as it was
 
 Serves the page from a process of its own and measures, in a real browser and through its API:
 
@@ -10,13 +11,17 @@ Serves the page from a process of its own and measures, in a real browser and th
   the one against the other, and how often the page's curves are drawn anew;
 - twenty visitors who load the page again and again, about a second apart, while one trains: how
   long the page with its settings takes;
-- 200 adaptations of one visitor through the endpoint, which films nothing: how much more memory
-  the server has afterwards than after the first 20, by when all that is loaded once has been.
+- 200 presses of "Surprise me" in the browser, each a new task met in all ways, with its clips: how
+  much more memory the server has at most afterwards than it had after the first 20, by when all
+  that is loaded once has been;
+- a tour of another server: all six tabs, a training of 10 iterations and a comparison on 20 tasks.
+  How much memory it has at each stop, and a minute after the last.
 
 Writes ``benchmarks/results/page.json``.
 """
 
 import concurrent.futures
+import contextlib
 import json
 import random
 import statistics
@@ -24,13 +29,14 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import httpx
 import tyro
 from gradio_client import Client
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import Page, sync_playwright
 from rich.console import Console
 from rich.progress import track
 
@@ -42,9 +48,16 @@ from ssm_metarl.runs.tracking import read_metrics
 
 RESULTS = Path(__file__).parent / "results"
 VISITORS, VISITS, CLICKS, WARM = 20, 15, 200, 20
-TASK = {"gravity": 12.0, "length": 1.0, "swap": 1.0}
+REST = 60.0  # seconds
 
 console = Console()
+
+
+@contextlib.contextmanager
+def fresh() -> Iterator[Site]:
+    """Serve the page from a new process, with no runs but those of the package."""
+    with tempfile.TemporaryDirectory() as folder, serving(Path(folder)) as site:
+        yield site
 
 
 def first_screen(site: Site, rounds: int = 5) -> dict[str, list[float]]:
@@ -118,32 +131,97 @@ def crowd(site: Site) -> list[float]:
 
 
 def memory(site: Site) -> list[float]:
-    """Adapt again and again; return the server's memory after each, in MB."""
-    client, resident = Client(site.url, verbose=False), []
-    for number in track(range(CLICKS), "clicks", console=console):
-        client.predict("cartpole", TASK, ["standard", "hybrid"], 20, 1, number, api_name="/adapt")
-        lines = Path(f"/proc/{site.process.pid}/status").read_text().splitlines()
-        kilobytes = next(line for line in lines if line.startswith("VmRSS")).split()[1]
-        resident.append(int(kilobytes) / 1024)
+    """Press the button again and again; return the server's memory after each time, in MB."""
+    resident = []
+    with opened(site) as page:
+        for _ in track(range(CLICKS), "clicks", console=console):
+            adapt(page, "#surprise")
+            resident.append(megabytes(site))
     return resident
 
 
-def main(out: Path = RESULTS / "page.json") -> None:
+def tour(site: Site) -> dict[str, float]:
+    """Do in turn all that the page is for; return the server's memory at each stop, in MB."""
+    stops = {"start": megabytes(site)}
+    with opened(site) as page:
+
+        def visit(tab: str, wait_for: str, press: str = "") -> None:
+            page.get_by_role("tab", name=tab).click()
+            if press:
+                page.click(press)
+            page.wait_for_selector(wait_for)
+            stops[tab.lower()] = megabytes(site)
+
+        adapt(page, "#adapt")
+        stops["adapt"] = megabytes(site)
+        visit("Memory", "#memory-recalled table")
+        visit("Inside", "#inside-clips video")
+        visit("Runs", "#runs table")
+        visit("Compare", "#compare-csv:not([disabled])", "#compare-go")
+        page.get_by_role("tab", name="Train").click()
+        page.get_by_label("number input for Budget: iterations").fill("10")
+        page.keyboard.press("Tab")
+        visit("Train", "#training >> text=It is the selected agent now", "#train")
+        time.sleep(REST)
+        stops["a minute later"] = megabytes(site)
+    return stops
+
+
+@contextlib.contextmanager
+def opened(site: Site) -> Iterator[Page]:
+    """Open the page in a new browser."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
+        page = browser.new_page()
+        page.set_default_timeout(300_000)
+        page.goto(site.url)
+        page.wait_for_selector("#adapt")
+        yield page
+        browser.close()
+
+
+def adapt(page: Page, button: str) -> None:
+    """Press a button of the first screen and wait for new clips."""
+    page.evaluate("document.querySelector('#clips .stage').replaceChildren()")
+    page.click(button)
+    page.wait_for_selector("#clips video")
+
+
+def megabytes(site: Site) -> float:
+    """Return the resident memory of the server."""
+    lines = Path(f"/proc/{site.process.pid}/status").read_text().splitlines()
+    return int(next(line for line in lines if line.startswith("VmRSS")).split()[1]) / 1024
+
+
+def speed(site: Site) -> dict[str, Any]:
+    """Measure how quick the page is, alone and in a crowd."""
+    found: dict[str, Any] = {"command": "python benchmarks/page.py"}
+    found |= first_screen(site)
+    found |= training(site)
+    loads = crowd(site)
+    return found | {
+        "page_p95": statistics.quantiles(loads, n=20)[-1],
+        "page_median": statistics.median(loads),
+    }
+
+
+def main(out: Path = RESULTS / "page.json", only: Literal["all", "memory"] = "all") -> None:
     """Measure.
 
     Args:
         out: Where to write what was measured.
+        only: What to measure; the rest of an earlier result stays.
     """
-    with tempfile.TemporaryDirectory() as folder, serving(Path(folder)) as site:
-        found: dict[str, Any] = {"command": "python benchmarks/page.py"}
-        found |= first_screen(site)
-        found |= training(site)
-        loads = crowd(site)
-        found["page_p95"] = statistics.quantiles(loads, n=20)[-1]
-        found["page_median"] = statistics.median(loads)
+    found: dict[str, Any] = json.loads(out.read_text()) if only == "memory" else {}
+    if only == "all":
+        with fresh() as site:
+            found |= speed(site)
+    with fresh() as site:
+        found["memory_tour"] = tour(site)
+    with fresh() as site:
         resident = memory(site)
-        found["memory"] = resident
-        found["memory_growth"] = max(resident[WARM:]) - resident[WARM - 1]
+    found["memory"] = resident
+    found["memory_growth"] = max(resident[WARM:]) - resident[WARM - 1]
     console.print({key: value for key, value in found.items() if key != "memory"})
     out.write_text(json.dumps(found, indent=1) + "\n")
 

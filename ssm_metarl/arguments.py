@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 import tyro
 
 from ssm_metarl.errors import UserError
+from ssm_metarl.evaluation.ways import EXPLAINED
 from ssm_metarl.runs.config import TrainConfig
 
 UNUSED_BY = {
@@ -18,6 +19,11 @@ UNUSED_BY = {
 
 MOST_EPISODES = 10_000
 MOST = {"tasks": 10_000, "steps": 1_000, "episodes": 100_000}
+
+
+def _meeting() -> str:
+    told = (f"{mode}: {words}" for mode, words in EXPLAINED.items() if mode in UNUSED_BY)
+    return f"How to meet the task. {'; '.join(told)}."
 
 
 @dataclass(frozen=True)
@@ -117,9 +123,9 @@ class Adapt:
     run: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
     """The folder of a run, or of a saved agent."""
 
-    mode: Literal["zero_shot", "in_context", "standard", "hybrid"] = "standard"
-    """How to meet the task: as it is, by memory across episodes, by gradient steps on its episodes,
-    or together with what earlier tasks have taught."""
+    mode: Annotated[
+        Literal["zero_shot", "in_context", "standard", "hybrid"], tyro.conf.arg(help=_meeting())
+    ] = "standard"
 
     task: Annotated[str, tyro.conf.arg(metavar="NAME=VALUE,...")] = ""
     """Parameters of the task, such as gravity=12,length=1.0; the others are nominal."""

@@ -13,9 +13,25 @@ def keep_large_blocks() -> None:
     Every tensor of more than 128 KiB is otherwise mapped afresh and its pages are faulted in one
     by one. Elsewhere than on Linux with glibc this does nothing.
     """
-    if not sys.platform.startswith("linux"):
-        return
-    libc = ctypes.CDLL(None)
-    if hasattr(libc, "mallopt"):
+    libc = _glibc()
+    if libc is not None:
         libc.mallopt(M_MMAP_MAX, 0)
         libc.mallopt(M_TRIM_THRESHOLD, NEVER_TRIM)
+
+
+def give_back() -> None:
+    """Return to the kernel what has been freed, which :func:`keep_large_blocks` keeps.
+
+    For programs that live on when their training has ended. It takes some milliseconds, and
+    what is allocated next has to be faulted in again. Elsewhere this does nothing, likewise.
+    """
+    libc = _glibc()
+    if libc is not None:
+        libc.malloc_trim(0)
+
+
+def _glibc() -> ctypes.CDLL | None:
+    if not sys.platform.startswith("linux"):
+        return None
+    libc = ctypes.CDLL(None)
+    return libc if hasattr(libc, "mallopt") and hasattr(libc, "malloc_trim") else None

@@ -86,7 +86,7 @@ CARTPOLE = TaskFamily(
 CARTPOLE_NO_VELOCITY = replace(
     CARTPOLE,
     name="CartPoleNoVelocity-v1",
-    description="the same, but only the cart's position and the pole's angle are seen",
+    description="balance poles without seeing speeds; half of the tasks swap left and right",
     observed=(0, 2),
 )
 
@@ -173,6 +173,7 @@ PENDULUM = TaskFamily(
     ),
     support_steps=200,
     discount=0.95,
+    picture="The rod is to stand upright. Round its joint: how the motor turns.",
 )
 
 ACROBOT = TaskFamily(
@@ -236,6 +237,7 @@ ACROBOT = TaskFamily(
     ),
     support_steps=500,
     discount=0.99,
+    picture="The lower end is to swing above the line.",
 )
 
 MOUNTAIN_CAR = TaskFamily(
@@ -269,11 +271,12 @@ MOUNTAIN_CAR = TaskFamily(
     ),
     support_steps=400,
     discount=0.99,
+    picture="The car is to reach the flag, and its engine is too weak to climb at once.",
 )
 
 NAVIGATION_2D = TaskFamily(
     name="Navigation2D-v0",
-    description="walk to a goal on the plane that is not seen (the MAML paper's point task)",
+    description="walk to a goal on the plane that is not seen; the MAML paper's point task",
     env_id="Navigation2D-v0",
     max_episode_steps=EPISODE_STEPS,
     simulator=Navigation2D(),
@@ -303,4 +306,5 @@ NAVIGATION_2D = TaskFamily(
     # The goal is 0.02 wide and a step up to 0.1: a spread to learn from cannot stay on it.
     adapted_std=0.35,
     trust=0.45,
+    picture="Green: the goal, which the agent does not see. The smaller point: the agent.",
 )

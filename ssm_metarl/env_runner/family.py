@@ -62,6 +62,8 @@ class TaskFamily:
     """Suggested largest spread of an adapted agent's continuous actions; None for no limit."""
     trust: float | None = None
     """Suggested largest divergence of a step that training never took, in nats; None for 0.03."""
+    picture: str = ""
+    """What its pictures show, where one does not see that."""
 
     @cached_property
     def observation_space(self) -> gymnasium.spaces.Box:

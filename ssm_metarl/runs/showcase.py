@@ -1,7 +1,7 @@
 """The video of one task, met by the agent before and after it adapted."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -160,6 +160,7 @@ class FilmedEpisode:
     Attributes:
         total: Its return so far.
         steps: Its length so far.
+        ended: Whether it is over.
     """
 
     def __init__(
@@ -168,19 +169,22 @@ class FilmedEpisode:
         os.environ.setdefault("SDL_VIDEODRIVER", "dummy")  # pygame looks for a screen otherwise
         self.session = agent.session("in_context" if episodes_before else "zero_shot", seed=seed)
         self.seed, self.episodes_before = seed, episodes_before
-        self.total, self.steps = 0.0, 0
+        self.total, self.steps, self.ended = 0.0, 0, False
         self.env = family.gymnasium(task, render_mode="rgb_array")
 
-    def frames(self, every: int = 1) -> Iterator[Frame]:
+    def frames(self, every: int = 1) -> Generator[Frame, None, None]:
         """Yield the picture at the start and after every so many steps, and the last one."""
-        for number in range(self.episodes_before):
-            for _ in self._episode(self.seed + 1 + number):
-                pass
-        self.total, self.steps = 0.0, 0
-        for done in self._episode(self.seed):
-            if done or self.steps % every == 0:
-                yield self._picture()
-        self.env.close()
+        try:
+            for number in range(self.episodes_before):
+                for _ in self._episode(self.seed + 1 + number):
+                    pass
+            self.total, self.steps = 0.0, 0
+            for over in self._episode(self.seed):
+                self.ended = over
+                if self.ended or self.steps % every == 0:
+                    yield self._picture()
+        finally:
+            self.env.close()
 
     def _episode(self, seed: int) -> Iterator[bool]:
         """Play an episode; yield at its start and after every step whether it has ended."""

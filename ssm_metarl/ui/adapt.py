@@ -26,6 +26,7 @@ from ssm_metarl.ui.player import clips_value, player
 from ssm_metarl.ui.question import Question, Subject, answers, ways
 from ssm_metarl.ui.shelf import Shelf
 from ssm_metarl.ui.sliders import Sliders
+from ssm_metarl.ui.words import ways_explained
 
 STOPPED, LATE = "Stopped.", "This took too long; ask for less to see it to the end."
 STOPPING = "Stopping after the measurement it is at ..."
@@ -77,6 +78,7 @@ class Screen:
                     label="Ways of adapting",
                     elem_id="modes",
                 )
+                gr.HTML(ways_explained())
                 gr.HTML("<h3>The task</h3>")
                 sliders = Sliders.build(family.name)
                 adaptation = adaptation_inputs("the task")

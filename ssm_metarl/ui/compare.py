@@ -128,14 +128,14 @@ def build(shelf: Shelf, desk: Desk, place: gr.State) -> None:
         api_visibility="private",
     )
     place.change(
-        lambda: gr.update(choices=shelf.trained()),
+        courteous(lambda: gr.update(choices=shelf.trained())),
         None,
         runs,
         queue=False,
         show_progress="hidden",
         api_visibility="private",
     )
-    stop.click(desk.stop, None, None, queue=False, api_visibility="private")
+    stop.click(courteous(desk.stop), None, None, queue=False, api_visibility="private")
     endpoint(compare, concurrency_id=HEAVY, concurrency_limit=1)
 
 

@@ -10,11 +10,33 @@ from typing import Any
 
 import gradio as gr
 
-from ssm_metarl.errors import SsmMetaRLError
+from ssm_metarl.errors import SsmMetaRLError, UserError
 
 log = logging.getLogger(__name__)
 PATH = re.compile(r"(?<![\w.])(?:[A-Za-z]:)?[/\\](?:[\w.~-]+[/\\])*([\w.-]*)")
 SORRY = "Something went wrong on the server. Please try again."
+NO_VALUE = "That is no value that this input can have."
+SHOWN = 200  # characters of an input that was refused, in the log
+
+
+class Page(gr.Blocks):
+    """Blocks that are courteous, too, about values which no event gets to see.
+
+    Gradio makes of each input what its component says before it calls the event. The page never
+    sends what cannot be made so; others may, and each time the log would get a traceback.
+    """
+
+    async def preprocess_data(self, *args: Any, **kwargs: Any) -> list[Any]:
+        """Return the inputs of an event as its function takes them.
+
+        Raises:
+            gr.Error: One of them is none.
+        """
+        try:
+            return await super().preprocess_data(*args, **kwargs)
+        except Exception as error:
+            log.warning("an input was refused: %.*s", SHOWN, repr(error))
+            raise gr.Error(NO_VALUE, print_exception=False) from None
 
 
 def courteous(action: Callable[..., Any]) -> Callable[..., Any]:
@@ -45,13 +67,22 @@ def explained(error: Exception) -> gr.Error:
     if isinstance(error, gr.Error):
         return error
     if isinstance(error, SsmMetaRLError):
-        return gr.Error(
-            escape(without_paths(str(error)), quote=False),
-            title="That did not work",
-            print_exception=False,
-        )
+        line = escape(without_paths(str(error)), quote=False)
+        return gr.Error(line, print_exception=False)
     log.error("an event failed", exc_info=error)
-    return gr.Error(SORRY, title="Sorry", print_exception=False)
+    return gr.Error(SORRY, print_exception=False)
+
+
+def field(event: gr.EventData, name: str) -> str:
+    """Return what an event says of itself.
+
+    Raises:
+        UserError: It does not say that.
+    """
+    try:
+        return str(getattr(event, name))
+    except (AttributeError, TypeError) as error:  # the latter where it says nothing at all
+        raise UserError(f"that event does not say its {name}") from error
 
 
 def without_paths(text: str) -> str:

@@ -1,5 +1,6 @@
 """From the agents of an answer to clips for the player."""
 
+import contextlib
 import dataclasses
 import itertools
 from collections.abc import Iterator
@@ -60,18 +61,22 @@ def film(subject: Subject, agent: Agent, name: str, style: str, seed: int, remem
     speed = frames_per_second(family, subject.task)
     every = -(-speed // FRAMES_PER_SECOND)
     episode = FilmedEpisode(agent, family, subject.task, seed, remembered)
-    pictures = itertools.islice(episode.frames(every), FILM_STEPS // every + 1)
-    mp4 = encoded(map(shrunk, pictures), speed / every)
-    words = ending_of(family, episode.steps, episode.total)
-    return Clip(name, style, mp4, episode.steps, 1 / speed, words)
+    with contextlib.closing(episode.frames(every)) as frames:
+        pictures = itertools.islice(frames, FILM_STEPS // every + 1)
+        mp4 = encoded(map(shrunk, pictures), speed / every)
+    words = ending_of(family, episode)
+    return Clip(name, style, mp4, episode.steps, 1 / speed, words, family.picture)
 
 
-def ending_of(family: TaskFamily, steps: int, total: float) -> str:
-    """Say in a few words how an episode ended."""
+def ending_of(family: TaskFamily, episode: FilmedEpisode) -> str:
+    """Say in a few words how an episode ended, or how far the film goes."""
+    steps = episode.steps
     if "CartPole" in family.env_id:
         whole = steps >= family.max_episode_steps
         return f"balanced to the end, {steps} steps" if whole else f"fell at step {steps}"
-    return f"return {total:.4g} after {steps} steps"
+    if not episode.ended:
+        return f"return {episode.total:.4g} in the first {steps} steps"
+    return f"return {episode.total:.4g} after {steps} steps"
 
 
 def shrunk(picture: Frame) -> np.ndarray:

@@ -5,7 +5,7 @@ from typing import Any
 
 import gradio as gr
 
-from ssm_metarl.env_runner.registry import get_family, list_families
+from ssm_metarl.env_runner.registry import get_family
 from ssm_metarl.ui.course import (
     CELLS,
     LEARNERS,
@@ -20,6 +20,7 @@ from ssm_metarl.ui.inputs import slider
 from ssm_metarl.ui.limits import EPOCHS, TRAIN_EPISODES
 from ssm_metarl.ui.shelf import Shelf
 from ssm_metarl.ui.summary import unfinished
+from ssm_metarl.ui.words import family_choices
 
 FIRST = "CartPole-v1", "meta_rl"
 QUIET: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
@@ -57,7 +58,7 @@ class Form:
             go = gr.Button("Train", variant="primary", elem_id="train")
             stop = gr.Button("Stop", interactive=False, elem_id="stop")
         family = gr.Dropdown(
-            [f.name for f in list_families()],
+            family_choices(),
             value=FIRST[0],
             label="Family of tasks",
             info=get_family(FIRST[0]).description,

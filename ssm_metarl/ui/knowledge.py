@@ -54,12 +54,12 @@ class Reader:
 
 
 def learn_to_read(agent: Agent, family: TaskFamily) -> Reader | None:
-    """Train a reader on training tasks of the family; None if nothing in it is reversed.
+    """Train a reader on training tasks of the family; None if nothing is reversed or remembered.
 
     The states are those of whole trials, with all that an agent comes to remember in them.
     """
     parameter = next((p for p in family.parameters if p.choices), None)
-    if parameter is None:
+    if parameter is None or agent.policy.config.cell == "mlp":
         return None
     tasks = family.sample(TASKS, substream(SEED, 0))
     environment = family.make(tasks, TRIALS, autoreset=True, horizon=HORIZON)

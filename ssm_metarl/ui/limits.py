@@ -59,6 +59,7 @@ STORED_STEPS = Range(0, 2_000_000, 200_000)
 FILM_STEPS = 500  # of an episode, at most
 ADAPT_SECONDS, TRAIN_SECONDS, EVALUATE_SECONDS = 120.0, 1800.0, 600.0
 UPLOAD_BYTES = 64 * 2**20  # of a zip, and of all that is in it
+UPLOADS_BYTES = 4 * UPLOAD_BYTES  # of all that is kept for an hour, of all visitors
 UPLOAD_FILES = 64
 RUNS = 200  # on the shelf
 

@@ -75,7 +75,7 @@ def fill(
     changes: list[Any] = [getattr(one, "change") for one in (place, *given)]  # noqa: B009
     gr.on(
         changes,
-        want,
+        courteous(want),
         [place, wanted, *given],
         wanted,
         concurrency_limit=None,  # queued, because only then does a change of state set off others

@@ -4,6 +4,7 @@ import gradio as gr
 
 from ssm_metarl import __version__
 from ssm_metarl.ui import adapt, api, compare, inside, memory, runs, train
+from ssm_metarl.ui.courtesy import Page, courteous, field
 from ssm_metarl.ui.desk import Desk
 from ssm_metarl.ui.shelf import Shelf
 
@@ -19,7 +20,7 @@ HEADER = f"""
 
 def build(shelf: Shelf, desk: Desk) -> gr.Blocks:
     """Return the page over a shelf of runs, whose visitors work at a desk."""
-    with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=(600, 3600)) as page:
+    with Page(title=TITLE, analytics_enabled=False, delete_cache=(600, 3600)) as page:
         gr.HTML(HEADER)
         question = gr.State({})
         trained = shelf.trained()
@@ -31,7 +32,7 @@ def build(shelf: Shelf, desk: Desk) -> gr.Blocks:
             interactive=True,
         )
         place = gr.State("Adapt")  # the tab that is open
-        with gr.Tabs() as tabs:
+        with gr.Tabs(overflow_behavior="wrap") as tabs:
             with gr.Tab("Adapt", id="adapt"):
                 adapt.build(shelf, desk, run, question)
             with gr.Tab("Train", id="train"):
@@ -45,7 +46,7 @@ def build(shelf: Shelf, desk: Desk) -> gr.Blocks:
             with gr.Tab("Inside", id="inside"):
                 inside.build(shelf, run, question, place)
         tabs.select(
-            chosen,
+            courteous(chosen),
             None,
             place,
             concurrency_limit=None,
@@ -54,16 +55,16 @@ def build(shelf: Shelf, desk: Desk) -> gr.Blocks:
         )
         api.build(shelf, desk)
         page.load(
-            lambda: gr.update(choices=shelf.trained()),
+            courteous(lambda: gr.update(choices=shelf.trained())),
             None,
             run,
             queue=False,
             api_visibility="private",
         )
-        page.unload(desk.stop)
+        page.unload(courteous(desk.stop))
     return page
 
 
-def chosen(tab: gr.SelectData) -> str:
+def chosen(tab: gr.EventData) -> str:
     """Return which tab was opened."""
-    return str(tab.value)
+    return field(tab, "value")

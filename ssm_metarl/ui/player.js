@@ -3,6 +3,7 @@ const stage = element.querySelector(".stage");
 const toggle = element.querySelector(".toggle");
 const scrub = element.querySelector(".scrub");
 const controls = element.querySelector(".controls");
+const picture = element.querySelector(".picture");
 const HOLD = 1500; // milliseconds at the end, before they start again
 const still = window.matchMedia("(prefers-reduced-motion: reduce)").matches;
 let clips = [], urls = [], playing = false, again = null, frame = null;
@@ -86,6 +87,7 @@ function show() {
   stage.replaceChildren();
   clips = (props.value || []).map(build);
   controls.hidden = !clips.length;
+  picture.textContent = clips.length ? clips[0].picture : ""; // of one task, so alike
   if (!clips.length) return void add("p", stage, "waiting", props.waiting);
   stage.style.setProperty("--clips", clips.length);
   const ready = clips.map(({ video }) => new Promise((go) => video.addEventListener("loadeddata", go, { once: true })));

@@ -15,6 +15,7 @@ TEMPLATE = """
   <button type="button" class="toggle">Play</button>
   <input type="range" class="scrub" min="0" max="1000" value="0" aria-label="Time in the clips">
 </div>
+<p class="picture"></p>
 """
 
 
@@ -29,6 +30,7 @@ class Clip:
         steps: Of the episode.
         seconds_per_step: In the video.
         ending: What to write where it ends.
+        picture: What one sees in it, where that is not plain.
     """
 
     name: str
@@ -37,6 +39,7 @@ class Clip:
     steps: int
     seconds_per_step: float
     ending: str
+    picture: str = ""
 
     def value(self) -> dict[str, Any]:
         """Return what the page's script reads."""
@@ -47,6 +50,7 @@ class Clip:
             "steps": self.steps,
             "seconds_per_step": self.seconds_per_step,
             "ending": self.ending,
+            "picture": self.picture,
             "alt": f"Video of one episode, {self.name}: {self.ending}",
         }
 

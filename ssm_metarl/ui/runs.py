@@ -12,7 +12,7 @@ from ssm_metarl.errors import UserError
 from ssm_metarl.runs.names import as_name
 from ssm_metarl.runs.tracking import read_metrics
 from ssm_metarl.runs.training import METRICS
-from ssm_metarl.ui.courtesy import courteous
+from ssm_metarl.ui.courtesy import courteous, field
 from ssm_metarl.ui.desk import Desk
 from ssm_metarl.ui.form import QUIET
 from ssm_metarl.ui.listing import headline, learning_curves, settings, table
@@ -70,7 +70,7 @@ def build(shelf: Shelf, desk: Desk, run: gr.Dropdown, tab: gr.Tab) -> None:
         return shown(choice if choice in shelf.ids() else agent)
 
     def pick(event: gr.EventData) -> list[Any]:
-        return shown(event.run)[1:]
+        return shown(field(event, "run"))[1:]
 
     def shown(name: str | None) -> list[Any]:
         found = summaries(shelf)
@@ -134,8 +134,8 @@ def build(shelf: Shelf, desk: Desk, run: gr.Dropdown, tab: gr.Tab) -> None:
     fetch.click(courteous(download), [chosen, experience], parcel, api_name="download").success(
         None, None, None, js=FETCH
     )
-    delete.click(lambda: swap(True), None, [delete, confirmation], **QUIET)
-    keep.click(lambda: swap(False), None, [delete, confirmation], **QUIET)
+    delete.click(courteous(lambda: swap(True)), None, [delete, confirmation], **QUIET)
+    keep.click(courteous(lambda: swap(False)), None, [delete, confirmation], **QUIET)
     sure.click(courteous(delete_run), chosen, None, api_name="delete_run").success(
         inputs=[chosen, run], **looking
     ).then(courteous(agents), run, run, **QUIET)

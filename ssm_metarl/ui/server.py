@@ -1,19 +1,26 @@
 """The server of the page."""
 
+import os
 import signal
-import threading
+import tempfile
+import time
 from pathlib import Path
 from types import FrameType
 
+from starlette.middleware import Middleware
+
+from ssm_metarl.core.memory import give_back
 from ssm_metarl.ui.desk import Desk
-from ssm_metarl.ui.limits import UPLOAD_BYTES
+from ssm_metarl.ui.limits import UPLOAD_BYTES, UPLOADS_BYTES
 from ssm_metarl.ui.page import build
 from ssm_metarl.ui.shelf import Shelf
 from ssm_metarl.ui.sliders import range_marks
 from ssm_metarl.ui.theme import CSS, theme
+from ssm_metarl.ui.uploads import UploadLimit
 
 QUEUE = 64  # visitors who may wait
 PATIENCE = 30.0  # seconds for trainings to save what they have, when the server ends
+TIDY = 30.0  # seconds after which memory that is not needed any more goes back to the system
 
 
 def serve(runs: Path, host: str = "127.0.0.1", port: int = 7860) -> None:
@@ -24,7 +31,13 @@ def serve(runs: Path, host: str = "127.0.0.1", port: int = 7860) -> None:
         host: Address to listen on; others than this machine see it only if this says so.
         port: Port to listen on.
     """
-    desk = Desk()
+    with tempfile.TemporaryDirectory(prefix="ssm-metarl-") as folder:
+        os.environ["GRADIO_TEMP_DIR"] = folder  # what Gradio keeps goes when the page does
+        _serve(runs, host, port, Path(folder))
+
+
+def _serve(runs: Path, host: str, port: int, kept: Path) -> None:
+    desk, limit = Desk(), Middleware(UploadLimit, folder=kept, most=UPLOADS_BYTES)
     page = build(Shelf(runs.resolve()), desk)
     page.queue(max_size=QUEUE, default_concurrency_limit=4)
     page.launch(
@@ -40,10 +53,13 @@ def serve(runs: Path, host: str = "127.0.0.1", port: int = 7860) -> None:
         prevent_thread_lock=True,
         ssr_mode=False,
         enable_monitoring=False,
+        app_kwargs={"middleware": [limit]},
     )
     signal.signal(signal.SIGTERM, _end)  # SDL, which draws, would take it and do nothing
     try:
-        threading.Event().wait()
+        while True:
+            time.sleep(TIDY)
+            give_back()
     except KeyboardInterrupt:
         pass
     finally:

@@ -11,6 +11,7 @@ from gradio.components import Component
 
 from ssm_metarl.env_runner.family import Parameter, TaskFamily
 from ssm_metarl.env_runner.registry import get_family, list_families
+from ssm_metarl.ui.courtesy import courteous
 
 ROOM = 0.25  # of the training range, on both sides, where a family has no shifted tasks
 
@@ -81,7 +82,7 @@ class Sliders:
         changes: list[Any] = [getattr(one, "change") for one in self.inputs[family.name].values()]  # noqa: B009
         gr.on(
             changes,
-            noted,
+            courteous(noted),
             list(self.inputs[family.name].values()),
             self.notes[family.name],
             queue=False,

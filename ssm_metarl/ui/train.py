@@ -139,7 +139,7 @@ def build(shelf: Shelf, desk: Desk, run: gr.Dropdown) -> None:
     form.resume.click(
         courteous(ready_again), form.waiting, [*shown, *pressed], js=TO_RESULTS, **CHECK
     ).success(courteous(resume), form.waiting, **heavy, api_name="resume").then(**settled)
-    form.stop.click(stopping, None, form.stop, **QUIET).then(
+    form.stop.click(courteous(stopping), None, form.stop, **QUIET).then(
         courteous(stop), None, None, queue=False, api_name="stop"
     )
     form.connect(shelf)

@@ -204,3 +204,7 @@ def test_a_cursor_knows_its_axis() -> None:
         cursor=True,
     )
     assert html.count('data-from="0" data-to="40" data-left="') == 2
+
+
+def test_who_remembers_nothing_has_nothing_to_read(agent: Agent) -> None:
+    assert learn_to_read(with_cell(agent, "mlp"), get_family("CartPole-v1")) is None

@@ -1,0 +1,63 @@
+"""No event of the page fails without manners, whoever sends what."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx
+import pytest
+from visiting import ROOT, Site
+
+gradio = pytest.importorskip("gradio")
+
+from ssm_metarl.errors import UserError  # noqa: E402
+from ssm_metarl.ui.courtesy import field  # noqa: E402
+
+EVENTS = """
+import sys
+from pathlib import Path
+from ssm_metarl.ui import courtesy, desk, page, shelf
+
+built = page.build(shelf.Shelf(Path(sys.argv[1])), desk.Desk())
+for event in built.fns.values():
+    if event.fn is not None:
+        print(event.fn.__code__.co_filename == courtesy.__file__, event.name, event.targets)
+"""
+
+
+def test_every_event_is_courteous(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", EVENTS, str(tmp_path)]  # Gradio leaves a loop open
+    ran = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
+    events = ran.stdout.splitlines()
+    assert len(events) > 40
+    assert [event for event in events if not event.startswith("True")] == []
+
+
+def test_an_event_that_says_nothing_is_refused() -> None:
+    assert field(gradio.EventData(None, {"run": "mine"}), "run") == "mine"
+    for said in (None, {"other": 1}):
+        with pytest.raises(UserError, match="does not say its run"):
+            field(gradio.EventData(None, said), "run")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("value", ["NaN", '"x"', "null", '{"a": 1}', "1e999"])
+def test_values_that_are_none_leave_no_traceback(site: Site, value: str) -> None:
+    events = httpx.get(f"{site.url}/config").json()["dependencies"]
+    before = site.log.read_text().count("Traceback")
+    kind = {"content-type": "application/json"}
+    with httpx.Client(base_url=f"{site.url}/gradio_api", timeout=60, headers=kind) as client:
+        for event in (event for event in events if event["backend_fn"]):
+            data = ",".join([value] * len(event["inputs"]))
+            asked = f'{{"fn_index": {event["id"]}, "data": [{data}], "session_hash": "rude"}}'
+            if event["queue"] is False:
+                client.post("/run/predict", content=asked)
+            elif client.post("/queue/join", content=asked).is_success:
+                wait(client, "rude")
+    assert site.log.read_text().count("Traceback") == before
+
+
+def wait(client: httpx.Client, session: str) -> None:
+    """Wait until what a session asked for has ended, however."""
+    with client.stream("GET", f"/queue/data?session_hash={session}") as messages:
+        assert any("process_completed" in line for line in messages.iter_lines())

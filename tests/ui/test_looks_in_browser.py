@@ -1,0 +1,61 @@
+"""How the page looks on a phone, in the dark, and where something did not work."""
+
+from collections.abc import Callable
+
+import pytest
+from visiting import Site, Visitor
+
+pytestmark = pytest.mark.slow
+Visit = Callable[..., Visitor]
+TABS = ("Adapt", "Train", "Compare", "Runs", "Memory", "Inside")
+SHOWN = "element => getComputedStyle(element, '::before').content"
+
+
+def test_every_tab_is_one_tap_away_on_a_phone(visit: Visit) -> None:
+    page = visit(390, 844).page
+    rows = set()
+    for name in TABS:
+        tab = page.get_by_role("tab", name=name)
+        tab.click()
+        box = tab.bounding_box()
+        assert 0 <= box["x"] < box["x"] + box["width"] <= 390
+        rows.add(round(box["y"]))
+    assert len(rows) == 1
+
+
+def test_before_and_after_are_side_by_side_on_a_phone(visit: Visit) -> None:
+    visitor = visit(390, 844)
+    visitor.adapt()
+    boxes = [clip.bounding_box() for clip in visitor.page.locator("#clips .clip").all()]
+    assert boxes[0]["y"] == boxes[1]["y"]
+    assert boxes[0]["x"] + boxes[0]["width"] <= boxes[1]["x"]
+
+
+def test_pictures_are_dark_in_the_dark(visit: Visit, site: Site) -> None:
+    visitor = visit()
+    filters = []
+    for theme in ("light", "dark"):
+        visitor.page.goto(f"{site.url}/?__theme={theme}")
+        visitor.adapt()
+        look = "document.querySelector('#clips video')"
+        filters.append(visitor.page.evaluate(f"getComputedStyle({look}).filter"))
+    assert filters[0] == "none"
+    assert "invert" in filters[1]
+
+
+def test_what_did_not_work_is_called_so(visit: Visit) -> None:
+    page = visit().page
+    page.fill("#agent input", "nobody")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("text=there is no run 'nobody'")
+    title = page.locator(".toast-title")
+    assert title.evaluate(SHOWN) == '"That did not work"'
+    assert title.evaluate("element => getComputedStyle(element).fontSize") == "0px"
+
+
+def test_ways_of_adapting_are_explained_where_they_are_chosen(visit: Visit) -> None:
+    page = visit().page
+    page.click("text=What are these?")
+    told = page.inner_text(".ways")
+    for way in ("before adapting", "in-context", "standard", "hybrid", "from scratch"):
+        assert way in told

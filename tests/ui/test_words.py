@@ -1,0 +1,33 @@
+"""Names in plain words."""
+
+from pathlib import Path
+from typing import get_args
+
+from ssm_metarl.env_runner.registry import list_families
+from ssm_metarl.evaluation.report import MODES
+from ssm_metarl.evaluation.ways import EXPLAINED
+from ssm_metarl.runs.config import TrainConfig
+from ssm_metarl.ui.shelf import Shelf
+from ssm_metarl.ui.words import MEMORIES, TRAINED, about, family_choices, ways_explained
+
+
+def test_all_that_has_a_name_has_words() -> None:
+    assert EXPLAINED.keys() == MODES.keys()
+    assert all(words in ways_explained().replace("&#x27;", "'") for words in EXPLAINED.values())
+    fields = TrainConfig.__annotations__
+    assert set(TRAINED) == set(get_args(fields["mode"]))
+    assert set(MEMORIES) == set(get_args(fields["cell"]))
+
+
+def test_families_are_chosen_by_what_they_are() -> None:
+    choices = family_choices()
+    assert [name for _, name in choices] == [family.name for family in list_families()]
+    assert len({words.partition(": ")[2] for words, _ in choices}) == len(choices)
+    assert ("CartPole-v1: balance poles of different physics", "CartPole-v1") in choices
+
+
+def test_agents_with_similar_names_are_told_apart(tmp_path: Path) -> None:
+    shelf = Shelf(tmp_path)
+    assert "gradient step" in about(shelf, "cartpole")
+    assert "while it plays" in about(shelf, "cartpole-in-context")
+    assert about(shelf, "../x") == about(shelf, None) == ""
