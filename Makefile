@@ -43,7 +43,7 @@ pretrained: $(VENV)/.installed-demo  ## train the agents that come with the page
 	rm -rf $(PRETRAINED)
 	$(BIN)/ssm-metarl train --env CartPole-v1 --experience 20000 --run_dir $(PRETRAINED)/cartpole
 	$(BIN)/ssm-metarl train --mode rl2 --env CartPole-v1 --run_dir $(PRETRAINED)/cartpole-in-context
-	rm -rf $(PRETRAINED)/*/figures
+	rm -rf $(PRETRAINED)/*/figures $(PRETRAINED)/*/.lock
 
 check: lint types layout  ## lint, formatting, types and the import-direction rule
 

@@ -80,12 +80,18 @@ class Fisher:
     def __call__(self, vector: Params) -> Vector:
         """Return ``(F + damping) vector``, per task."""
         along = torch.stack([(self._slope[name] * vector[name]).sum() for name in vector]).sum()
-        product = self._differentiate(along, retain_graph=True)
+        product = self._differentiate(along)
         return {name: product[name] + DAMPING * vector[name] for name in vector}
 
-    def _differentiate(self, value: Tensor, **how: bool) -> Vector:
-        wanted = list(self._theta.values())
-        slopes = torch.autograd.grad(value, wanted, materialize_grads=True, **how)
+    def _differentiate(self, value: Tensor, *, create_graph: bool = False) -> Vector:
+        """Differentiate, and leave the graph there to be differentiated again."""
+        slopes = torch.autograd.grad(
+            value,
+            list(self._theta.values()),
+            retain_graph=True,
+            create_graph=create_graph,
+            materialize_grads=True,
+        )
         return dict(zip(self._theta, slopes, strict=True))
 
 

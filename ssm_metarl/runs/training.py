@@ -20,6 +20,7 @@ from ssm_metarl.runs.checkpoint import load_checkpoint, save_checkpoint
 from ssm_metarl.runs.config import TrainConfig
 from ssm_metarl.runs.files import write_text_atomically
 from ssm_metarl.runs.learners import Learner, MetaRun, Snapshot, make_learner
+from ssm_metarl.runs.lock import RunLock
 from ssm_metarl.runs.tracking import PROJECT, MetricsFile, make_tracker
 
 TRAINING_STREAM = 1
@@ -87,8 +88,10 @@ def train(
         raise UserError(f"{run_dir} exists; add --resume to continue it, or choose another")
     learner = _prepare(config)
     session = _Session(config, learner, run_dir, tracker)  # a missing tracker leaves no folder
+    run_dir.mkdir(parents=True, exist_ok=True)
+    lock = RunLock(run_dir)
     write_text_atomically(run_dir / CONFIG, config.to_json())
-    return session.stream()
+    return session.stream(lock)
 
 
 def resume(
@@ -104,14 +107,15 @@ def resume(
         trust_env_code: As in :func:`read_config`.
 
     Raises:
-        UserError: The folder is not a run.
+        UserError: The folder is not a run, or is being trained already.
         CheckpointError: Its checkpoint is damaged.
     """
     config = read_config(run_dir, trust_env_code=trust_env_code)
+    lock = RunLock(run_dir)  # before the tracker, which continues a file
     session = _Session(config, _prepare(config), run_dir, tracker, resumed=True)
     if (run_dir / CHECKPOINT).exists():
         session.restore()
-    return session.stream()
+    return session.stream(lock)
 
 
 def read_config(run_dir: Path, *, trust_env_code: bool = False) -> TrainConfig:
@@ -186,14 +190,21 @@ class _Session:
         self.snapshot = self.learner.snapshot()
         self.metrics.truncate_after(self.done)
 
-    def stream(self) -> Generator[Progress, None, None]:
+    def stream(self, lock: RunLock) -> Generator[Progress, None, None]:
         """Yield progress; whatever ends it, the last completed iteration is saved.
 
         A run that is finished already is left untouched.
+
+        Args:
+            lock: Held until this ends.
         """
-        if self.done >= self.learner.iterations:
-            self.tracker.close()
-            return
+        with lock:
+            if self.done < self.learner.iterations:
+                yield from self._iterations()
+            else:
+                self.tracker.close()
+
+    def _iterations(self) -> Generator[Progress, None, None]:
         keep_large_blocks()
         self.store = self._open_store()
         if not self.done:

@@ -13,7 +13,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
 
-Point = tuple[float, float]
+from ssm_metarl.ui.coinciding import FEW, Point, cut, dashes, radius, stretches, together
+
 WIDE, NARROW = (720, 300), (380, 280)
 SHORT = 110  # pixels less, for charts that are read one under another
 LEFT, RIGHT, TOP, BOTTOM = 66, 16, 14, 48  # margins, in pixels
@@ -102,7 +103,9 @@ def chart(
     Returns:
         HTML.
     """
-    across = x.span([point[0] for line in lines for point in line.points])
+    places = [point[0] for line in lines for point in line.points]
+    across = x.span(places)
+    counts = all(float(end).is_integer() for end in (*places, x.low or 0, x.high or 0))
     heights = [point[1] for line in lines for point in line.points]
     heights += [end for line in lines for pair in line.band for end in pair]
     upward = y.span(heights + [rule.y for rule in rules])
@@ -110,10 +113,11 @@ def chart(
     for name, (width, height) in (("wide", WIDE), ("narrow", NARROW)):
         size = (width, height - SHORT * short)
         frame = _Frame(size, across, upward)
-        inside = [*frame.grid(x.label, y.label, 4 if name == "narrow" else 8)]
+        most = 4 if name == "narrow" else 8
+        inside = [*frame.grid(x.label, y.label, ticks(*across, most, whole=counts))]
         inside += [frame.rule(rule) for rule in rules]
         inside += [frame.diagonal(diagonal)] * bool(diagonal)
-        inside += [part for line in lines for part in frame.line(line)]
+        inside += [*frame.bands(lines), *frame.joined(lines), *frame.dots(lines)]
         inside += [frame.cursor()] * cursor
         drawn += (
             f'<svg class="{name}" viewBox="0 0 {size[0]} {size[1]}" role="img" '
@@ -153,10 +157,11 @@ def histogram(values: Sequence[float], x: Axis, y: Axis, alt: str, style: str) -
     return chart([bars], Axis(x.label), Axis(y.label, 0.0), alt, short=True)
 
 
-def ticks(low: float, high: float, most: int) -> list[float]:
-    """Return round numbers on an axis, at most so many."""
+def ticks(low: float, high: float, most: int, *, whole: bool = False) -> list[float]:
+    """Return round numbers on an axis, at most so many; whole ones where nothing else is there."""
     step = 10.0 ** math.floor(math.log10((high - low) / most))
     step = next(s for s in (step, 2 * step, 5 * step, 10 * step) if (high - low) / s <= most)
+    step = max(step, 1.0) if whole else step
     first = math.ceil(low / step - 1e-9)
     return [step * number for number in range(first, math.floor(high / step + 1e-9) + 1)]
 
@@ -177,14 +182,14 @@ class _Frame:
             round(height - BOTTOM - (y - low) / (high - low) * (height - TOP - BOTTOM), 1),
         )
 
-    def grid(self, x_label: str, y_label: str, most: int) -> Iterable[str]:
+    def grid(self, x_label: str, y_label: str, across: Sequence[float]) -> Iterable[str]:
         """Draw the axes."""
         width, height = self.size
         for value in ticks(*self.upward, 5):
             _, y = self.at(self.across[0], value)
             yield f'<line class="grid" x1="{LEFT}" x2="{width - RIGHT}" y1="{y}" y2="{y}"/>'
             yield f'<text x="{LEFT - 8}" y="{y + 4}" text-anchor="end">{value:g}</text>'
-        for value in ticks(*self.across, most):
+        for value in across:
             x, _ = self.at(value, self.upward[0])
             yield f'<text x="{x}" y="{height - BOTTOM + 19}" text-anchor="middle">{value:g}</text>'
         middle = (LEFT + width - RIGHT) / 2, (TOP + height - BOTTOM) / 2
@@ -224,22 +229,43 @@ class _Frame:
         axis += f' data-left="{left}" data-right="{right}"'
         return f'<line class="cursor" {axis} x1="{left}" x2="{left}" y1="{bottom}" y2="{top}"/>'
 
-    def line(self, line: Line) -> Iterable[str]:
-        """Draw a line over its band."""
-        places = [self.at(*point) for point in line.points]
-        if line.band:
-            pairs = list(zip(line.points, line.band, strict=True))
+    def bands(self, lines: Sequence[Line]) -> Iterable[str]:
+        """Draw the bands, under everything else."""
+        for line in lines:
+            pairs = list(zip(line.points, line.band, strict=bool(line.band)))
             edge = [self.at(point[0], high) for point, (_, high) in pairs]
             edge += [self.at(point[0], low) for point, (low, _) in reversed(pairs)]
-            yield f'<polygon class="band mark-{line.style}" points="{_joined(edge)}"/>'
-        if line.joined:
-            yield f'<polyline class="line mark-{line.style}" points="{_joined(places)}"/>'
-        if line.dots:
-            for place, point in zip(places, line.points, strict=True):
+            if edge:
+                yield f'<polygon class="band mark-{line.style}" points="{_joined(edge)}"/>'
+
+    def joined(self, lines: Sequence[Line]) -> Iterable[str]:
+        """Draw the lines; where some share a stretch, in dashes by turns."""
+        drawn = [line for line in lines if line.joined]
+        if max((len(line.points) for line in drawn), default=0) > FEW:
+            for line in drawn:
+                yield _polyline(line, [self.at(*point) for point in line.points])
+            return
+        xs = [x for line in drawn for x, _ in line.points]
+        places = [[self.at(*point) for point in cut(line.points, xs)] for line in drawn]
+        for number, (line, parts) in enumerate(zip(drawn, stretches(places), strict=True)):
+            for sharing, points in parts:
+                yield _polyline(line, points, dashes(number, sharing))
+
+    def dots(self, lines: Sequence[Line]) -> Iterable[str]:
+        """Draw the points; where some share a place, as rings around each other."""
+        marked = [line for line in lines if line.dots]
+        places = [[self.at(*point) for point in line.points] for line in marked]
+        for number, (line, own) in enumerate(zip(marked, together(places), strict=True)):
+            for (x, y), point, sharing in zip(places[number], line.points, own, strict=True):
                 yield (
-                    f'<circle class="dot mark-{line.style}" cx="{place[0]}" cy="{place[1]}" r="4">'
-                    f"<title>{escape(line.name)}: {point[0]:g}, {point[1]:.4g}</title></circle>"
+                    f'<circle class="dot mark-{line.style}" cx="{x}" cy="{y}" '
+                    f'r="{radius(number, sharing)}"><title>{escape(line.name)}: {point[0]:g}, '
+                    f"{point[1]:.4g}</title></circle>"
                 )
+
+
+def _polyline(line: Line, places: Sequence[Point], how: str = "") -> str:
+    return f'<polyline class="line mark-{line.style}" points="{_joined(places)}"{how}/>'
 
 
 def _joined(places: Sequence[Point]) -> str:

@@ -2,7 +2,7 @@
 
 import json
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,8 @@ from ssm_metarl.ui.adapt_shown import told
 from ssm_metarl.ui.api import Json, endpoint
 from ssm_metarl.ui.comparing import Comparison, Measured
 from ssm_metarl.ui.comparison_files import as_csv, as_json, as_png
-from ssm_metarl.ui.comparison_shown import curves, in_words, results_table, scatters
+from ssm_metarl.ui.comparison_shown import curves, results_table, scatters
+from ssm_metarl.ui.comparison_words import in_words
 from ssm_metarl.ui.courtesy import courteous
 from ssm_metarl.ui.desk import HEAVY, Desk, Work
 from ssm_metarl.ui.inputs import adaptation_inputs, slider
@@ -33,68 +34,105 @@ SETS = (
 )
 
 
-def build(shelf: Shelf, desk: Desk, place: gr.State) -> None:
-    """Add the tab to the page.
+def build(shelf: Shelf, desk: Desk, place: gr.State, run: gr.Dropdown) -> None:
+    """Add the tab to the page, and its endpoint.
 
     Args:
         shelf: Where agents are.
         desk: Where visitors stop their work.
         place: The tab that is open.
+        run: Which agent; it stands above the tabs.
     """
-    trained = shelf.trained()
     with gr.Row(elem_classes="screen"):
         with gr.Column(scale=2, min_width=300):
             with gr.Row(elem_classes="actions"):
                 go = gr.Button("Compare", variant="primary", elem_id="compare-go")
                 stop = gr.Button("Stop", elem_id="compare-stop")
-            runs = gr.Dropdown(
-                trained,
-                value=trained[:1],
-                multiselect=True,
-                label="Agents",
-                elem_id="compare-runs",
-                allow_custom_value=True,  # choices come and go; the shelf knows which there are
-            )
-            modes = gr.CheckboxGroup(
-                WAYS,
-                value=[mode for _, mode in WAYS],
-                label="Ways of adapting",
-                info="those that an agent knows",
-            )
-            split = gr.Radio(list(SETS), value="held_out", label="Tasks")
-            tasks = slider(
-                EVALUATION_TASKS, "How many tasks", "more take longer, and leave less doubt"
-            )
-            episodes, steps, seed = adaptation_inputs("each task")
+            runs, *settings = controls(shelf)
         with gr.Column(scale=5, min_width=320):
-            sentence = gr.HTML(INTRODUCTION, elem_id="compare-sentence", elem_classes="sentence")
-            drawn = gr.HTML(curves([]), elem_id="compare-curves")
-            with gr.Row(elem_classes="downloads"):
-                files = [
-                    gr.DownloadButton(
-                        f"Download {kind}",
-                        interactive=False,
-                        size="sm",
-                        elem_id=f"compare-{kind.lower()}",
-                    )
-                    for kind in ("CSV", "JSON", "PNG")
-                ]
-            numbers = gr.HTML(elem_id="compare-table")
-            spread = gr.HTML(elem_id="compare-tasks")
+            sentence, *others = results()
 
-    def respond(
-        runs: list,
-        modes: list,
-        split: str,
-        tasks: float,
-        episodes: float,
-        steps: float,
-        seed: float,
-        request: gr.Request,
-    ) -> Iterator[tuple[Any, ...]]:
+    def respond(request: gr.Request, *given: Any) -> Iterator[tuple[Any, ...]]:
         with desk.working(request, EVALUATE_SECONDS) as work:
-            asked = Comparison.asked(runs, modes, split, tasks, episodes, steps, seed)
-            yield from follow(shelf, asked, work)
+            yield from follow(shelf, Comparison.asked(*given), work)
+
+    go.click(
+        courteous(respond),
+        [runs, *settings],
+        [sentence, *others],
+        concurrency_id=HEAVY,
+        concurrency_limit=1,
+        show_progress="minimal",
+        show_progress_on=[sentence],
+        api_visibility="private",
+    )
+    stop.click(courteous(desk.stop), None, None, queue=False, api_visibility="private")
+    suggest(shelf, place, run, runs)
+    endpoint(without_page(shelf, desk), concurrency_id=HEAVY, concurrency_limit=1)
+
+
+def controls(shelf: Shelf) -> list[Any]:
+    """Lay out what to compare, in the order of :meth:`Comparison.asked`."""
+    first = shelf.first()
+    runs = gr.Dropdown(
+        shelf.trained(),
+        value=[first] if first else [],
+        multiselect=True,
+        label="Agents",
+        elem_id="compare-runs",
+        allow_custom_value=True,  # choices come and go; the shelf knows which there are
+    )
+    modes = gr.CheckboxGroup(
+        WAYS,
+        value=[mode for _, mode in WAYS],
+        label="Ways of adapting",
+        info="those that an agent knows",
+    )
+    split = gr.Radio(list(SETS), value="held_out", label="Tasks")
+    tasks = slider(EVALUATION_TASKS, "How many tasks", "more take longer, and leave less doubt")
+    return [runs, modes, split, tasks, *adaptation_inputs("each task")]
+
+
+def results() -> list[Any]:
+    """Lay out what :func:`follow` yields, and return it in that order."""
+    sentence = gr.HTML(INTRODUCTION, elem_id="compare-sentence", elem_classes="sentence")
+    drawn = gr.HTML(curves([]), elem_id="compare-curves")
+    with gr.Row(elem_classes="downloads"):
+        files = [
+            gr.DownloadButton(
+                f"Download {kind}", interactive=False, size="sm", elem_id=f"compare-{kind.lower()}"
+            )
+            for kind in ("CSV", "JSON", "PNG")
+        ]
+    numbers = gr.HTML(elem_id="compare-table")
+    spread = gr.HTML(elem_id="compare-tasks")
+    return [sentence, drawn, numbers, spread, *files]
+
+
+def suggest(shelf: Shelf, place: gr.State, run: gr.Dropdown, runs: gr.Dropdown) -> None:
+    """Offer the runs there are; choose the visitor's agent until they have chosen otherwise."""
+    suggested = gr.State(runs.value)
+
+    def offer(agent: str | None, chosen: list[str], before: list[str]) -> list[Any]:
+        there = shelf.trained()
+        own = [agent] if agent in there else []
+        left = [name for name in chosen if name in there]
+        value = left if left and chosen != before else own
+        return [gr.update(choices=there, value=value), own]
+
+    gr.on(
+        [place.change, run.change],
+        courteous(offer),
+        [run, runs, suggested],
+        [runs, suggested],
+        queue=False,
+        show_progress="hidden",
+        api_visibility="private",
+    )
+
+
+def without_page(shelf: Shelf, desk: Desk) -> Callable[..., Json]:
+    """Return what the endpoint does."""
 
     def compare(
         request: gr.Request,
@@ -116,27 +154,7 @@ def build(shelf: Shelf, desk: Desk, place: gr.State) -> None:
                     break
         return {one.run: json.loads(one.evaluation().to_json()) for one in found}
 
-    shown = [sentence, drawn, numbers, spread, *files]
-    go.click(
-        courteous(respond),
-        [runs, modes, split, tasks, episodes, steps, seed],
-        shown,
-        concurrency_id=HEAVY,
-        concurrency_limit=1,
-        show_progress="minimal",
-        show_progress_on=[sentence],
-        api_visibility="private",
-    )
-    place.change(
-        courteous(lambda: gr.update(choices=shelf.trained())),
-        None,
-        runs,
-        queue=False,
-        show_progress="hidden",
-        api_visibility="private",
-    )
-    stop.click(courteous(desk.stop), None, None, queue=False, api_visibility="private")
-    endpoint(compare, concurrency_id=HEAVY, concurrency_limit=1)
+    return compare
 
 
 def follow(shelf: Shelf, asked: Comparison, work: Work) -> Iterator[tuple[Any, ...]]:

@@ -2,13 +2,15 @@
 
 import csv
 import io
-import zipfile
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
 from ssm_metarl.commands.common import best_return
 from ssm_metarl.evaluation.figures import budget_curve
+from ssm_metarl.runs.files import write_json_atomically
 from ssm_metarl.ui.comparing import Measured
+from ssm_metarl.ui.comparison_words import by_family
 
 COLUMNS = (
     "run",
@@ -44,23 +46,24 @@ def as_csv(found: Sequence[Measured], folder: Path) -> Path:
 
 
 def as_json(found: Sequence[Measured], folder: Path) -> Path:
-    """Write ``evaluation.json``, or a zip with one for each run."""
-    texts = {one.run: one.evaluation().to_json().encode() for one in found}
-    return _one_or_zip({f"{run}.json": text for run, text in texts.items()}, folder, "evaluation")
+    """Write what `ssm-metarl evaluate` writes; of several runs, all of it by their names."""
+    evaluations = {one.run: json.loads(one.evaluation().to_json()) for one in found}
+    if len(found) == 1:
+        write_json_atomically(path := folder / "evaluation.json", evaluations[found[0].run])
+    else:
+        write_json_atomically(path := folder / "evaluations.json", evaluations)
+    return path
 
 
 def as_png(found: Sequence[Measured], folder: Path) -> Path | None:
-    """Draw the budget curves, a picture per family; None if there is nothing to draw."""
-    pictures = {}
-    for name in dict.fromkeys(one.family.name for one in found):
-        group = [one for one in found if one.family.name == name and _drawable(one)]
-        if not group:
-            continue
-        path = folder / "budgets.png"
+    """Draw the budget curves, families below each other; None if there is nothing to draw."""
+    pictures = []
+    for group in by_family([one for one in found if _drawable(one)]):
+        drawn = folder / f"{len(pictures)}.png"
         best, titles = best_return(group[0].family), [one.run for one in group]
-        budget_curve([one.evaluation() for one in group], path, best=best, titles=titles)
-        pictures[f"{name}.png"] = path.read_bytes()
-    return _one_or_zip(pictures, folder, "budgets") if pictures else None
+        budget_curve([one.evaluation() for one in group], drawn, best=best, titles=titles)
+        pictures.append(drawn)
+    return _stacked(pictures, folder / "budgets.png") if pictures else None
 
 
 def _drawable(one: Measured) -> bool:
@@ -68,15 +71,15 @@ def _drawable(one: Measured) -> bool:
     return len({row.shots for row in one.rows if row.shots and row.steps in (0, 1)}) > 1
 
 
-def _one_or_zip(contents: dict[str, bytes], folder: Path, name: str) -> Path:
-    """Write one file as it is, several in a zip."""
-    if len(contents) == 1:
-        [(inner, content)] = contents.items()
-        path = folder / f"{name}{Path(inner).suffix}"
-        path.write_bytes(content)
-        return path
-    path = folder / f"{name}.zip"
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as bundle:
-        for inner, content in contents.items():
-            bundle.writestr(inner, content)
+def _stacked(pictures: Sequence[Path], path: Path) -> Path:
+    """Put pictures below each other into one."""
+    from PIL import Image
+
+    parts = [Image.open(picture).convert("RGB") for picture in pictures]
+    size = max(part.width for part in parts), sum(part.height for part in parts)
+    whole, top = Image.new("RGB", size, "white"), 0
+    for part in parts:
+        whole.paste(part, (0, top))
+        top += part.height
+    whole.save(path)
     return path

@@ -1,118 +1,18 @@
-"""A comparison, as the page shows it: in words, as curves and scatters, and as a table."""
+"""A comparison, as the page shows it beside the words: curves, scatters, and a table."""
 
 from collections.abc import Iterator, Sequence
 from html import escape
 
-import numpy as np
-
 from ssm_metarl.commands.common import best_return
 from ssm_metarl.env_runner.registry import get_family
-from ssm_metarl.evaluation.report import MODES, ModeResult, counted, label
-from ssm_metarl.evaluation.statistics import Difference, paired_difference
-from ssm_metarl.ui.adapt_shown import told
+from ssm_metarl.evaluation.report import MODES, counted, label
 from ssm_metarl.ui.charts import Axis, Line, Rule, chart
 from ssm_metarl.ui.comparing import Measured
+from ssm_metarl.ui.comparison_words import distinguishable
 from ssm_metarl.ui.tables import note, table
 
-LEADING = ("hybrid", "in_context", "standard", "from_scratch")  # not the best: chosen before
+SHARED = "≈"  # beside a mean that others may equal
 DASHES = ("", " dash-1", " dash-2", " dash-3")  # of the first run, the second, ...
-
-
-def in_words(found: Sequence[Measured]) -> str:
-    """Say what came out, task by task where two things are compared."""
-    if not any(one.rows for one in found):
-        return told("Nothing was measured.", "outcome")
-    lines = [line for one in found for line in _lead(one, several=len(found) > 1)]
-    gains = [line for one in found for line in _recall_gain(one, several=len(found) > 1)]
-    between = list(_between_runs(found))
-    first, *others = lines
-    rest = [*others, *gains, *between]
-    return told(_capital(first), "outcome") + "".join(told(_capital(t), "others") for t in rest)
-
-
-def _capital(text: str) -> str:
-    """Begin a sentence, unless it begins with the name of a run, which stays as it is."""
-    return text if ": " in text.split(",")[0] else text[0].upper() + text[1:]
-
-
-def _lead(one: Measured, *, several: bool) -> Iterator[str]:
-    """Say what adapting was worth, in the way that `LEADING` names first, whatever came out."""
-    whose = f"{one.run}: " if several else ""
-    before = one.row("zero_shot")
-    if before is None:
-        return
-    after = next((row for mode in LEADING if (row := one.row(mode))), None)
-    if after is None:
-        yield f"{whose}without adapting, {before.mean:.4g} on average of {len(one.tasks)} tasks."
-        return
-    most = one.row(after.mode, most=True)
-    later = "" if most is None or most == after else f"; after {most.shots}, {most.mean:.4g}"
-    yield (
-        f"{whose}after {counted(after.shots, 'episode')}, {MODES[after.mode]} adaptation earns "
-        f"{after.mean:.4g} on average{later}; before, {before.mean:.4g}."
-    )
-    gain = _difference(after, before, one.plan.seed)
-    better = sum(a > b for a, b in zip(after.per_task, before.per_task, strict=True))
-    yield (
-        f"{whose}{counted(after.shots, 'episode')} made it better on {better} of "
-        f"{len(one.tasks)} tasks, by {gain.mean:.4g} on average {_range(gain.ci95)}."
-    )
-
-
-def _range(ci95: tuple[float, float]) -> str:
-    """Return an interval in words, and whether it leaves open which of two is better."""
-    low, high = ci95
-    open_ = "; it may be chance" if low <= 0.0 <= high else ""
-    return f"(95% sure: {low:+.3g} to {high:+.3g}{open_})"
-
-
-def _recall_gain(one: Measured, *, several: bool) -> Iterator[str]:
-    """Say what recalling earlier tasks was worth, at the least data."""
-    whose = f"{one.run}: " if several else ""
-    pairs = [d for d in one.evaluation().differences if (d.mode, d.than) == ("hybrid", "standard")]
-    for gain in sorted(pairs, key=lambda pair: pair.shots)[:1]:
-        word = "more" if gain.mean > 0 else "less"
-        yield (
-            f"{whose}recalling earlier tasks, from the same {counted(gain.shots, 'episode')} "
-            f"hybrid earns {abs(gain.mean):.3g} {word} than standard, task by task "
-            f"{_range(gain.ci95)}."
-        )
-
-
-def _between_runs(found: Sequence[Measured]) -> Iterator[str]:
-    """Compare each further run of a family with the first, by the same way and data."""
-    for name in dict.fromkeys(one.family.name for one in found):
-        first, *others = [one for one in found if one.family.name == name]
-        for other in others:
-            pair = _alike(first, other)
-            if pair is None:
-                continue
-            mine, theirs = pair
-            gain = _difference(theirs, mine, first.plan.seed)
-            word = "more" if gain.mean > 0 else "less"
-            yield (
-                f"{label(mine.mode, mine.steps, mine.shots).capitalize()}: {other.run} earns "
-                f"{abs(gain.mean):.3g} {word} than {first.run} on the same tasks "
-                f"{_range(gain.ci95)}."
-            )
-
-
-def _alike(first: Measured, other: Measured) -> tuple[ModeResult, ModeResult] | None:
-    """Return the results of two runs in the same way from the same data, the least they used."""
-    theirs = {(row.mode, row.shots, row.steps): row for row in other.rows}
-    pairs = [
-        (row, theirs[key])
-        for row in first.rows
-        for key in [(row.mode, row.shots, row.steps)]
-        if key in theirs and row.mode != "from_scratch"
-    ]
-    adapted = [pair for pair in pairs if pair[0].shots]
-    return min(adapted or pairs, key=lambda pair: pair[0].shots, default=None)
-
-
-def _difference(a: ModeResult, b: ModeResult, seed: int) -> Difference:
-    mine, theirs = (np.array(row.per_task)[None] for row in (a, b))
-    return paired_difference(mine, theirs, seed=seed)
 
 
 def curves(found: Sequence[Measured]) -> str:
@@ -194,7 +94,7 @@ def _scatter(one: Measured) -> str:
 
 
 def results_table(found: Sequence[Measured]) -> str:
-    """Return every measurement as a row, the best of each agent in bold."""
+    """Return every measurement as a row; an agent's best is marked, and what may be as good."""
     heads = [
         "How it met the tasks",
         "Episodes",
@@ -209,7 +109,9 @@ def results_table(found: Sequence[Measured]) -> str:
         return ""
     text = (
         "Episodes and environment steps: what adapting used of each task. IQM: mean of the middle "
-        "half of the tasks. Greedy: always taking the likeliest action."
+        "half of the tasks. Greedy: always taking the likeliest action. Bold: an agent's best, "
+        f"where the tasks tell it from all its others with 95% confidence; else {SHARED} marks the "
+        "best and what is not distinguishable from it."
     )
     return "<h3>In numbers</h3>" + table(heads, rows, "Results") + note(text)
 
@@ -217,18 +119,20 @@ def results_table(found: Sequence[Measured]) -> str:
 def _rows(one: Measured, several: bool) -> Iterator[str]:
     if several:
         yield f'<tr class="group"><th scope="rowgroup" colspan="7">{escape(one.run)}</th></tr>'
-    best = max((row.mean for row in one.rows), default=0.0)
+    best = max(one.rows, key=lambda row: row.mean, default=None)
+    top = [row for row in one.rows if best and not distinguishable(best, row, one.plan.seed)]
     for row in one.rows:
+        shared = f" {SHARED}" if row in top and len(top) > 1 else ""
         name = label(row.mode, row.steps, row.shots)
         low, high = row.ci95
         cells = (
             f"{row.shots:,}",
             f"{row.adaptation_env_steps:,.0f}",
-            f"{row.mean:.4g}",
+            f"{row.mean:.4g}{shared}",
             f"{low:.4g} to {high:.4g}",
             f"{row.iqm:.4g}",
             f"{row.deterministic_mean:.4g}",
         )
-        kind = f"mark-{row.mode}{' best' if row.mean == best else ''}"
+        kind = f"mark-{row.mode}{' best' if [row] == top else ''}"
         inner = "".join(f"<td>{cell}</td>" for cell in cells)
         yield f'<tr class="{kind}"><th scope="row">{escape(name)}</th>{inner}</tr>'

@@ -38,7 +38,7 @@ def build(shelf: Shelf, desk: Desk) -> gr.Blocks:
             with gr.Tab("Train", id="train"):
                 train.build(shelf, desk, run)
             with gr.Tab("Compare", id="compare"):
-                compare.build(shelf, desk, place)
+                compare.build(shelf, desk, place, run)
             with gr.Tab("Runs", id="runs") as tab:
                 runs.build(shelf, desk, run, tab)
             with gr.Tab("Memory", id="memory"):

@@ -14,6 +14,7 @@ from ssm_metarl.env_runner.registry import list_families
 from ssm_metarl.errors import UserError
 from ssm_metarl.runs.config import TrainConfig
 from ssm_metarl.runs.loading import agent_family, load
+from ssm_metarl.runs.lock import RunLock
 from ssm_metarl.runs.names import RUN_ID
 from ssm_metarl.runs.training import CHECKPOINT, CONFIG, read_config
 from ssm_metarl.ui.limits import RUNS
@@ -99,11 +100,12 @@ class Shelf:
         """Delete a run of the page's own.
 
         Raises:
-            UserError: There is no such run, or it is one that comes with the package.
+            UserError: There is no such run, it is one that comes with the package, or is in work.
         """
         if not self.is_own(run):
             raise UserError(f"{checked_id(run)} comes with the page and cannot be deleted")
-        shutil.rmtree(self.folder(run))
+        with RunLock(self.folder(run)):
+            shutil.rmtree(self.folder(run))
 
 
 def checked_id(run: object) -> str:

@@ -10,6 +10,7 @@ import gradio as gr
 
 from ssm_metarl.errors import UserError
 from ssm_metarl.runs import training
+from ssm_metarl.runs.lock import RunLock
 from ssm_metarl.runs.tracking import read_metrics
 from ssm_metarl.ui.course import check_size, course
 from ssm_metarl.ui.courtesy import courteous
@@ -59,7 +60,9 @@ def build(shelf: Shelf, desk: Desk, run: gr.Dropdown) -> None:
         return waiting(Watch(course(*settings)), request)
 
     def ready_again(request: gr.Request, name: str) -> list[Any]:
-        desk.check_free(continued(shelf, name).name)
+        folder = continued(shelf, name)
+        desk.check_free(folder.name)
+        RunLock(folder).release()  # is it free? it may still be taken before its turn comes
         return waiting(watch_again(shelf, name), request)
 
     def waiting(watch: Watch, request: gr.Request) -> list[Any]:

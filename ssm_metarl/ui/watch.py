@@ -10,13 +10,13 @@ from ssm_metarl.env_runner.registry import get_family
 from ssm_metarl.evaluation.report import counted
 from ssm_metarl.runs.config import TrainConfig
 from ssm_metarl.ui.charts import Axis, Line, chart
+from ssm_metarl.ui.coinciding import FEW
 from ssm_metarl.ui.course import duration, expected_seconds, iterations_of, tasks_of
 from ssm_metarl.ui.scales import reached, return_scale
 
 Record = Mapping[str, Any]
 WINDOW = 8  # iterations that the speed is measured over
 STEADY = 0.5  # seconds: an iteration that takes longer moves its bar meanwhile
-FEW = 40  # points: more are a line without dots
 LINES = {
     "meta_rl": {
         "return_before": ("before adapting", "zero_shot"),

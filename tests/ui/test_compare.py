@@ -3,17 +3,20 @@
 import csv
 import dataclasses
 import io
+import json
 import threading
 import time
-import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 pytest.importorskip("gradio")
 
 from ssm_metarl.adaptation.hybrid import Memory
+from ssm_metarl.env_runner.registry import get_family
 from ssm_metarl.errors import UserError
 from ssm_metarl.evaluation.evaluate import EvaluationPlan, evaluate
 from ssm_metarl.evaluation.report import Evaluation
@@ -21,7 +24,8 @@ from ssm_metarl.ui.charts import Axis, histogram
 from ssm_metarl.ui.compare import follow
 from ssm_metarl.ui.comparing import Comparison, Measured
 from ssm_metarl.ui.comparison_files import COLUMNS, as_csv, as_json, as_png
-from ssm_metarl.ui.comparison_shown import curves, in_words, results_table, scatters
+from ssm_metarl.ui.comparison_shown import SHARED, curves, results_table, scatters
+from ssm_metarl.ui.comparison_words import in_words
 from ssm_metarl.ui.desk import Work
 from ssm_metarl.ui.shelf import Shelf
 
@@ -59,7 +63,8 @@ def test_the_table_has_a_row_for_each_with_its_interval(found: list[Measured]) -
     html = results_table(found)
     assert html.count('<th scope="row">') == len(found[0].rows)
     for row in found[0].rows:
-        assert f"<td>{row.mean:.4g}</td><td>{row.ci95[0]:.4g} to {row.ci95[1]:.4g}</td>" in html
+        assert f"<td>{row.ci95[0]:.4g} to {row.ci95[1]:.4g}</td>" in html
+        assert f"<td>{row.mean:.4g}" in html
         assert f"<td>{row.adaptation_env_steps:,.0f}</td>" in html
 
 
@@ -126,6 +131,45 @@ def test_a_difference_that_may_be_chance_is_said_to(found: list[Measured]) -> No
     assert "it may be chance" in words
 
 
+def changed(one: Measured, run: str, shifts: Sequence[float]) -> Measured:
+    """Return what another agent would have measured: returns that differ task by task."""
+    rows = []
+    for row in one.rows:
+        returns = tuple(a + b for a, b in zip(row.per_task, shifts, strict=True))
+        rows.append(dataclasses.replace(row, per_task=returns, mean=sum(returns) / len(returns)))
+    return dataclasses.replace(one, run=run, rows=rows)
+
+
+def test_the_headline_names_every_agent_and_ties_as_ties(found: list[Measured]) -> None:
+    [one] = found
+    names = "cartpole and twin "
+    first = in_words([one, changed(one, "twin", (0, 0, 0))]).split("</p>")[0]
+    assert f"{names}both earn the same: cartpole" in first
+    assert "earns as much as cartpole" in in_words([one, changed(one, "twin", (0, 0, 0))])
+    first = in_words([one, changed(one, "twin", (9, 0, -10))]).split("</p>")[0]
+    assert f"{names}are not distinguishable: cartpole" in first
+    first = in_words([one, changed(one, "better", (10, 20, 30))]).split("</p>")[0]
+    assert "better earns most: better" in first
+    assert "; cartpole" in first
+
+
+def test_only_what_is_best_beyond_doubt_is_bold(found: list[Measured]) -> None:
+    start = found[0].row("zero_shot")
+    assert start is not None
+
+    def bold_and_shared(*shifts: Sequence[float]) -> tuple[int, int]:
+        rows = []
+        for number, shift in enumerate(shifts):
+            [row] = changed(dataclasses.replace(found[0], rows=[start]), "x", shift).rows
+            rows.append(dataclasses.replace(row, shots=number))
+        html = results_table([dataclasses.replace(found[0], rows=rows)])
+        return html.count(' best"'), html.count(f" {SHARED}</td>")
+
+    assert bold_and_shared((0, 0, 0), (1, 2, 3)) == (1, 0)
+    assert bold_and_shared((0, 0, 0), (0, 0, 0)) == (0, 2)
+    assert bold_and_shared((0, 0, 0), (-9, 0, 10), (-50, -50, -50)) == (0, 2)
+
+
 def test_csv_json_and_png_hold_the_results(found: list[Measured], tmp_path: Path) -> None:
     lines = list(csv.DictReader(io.StringIO(as_csv(found, tmp_path).read_text())))
     assert tuple(lines[0]) == COLUMNS
@@ -138,12 +182,18 @@ def test_csv_json_and_png_hold_the_results(found: list[Measured], tmp_path: Path
     assert png.read_bytes().startswith(b"\x89PNG")
 
 
-def test_several_agents_come_as_a_zip(both: list[Measured], tmp_path: Path) -> None:
-    path = as_json(both, tmp_path)
-    with zipfile.ZipFile(path) as bundle:
-        assert bundle.namelist() == ["cartpole.json", "cartpole-in-context.json"]
-        text = bundle.read("cartpole-in-context.json").decode()
-    assert Evaluation.from_json(text) == both[1].evaluation()
+def test_several_agents_come_as_one_file_of_each_kind(both: list[Measured], tmp_path: Path) -> None:
+    told = json.loads(as_json(both, tmp_path).read_text())
+    assert list(told) == ["cartpole", "cartpole-in-context"]
+    for one in both:
+        assert Evaluation.from_json(json.dumps(told[one.run])) == one.evaluation()
+    other = dataclasses.replace(both[1], family=get_family("Pendulum-v1"))
+    alone, together = as_png(both[:1], tmp_path / "a"), as_png([both[0], other], tmp_path / "b")
+    assert alone is not None
+    assert together is not None
+    with Image.open(alone) as one, Image.open(together) as two:
+        assert two.format == "PNG"
+        assert two.height > 1.5 * one.height  # a family below the other
 
 
 def test_there_is_no_picture_of_one_budget(shelf: Shelf, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Zips of runs: what goes out comes in again, and nothing else does."""
 
+import dataclasses
 import json
 import pickle
 import shutil
@@ -9,9 +10,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
+from visiting import TINY
 
 from ssm_metarl.errors import SsmMetaRLError, UserError
-from ssm_metarl.runs.config import TrainConfig
 from ssm_metarl.runs.loading import load
 from ssm_metarl.runs.training import train
 from ssm_metarl.ui import parcel
@@ -19,24 +20,14 @@ from ssm_metarl.ui.desk import Desk
 from ssm_metarl.ui.parcel import KNOWN, pack, unpack
 from ssm_metarl.ui.shelf import Shelf
 
-TINY = TrainConfig(
-    num_epochs=1,
-    tasks_per_epoch=2,
-    episodes_per_task=2,
-    support_steps=20,
-    query_steps=20,
-    validate_every=1,
-    validation_tasks=2,
-    width=8,
-    state_size=4,
-)
+ONE = dataclasses.replace(TINY, num_epochs=1)
 Files = dict[str, bytes]
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("trained") / "mine"
-    list(train(TINY, folder))
+    list(train(ONE, folder))
     return folder
 
 

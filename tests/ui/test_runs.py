@@ -5,27 +5,16 @@ import time
 from pathlib import Path
 
 import pytest
+from visiting import TINY
 
 from ssm_metarl.errors import UserError
-from ssm_metarl.runs.config import TrainConfig
+from ssm_metarl.runs.lock import RunLock
 from ssm_metarl.runs.training import train
 from ssm_metarl.ui.limits import RUNS
 from ssm_metarl.ui.listing import ago, differing, headline, learning_curves, settings, table
 from ssm_metarl.ui.runs import free_name
 from ssm_metarl.ui.shelf import Shelf
 from ssm_metarl.ui.summary import Summary, last_record, summaries, unfinished
-
-TINY = TrainConfig(
-    num_epochs=2,
-    tasks_per_epoch=2,
-    episodes_per_task=2,
-    support_steps=20,
-    query_steps=20,
-    validate_every=1,
-    validation_tasks=2,
-    width=8,
-    state_size=4,
-)
 
 
 @pytest.fixture(scope="module")
@@ -76,6 +65,13 @@ def test_what_comes_with_the_page_cannot_be_deleted(shelf: Shelf) -> None:
         with pytest.raises(UserError):
             shelf.delete(hostile)
     assert "given" in shelf.ids()
+
+
+def test_a_run_at_work_elsewhere_is_not_deleted(shelf: Shelf) -> None:
+    with RunLock(shelf.folder("half")), pytest.raises(UserError, match="half is being trained by"):
+        shelf.delete("half")
+    shelf.delete("half")
+    assert "half" not in shelf.ids()
 
 
 def test_the_list_marks_the_chosen_run_and_escapes(shelf: Shelf) -> None:

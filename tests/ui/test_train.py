@@ -10,11 +10,10 @@ import gradio as gr
 import pytest
 from gradio_client import Client, handle_file
 from gradio_client.client import Job
-from visiting import Site
+from visiting import TINY, Site
 
 from ssm_metarl.errors import UserError
 from ssm_metarl.runs.checkpoint import load_checkpoint
-from ssm_metarl.runs.config import TrainConfig
 from ssm_metarl.runs.names import RUN_ID
 from ssm_metarl.runs.tracking import read_metrics
 from ssm_metarl.runs.training import resume, train
@@ -34,17 +33,6 @@ from ssm_metarl.ui.shelf import Shelf
 from ssm_metarl.ui.train import continued, follow
 from ssm_metarl.ui.watch import Watch
 
-TINY = TrainConfig(
-    num_epochs=2,
-    tasks_per_epoch=2,
-    episodes_per_task=2,
-    support_steps=20,
-    query_steps=20,
-    validate_every=1,
-    validation_tasks=2,
-    width=8,
-    state_size=4,
-)
 ASKED = ("CartPole-v1", "meta_rl", 2, 10)
 
 

@@ -13,7 +13,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ssm_metarl.runs.config import TrainConfig
+
 ROOT = Path(__file__).parents[2]
+TINY = TrainConfig(
+    num_epochs=2,
+    tasks_per_epoch=2,
+    episodes_per_task=2,
+    support_steps=20,
+    query_steps=20,
+    validate_every=1,
+    validation_tasks=2,
+    width=8,
+    state_size=4,
+)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,105 @@
+"""``ssm-metarl train``: what it writes and says, stopping, and resuming."""
+
+import json
+import os
+import shlex
+import signal
+from pathlib import Path
+
+import pytest
+from commanding import TINY, fails
+from numpy.random import SeedSequence
+
+from ssm_metarl.cli import main
+from ssm_metarl.errors import CheckpointError, DivergenceError
+from ssm_metarl.meta_rl.maml import MetaLearner
+from ssm_metarl.runs.names import RUN_ID
+
+
+def test_a_run_without_a_name_gets_one_that_the_page_knows(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    argv = ["train", "--env=MountainCarContinuous-v0", "--mode=policy_gradient"]
+    assert main([*argv, "--episodes=1"]) == 0
+    (folder,) = (tmp_path / "runs").iterdir()
+    assert RUN_ID.fullmatch(folder.name)
+
+
+def test_resuming_takes_the_run_s_own_settings(
+    run_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = {path: path.stat() for path in run_dir.rglob("*")}
+    assert main(["train", f"--run_dir={run_dir}", "--resume"]) == 0
+    assert "finished" in capsys.readouterr().out
+    untouched = {path: (was.st_ino, was.st_mtime_ns) for path, was in before.items()}
+    assert untouched == {
+        path: (now.st_ino, now.st_mtime_ns) for path in run_dir.rglob("*") for now in [path.stat()]
+    }
+    argv = ["train", f"--run_dir={run_dir}", "--resume", "--width=9"]
+    assert "--width" in fails(capsys, argv)
+    assert "--resume" in fails(capsys, ["train", *TINY, f"--run_dir={run_dir}"])
+
+
+@pytest.mark.filterwarnings("default")
+def test_any_gymnasium_id_trains_as_a_family_of_one_task(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    argv = ["train", "--env", "MountainCar-v0", *TINY, f"--run_dir={tmp_path / 'run'}"]
+    assert main(argv) == 0
+    warnings = [x for x in capsys.readouterr().err.splitlines() if x.startswith("warning: ")]
+    assert len(warnings) == 1
+    assert "MountainCar-v0" in warnings[0]
+
+
+def test_a_full_disk_is_one_line_and_not_the_user_s_fault(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def full(*arguments: object) -> None:
+        raise CheckpointError("checkpoint.json: cannot be saved: No space left on device")
+
+    monkeypatch.setattr("ssm_metarl.runs.training.save_checkpoint", full)
+    assert main(["train", *TINY, f"--run_dir={tmp_path / 'run'}"]) == 1
+    assert capsys.readouterr().err == (
+        "error: checkpoint.json: cannot be saved: No space left on device\n"
+    )
+
+
+def test_divergence_is_one_line(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def diverge(*arguments: object) -> None:
+        raise DivergenceError("meta-loss nan")
+
+    monkeypatch.setattr("ssm_metarl.meta_rl.maml.MetaLearner.iterate", diverge)
+    line = fails(capsys, ["train", *TINY, f"--run_dir={tmp_path / 'run'}"], code=1)
+    assert "iteration 1: meta-loss nan" in line
+    assert "a lower --outer_lr (now 0.005) or --inner_lr (now 0.03)" in line
+    assert str(tmp_path / "run" / "checkpoint") in line
+
+
+def test_ctrl_c_ends_the_iteration_and_says_how_to_go_on(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    iterate = MetaLearner.iterate
+
+    def interrupted(self: MetaLearner, seed: SeedSequence, iteration: int) -> object:
+        os.kill(os.getpid(), signal.SIGINT)
+        return iterate(self, seed, iteration)
+
+    handler = signal.getsignal(signal.SIGINT)
+    monkeypatch.setattr(MetaLearner, "iterate", interrupted)
+    run_dir = tmp_path / "my run"
+    assert main(["train", *TINY, f"--run_dir={run_dir}", "--track=tensorboard"]) == 130
+    assert signal.getsignal(signal.SIGINT) is handler
+    out = capsys.readouterr().out
+    command = out.splitlines()[-1]
+    look = f"tensorboard --logdir '{run_dir / 'tensorboard'}'"
+    assert look in out
+    monkeypatch.undo()
+    name, *argv = shlex.split(command)
+    assert name == "ssm-metarl"
+    assert main(argv) == 0
+    assert look in capsys.readouterr().out
+    records = [json.loads(line) for line in (run_dir / "metrics.jsonl").read_text().splitlines()]
+    assert [record["iteration"] for record in records] == [1, 2]
