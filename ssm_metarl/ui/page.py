@@ -7,6 +7,7 @@ from ssm_metarl.ui import adapt, api, compare, inside, memory, runs, train
 from ssm_metarl.ui.courtesy import Page, courteous, field
 from ssm_metarl.ui.desk import Desk
 from ssm_metarl.ui.shelf import Shelf
+from ssm_metarl.ui.words import about
 
 TITLE = "ssm-metarl"
 HEADER = f"""
@@ -31,6 +32,7 @@ def build(shelf: Shelf, desk: Desk) -> gr.Blocks:
             elem_id="agent",
             interactive=True,
         )
+        who = gr.HTML(about(shelf, run.value), elem_id="about", elem_classes="note")
         place = gr.State("Adapt")  # the tab that is open
         with gr.Tabs(overflow_behavior="wrap") as tabs:
             with gr.Tab("Adapt", id="adapt"):
@@ -54,6 +56,14 @@ def build(shelf: Shelf, desk: Desk) -> gr.Blocks:
             api_visibility="private",
         )
         api.build(shelf, desk)
+        run.change(
+            courteous(lambda run: about(shelf, run)),
+            run,
+            who,
+            queue=False,
+            show_progress="hidden",
+            api_visibility="private",
+        )
         page.load(
             courteous(lambda: gr.update(choices=shelf.trained())),
             None,

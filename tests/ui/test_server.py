@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from gradio_client import Client
+from gradio_client.utils import Status
 from visiting import serving
 
 from ssm_metarl.runs.checkpoint import load_checkpoint
@@ -30,3 +31,20 @@ def test_a_server_that_is_told_to_end_saves_its_training_first(tmp_path: Path) -
     last = read_metrics(run / "metrics.jsonl")[-1]
     assert last["iteration"] < last["iterations"]
     assert load_checkpoint(run / "checkpoint").meta["iteration"] == last["iteration"]
+
+
+def test_a_server_ends_cleanly_in_the_middle_of_a_comparison(tmp_path: Path) -> None:
+    pytest.importorskip("gradio")
+    with serving(tmp_path) as site:
+        client = Client(site.url, verbose=False)
+        job = client.submit(["cartpole"], None, "held_out", 100, api_name="/compare")
+        for _ in range(1000):
+            if job.status().code is Status.PROCESSING:
+                break
+            time.sleep(0.01)
+        time.sleep(0.3)
+        assert not job.done()
+    assert site.process.returncode == 0
+    said = site.log.read_text()
+    assert "Traceback" not in said
+    assert "terminate called" not in said
