@@ -91,11 +91,11 @@ def shown(shelf: Shelf, question: Question, *, mine: bool) -> Iterator[tuple[Any
     """
     subject = Subject.of(shelf, question)
     mode = way_of(subject, question)
+    line = task_line(subject.family, question, mine=mine)
+    yield told("Filming, and looking inside ...", "working") + line, *[gr.skip()] * 3
     after = agent_after(subject, question, mode)
     effect = effects(subject, after, question.seed) if mode != "in_context" else None
     fades = spectrum_shown(subject.agent, after, mode, effect)
-    line = task_line(subject.family, question, mine=mine)
-    yield told("Filming, and looking inside ...", "working") + line, gr.skip(), gr.skip(), fades
     remembered = question.plan().trial_episodes - 1 if mode == "in_context" else 0
     names = ("before adapting", f"after: {MODES[mode]}")
     if remembered:
