@@ -10,7 +10,7 @@ from ssm_metarl.ui.limits import UPLOAD_BYTES
 from ssm_metarl.ui.page import build
 from ssm_metarl.ui.shelf import Shelf
 from ssm_metarl.ui.sliders import range_marks
-from ssm_metarl.ui.theme import CSS, theme
+from ssm_metarl.ui.theme import CSS, LEAVING, theme
 
 QUEUE = 64  # visitors who may wait
 PATIENCE = 30.0  # seconds for trainings to save what they have, when the server ends
@@ -35,7 +35,7 @@ def serve(runs: Path, host: str = "127.0.0.1", port: int = 7860) -> None:
         quiet=True,
         max_file_size=UPLOAD_BYTES,
         theme=theme(),
-        head=f"<style>{CSS}{range_marks()}</style>",
+        head=f"<style>{CSS}{range_marks()}</style><script>{LEAVING}</script>",
         footer_links=["api"],
         prevent_thread_lock=True,
         ssr_mode=False,
