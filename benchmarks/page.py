@@ -7,7 +7,7 @@ Serves the page from a process of its own and measures, in a real browser and th
 - the first screen: from the server's answer until the button can be pressed;
 - one click: from pressing it until the clips are there, all ways side by side;
 - training, on the page and by ``ssm-metarl train`` in turns with the same settings: seconds of
-  the one against the other, and how often the page's curves are drawn anew;
+  the one against the other, and how often the page is drawn anew;
 - twenty visitors who load the page again and again, about a second apart, while one trains: how
   long the page with its settings takes;
 - 200 adaptations of one visitor through the endpoint, which films nothing: how much more memory
@@ -42,6 +42,12 @@ from ssm_metarl.runs.tracking import read_metrics
 
 RESULTS = Path(__file__).parent / "results"
 VISITORS, VISITS, CLICKS, WARM = 20, 15, 200, 20
+BUDGETS = {"policy_gradient": {"episodes": 600}, "meta_rl": {"iterations": 15}}
+COMMON = ("mode", "env_name", "seed")
+FLAGS = {
+    "policy_gradient": (*COMMON, "num_episodes"),
+    "meta_rl": (*COMMON, "num_epochs", "validate_every", "experience"),
+}
 TASK = {"gravity": 12.0, "length": 1.0, "swap": 1.0}
 
 console = Console()
@@ -68,12 +74,13 @@ def first_screen(site: Site, rounds: int = 5) -> dict[str, list[float]]:
     return {"usable": usable, "one_click": clicked}
 
 
-def training(site: Site, rounds: int = 3) -> dict[str, list[float]]:
+def training(site: Site, learner: str, rounds: int = 3) -> dict[str, list[float]]:
     """Train on the page and by the command in turns; return ratios of seconds, and updates."""
     ratios, rates = [], []
-    for number in track(range(rounds), "training", console=console):
-        run, client = site.runs / f"page-{number}", Client(site.url, verbose=False)
-        asked = {"family": "CartPole-v1", "learner": "policy_gradient", "episodes": 600}
+    for number in track(range(rounds), learner, console=console):
+        name = f"{learner.replace('_', '-')}-{number}"
+        run, client = site.runs / f"page-{name}", Client(site.url, verbose=False)
+        asked = {"family": "CartPole-v1", "learner": learner, **BUDGETS[learner]}
         started = time.perf_counter()
         job = client.submit(name=run.name, **asked, api_name="/train")
         job.result()
@@ -81,9 +88,9 @@ def training(site: Site, rounds: int = 3) -> dict[str, list[float]]:
         flags = [
             f"--{name}={value}"
             for name, value in json.loads((run / "config.json").read_text()).items()
-            if name in ("mode", "env_name", "num_episodes", "seed")
+            if name in FLAGS[learner]
         ]
-        other = site.runs / f"command-{number}"
+        other = site.runs / f"command-{name}"
         command = [sys.executable, "-m", "ssm_metarl", "train", f"--run_dir={other}", *flags]
         subprocess.run(command, check=True, capture_output=True)
         page, alone = (read_metrics(at / "metrics.jsonl")[-1]["seconds"] for at in (run, other))
@@ -137,7 +144,7 @@ def main(out: Path = RESULTS / "page.json") -> None:
     with tempfile.TemporaryDirectory() as folder, serving(Path(folder)) as site:
         found: dict[str, Any] = {"command": "python benchmarks/page.py"}
         found |= first_screen(site)
-        found |= training(site)
+        found["training"] = {learner: training(site, learner) for learner in BUDGETS}
         loads = crowd(site)
         found["page_p95"] = statistics.quantiles(loads, n=20)[-1]
         found["page_median"] = statistics.median(loads)

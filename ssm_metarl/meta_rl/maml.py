@@ -118,7 +118,7 @@ class MetaLearner:
 
     Attributes:
         experience: The last iteration's tasks, and what the shared parameters played on them.
-        doing: Called as an iteration goes on: with "support", "query" and "update".
+        doing: Called as an iteration goes on, with "support", "query" and "update".
     """
 
     def __init__(

@@ -204,12 +204,9 @@ class _Session:
         self.metrics.truncate_after(self.done)
 
     def stream(self, lock: RunLock) -> Generator[Progress, None, None]:
-        """Yield progress; whatever ends it, the last completed iteration is saved.
+        """Yield progress under a lock; whatever ends it, the last completed iteration is saved.
 
         A run that is finished already is left untouched.
-
-        Args:
-            lock: Held until this ends.
         """
         with lock:
             if self.done < self.learner.iterations:
