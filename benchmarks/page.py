@@ -8,7 +8,7 @@ Serves the page from a process of its own and measures, in a real browser and th
 - the first screen: from the server's answer until the button can be pressed;
 - one click: from pressing it until the clips are there, all ways side by side;
 - training, on the page and by ``ssm-metarl train`` in turns with the same settings: seconds of
-  the one against the other, and how often the page's curves are drawn anew;
+  the one against the other, and how often the page is drawn anew;
 - twenty visitors who load the page again and again, about a second apart, while one trains: how
   long the page with its settings takes;
 - 200 presses of "Surprise me" in the browser, each a new task met in all ways, with its clips: how
@@ -49,6 +49,12 @@ from ssm_metarl.runs.tracking import read_metrics
 RESULTS = Path(__file__).parent / "results"
 VISITORS, VISITS, CLICKS, WARM = 20, 15, 200, 20
 REST = 60.0  # seconds
+BUDGETS = {"policy_gradient": {"episodes": 600}, "meta_rl": {"iterations": 15}}
+COMMON = ("mode", "env_name", "seed")
+FLAGS = {
+    "policy_gradient": (*COMMON, "num_episodes"),
+    "meta_rl": (*COMMON, "num_epochs", "validate_every", "experience"),
+}
 
 console = Console()
 
@@ -81,12 +87,13 @@ def first_screen(site: Site, rounds: int = 5) -> dict[str, list[float]]:
     return {"usable": usable, "one_click": clicked}
 
 
-def training(site: Site, rounds: int = 3) -> dict[str, list[float]]:
+def training(site: Site, learner: str, rounds: int = 3) -> dict[str, list[float]]:
     """Train on the page and by the command in turns; return ratios of seconds, and updates."""
     ratios, rates = [], []
-    for number in track(range(rounds), "training", console=console):
-        run, client = site.runs / f"page-{number}", Client(site.url, verbose=False)
-        asked = {"family": "CartPole-v1", "learner": "policy_gradient", "episodes": 600}
+    for number in track(range(rounds), learner, console=console):
+        name = f"{learner.replace('_', '-')}-{number}"
+        run, client = site.runs / f"page-{name}", Client(site.url, verbose=False)
+        asked = {"family": "CartPole-v1", "learner": learner, **BUDGETS[learner]}
         started = time.perf_counter()
         job = client.submit(name=run.name, **asked, api_name="/train")
         job.result()
@@ -94,9 +101,9 @@ def training(site: Site, rounds: int = 3) -> dict[str, list[float]]:
         flags = [
             f"--{name}={value}"
             for name, value in json.loads((run / "config.json").read_text()).items()
-            if name in ("mode", "env_name", "num_episodes", "seed")
+            if name in FLAGS[learner]
         ]
-        other = site.runs / f"command-{number}"
+        other = site.runs / f"command-{name}"
         command = [sys.executable, "-m", "ssm_metarl", "train", f"--run_dir={other}", *flags]
         subprocess.run(command, check=True, capture_output=True)
         page, alone = (read_metrics(at / "metrics.jsonl")[-1]["seconds"] for at in (run, other))
@@ -197,7 +204,7 @@ def speed(site: Site) -> dict[str, Any]:
     """Measure how quick the page is, alone and in a crowd."""
     found: dict[str, Any] = {"command": "python benchmarks/page.py"}
     found |= first_screen(site)
-    found |= training(site)
+    found["training"] = {learner: training(site, learner) for learner in BUDGETS}
     loads = crowd(site)
     return found | {
         "page_p95": statistics.quantiles(loads, n=20)[-1],

@@ -7,7 +7,7 @@ loss and differentiated through, in every epoch (Finn et al. 2017, arXiv:1703.03
 objective is that of Rothfuss et al. 2019, arXiv:1810.06784).
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -118,6 +118,7 @@ class MetaLearner:
 
     Attributes:
         experience: The last iteration's tasks, and what the shared parameters played on them.
+        doing: Called as an iteration goes on, with "support", "query" and "update".
     """
 
     def __init__(
@@ -125,6 +126,7 @@ class MetaLearner:
     ) -> None:
         self.policy, self.config, self.family = policy, config, family
         self.experience: tuple[Tasks, Trajectory] | None = None
+        self.doing: Callable[[str], object] = lambda phase: None
         self.params = {name: v.detach().clone().requires_grad_() for name, v in params.items()}
         self.log_gains = {
             name: torch.zeros_like(v, requires_grad=True)
@@ -184,6 +186,7 @@ class MetaLearner:
             credit = sampling_credit(
                 per_episode(trajectories[-1].reward) / query.episodes, query.unit
             )
+        self.doing("update")
         reports = [self._outer_step(supports, query, credit) for _ in range(self.config.epochs)]
         return MetaProgress(
             iteration=iteration,
@@ -200,6 +203,7 @@ class MetaLearner:
         rates, config, trajectories = self.detached_rates(), self.config, []
         for step in range(config.inner_steps + 1):
             last = step == config.inner_steps
+            self.doing("query" if last else "support")
             horizon = config.query_horizon if last else config.support_horizon
             rollout = collect_data(
                 self.policy.bind(theta),

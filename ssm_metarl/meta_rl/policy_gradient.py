@@ -85,8 +85,10 @@ class PolicyGradientLearner(PPOLearner):
         environment = self.family.make(
             self.family.nominal(), lanes, autoreset=False, device=self.device
         )
+        self.doing("play")
         rollout = collect_episodes(self.acting(), environment, substream(own, ROLLOUT_STREAM))
         environment.close()
+        self.doing("update")
         loss = 0.0
         if not _nothing_to_learn(rollout):
             loss = self._improve(rollout, default_rng(substream(own, SHUFFLE_STREAM)))

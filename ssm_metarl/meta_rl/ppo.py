@@ -1,5 +1,6 @@
 """What training over trials and on one task share: a step of PPO through the sequence model."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -49,6 +50,7 @@ class PPOLearner:
         tensors: All that defines the learned agent.
         learned: Those of them that the optimiser changes: all but the prediction head.
         value_scale: What a unit of the value head stands for, in units of the rewards.
+        doing: Called as an iteration goes on: with "play" and "update".
     """
 
     def __init__(
@@ -60,6 +62,7 @@ class PPOLearner:
         self.learned = {n: v for n, v in self.tensors.items() if "prediction." not in n}
         self.optimizer = torch.optim.Adam(self.learned.values(), lr=config.lr, eps=1e-5)
         self.value_scale = 1.0 / (1.0 - config.discount)
+        self.doing: Callable[[str], object] = lambda phase: None
 
     @property
     def device(self) -> torch.device:

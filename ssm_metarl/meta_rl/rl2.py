@@ -107,8 +107,10 @@ class RL2Learner(PPOLearner):
         horizon = self._horizon(done)
         self.optimizer.param_groups[0]["lr"] = config.lr * (1.0 - done)
         tasks = self.family.sample(config.tasks, substream(own, TASK_STREAM))
+        self.doing("play")
         rollout = self._collect(tasks, horizon, substream(own, ROLLOUT_STREAM))
         rewards = per_trial_episode(rollout.reward, rollout, config.episodes).mean((1, 2))
+        self.doing("update")
         loss, norm = self._improve(rollout, default_rng(substream(own, SHUFFLE_STREAM)))
         return RL2Progress(
             iteration=iteration,

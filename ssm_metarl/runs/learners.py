@@ -143,6 +143,7 @@ class MetaRun(Learner):
     def _validate(self) -> tuple[float, float]:
         """Return mean returns of complete episodes before and after one step of adaptation."""
         core, seed = self.core, substream(SeedSequence(self.config.seed), VALIDATION_STREAM)
+        core.doing("validation")
         params = {name: value.detach() for name, value in core.params.items()}
         agent = Agent(core.policy, params, core.detached_rates(), core.config, core.family.name)
         source = task_source(agent, core.family, self.tasks)
@@ -194,6 +195,7 @@ class RL2Run(Learner):
     def _validate(self) -> np.ndarray:
         """Return the mean return of each episode of a trial."""
         core, seed = self.core, substream(SeedSequence(self.config.seed), VALIDATION_STREAM)
+        core.doing("validation")
         params = {name: value.detach() for name, value in core.params.items()}
         trials = play_trials(
             core.policy,

@@ -2,7 +2,7 @@
 
 import dataclasses
 import time
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -63,7 +63,11 @@ class Progress:
 
 
 def train(
-    config: TrainConfig, run_dir: str | Path, *, tracker: str = "none"
+    config: TrainConfig,
+    run_dir: str | Path,
+    *,
+    tracker: str = "none",
+    doing: Callable[[str], object] | None = None,
 ) -> Generator[Progress, None, None]:
     """Start a run in a new folder and return its stream of progress.
 
@@ -78,6 +82,8 @@ def train(
         config: What to train.
         run_dir: Where; must not exist yet.
         tracker: One of :data:`ssm_metarl.runs.tracking.TRACKERS`, beside ``metrics.jsonl``.
+        doing: Called while an iteration goes on, with what it does now: "support", "query" (or
+            "play", where nothing is adapted), "update" or "validation".
 
     Raises:
         UserError: Bad configuration, or the folder exists; nothing was written.
@@ -86,7 +92,7 @@ def train(
     run_dir = Path(run_dir)
     if run_dir.exists():
         raise UserError(f"{run_dir} exists; add --resume to continue it, or choose another")
-    learner = _prepare(config)
+    learner = _prepare(config, doing)
     session = _Session(config, learner, run_dir, tracker)  # a missing tracker leaves no folder
     run_dir.mkdir(parents=True, exist_ok=True)
     lock = RunLock(run_dir)
@@ -95,7 +101,11 @@ def train(
 
 
 def resume(
-    run_dir: Path, *, tracker: str = "none", trust_env_code: bool = False
+    run_dir: Path,
+    *,
+    tracker: str = "none",
+    trust_env_code: bool = False,
+    doing: Callable[[str], object] | None = None,
 ) -> Generator[Progress, None, None]:
     """Continue a run where its last checkpoint left it, as if it had never stopped.
 
@@ -105,6 +115,7 @@ def resume(
         run_dir: The folder of the run.
         tracker: As for :func:`train`.
         trust_env_code: As in :func:`read_config`.
+        doing: As for :func:`train`.
 
     Raises:
         UserError: The folder is not a run, or is being trained already.
@@ -112,7 +123,7 @@ def resume(
     """
     config = read_config(run_dir, trust_env_code=trust_env_code)
     lock = RunLock(run_dir)  # before the tracker, which continues a file
-    session = _Session(config, _prepare(config), run_dir, tracker, resumed=True)
+    session = _Session(config, _prepare(config, doing), run_dir, tracker, resumed=True)
     if (run_dir / CHECKPOINT).exists():
         session.restore()
     return session.stream(lock)
@@ -139,7 +150,7 @@ def read_config(run_dir: Path, *, trust_env_code: bool = False) -> TrainConfig:
     return dataclasses.replace(config, trust_env_code=trust_env_code)
 
 
-def _prepare(config: TrainConfig) -> Learner:
+def _prepare(config: TrainConfig, doing: Callable[[str], object] | None) -> Learner:
     config.validate()
     if config.device == "cuda" and not torch.cuda.is_available():
         raise UserError("--device cuda: no CUDA device is available; valid here: cpu")
@@ -149,6 +160,8 @@ def _prepare(config: TrainConfig) -> Learner:
             f"--experience is {config.experience}; it must be 0, for none, or at least "
             f"{learner.longest_lane}, the steps of one trajectory"
         )
+    if doing:
+        learner.core.doing = doing
     return learner
 
 
@@ -191,12 +204,9 @@ class _Session:
         self.metrics.truncate_after(self.done)
 
     def stream(self, lock: RunLock) -> Generator[Progress, None, None]:
-        """Yield progress; whatever ends it, the last completed iteration is saved.
+        """Yield progress under a lock; whatever ends it, the last completed iteration is saved.
 
         A run that is finished already is left untouched.
-
-        Args:
-            lock: Held until this ends.
         """
         with lock:
             if self.done < self.learner.iterations:

@@ -1,4 +1,9 @@
-"""The page without a page: its actions as named endpoints, whose answers are plain numbers.
+"""The page without a page: its actions as named endpoints.
+
+One rule says where they live: an endpoint lives in the module of the tab whose action it is. It is
+made by `endpoint` and answers with plain numbers, or, where a button's own answer will do as it is,
+it is the event of that button, under an `api_name`. Every other event is private. Here are
+`endpoint` itself, what there is to act on, and the action of the first screen.
 
 from gradio_client import Client
 Client("http://localhost:7860").predict("cartpole", {"swap": 1}, api_name="/adapt")

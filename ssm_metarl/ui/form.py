@@ -23,6 +23,26 @@ from ssm_metarl.ui.summary import unfinished
 from ssm_metarl.ui.words import family_choices
 
 FIRST = "CartPole-v1", "meta_rl"
+NUMBERS = {
+    "inner_lr": "Inner learning rate",
+    "outer_lr": "Outer learning rate",
+    "tasks_per_epoch": "Tasks per iteration",
+    "width": "Width of the network (features)",
+    "state_size": "State size (of each block)",
+}
+REFILL = """
+const form = element.closest(".controls-column");
+const empty = (box) => box.type === "number" && box.value === "";
+form.addEventListener("focusin", ({ target }) => { target.dataset.was = target.value; });
+form.addEventListener("input", (event) => {  // a slider would take nothing for its least
+  if (empty(event.target)) event.stopPropagation();
+}, true);
+form.addEventListener("blur", ({ target }) => {
+  if (!empty(target)) return;
+  target.value = target.dataset.was;
+  target.dispatchEvent(new Event("input", { bubbles: true }));
+}, true);
+"""
 QUIET: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
 
 
@@ -53,56 +73,19 @@ class Form:
     @classmethod
     def build(cls) -> "Form":
         """Add the inputs to the page."""
-        usual = defaults(*FIRST)
         with gr.Row(elem_classes="actions"):
             go = gr.Button("Train", variant="primary", elem_id="train")
             stop = gr.Button("Stop", interactive=False, elem_id="stop")
-        family = gr.Dropdown(
-            family_choices(),
-            value=FIRST[0],
-            label="Family of tasks",
-            info=get_family(FIRST[0]).description,
-            elem_id="family",
-        )
-        learner = gr.Radio(
-            [(f"{name}: {words}", name) for name, words in LEARNERS.items()],
-            value=FIRST[1],
-            label="Learner",
-            elem_id="learner",
-            elem_classes="stacked",
-        )
-        epochs = slider(EPOCHS, "Budget: iterations", elem_id="epochs")
-        episodes = gr.Slider(
-            int(TRAIN_EPISODES.low),
-            int(TRAIN_EPISODES.high),
-            value=int(TRAIN_EPISODES.default),
-            step=10,
-            label="Budget: episodes",
-            visible=False,
-            elem_id="train-episodes",
-        )
-        expected = gr.HTML(elem_classes="note", elem_id="expected")
+        family, learner = _course()
+        epochs, episodes = _budget()
+        expected = gr.HTML(elem_classes="note", elem_id="expected", js_on_load=REFILL)
         name = gr.Textbox(
             label="Name of the run",
             info="a to z, 0 to 9 and -",
             max_length=64,
             elem_id="run-name",
         )
-        with gr.Accordion("Advanced settings", open=False):
-            gr.HTML("<p>These suit the family and the learner.</p>")
-            labels = {
-                "inner_lr": "Inner learning rate",
-                "outer_lr": "Outer learning rate",
-                "tasks_per_epoch": "Tasks per iteration",
-                "width": "Width of the network (features)",
-                "state_size": "State size (of each block)",
-            }
-            numbers = {
-                key: gr.Number(usual[key], label=label, elem_id=f"train-{key}")
-                for key, label in labels.items()
-            }
-            cell = gr.Dropdown(list(CELLS), value=CELLS[0], label="Cell: the kind of memory")
-            seed = gr.Number(0, label="Seed", precision=0)
+        numbers, cell, seed = _advanced()
         with gr.Group(elem_classes="continue"):
             waiting = gr.Dropdown(
                 [],
@@ -112,21 +95,8 @@ class Form:
                 elem_id="unfinished",
             )
             resume = gr.Button("Resume", elem_id="resume")
-        return cls(
-            go,
-            stop,
-            family,
-            learner,
-            epochs,
-            episodes,
-            expected,
-            name,
-            numbers,
-            cell,
-            seed,
-            waiting,
-            resume,
-        )
+        budget = (family, learner, epochs, episodes)
+        return cls(go, stop, *budget, expected, name, numbers, cell, seed, waiting, resume)
 
     def connect(self, shelf: Shelf) -> None:
         """Let the inputs follow each other, and show what is there when the page opens."""
@@ -154,6 +124,54 @@ class Form:
         gr.on(None, courteous(choose), [self.family, self.learner], chosen, **QUIET)
         gr.on(None, courteous(expect), self.settings, self.expected, **QUIET)
         gr.on(None, courteous(left), None, self.waiting, **QUIET)
+
+
+def _course() -> tuple[gr.Dropdown, gr.Radio]:
+    """Lay out what to train on, and how."""
+    family = gr.Dropdown(
+        family_choices(),
+        value=FIRST[0],
+        label="Family of tasks",
+        info=get_family(FIRST[0]).description,
+        elem_id="family",
+    )
+    learner = gr.Radio(
+        [(f"{name}: {words}", name) for name, words in LEARNERS.items()],
+        value=FIRST[1],
+        label="Learner",
+        elem_id="learner",
+        elem_classes="stacked",
+    )
+    return family, learner
+
+
+def _budget() -> tuple[gr.Slider, gr.Slider]:
+    """Lay out how much to train; only one of them is shown, as the learner counts."""
+    epochs = slider(EPOCHS, "Budget: iterations", elem_id="epochs")
+    episodes = gr.Slider(
+        int(TRAIN_EPISODES.low),
+        int(TRAIN_EPISODES.high),
+        value=int(TRAIN_EPISODES.default),
+        step=10,
+        label="Budget: episodes",
+        visible=False,
+        elem_id="train-episodes",
+    )
+    return epochs, episodes
+
+
+def _advanced() -> tuple[dict[str, gr.Number], gr.Dropdown, gr.Number]:
+    """Lay out, folded away, what suits the family and the learner."""
+    usual = defaults(*FIRST)
+    with gr.Accordion("Advanced settings", open=False):
+        gr.HTML("<p>These suit the family and the learner.</p>")
+        numbers = {
+            key: gr.Number(usual[key], label=label, elem_id=f"train-{key}")
+            for key, label in NUMBERS.items()
+        }
+        cell = gr.Dropdown(list(CELLS), value=CELLS[0], label="Cell: the kind of memory")
+        seed = gr.Number(0, label="Seed", precision=0)
+    return numbers, cell, seed
 
 
 def free_name(shelf: Shelf, family: str, learner: str) -> str:

@@ -2,16 +2,17 @@
 
 import dataclasses
 import tempfile
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
-import gradio.events
 
 from ssm_metarl.errors import UserError
 from ssm_metarl.runs.names import as_name
 from ssm_metarl.runs.tracking import read_metrics
 from ssm_metarl.runs.training import METRICS
+from ssm_metarl.ui.api import Json, endpoint
 from ssm_metarl.ui.courtesy import courteous, field
 from ssm_metarl.ui.desk import Desk
 from ssm_metarl.ui.form import QUIET
@@ -33,7 +34,7 @@ FETCH = '() => document.querySelector("#parcel").click()'
 
 
 def build(shelf: Shelf, desk: Desk, run: gr.Dropdown, tab: gr.Tab) -> None:
-    """Add the tab to the page.
+    """Add the tab to the page, and its endpoints.
 
     Args:
         shelf: Where runs are.
@@ -41,55 +42,18 @@ def build(shelf: Shelf, desk: Desk, run: gr.Dropdown, tab: gr.Tab) -> None:
         run: Which agent; it stands above the tabs.
         tab: This tab, which reads the disk anew whenever it is opened.
     """
-    listing = gr.HTML(
-        "", js_on_load=CHOICE, apply_default_css=False, elem_id="runs", elem_classes="listing"
-    )
-    chosen = gr.Textbox(visible=False)
-    with gr.Row(elem_classes="screen"):
-        with gr.Column(scale=5, min_width=320, elem_classes="results-column"):
-            title = gr.HTML("", elem_classes="sentence", elem_id="run-title")
-            curve = gr.HTML("", elem_id="run-curve")
-        with gr.Column(scale=3, min_width=300, elem_classes="controls-column"):
-            table_of_settings = gr.HTML("", apply_default_css=False, elem_id="run-settings")
-            experience = gr.Checkbox(False, label="With its experience, for hybrid adaptation")
-            fetch = gr.Button("Download as a zip", elem_id="download")
-            parcel = gr.DownloadButton(visible="hidden", elem_id="parcel")
-            delete = gr.Button("Delete ...", variant="stop", elem_id="delete")
-            with gr.Row(visible=False) as confirmation:
-                sure = gr.Button("Delete for good", variant="stop", elem_id="sure")
-                keep = gr.Button("Keep", elem_id="keep")
-            name = gr.Textbox(
-                label="Import a run",
-                info="its name here; empty for that of the file",
-                max_length=64,
-                elem_id="import-name",
-            )
-            upload = gr.UploadButton("Upload a zip", file_types=[".zip"], elem_id="upload")
-
-    def look(choice: str | None, agent: str | None) -> list[Any]:
-        return shown(choice if choice in shelf.ids() else agent)
+    listing, details, (experience, parcel), (sure, keep), (name, upload) = layout(shelf)
+    chosen, *_, fetch, delete, asking = details
+    look: dict[str, Any] = {
+        "fn": courteous(partial(shown, shelf)),
+        "inputs": [chosen, run],
+        "outputs": [listing, *details],
+        **QUIET,
+    }
+    select = courteous(partial(selected, shelf))
 
     def pick(event: gr.EventData) -> list[Any]:
-        return shown(field(event, "run"))[1:]
-
-    def shown(name: str | None) -> list[Any]:
-        found = summaries(shelf)
-        run = next((run for run in found if run.name == name), found[0] if found else None)
-        if run is None:
-            return [table([], None), "", "", "", "", *buttons(own=False, there=False)]
-        return [
-            table(found, run.name),
-            run.name,
-            headline(run),
-            learning_curves(shelf, run),
-            settings(shelf, run.name),
-            *buttons(own=run.own, there=True),
-        ]
-
-    def agents(agent: str | None) -> Any:
-        found = shelf.trained()
-        there = agent if agent in found else next(iter(found), None)
-        return gr.update(choices=found, value=there)
+        return shown(shelf, field(event, "run"))[1:]
 
     def download(run: str, with_experience: bool) -> str:
         """Return a run as a zip of safetensors and JSON, with its experience if asked."""
@@ -114,11 +78,64 @@ def build(shelf: Shelf, desk: Desk, run: gr.Dropdown, tab: gr.Tab) -> None:
         with desk.holding(folder.name):
             shelf.delete(run)
 
-    def runs() -> list[dict]:
+    tab.select(**look)
+    listing.select(courteous(pick), None, details, **QUIET)
+    fetch.click(courteous(download), [chosen, experience], parcel, api_name="download").success(
+        None, None, None, js=FETCH
+    )
+    delete.click(lambda: swap(True), None, [delete, asking], **QUIET)
+    keep.click(lambda: swap(False), None, [delete, asking], **QUIET)
+    sure.click(courteous(delete_run), chosen, None, api_name="delete_run").success(**look).then(
+        select, run, run, **QUIET
+    )
+    upload.upload(courteous(import_run), [upload, name], chosen, api_name="import_run").success(
+        **look
+    ).then(select, chosen, run, **QUIET)
+    without_page(shelf)
+
+
+def layout(shelf: Shelf) -> tuple[Any, ...]:
+    """Lay out the list; the details of one run; how to take it away, delete it, and import one.
+
+    What changes its height stands last, or where room is kept for it.
+    """
+    runs, _, title, curve, told, *_ = shown(shelf, shelf.first())  # nothing moves when it opens
+    listing = gr.HTML(
+        runs, js_on_load=CHOICE, apply_default_css=False, elem_id="runs", elem_classes="listing"
+    )
+    chosen = gr.Textbox(visible=False)
+    with gr.Row(elem_classes="screen"):
+        with gr.Column(scale=5, min_width=320, elem_classes="results-column"):
+            title = gr.HTML(title, elem_classes="sentence", elem_id="run-title")
+            curve = gr.HTML(curve, elem_id="run-curve")
+        with gr.Column(scale=3, min_width=300, elem_classes="controls-column"):
+            experience = gr.Checkbox(False, label="With its experience, for hybrid adaptation")
+            fetch = gr.Button("Download as a zip", elem_id="download")
+            parcel = gr.DownloadButton(visible="hidden", elem_id="parcel")
+            delete = gr.Button("Delete ...", variant="stop", elem_id="delete")
+            with gr.Row(visible=False) as asking:
+                sure = gr.Button("Delete for good", variant="stop", elem_id="sure")
+                keep = gr.Button("Keep", elem_id="keep")
+            name = gr.Textbox(
+                label="Import a run",
+                info="its name here; empty for that of the file",
+                max_length=64,
+                elem_id="import-name",
+            )
+            upload = gr.UploadButton("Upload a zip", file_types=[".zip"], elem_id="upload")
+            told = gr.HTML(told, apply_default_css=False, elem_id="run-settings")
+    details = [chosen, title, curve, told, fetch, delete, asking]
+    return listing, details, (experience, parcel), (sure, keep), (name, upload)
+
+
+def without_page(shelf: Shelf) -> None:
+    """Add the endpoints that tell what there is."""
+
+    def runs() -> Json:
         """Return what is on disk: every run's family, learner, iterations, return and size."""
         return [dataclasses.asdict(run) for run in summaries(shelf)]
 
-    def describe(run: str) -> dict:
+    def describe(run: Json) -> Json:
         """Return one run: its summary, its settings and its metrics."""
         return {
             **dataclasses.asdict(Summary.of(shelf, run)),
@@ -126,24 +143,30 @@ def build(shelf: Shelf, desk: Desk, run: gr.Dropdown, tab: gr.Tab) -> None:
             "metrics": read_metrics(shelf.folder(run) / METRICS),
         }
 
-    details = [chosen, title, curve, table_of_settings, fetch, delete, confirmation]
-    everything = [listing, *details]
-    looking: dict[str, Any] = {"fn": courteous(look), "outputs": everything, **QUIET}
-    tab.select(inputs=[chosen, run], **looking)
-    listing.select(courteous(pick), None, details, **QUIET)
-    fetch.click(courteous(download), [chosen, experience], parcel, api_name="download").success(
-        None, None, None, js=FETCH
-    )
-    delete.click(courteous(lambda: swap(True)), None, [delete, confirmation], **QUIET)
-    keep.click(courteous(lambda: swap(False)), None, [delete, confirmation], **QUIET)
-    sure.click(courteous(delete_run), chosen, None, api_name="delete_run").success(
-        inputs=[chosen, run], **looking
-    ).then(courteous(agents), run, run, **QUIET)
-    upload.upload(courteous(import_run), [upload, name], chosen, api_name="import_run").success(
-        inputs=[chosen, run], **looking
-    ).then(courteous(agents), run, run, **QUIET)
-    gradio.events.api(courteous(runs), api_name="runs", queue=False)
-    gradio.events.api(courteous(describe), api_name="describe", queue=False)
+    endpoint(runs, queue=False)
+    endpoint(describe, queue=False)
+
+
+def shown(shelf: Shelf, choice: str | None, agent: str | None = None) -> list[Any]:
+    """Return the list of runs, and the details of the chosen one; else of the agent, or any."""
+    found = {run.name: run for run in summaries(shelf)}
+    run = found.get(choice or "") or found.get(agent or "") or next(iter(found.values()), None)
+    if run is None:
+        return [table([], None), "", "", "", "", *buttons(own=False, there=False)]
+    return [
+        table(list(found.values()), run.name),
+        run.name,
+        headline(run),
+        learning_curves(shelf, run),
+        settings(shelf, run.name),
+        *buttons(own=run.own, there=True),
+    ]
+
+
+def selected(shelf: Shelf, wanted: str | None) -> Any:
+    """Return the agents there are, and the one that was wanted selected if it is among them."""
+    found = shelf.trained()
+    return gr.update(choices=found, value=wanted if wanted in found else next(iter(found), None))
 
 
 def buttons(*, own: bool, there: bool) -> list[Any]:

@@ -15,7 +15,7 @@ from ssm_metarl.ui.limits import UPLOAD_BYTES, UPLOADS_BYTES
 from ssm_metarl.ui.page import build
 from ssm_metarl.ui.shelf import Shelf
 from ssm_metarl.ui.sliders import range_marks
-from ssm_metarl.ui.theme import CSS, theme
+from ssm_metarl.ui.theme import CSS, LEAVING, theme
 from ssm_metarl.ui.uploads import UploadLimit
 
 QUEUE = 64  # visitors who may wait
@@ -48,7 +48,7 @@ def _serve(runs: Path, host: str, port: int, kept: Path) -> None:
         quiet=True,
         max_file_size=UPLOAD_BYTES,
         theme=theme(),
-        head=f"<style>{CSS}{range_marks()}</style>",
+        head=f"<style>{CSS}{range_marks()}</style><script>{LEAVING}</script>",
         footer_links=["api"],
         prevent_thread_lock=True,
         ssr_mode=False,

@@ -7,6 +7,7 @@ from gradio.themes import Base, Soft
 HERE = Path(__file__).parent
 CSS = (HERE / "style.css").read_text(encoding="utf-8")
 PLAYER = (HERE / "player.js").read_text(encoding="utf-8")
+LEAVING = (HERE / "leaving.js").read_text(encoding="utf-8")
 TRACES = (HERE / "traces.js").read_text(encoding="utf-8")
 
 

@@ -3,6 +3,8 @@
 import contextlib
 import time
 from collections.abc import Generator, Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +37,7 @@ INTRODUCTION = (
 )
 UNBEGUN = "Stopped before it began; nothing was trained."
 Stream = Generator[training.Progress, None, None]
-Shown = tuple[str, Any, str | None]  # what happens, the curves, the run if it is finished
+Shown = tuple[str, Any, str | None]  # what happens, the curves, the run once it has ended
 
 
 def build(shelf: Shelf, desk: Desk, run: gr.Dropdown) -> None:
@@ -53,23 +55,70 @@ def build(shelf: Shelf, desk: Desk, run: gr.Dropdown) -> None:
             status = gr.HTML(INTRODUCTION, elem_id="training", elem_classes="training")
             nothing = Watch(course(*FIRST, EPOCHS.default, TRAIN_EPISODES.default))
             curve = gr.HTML(nothing.drawn, elem_id="learning-curve")
-    trained = gr.State(None)
+    form.connect(shelf)
+    connect(Trainings(shelf, desk), form, run, [status, curve, gr.State(None)])
 
-    def ready(request: gr.Request, name: str, *settings: Any) -> list[Any]:
-        desk.check_free(shelf.new_folder(name).name)
-        return waiting(Watch(course(*settings)), request)
 
-    def ready_again(request: gr.Request, name: str) -> list[Any]:
-        folder = continued(shelf, name)
-        desk.check_free(folder.name)
-        RunLock(folder).release()  # is it free? it may still be taken before its turn comes
-        return waiting(watch_again(shelf, name), request)
+def connect(trainings: "Trainings", form: Form, run: gr.Dropdown, shown: list[Any]) -> None:
+    """Let Train and Resume check, then train, then settle; let Stop stop.
 
-    def waiting(watch: Watch, request: gr.Request) -> list[Any]:
-        desk.wait(request)
+    Args:
+        trainings: What is done.
+        form: What is asked.
+        run: Which agent; it becomes the trained one.
+        shown: What happens, the curves, and the name of the run that was trained.
+    """
+    asked, pressed = [form.name, *form.settings], [form.go, form.stop, form.resume]
+    checking: dict[str, Any] = {"outputs": [*shown, *pressed], "js": TO_RESULTS, **CHECK}
+    heavy: dict[str, Any] = {
+        "outputs": shown,
+        "concurrency_id": HEAVY,
+        "concurrency_limit": 1,
+        "show_progress": "minimal",
+        "show_progress_on": [shown[0]],
+    }
+    settled: dict[str, Any] = {
+        "fn": courteous(trainings.settle),
+        "inputs": [shown[-1], run, form.family, form.learner],
+        "outputs": [run, form.waiting, form.name, *pressed],
+        **QUIET,
+    }
+    form.go.click(courteous(trainings.ready), asked, **checking).success(
+        courteous(trainings.train), asked, **heavy, api_name="train"
+    ).then(**settled)
+    form.resume.click(courteous(trainings.ready_again), form.waiting, **checking).success(
+        courteous(trainings.resume), form.waiting, **heavy, api_name="resume"
+    ).then(**settled)
+    form.stop.click(courteous(stopping), None, form.stop, **QUIET).then(
+        courteous(trainings.stop), None, None, queue=False, api_name="stop"
+    )
+
+
+@dataclass(frozen=True)
+class Trainings:
+    """What happens when the buttons are pressed, on a shelf and at a desk."""
+
+    shelf: Shelf
+    desk: Desk
+
+    def ready(self, request: gr.Request, name: str, *settings: Any) -> list[Any]:
+        """Make sure that a new run can be trained, before it waits for its turn."""
+        self.desk.check_free(self.shelf.new_folder(name).name)
+        return self._waiting(Watch(course(*settings)), request)
+
+    def ready_again(self, request: gr.Request, name: str) -> list[Any]:
+        """Make sure that a run can be continued, before it waits for its turn."""
+        folder = continued(self.shelf, name)
+        self.desk.check_free(folder.name)
+        RunLock(folder).release()  # it is free now, and is asked again when its turn comes
+        return self._waiting(watch_again(self.shelf, name), request)
+
+    def _waiting(self, watch: Watch, request: gr.Request) -> list[Any]:
+        self.desk.wait(request)
         return [watch.status(), watch.drawn, None, *buttons(busy=True)]
 
     def train(
+        self,
         name: str,
         family: str,
         learner: str,
@@ -89,84 +138,65 @@ def build(shelf: Shelf, desk: Desk, run: gr.Dropdown) -> None:
         `iterations` is the budget of meta_rl and rl2, `episodes` that of policy_gradient. What is
         left empty is chosen to suit the family and the learner.
         """
-        with desk.working(request, TRAIN_SECONDS) as work:
+        with self.desk.working(request, TRAIN_SECONDS) as work:
             budget, rates = (iterations, episodes), (inner_lr, outer_lr)
             network = (width, state_size, cell)
             config = course(family, learner, *budget, *rates, tasks_per_epoch, *network, seed)
-            folder = shelf.new_folder(name)
+            folder, watch = self.shelf.new_folder(name), Watch(config)
             if work.stopped:
                 yield paragraph(UNBEGUN, "outcome"), gr.skip(), None
                 return
-            with desk.holding(name):
-                yield from follow(training.train(config, folder), Watch(config), work, name)
+            with self.desk.holding(name):
+                stream = training.train(config, folder, doing=watch.enter)
+                yield from follow(stream, watch, work, name)
 
-    def resume(name: str, request: gr.Request) -> Iterator[Shown]:
+    def resume(self, name: str, request: gr.Request) -> Iterator[Shown]:
         """Continue a run where it stopped, to the same end as if it never had."""
-        with desk.working(request, TRAIN_SECONDS) as work:
-            folder = continued(shelf, name)
-            with desk.holding(name):
-                stream = training.resume(folder)
-                yield from follow(stream, watch_again(shelf, name), work, name)
+        with self.desk.working(request, TRAIN_SECONDS) as work:
+            folder, watch = continued(self.shelf, name), watch_again(self.shelf, name)
+            with self.desk.holding(name):
+                stream = training.resume(folder, doing=watch.enter)
+                yield from follow(stream, watch, work, name)
 
-    def settle(name: str | None, agent: str, family: str, learner: str) -> list[Any]:
-        found = unfinished(shelf)
+    def settle(self, name: str | None, agent: str, family: str, learner: str) -> list[Any]:
+        """Select the agent that was trained, and offer what is next."""
+        found = unfinished(self.shelf)
         return [
-            gr.update(choices=shelf.trained(), value=name or agent),
+            gr.update(choices=self.shelf.trained(), value=name or agent),
             gr.update(choices=found, value=found[0] if found else None),
-            free_name(shelf, family, learner),
+            free_name(self.shelf, family, learner),
             *buttons(busy=False),
         ]
 
-    def stop(request: gr.Request) -> None:
+    def stop(self, request: gr.Request) -> None:
         """Stop your training after the iteration it is in; everything so far is saved."""
-        desk.stop(request)
-
-    asked, pressed = [form.name, *form.settings], [form.go, form.stop, form.resume]
-    shown = [status, curve, trained]
-    heavy: dict[str, Any] = {
-        "outputs": shown,
-        "concurrency_id": HEAVY,
-        "concurrency_limit": 1,
-        "show_progress": "minimal",
-        "show_progress_on": [status],
-    }
-    settled: dict[str, Any] = {
-        "fn": courteous(settle),
-        "inputs": [trained, run, form.family, form.learner],
-        "outputs": [run, form.waiting, form.name, *pressed],
-        **QUIET,
-    }
-    form.go.click(courteous(ready), asked, [*shown, *pressed], js=TO_RESULTS, **CHECK).success(
-        courteous(train), asked, **heavy, api_name="train"
-    ).then(**settled)
-    form.resume.click(
-        courteous(ready_again), form.waiting, [*shown, *pressed], js=TO_RESULTS, **CHECK
-    ).success(courteous(resume), form.waiting, **heavy, api_name="resume").then(**settled)
-    form.stop.click(courteous(stopping), None, form.stop, **QUIET).then(
-        courteous(stop), None, None, queue=False, api_name="stop"
-    )
-    form.connect(shelf)
+        self.desk.stop(request)
 
 
 def follow(stream: Stream, watch: Watch, work: Work, name: str) -> Iterator[Shown]:
     """Train to the end, or until the visitor stops or leaves; yield what the page shows.
 
-    However this ends, the stream is closed, and so the last iteration is on disk.
+    Iterations run beside this, so that the page hears of what goes on inside of them. However this
+    ends, the stream is closed, and so the last iteration is on disk.
     """
     yield watch.status(), watch.drawn, None
-    with contextlib.closing(stream):
+    with contextlib.closing(stream), ThreadPoolExecutor(1) as beside:
         shown = time.monotonic()
-        for progress in stream:
+        while True:
+            coming = beside.submit(next, stream, None)
+            while not coming.done():
+                wait([coming], max(0.0, shown + BETWEEN - time.monotonic()))
+                if time.monotonic() - shown >= BETWEEN:
+                    yield watch.status(), watch.drawn, None
+                    shown = time.monotonic()
+            progress = coming.result()
+            if progress is None:
+                break
             watch.add(progress.to_record())
             if work.stopped:
                 break
-            if time.monotonic() - shown > BETWEEN:
-                yield watch.status(), watch.drawn, None
-                shown = time.monotonic()
-    if watch.done < watch.iterations:
-        yield watch.stopped(late=work.late), watch.drawn, None
-    else:
-        yield watch.outcome(name), watch.drawn, name
+    ended = watch.outcome(name) if watch.done == watch.iterations else watch.stopped(late=work.late)
+    yield ended, watch.drawn, name
 
 
 def continued(shelf: Shelf, name: object) -> Path:

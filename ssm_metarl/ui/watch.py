@@ -1,5 +1,6 @@
 """A training as one watches it: what is happening, how fast, how long still, and the curves."""
 
+import time
 from collections import deque
 from collections.abc import Iterable, Mapping
 from html import escape
@@ -17,6 +18,16 @@ from ssm_metarl.ui.scales import reached, return_scale
 Record = Mapping[str, Any]
 WINDOW = 8  # iterations that the speed is measured over
 STEADY = 0.5  # seconds: an iteration that takes longer moves its bar meanwhile
+PHASES = {
+    "meta_rl": {
+        "support": "play new tasks",
+        "query": "adapt and play on",
+        "update": "improve",
+        "validation": "look at validation tasks",
+    },
+    "rl2": {"play": "play trials", "update": "improve", "validation": "look at validation tasks"},
+    "policy_gradient": {"play": "play", "update": "improve"},
+}
 LINES = {
     "meta_rl": {
         "return_before": ("before adapting", "zero_shot"),
@@ -41,12 +52,15 @@ class Watch:
         self._shown: list[Record] = []
         self._recent: deque[Record] = deque(maxlen=WINDOW)
         self.done = 0
+        self.phase = ""
+        self._since = time.monotonic()  # when the iteration began that is going on
         for record in records:
             self._keep(record)
         self._drawn = ""
 
     def add(self, record: Record) -> None:
         """Take in an iteration."""
+        self._since = time.monotonic()
         self._recent.append(record)
         self._keep(record)
 
@@ -82,30 +96,60 @@ class Watch:
     def status(self) -> str:
         """Return what is happening, as HTML; its height does not change."""
         speed, best = self.steps_per_second, self._shown[-1]["best_return"] if self._shown else None
-        left = self.seconds_each * (self.iterations - self.done)
+        left = self.seconds_each * (self.iterations - self._reached)
         tiles = {
             "Iteration": f"{self.done} of {self.iterations}",
             "Time left": duration(left),
             "Speed": "…" if speed is None else f"{speed:,.0f} steps/s",
             "Best return": "…" if best is None else reached(best, self.family, brief=True),
         }
-        return paragraph(doing(self.config), "working") + self._bar() + tiled(tiles)
+        told = paragraph(doing(self.config), "working")
+        return told + self._bar() + self._phases() + tiled(tiles)
+
+    @property
+    def _reached(self) -> float:
+        """Iterations done, and about how much of the one that is going on."""
+        if not self._moving:
+            return float(self.done)
+        within = (time.monotonic() - self._since) / self.seconds_each
+        return min(self.done + min(within, 1.0), float(self.iterations))
+
+    @property
+    def _moving(self) -> bool:
+        return bool(self.phase) and self.seconds_each > STEADY
 
     def _bar(self) -> str:
-        each, done = self.seconds_each, self.done
-        start, end = (100 * n / self.iterations for n in (done, min(done + 1, self.iterations)))
-        moving = f"--to:{end:.2f}%;--for:{each:.1f}s" if each > STEADY else f"--to:{start:.2f}%"
+        here = self._reached
+        end = min(self.done + 1, self.iterations) if self._moving else here
+        start, to = (100 * n / self.iterations for n in (here, end))
+        spent = self.seconds_each * (end - here)
         return (
             f'<div class="progress" role="progressbar" aria-label="Training" aria-valuemin="0" '
-            f'aria-valuemax="{self.iterations}" aria-valuenow="{done}">'
-            f'<span style="--from:{start:.2f}%;{moving}"></span></div>'
+            f'aria-valuemax="{self.iterations}" aria-valuenow="{self.done}">'
+            f'<span style="--from:{start:.2f}%;--to:{to:.2f}%;--for:{spent:.2f}s"></span></div>'
         )
+
+    def _phases(self) -> str:
+        """Name the parts of an iteration, and mark the one that is going on."""
+        parts = "".join(
+            f"<li{' class=now' * (phase == self.phase)}>{words}</li>"
+            for phase, words in PHASES[self.config.mode].items()
+        )
+        return f'<ol class="phases">{parts}</ol>'
+
+    def enter(self, phase: str) -> None:
+        """Hear which part of an iteration begins."""
+        self.phase = phase
 
     def stopped(self, *, late: bool) -> str:
         """Say how far a training came that was stopped."""
         why = "The time allowed is over" if late else "Stopped"
         return paragraph(f"{why} after {self.done} of {self.iterations} iterations.", "outcome") + (
-            paragraph("Everything so far is saved; Resume goes on to the same end.", "others")
+            paragraph(
+                "Everything so far is saved, and it is the selected agent now; Resume goes on to "
+                "the same end.",
+                "others",
+            )
         )
 
     def outcome(self, name: str) -> str:

@@ -1,6 +1,8 @@
 """Training on the page: what a visitor may ask, what they see, and that stopping loses nothing."""
 
 import dataclasses
+import itertools
+import re
 import threading
 import time
 from pathlib import Path
@@ -59,7 +61,7 @@ def test_stopping_keeps_the_iteration_and_resuming_ends_where_it_would_have(tmp_
     work = Work(ends=float("inf"))
     work.asked.set()
     *_, (status, _, name) = seen(stopped, work)
-    assert name is None
+    assert name == "mine"  # its agent is there, and can be adapted
     assert "Stopped after 1 of 2 iterations" in status
     assert load_checkpoint(stopped / "checkpoint").meta["iteration"] == 1
     *_, (status, curve, name) = seen(stopped, Work(ends=float("inf")), again=True)
@@ -81,9 +83,40 @@ def test_a_visitor_who_leaves_closes_the_stream(
     assert load_checkpoint(tmp_path / "mine" / "checkpoint").meta["iteration"] == 1
 
 
+def test_the_page_hears_what_an_iteration_is_doing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However long an iteration takes, the page goes on: here every part of it waits for that."""
+    monkeypatch.setattr("ssm_metarl.ui.train.BETWEEN", 0.01)
+    watch, seen_by_page = Watch(TINY), threading.Event()
+
+    def slowly(phase: str) -> None:
+        watch.enter(phase)
+        seen_by_page.clear()
+        assert seen_by_page.wait(30)
+
+    marked = []
+    stream = train(TINY, tmp_path / "mine", doing=slowly)
+    for status, _, _ in follow(stream, watch, Work(ends=float("inf")), "mine"):
+        marked += re.findall("<li class=now>([^<]*)", status)
+        seen_by_page.set()
+    parts = ["play new tasks", "adapt and play on", "improve", "look at validation tasks"]
+    assert [part for part, _ in itertools.groupby(marked)] == 2 * parts
+
+
+def test_the_bar_moves_within_an_iteration() -> None:
+    watch = Watch(course("CartPole-v1", "meta_rl", 10, 10))
+    assert "--from:0.00%;--to:0.00%;" in watch.status()  # nothing has begun
+    watch.enter("support")
+    time.sleep(0.1)
+    (first, to), (later, _) = (
+        re.findall(r"--from:([\d.]+)%;--to:([\d.]+)%", watch.status())[0] for _ in range(2)
+    )
+    assert 0.0 < float(first) <= float(later) < float(to) == 10.0
+
+
 def test_the_time_allowed_ends_a_training(tmp_path: Path) -> None:
-    *_, (status, _, name) = seen(tmp_path / "mine", Work(ends=0.0))
-    assert name is None
+    *_, (status, _, _) = seen(tmp_path / "mine", Work(ends=0.0))
     assert "The time allowed is over after 1 of 2 iterations" in status
 
 

@@ -1,0 +1,169 @@
+"""Train, Compare and Runs, as visitors use them."""
+
+import contextlib
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from visiting import TINY, Site, Visitor
+
+from ssm_metarl.errors import UserError
+from ssm_metarl.runs.lock import RunLock
+from ssm_metarl.runs.training import train
+from ssm_metarl.ui.parcel import pack
+
+pytestmark = pytest.mark.slow
+Visit = Callable[..., Visitor]
+SHIFTS = """
+window.shifted = 0;
+new PerformanceObserver((list) => {
+  for (const shift of list.getEntries()) window.shifted += shift.value;
+}).observe({ type: "layout-shift" });
+"""
+
+
+def open_tab(visitor: Visitor, name: str) -> Any:
+    visitor.page.get_by_role("tab", name=name).click()
+    return visitor.page
+
+
+def choose_agent(visitor: Visitor, name: str) -> None:
+    visitor.page.click("#agent input")
+    visitor.page.click(f"[role=option] >> text={name}")
+
+
+def begin_training(visitor: Visitor, name: str) -> Any:
+    page = open_tab(visitor, "Train")
+    page.fill("#run-name input, #run-name textarea", name)
+    page.click("#train")
+    page.wait_for_selector("ol.phases li.now")
+    return page
+
+
+def leave(page: Any, *, stay: bool) -> None:
+    """Go elsewhere, and answer what is asked then."""
+    asked = []
+
+    def answer(dialog: Any) -> None:
+        asked.append(dialog.type)
+        dialog.dismiss() if stay else dialog.accept()
+
+    page.once("dialog", answer)
+    with pytest.raises(Exception, match="ERR_ABORTED") if stay else contextlib.nullcontext():
+        page.goto("about:blank")
+    assert asked == ["beforeunload"]
+
+
+def compared(page: Any) -> list[str]:
+    page.wait_for_timeout(1000)
+    return [text.strip() for text in page.locator("#compare-runs .token").all_inner_texts()]
+
+
+@pytest.fixture
+def trained(site: Site) -> Any:
+    """Two runs on the shelf, for as long as a test lasts."""
+    folders = [site.runs / name for name in ("first-run", "second-run")]
+    for folder in folders:
+        list(train(TINY, folder))
+    yield folders
+    for folder in folders:
+        if folder.exists():
+            for path in sorted(folder.rglob("*"), reverse=True):
+                path.rmdir() if path.is_dir() else path.unlink()
+            folder.rmdir()
+
+
+def test_compare_starts_from_the_agent_above_until_others_are_chosen(
+    visit: Visit, trained: list[Path]
+) -> None:
+    visitor = visit()
+    choose_agent(visitor, "first-run")
+    page = open_tab(visitor, "Compare")
+    assert compared(page) == ["first-run"]
+    page.click("#compare-runs input")
+    page.click("[role=option] >> text=second-run")
+    open_tab(visitor, "Adapt")
+    choose_agent(visitor, "cartpole-in-context")
+    open_tab(visitor, "Compare")
+    assert compared(page) == ["first-run", "second-run"]
+    open_tab(visitor, "Runs")
+    page.click("[data-run=first-run]")
+    page.wait_for_selector("#run-title >> text=first-run")
+    page.click("#delete")
+    page.click("#sure")
+    page.wait_for_selector("[data-run=first-run]", state="detached")
+    open_tab(visitor, "Compare")
+    assert compared(page) == ["second-run"]
+    page.click("#compare-runs input")
+    assert page.locator("[role=option] >> text=first-run").count() == 0
+
+
+def test_an_imported_run_is_the_selected_agent(
+    visit: Visit, trained: list[Path], tmp_path: Path
+) -> None:
+    pack(trained[0], tmp_path / "taken-in.zip")
+    visitor = visit()
+    page = open_tab(visitor, "Runs")
+    with page.expect_file_chooser() as chooser:
+        page.click("#upload")
+    chooser.value.set_files(str(tmp_path / "taken-in.zip"))
+    page.wait_for_selector("[data-run=taken-in]")
+    page.wait_for_function("document.querySelector('#agent input').value === 'taken-in'")
+
+
+def test_choosing_a_run_moves_nothing(visit: Visit, trained: list[Path]) -> None:
+    visitor = visit()
+    page = open_tab(visitor, "Runs")
+    page.wait_for_selector("[data-run=first-run]")
+    page.evaluate(SHIFTS)
+    for name in ("cartpole-in-context", "first-run", "cartpole"):
+        page.click(f"[data-run={name}] button")
+        page.wait_for_selector(f"#run-title .outcome >> text=/^{name}$/")
+        page.wait_for_timeout(700)
+    assert page.evaluate("window.shifted") < 0.01
+
+
+def test_a_training_warns_who_leaves_goes_on_if_they_stay_and_is_selected_when_stopped(
+    visit: Visit,
+) -> None:
+    visitor = visit()
+    page = begin_training(visitor, "stopped-run")
+    page.wait_for_selector("ol.phases li.now >> text=improve")
+    leave(page, stay=True)
+    page.wait_for_function(
+        "(before) => document.querySelector('.tiles').innerText !== before",
+        arg=page.inner_text(".tiles"),
+    )
+    page.click("#stop")
+    page.wait_for_selector("#training >> text=Stopped after")
+    page.wait_for_function("document.querySelector('#agent input').value === 'stopped-run'")
+    page.reload()  # nobody is asked
+    page.wait_for_selector("#adapt")
+    visitor.faults.clear()  # a stream that was cut
+
+
+def test_a_training_ends_with_its_page(visit: Visit, site: Site) -> None:
+    page = begin_training(visit(), "left-run")
+    leave(page, stay=False)
+    for _ in range(300):
+        with contextlib.suppress(UserError):
+            RunLock(site.runs / "left-run").release()
+            return
+        time.sleep(0.1)
+    raise AssertionError("it goes on")
+
+
+@pytest.mark.parametrize("box", ["#epochs", "#train-width"])
+def test_an_emptied_box_goes_back_to_what_it_said(visit: Visit, box: str) -> None:
+    page = open_tab(visit(), "Train")
+    page.click("text=Advanced settings")
+    number = page.locator(f"{box} input[type=number]")
+    before = number.input_value()
+    number.fill("")
+    page.wait_for_timeout(500)
+    assert "Takes about" in page.inner_text("#expected")  # and says no mistake meanwhile
+    number.press("Tab")
+    page.wait_for_timeout(500)
+    assert number.input_value() == before
