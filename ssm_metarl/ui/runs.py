@@ -83,8 +83,8 @@ def build(shelf: Shelf, desk: Desk, run: gr.Dropdown, tab: gr.Tab) -> None:
     fetch.click(courteous(download), [chosen, experience], parcel, api_name="download").success(
         None, None, None, js=FETCH
     )
-    delete.click(lambda: swap(True), None, [delete, asking], **QUIET)
-    keep.click(lambda: swap(False), None, [delete, asking], **QUIET)
+    delete.click(courteous(lambda: swap(True)), None, [delete, asking], **QUIET)
+    keep.click(courteous(lambda: swap(False)), None, [delete, asking], **QUIET)
     sure.click(courteous(delete_run), chosen, None, api_name="delete_run").success(**look).then(
         select, run, run, **QUIET
     )
