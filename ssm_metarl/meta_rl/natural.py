@@ -22,13 +22,14 @@ Vector = dict[str, Tensor]  # of each task: a tensor [K, ...] per parameter
 def natural_step(
     policy: Policy, before: Params, after: Params, batch: Batch, trust: float
 ) -> dict[str, Tensor]:
-    """Turn gradient steps into natural ones: of the same length at most, and within the trust.
+    """Turn gradient steps into natural ones: to gain as much at most, and within the trust.
 
     ``F^-1 step``, with ``F`` the Fisher matrix of the policy on the episodes' observations, is the
     way that does most for the loss among those that change the policy by the same divergence
     (Kakade 2001, "A Natural Policy Gradient"). It is followed until the quadratic model of the
-    divergence comes near ``trust`` (Schulman et al. 2015, arXiv:1502.05477), but no further than
-    the plain step would go: where little is left to gain, what is left of the gradient is noise.
+    divergence comes near ``trust`` (Schulman et al. 2015, arXiv:1502.05477), but no further than to
+    where it gains as much as the plain step would, to first order: where little is left to gain,
+    what is left of the gradient is noise.
 
     Args:
         policy: The network.
@@ -47,8 +48,8 @@ def natural_step(
     fisher = Fisher(policy, before, batch, plain)
     way = conjugate_gradients(fisher, scaled(1.0 / (long + TINY), plain))
     until_trust = (2.0 * AIM * trust / (dot(way, fisher(way)) + TINY)).sqrt()
-    as_long = long / (dot(way, way).sqrt() + TINY)
-    step = scaled(torch.minimum(until_trust, as_long), way)
+    as_good = long * long / (dot(plain, way) + TINY)
+    step = scaled(torch.minimum(until_trust, as_good), way)
     natural = {**before, **{name: before[name] + value for name, value in step.items()}}
     return within_trust(policy, before, natural, batch, trust)
 

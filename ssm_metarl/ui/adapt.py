@@ -1,7 +1,8 @@
 """The first screen: an agent meets a task it has never seen, and one watches it adapt."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 import gradio as gr
@@ -15,13 +16,15 @@ from ssm_metarl.ui.adapt_shown import (
     empty_curve,
     introduction,
     summary,
+    summary_text,
     told,
 )
+from ssm_metarl.ui.api import Json, endpoint
 from ssm_metarl.ui.courtesy import courteous
 from ssm_metarl.ui.desk import HEAVY, Desk, Work
 from ssm_metarl.ui.film import clips
 from ssm_metarl.ui.inputs import adaptation_inputs
-from ssm_metarl.ui.limits import ADAPT_SECONDS
+from ssm_metarl.ui.limits import ADAPT_SECONDS, EPISODES, SEED, STEPS
 from ssm_metarl.ui.player import clips_value, player
 from ssm_metarl.ui.question import Question, Subject, answers, ways
 from ssm_metarl.ui.shelf import Shelf
@@ -163,7 +166,7 @@ def build(shelf: Shelf, desk: Desk, run: gr.Dropdown, question: gr.State) -> Non
             show_progress="minimal",
             show_progress_on=[screen.sentence],
             api_visibility="private",
-        ).then(lambda: pressed(busy=False), None, screen.buttons, **QUIET)
+        ).then(courteous(partial(pressed, busy=False)), None, screen.buttons, **QUIET)
     screen.stop.click(
         courteous(stopping),
         None,
@@ -171,12 +174,41 @@ def build(shelf: Shelf, desk: Desk, run: gr.Dropdown, question: gr.State) -> Non
         queue=False,
         api_visibility="private",
     )
+    endpoint(without_page(shelf, desk), concurrency_id=HEAVY, concurrency_limit=1)
     run.change(
         courteous(choose),
         run,
         [screen.modes, screen.curve, screen.clips, screen.sentence, *sliders.groups.values()],
         **QUIET,
     )
+
+
+def without_page(shelf: Shelf, desk: Desk) -> Callable[..., Json]:
+    """Return what the endpoint does."""
+
+    def adapt(
+        request: gr.Request,
+        run: Json,
+        task: Json = None,
+        modes: Json = None,
+        episodes: Json = EPISODES.default,
+        steps: Json = STEPS.default,
+        seed: Json = SEED.default,
+    ) -> Json:
+        """Adapt an agent to one task; return the mean return in every way, at every budget."""
+        every = [mode for _, mode in ways(shelf.agent(run)[0])] if modes is None else modes
+        asked = Question.asked(run, task or {}, every, episodes, steps, seed)
+        subject = Subject.of(shelf, asked)
+        rows: list[ModeResult] = []
+        with desk.working(request, ADAPT_SECONDS) as work:
+            for row in answers(subject, asked):
+                rows.append(row)
+                if work.stopped:
+                    break
+        results = [asdict(row) for row in rows]
+        return {"summary": summary_text(rows, subject.family), "results": results}
+
+    return adapt
 
 
 def pressed(*, busy: bool) -> list[Any]:

@@ -113,10 +113,10 @@ def suggest(shelf: Shelf, place: gr.State, run: gr.Dropdown, runs: gr.Dropdown) 
     """Offer the runs there are; choose the visitor's agent until they have chosen otherwise."""
     suggested = gr.State(runs.value)
 
-    def offer(agent: str | None, chosen: list[str], before: list[str]) -> list[Any]:
+    def offer(agent: str | None, chosen: list[str] | None, before: list[str]) -> list[Any]:
         there = shelf.trained()
         own = [agent] if agent in there else []
-        left = [name for name in chosen if name in there]
+        left = [name for name in chosen or () if name in there]
         value = left if left and chosen != before else own
         return [gr.update(choices=there, value=value), own]
 

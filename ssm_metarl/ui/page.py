@@ -55,7 +55,7 @@ def build(shelf: Shelf, desk: Desk) -> gr.Blocks:
             show_progress="hidden",
             api_visibility="private",
         )
-        api.build(shelf, desk)
+        api.build(shelf)
         run.change(
             courteous(lambda run: about(shelf, run)),
             run,

@@ -123,17 +123,21 @@ def test_long_steps_end_near_the_trust_and_gain_more_than_plain_ones(family: str
         assert slope @ way < slope @ as_far  # lower at the same divergence
 
 
-def test_short_steps_keep_their_length() -> None:
-    policy, params, batch = setting("CartPole-v1")
+@FAMILIES
+def test_short_steps_are_to_gain_as_much_and_change_the_policy_less(family: str) -> None:
+    policy, params, batch = setting(family)
     gradients = inner_gradients(policy, params, batch, "lvc")
     plain = descend(params, gradients, 1e-5)
     after = natural_step(policy, params, {**params, **plain}, batch, 0.1)
     for task in range(TASKS):
-        lengths = [
-            torch.cat([(each[n] - params[n])[task].flatten() for n in gradients]).norm()
+        ways = [
+            torch.cat([(each[n] - params[n])[task].flatten() for n in gradients])
             for each in (plain, after)
         ]
-        torch.testing.assert_close(lengths[0], lengths[1])
+        gains = [-(flat(gradients, task) @ way) for way in ways]
+        torch.testing.assert_close(gains[0], gains[1], rtol=1e-6, atol=0.0)
+        matrix = score_outer_products(policy, params, batch, task)
+        assert ways[1] @ matrix @ ways[1] < ways[0] @ matrix @ ways[0]
 
 
 def test_tasks_do_not_interact_and_no_gradient_is_no_step() -> None:
