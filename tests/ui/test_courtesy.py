@@ -39,7 +39,7 @@ print(len(visitor.blocks_config.blocks))
 async def visit():
     for _ in range(9):
         await page.preprocess_data(event, [0.5], visitor)
-        await page.postprocess_data(event, [gr.update(value=0.5)], visitor)
+        await page.postprocess_data(event, gr.update(value=0.5), visitor)
 
 asyncio.run(visit())
 print(len(visitor.blocks_config.blocks))
