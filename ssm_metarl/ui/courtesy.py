@@ -9,6 +9,8 @@ from html import escape
 from typing import Any
 
 import gradio as gr
+from gradio.block_function import BlockFunction
+from gradio.state_holder import SessionState
 
 from ssm_metarl.errors import SsmMetaRLError, UserError
 
@@ -26,14 +28,26 @@ class Page(gr.Blocks):
     sends what cannot be made so; others may, and each time the log would get a traceback.
     """
 
-    async def preprocess_data(self, *args: Any, **kwargs: Any) -> list[Any]:
+    async def preprocess_data(
+        self,
+        block_fn: BlockFunction,
+        inputs: list[Any],
+        state: SessionState | None,
+        explicit_call: bool = False,
+    ) -> list[Any]:
         """Return the inputs of an event as its function takes them.
 
         Raises:
             gr.Error: One of them is none.
         """
+        # An update makes a component anew, with an id of its own, under which Gradio (6.31) would
+        # keep it beside all that came before it, for as long as its visitor stays.
+        kept = {} if state is None else state.blocks_config.blocks
+        for block in block_fn.inputs:
+            if block._id in kept:
+                kept[block._id]._id = block._id
         try:
-            return await super().preprocess_data(*args, **kwargs)
+            return await super().preprocess_data(block_fn, inputs, state, explicit_call)
         except Exception as error:
             log.warning("an input was refused: %.*s", SHOWN, repr(error))
             raise gr.Error(NO_VALUE, print_exception=False) from None

@@ -1,7 +1,7 @@
 """Names in plain words."""
 
 from pathlib import Path
-from typing import get_args
+from typing import get_args, get_type_hints
 
 from ssm_metarl.env_runner.registry import list_families
 from ssm_metarl.evaluation.report import MODES
@@ -14,7 +14,7 @@ from ssm_metarl.ui.words import MEMORIES, TRAINED, about, family_choices, ways_e
 def test_all_that_has_a_name_has_words() -> None:
     assert EXPLAINED.keys() == MODES.keys()
     assert all(words in ways_explained().replace("&#x27;", "'") for words in EXPLAINED.values())
-    fields = TrainConfig.__annotations__
+    fields = get_type_hints(TrainConfig)
     assert set(TRAINED) == set(get_args(fields["mode"]))
     assert set(MEMORIES) == set(get_args(fields["cell"]))
 
