@@ -1,6 +1,6 @@
 """The first screen: an agent meets a task it has never seen, and one watches it adapt."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
@@ -107,58 +107,32 @@ def build(shelf: Shelf, desk: Desk, run: gr.Dropdown, question: gr.State) -> Non
         run: Which agent; it stands above the tabs.
         question: The visitor's last question, for the other tabs.
     """
-    screen, task = Screen.build(shelf), gr.State({})  # what the sliders say
-    sliders = screen.sliders
+    screen = Screen.build(shelf)
+    meetings = Meetings(shelf, desk, screen.sliders)
+    connect(meetings, screen, run, question)
+    endpoint(meetings.adapt, concurrency_id=HEAVY, concurrency_limit=1)
 
-    def ready(request: gr.Request, run_id: Any, *values: Any) -> list[Any]:
-        asked = sliders.task(shelf.config(run_id).env_name, values)
-        desk.wait(request)
-        return [asked, told(QUEUED, "working"), *pressed(busy=True)]
 
-    def respond(
-        run_id: str,
-        task: dict,
-        modes: list,
-        episodes: float,
-        steps: float,
-        seed: float,
-        request: gr.Request,
-    ) -> Iterator[tuple[Any, ...]]:
-        """Adapt an agent to one task; stream the sentence, the clips and the curve."""
-        with desk.working(request, ADAPT_SECONDS) as work:
-            asked = Question.asked(run_id, task, modes, episodes, steps, seed)
-            yield from follow(shelf, asked, work)
+def connect(meetings: "Meetings", screen: Screen, run: gr.Dropdown, question: gr.State) -> None:
+    """Let Adapt and Surprise me check, then meet the task; let Stop stop.
 
-    def stopping(request: gr.Request) -> tuple[str, Any]:
-        desk.stop(request)
-        return told(STOPPING, "working"), gr.update(interactive=False)
-
-    def choose(run_id: str) -> list[Any]:
-        agent, family = shelf.agent(run_id)
-        choices = ways(agent)
-        return [
-            gr.update(choices=choices, value=[mode for _, mode in choices]),
-            empty_curve(family),
-            [],
-            introduction(family),
-            *sliders.show(family.name),
-        ]
-
-    def invent(run_id: str) -> list[Any]:
-        family = get_family(shelf.config(run_id).env_name)
-        drawn = family.sample(1, np.random.SeedSequence())
-        return sliders.values(family.name, drawn.parameters(0))
-
-    surprised = screen.surprise.click(courteous(invent), run, sliders.flat, **QUIET)
+    Args:
+        meetings: What is done.
+        screen: What is asked, and where the answer goes.
+        run: Which agent; the screen follows it.
+        question: Takes what was asked.
+    """
+    task, sliders = gr.State({}), screen.sliders
+    surprised = screen.surprise.click(courteous(meetings.invent), run, sliders.flat, **QUIET)
     for start in (screen.go.click, surprised.success):
         start(
-            courteous(ready),
+            courteous(meetings.ready),
             [run, *sliders.flat],
             [task, screen.sentence, *screen.buttons],
             js=TO_RESULTS,
             **QUIET,
         ).success(
-            courteous(respond),
+            courteous(meetings.respond),
             [run, task, screen.modes, screen.episodes, screen.steps, screen.seed],
             [screen.sentence, screen.clips, screen.curve, question],
             concurrency_id=HEAVY,
@@ -168,25 +142,65 @@ def build(shelf: Shelf, desk: Desk, run: gr.Dropdown, question: gr.State) -> Non
             api_visibility="private",
         ).then(courteous(partial(pressed, busy=False)), None, screen.buttons, **QUIET)
     screen.stop.click(
-        courteous(stopping),
+        courteous(meetings.stop),
         None,
         [screen.sentence, screen.stop],
         queue=False,
+        api_name="stop_adapting",
         api_visibility="private",
     )
-    endpoint(without_page(shelf, desk), concurrency_id=HEAVY, concurrency_limit=1)
     run.change(
-        courteous(choose),
+        courteous(meetings.choose),
         run,
         [screen.modes, screen.curve, screen.clips, screen.sentence, *sliders.groups.values()],
         **QUIET,
     )
 
 
-def without_page(shelf: Shelf, desk: Desk) -> Callable[..., Json]:
-    """Return what the endpoint does."""
+@dataclass(frozen=True)
+class Meetings:
+    """What happens when the buttons are pressed, with agents from a shelf and work at a desk."""
+
+    shelf: Shelf
+    desk: Desk
+    sliders: Sliders
+
+    def invent(self, run: str) -> list[Any]:
+        """Set the sliders to a task drawn from the training ranges."""
+        family = get_family(self.shelf.config(run).env_name)
+        drawn = family.sample(1, np.random.SeedSequence())
+        return self.sliders.values(family.name, drawn.parameters(0))
+
+    def ready(self, request: gr.Request, run: Any, *values: Any) -> list[Any]:
+        """Read the task from the sliders, and wait for a turn."""
+        task = self.sliders.task(self.shelf.config(run).env_name, values)
+        self.desk.wait(request)
+        return [task, told(QUEUED, "working"), *pressed(busy=True)]
+
+    def respond(self, request: gr.Request, *asked: Any) -> Iterator[tuple[Any, ...]]:
+        """Adapt an agent to one task; stream the sentence, the clips and the curve."""
+        with self.desk.working(request, ADAPT_SECONDS) as work:
+            yield from follow(self.shelf, Question.asked(*asked), work)
+
+    def stop(self, request: gr.Request) -> tuple[str, Any]:
+        """Stop before the next measurement."""
+        self.desk.stop(request)
+        return told(STOPPING, "working"), gr.update(interactive=False)
+
+    def choose(self, run: str) -> list[Any]:
+        """Show another agent's ways and the sliders of its family."""
+        agent, family = self.shelf.agent(run)
+        choices = ways(agent)
+        return [
+            gr.update(choices=choices, value=[mode for _, mode in choices]),
+            empty_curve(family),
+            [],
+            introduction(family),
+            *self.sliders.show(family.name),
+        ]
 
     def adapt(
+        self,
         request: gr.Request,
         run: Json,
         task: Json = None,
@@ -196,19 +210,17 @@ def without_page(shelf: Shelf, desk: Desk) -> Callable[..., Json]:
         seed: Json = SEED.default,
     ) -> Json:
         """Adapt an agent to one task; return the mean return in every way, at every budget."""
-        every = [mode for _, mode in ways(shelf.agent(run)[0])] if modes is None else modes
+        every = [mode for _, mode in ways(self.shelf.agent(run)[0])] if modes is None else modes
         asked = Question.asked(run, task or {}, every, episodes, steps, seed)
-        subject = Subject.of(shelf, asked)
+        subject = Subject.of(self.shelf, asked)
         rows: list[ModeResult] = []
-        with desk.working(request, ADAPT_SECONDS) as work:
+        with self.desk.working(request, ADAPT_SECONDS) as work:
             for row in answers(subject, asked):
                 rows.append(row)
                 if work.stopped:
                     break
         results = [asdict(row) for row in rows]
         return {"summary": summary_text(rows, subject.family), "results": results}
-
-    return adapt
 
 
 def pressed(*, busy: bool) -> list[Any]:

@@ -26,6 +26,18 @@ def test_memory_and_inside_are_never_empty(visit: Visit) -> None:
     )
 
 
+def test_what_was_shown_of_another_agent_fades_until_the_new_is_there(visit: Visit) -> None:
+    page = visit().page
+    page.get_by_role("tab", name="Inside").click()
+    page.wait_for_selector("#inside-clips figcaption >> text=after: hybrid")
+    page.wait_for_selector("#inside-screen:not(.stale)")
+    page.click("#agent input")
+    page.click("[role=option] >> text=cartpole-in-context")
+    page.wait_for_selector("#inside-screen.stale")
+    page.wait_for_selector("#inside-screen:not(.stale) >> text=has understood")
+    assert page.locator("#inside-clips figcaption >> text=after: hybrid").count() == 0
+
+
 def test_they_look_at_what_was_asked(visit: Visit) -> None:
     visitor = visit()
     visitor.page.check("text=swap")
