@@ -63,17 +63,21 @@ def summary_text(rows: Sequence[ModeResult], family: TaskFamily) -> list[str]:
         if mode != best and (found[mode].mean, found[mode].shots) == (row.mean, row.shots)
     ]
     lead = (
-        f"After {counted(row.shots, 'episode')}, the {MODES[best]} agent "
+        f"{_when(row).capitalize()}, the {MODES[best]} agent "
         f"{reached(row.mean, family)}{_as_well(equals)}; "
         f"before, {reached(before.mean, family, brief=True)}."
     )
     others = "; ".join(
-        f"{MODES[mode]}: {reached(found[mode].mean, family, brief=True)} after "
-        f"{counted(found[mode].shots, 'episode')}"
+        f"{MODES[mode]}: {reached(found[mode].mean, family, brief=True)} {_when(found[mode])}"
         for mode in modes
         if mode not in (best, *equals)
     )
     return [lead, others] if others else [lead]
+
+
+def _when(row: ModeResult) -> str:
+    """Say how much of the task had been seen."""
+    return f"after {counted(row.shots, 'episode')}" if row.shots else "in its first episode"
 
 
 def _as_well(modes: Sequence[str]) -> str:

@@ -36,6 +36,13 @@ def test_ways_that_do_equally_well_are_named_together() -> None:
     assert "so does the hybrid one" in lead
 
 
+def test_who_needs_no_episode_is_good_in_the_first() -> None:
+    rows = [row("zero_shot", 0, 30.0), row("in_context", 0, 500.0), row("from_scratch", 0, 20.0)]
+    lead, others = summary_text(rows, CARTPOLE)
+    assert lead.startswith("In its first episode, the in-context agent balances for 500")
+    assert others == "from scratch: 20 in its first episode"
+
+
 def test_a_loss_can_be_told() -> None:
     rows = [row("zero_shot", 0, 100.0), row("standard", 1, 90.0), row("from_scratch", 1, 20.0)]
     lead, others = summary_text(rows, CARTPOLE)
