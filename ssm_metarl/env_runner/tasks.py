@@ -53,7 +53,10 @@ class Parameter:
         """Return `value` as a float, or raise `UserError` naming what would have been valid."""
         if isinstance(value, bool) or not isinstance(value, int | float | np.number):
             raise UserError(f"{self.name} must be a number, got {value!r}")
-        number = float(value)
+        try:
+            number = float(value)
+        except OverflowError:  # a whole number of hundreds of digits
+            number = math.inf
         if self.choices:
             if number not in self.choices:
                 raise UserError(f"{self.name} must be {self.range_text}, got {number:g}")

@@ -23,7 +23,7 @@ from ssm_metarl.ui.api import Json, endpoint
 from ssm_metarl.ui.courtesy import courteous
 from ssm_metarl.ui.desk import HEAVY, Desk, Work
 from ssm_metarl.ui.film import clips
-from ssm_metarl.ui.inputs import adaptation_inputs
+from ssm_metarl.ui.inputs import REFILL, adaptation_inputs
 from ssm_metarl.ui.limits import ADAPT_SECONDS, EPISODES, SEED, STEPS
 from ssm_metarl.ui.player import clips_value, player
 from ssm_metarl.ui.question import Question, Subject, answers, ways
@@ -32,6 +32,9 @@ from ssm_metarl.ui.sliders import Sliders
 from ssm_metarl.ui.words import ways_explained
 
 STOPPED, LATE = "Stopped.", "This took too long; ask for less to see it to the end."
+KIND = "adapting"
+PATIENCE = 5.0  # seconds for work to end that nobody waits for any more
+FAILED = "That did not work; nothing was measured."
 STOPPING = "Stopping after the measurement it is at ..."
 QUEUED = "Your turn comes when those before you are done."
 TO_RESULTS = """(...inputs) => {
@@ -81,7 +84,7 @@ class Screen:
                     label="Ways of adapting",
                     elem_id="modes",
                 )
-                gr.HTML(ways_explained())
+                gr.HTML(ways_explained(), js_on_load=REFILL)
                 gr.HTML("<h3>The task</h3>")
                 sliders = Sliders.build(family.name)
                 adaptation = adaptation_inputs("the task")
@@ -125,7 +128,7 @@ def connect(meetings: "Meetings", screen: Screen, run: gr.Dropdown, question: gr
     task, sliders = gr.State({}), screen.sliders
     surprised = screen.surprise.click(courteous(meetings.invent), run, sliders.flat, **QUIET)
     for start in (screen.go.click, surprised.success):
-        start(
+        met = start(
             courteous(meetings.ready),
             [run, *sliders.flat],
             [task, screen.sentence, *screen.buttons],
@@ -140,7 +143,9 @@ def connect(meetings: "Meetings", screen: Screen, run: gr.Dropdown, question: gr
             show_progress="minimal",
             show_progress_on=[screen.sentence],
             api_visibility="private",
-        ).then(courteous(partial(pressed, busy=False)), None, screen.buttons, **QUIET)
+        )
+        met.then(courteous(partial(pressed, busy=False)), None, screen.buttons, **QUIET)
+        met.failure(courteous(failed), None, [screen.sentence, *screen.buttons], **QUIET)
     screen.stop.click(
         courteous(meetings.stop),
         None,
@@ -152,7 +157,11 @@ def connect(meetings: "Meetings", screen: Screen, run: gr.Dropdown, question: gr
     run.change(
         courteous(meetings.choose),
         run,
-        [screen.modes, screen.curve, screen.clips, screen.sentence, *sliders.groups.values()],
+        [
+            *(screen.modes, screen.curve, screen.clips, screen.sentence),
+            *screen.buttons,
+            *sliders.groups.values(),
+        ],
         **QUIET,
     )
 
@@ -174,21 +183,22 @@ class Meetings:
     def ready(self, request: gr.Request, run: Any, *values: Any) -> list[Any]:
         """Read the task from the sliders, and wait for a turn."""
         task = self.sliders.task(self.shelf.config(run).env_name, values)
-        self.desk.wait(request)
+        self.desk.wait(request, KIND)
         return [task, told(QUEUED, "working"), *pressed(busy=True)]
 
     def respond(self, request: gr.Request, *asked: Any) -> Iterator[tuple[Any, ...]]:
         """Adapt an agent to one task; stream the sentence, the clips and the curve."""
-        with self.desk.working(request, ADAPT_SECONDS) as work:
+        with self.desk.working(request, KIND, ADAPT_SECONDS) as work:
             yield from follow(self.shelf, Question.asked(*asked), work)
 
     def stop(self, request: gr.Request) -> tuple[str, Any]:
         """Stop before the next measurement."""
-        self.desk.stop(request)
+        self.desk.stop(request, KIND)
         return told(STOPPING, "working"), gr.update(interactive=False)
 
-    def choose(self, run: str) -> list[Any]:
-        """Show another agent's ways and the sliders of its family."""
+    def choose(self, request: gr.Request, run: str) -> list[Any]:
+        """Show another agent's ways and the sliders of its family; what is at work is not."""
+        self.desk.drop(request, KIND, PATIENCE)  # or a last word of it would come after this
         agent, family = self.shelf.agent(run)
         choices = ways(agent)
         return [
@@ -196,6 +206,7 @@ class Meetings:
             empty_curve(family),
             [],
             introduction(family),
+            *pressed(busy=False),
             *self.sliders.show(family.name),
         ]
 
@@ -214,7 +225,7 @@ class Meetings:
         asked = Question.asked(run, task or {}, every, episodes, steps, seed)
         subject = Subject.of(self.shelf, asked)
         rows: list[ModeResult] = []
-        with self.desk.working(request, ADAPT_SECONDS) as work:
+        with self.desk.working(request, KIND, ADAPT_SECONDS) as work:
             for row in answers(subject, asked):
                 rows.append(row)
                 if work.stopped:
@@ -228,12 +239,19 @@ def pressed(*, busy: bool) -> list[Any]:
     return [gr.update(interactive=not busy)] * 2 + [gr.update(interactive=busy)]
 
 
+def failed() -> list[Any]:
+    """Return updates of the sentence and the buttons; the page has said what went wrong."""
+    return [told(FAILED, "working"), *pressed(busy=False)]
+
+
 def follow(shelf: Shelf, question: Question, work: Work) -> Iterator[tuple[Any, ...]]:
     """Answer a question; yield the sentence, the clips, the curve and the question as they come."""
     subject = Subject.of(shelf, question)
     rows: list[ModeResult] = []
     asked = vars(question)
     for row in answers(subject, question):
+        if work.unwanted:
+            return
         if work.stopped:
             ended = told(LATE if work.late else STOPPED, "working")
             yield ended, [], curve_of(rows, subject.family, question), asked
@@ -244,6 +262,8 @@ def follow(shelf: Shelf, question: Question, work: Work) -> Iterator[tuple[Any, 
     outcome, drawn = summary(rows, subject.family), curve_of(rows, subject.family, question)
     filmed = []
     for clip in clips(subject, question):
+        if work.unwanted:
+            return
         filmed.append(clip)
         yield outcome + told(f"Filmed: {clip.name} ...", "working"), gr.skip(), drawn, asked
         if work.stopped:

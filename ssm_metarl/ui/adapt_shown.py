@@ -33,10 +33,16 @@ def told(text: str, kind: str) -> str:
     return f'<p class="{kind}" role="status">{escape(text)}</p>'
 
 
+def before_of(rows: Sequence[ModeResult], mode: str) -> float:
+    """Return the return before adapting; from scratch begins as another network."""
+    own = mode if mode == "from_scratch" else "zero_shot"
+    return next(row.mean for row in rows if row.mode == own and not row.shots)
+
+
 def best_of(rows: Sequence[ModeResult], mode: str) -> ModeResult:
     """Return the first result of a way from which on more data gains little; it may be a loss."""
-    own = [row for row in rows if row.mode == mode]
-    before = next(row.mean for row in rows if row.mode == "zero_shot")
+    own = [row for row in rows if row.mode == mode and (row.shots or mode == "in_context")]
+    before = before_of(rows, mode)
     best = max(own, key=lambda row: row.mean)
     goal = before + ENOUGH * (best.mean - before)
     return next((row for row in own if row.mean >= goal), best)
@@ -49,24 +55,33 @@ def summary(rows: Sequence[ModeResult], family: TaskFamily) -> str:
 
 
 def summary_text(rows: Sequence[ModeResult], family: TaskFamily) -> list[str]:
-    """Say in words what happened: first of the best way, then of the others, if there are any."""
-    before = next(row for row in rows if row.mode == "zero_shot")
-    modes = list(dict.fromkeys(row.mode for row in rows if row.mode != "zero_shot"))
+    """Say in words what happened: first of the best way, then of the others, if there are any.
+
+    From scratch is there to compare with, and leads only where it is alone.
+    """
+    modes = list(dict.fromkeys(row.mode for row in rows if row.shots))
     if not modes:
-        return [f"Without adapting, the agent {reached(before.mean, family)}."]
+        before = next(row.mean for row in rows if row.mode == "zero_shot")
+        return [f"Without adapting, the agent {reached(before, family)}."]
     found = {mode: best_of(rows, mode) for mode in modes}
-    best = max(modes, key=lambda mode: (found[mode].mean, -found[mode].shots))
+    leading = [mode for mode in modes if mode != "from_scratch"] or modes
+    best = max(leading, key=lambda mode: (found[mode].mean, -found[mode].shots))
     row = found[best]
     equals = [
         mode
-        for mode in modes
+        for mode in leading
         if mode != best and (found[mode].mean, found[mode].shots) == (row.mean, row.shots)
     ]
     lead = (
         f"{_when(row).capitalize()}, the {MODES[best]} agent "
         f"{reached(row.mean, family)}{_as_well(equals)}; "
-        f"before, {reached(before.mean, family, brief=True)}."
+        f"before, {reached(before_of(rows, best), family, brief=True)}."
     )
+    if not row.shots:
+        lead = (
+            f"Already in its first episode, while it works the task out, the {MODES[best]} agent "
+            f"{reached(row.mean, family)}; more episodes add little."
+        )
     others = "; ".join(
         f"{MODES[mode]}: {reached(found[mode].mean, family, brief=True)} {_when(found[mode])}"
         for mode in modes

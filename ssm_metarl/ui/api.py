@@ -14,6 +14,7 @@ from typing import Any
 
 from gradio.events import api as gradio_api
 
+from ssm_metarl.errors import SsmMetaRLError
 from ssm_metarl.ui.courtesy import courteous
 from ssm_metarl.ui.question import ways
 from ssm_metarl.ui.shelf import Shelf
@@ -29,7 +30,10 @@ def build(shelf: Shelf) -> None:
         """List the agents, their families and the ways in which each can adapt."""
         found = []
         for run in shelf.trained():
-            agent, family = shelf.agent(run)
+            try:
+                agent, family = shelf.agent(run)
+            except SsmMetaRLError:  # damaged: whoever asks for it hears how
+                continue
             modes = [mode for _, mode in ways(agent)]
             found.append({"run": run, "family": family.name, "modes": modes})
         return found

@@ -3,13 +3,14 @@
 import json
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
 from ssm_metarl.evaluation.report import MODES
-from ssm_metarl.ui.adapt import LATE, STOPPED
+from ssm_metarl.ui.adapt import FAILED, LATE, QUEUED, QUIET, STOPPED
 from ssm_metarl.ui.adapt_shown import told
 from ssm_metarl.ui.api import Json, endpoint
 from ssm_metarl.ui.comparing import Comparison, Measured
@@ -32,6 +33,7 @@ SETS = (
     ("unseen, from the training ranges", "held_out"),
     ("outside the training ranges", "shifted"),
 )
+KIND = "comparing"
 
 
 def build(shelf: Shelf, desk: Desk, place: gr.State, run: gr.Dropdown) -> None:
@@ -47,16 +49,28 @@ def build(shelf: Shelf, desk: Desk, place: gr.State, run: gr.Dropdown) -> None:
         with gr.Column(scale=2, min_width=300):
             with gr.Row(elem_classes="actions"):
                 go = gr.Button("Compare", variant="primary", elem_id="compare-go")
-                stop = gr.Button("Stop", elem_id="compare-stop")
+                stop = gr.Button("Stop", elem_id="compare-stop", interactive=False)
             runs, *settings = controls(shelf)
         with gr.Column(scale=5, min_width=320):
             sentence, *others = results()
 
+    def pressed(said: str, *, busy: bool) -> list[Any]:
+        buttons = [gr.update(interactive=not busy), gr.update(interactive=busy)]
+        return [told(said, "working") if said else gr.skip(), *buttons]
+
+    def ready(request: gr.Request) -> list[Any]:
+        desk.wait(request, KIND)
+        return pressed(QUEUED, busy=True)
+
+    def halt(request: gr.Request) -> None:
+        desk.stop(request, KIND)
+
     def respond(request: gr.Request, *given: Any) -> Iterator[tuple[Any, ...]]:
-        with desk.working(request, EVALUATE_SECONDS) as work:
+        with desk.working(request, KIND, EVALUATE_SECONDS) as work:
             yield from follow(shelf, Comparison.asked(*given), work)
 
-    go.click(
+    told_and_buttons = [sentence, go, stop]
+    met = go.click(courteous(ready), None, told_and_buttons, **QUIET).success(
         courteous(respond),
         [runs, *settings],
         [sentence, *others],
@@ -66,7 +80,9 @@ def build(shelf: Shelf, desk: Desk, place: gr.State, run: gr.Dropdown) -> None:
         show_progress_on=[sentence],
         api_visibility="private",
     )
-    stop.click(courteous(desk.stop), None, None, queue=False, api_visibility="private")
+    met.then(courteous(partial(pressed, "", busy=False)), None, told_and_buttons, **QUIET)
+    met.failure(courteous(partial(pressed, FAILED, busy=False)), None, told_and_buttons, **QUIET)
+    stop.click(courteous(halt), None, None, queue=False, api_visibility="private")
     suggest(shelf, place, run, runs)
     endpoint(without_page(shelf, desk), concurrency_id=HEAVY, concurrency_limit=1)
 
@@ -148,7 +164,7 @@ def without_page(shelf: Shelf, desk: Desk) -> Callable[..., Json]:
         ways = [mode for _, mode in WAYS] if modes is None else modes
         asked = Comparison.asked(runs, ways, split, tasks, episodes, steps, seed)
         found: Sequence[Measured] = []
-        with desk.working(request, EVALUATE_SECONDS) as work:
+        with desk.working(request, KIND, EVALUATE_SECONDS) as work:
             for found in asked.measure(shelf):  # noqa: B007 the last one is what counts
                 if work.stopped:
                     break

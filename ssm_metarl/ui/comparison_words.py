@@ -117,8 +117,10 @@ def _between_runs(found: Sequence[Measured]) -> Iterator[str]:
                 continue
             mine, theirs = pair
             gain = _difference(theirs, mine, first.plan.seed)
+            data = f", {counted(mine.shots, 'episode')}" if mine.shots else ""
             yield (
-                f"{label(mine.mode, mine.steps, mine.shots).capitalize()}: {other.run} earns "
+                f"{label(mine.mode, mine.steps).capitalize()}{data}: "
+                f"{other.run} earns "
                 f"{_much(gain.mean)} {first.run} on the same tasks {_range(gain.ci95)}."
             )
 

@@ -20,19 +20,28 @@ class Work:
     """One piece of work, which looks here whether to go on.
 
     Attributes:
+        kind: What is done: a word of the tab's.
         ends: When it has to end at the latest, in seconds of the monotonic clock.
         asked: Set when its visitor has had enough.
+        dropped: Set when, besides, they do not want to see what has come of it.
         waiting: Whether it has not begun, because others are at work.
     """
 
+    kind: str
     ends: float
     asked: threading.Event = field(default_factory=threading.Event)
+    dropped: threading.Event = field(default_factory=threading.Event)
     waiting: bool = False
 
     @property
     def stopped(self) -> bool:
         """Whether to stop now."""
         return self.asked.is_set() or self.late
+
+    @property
+    def unwanted(self) -> bool:
+        """Whether to stop now, without a word."""
+        return self.dropped.is_set()
 
     @property
     def late(self) -> bool:
@@ -48,34 +57,50 @@ class Desk:
         self._held: set[str] = set()
         self._lock = threading.Lock()
 
-    def wait(self, request: gr.Request) -> None:
+    def wait(self, request: gr.Request, kind: str) -> None:
         """Say that this visitor waits for their turn, so that they can also stop waiting."""
         with self._lock:
-            self._works[str(request.session_hash)].append(Work(math.inf, waiting=True))
+            self._works[str(request.session_hash)].append(Work(kind, math.inf, waiting=True))
 
     @contextlib.contextmanager
-    def working(self, request: gr.Request, seconds: float) -> Iterator[Work]:
+    def working(self, request: gr.Request, kind: str, seconds: float) -> Iterator[Work]:
         """Be at work for so long at most; it is stopped already if that was asked meanwhile."""
-        visitor, work = str(request.session_hash), Work(time.monotonic() + seconds)
+        visitor, work = str(request.session_hash), Work(kind, time.monotonic() + seconds)
         with self._lock:
-            queued = next((one for one in self._works[visitor] if one.waiting), None)
+            own = self._works[visitor]
+            queued = next((one for one in own if one.waiting and one.kind == kind), None)
             if queued is not None:
-                self._works[visitor].remove(queued)
-                work.asked = queued.asked
-            self._works[visitor].append(work)
+                own.remove(queued)
+                work.asked, work.dropped = queued.asked, queued.dropped
+            own.append(work)
         try:
             yield work
         finally:
             with self._lock:
-                self._works[visitor].remove(work)
-                if not self._works[visitor]:
+                own.remove(work)
+                if not own:
                     del self._works[visitor]
 
-    def stop(self, request: gr.Request) -> None:
-        """Stop what this visitor is doing, or waits to do, if anything."""
+    def stop(self, request: gr.Request, kind: str | None = None) -> None:
+        """Stop what this visitor is doing, or waits to do: all of it, or that of a kind."""
+        for work in self._of(request, kind):
+            work.asked.set()
+
+    def drop(self, request: gr.Request, kind: str, patience: float) -> None:
+        """Stop it and let nothing be seen of it; wait for its end, so many seconds at most."""
+        for work in self._of(request, kind):
+            work.dropped.set()
+            work.asked.set()
+        until = time.monotonic() + patience
+        while time.monotonic() < until:
+            if all(work.waiting for work in self._of(request, kind)):
+                return
+            time.sleep(0.05)
+
+    def _of(self, request: gr.Request, kind: str | None) -> list[Work]:
         with self._lock:
-            for work in self._works.get(str(request.session_hash), ()):
-                work.asked.set()
+            own = self._works.get(str(request.session_hash), ())
+            return [work for work in own if kind in (None, work.kind)]
 
     def close(self, patience: float) -> None:
         """Stop everybody's work, and wait so many seconds at most until it has ended."""

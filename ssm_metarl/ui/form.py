@@ -16,7 +16,7 @@ from ssm_metarl.ui.course import (
     suggested_name,
 )
 from ssm_metarl.ui.courtesy import courteous
-from ssm_metarl.ui.inputs import slider
+from ssm_metarl.ui.inputs import REFILL, slider
 from ssm_metarl.ui.limits import EPOCHS, TRAIN_EPISODES
 from ssm_metarl.ui.shelf import Shelf
 from ssm_metarl.ui.summary import unfinished
@@ -30,19 +30,6 @@ NUMBERS = {
     "width": "Width of the network (features)",
     "state_size": "State size (of each block)",
 }
-REFILL = """
-const form = element.closest(".controls-column");
-const empty = (box) => box.type === "number" && box.value === "";
-form.addEventListener("focusin", ({ target }) => { target.dataset.was = target.value; });
-form.addEventListener("input", (event) => {  // a slider would take nothing for its least
-  if (empty(event.target)) event.stopPropagation();
-}, true);
-form.addEventListener("blur", ({ target }) => {
-  if (!empty(target)) return;
-  target.value = target.dataset.was;
-  target.dispatchEvent(new Event("input", { bubbles: true }));
-}, true);
-"""
 QUIET: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
 
 

@@ -6,6 +6,21 @@ import gradio as gr
 
 from ssm_metarl.ui.limits import EPISODES, SEED, STEPS, Range
 
+# An emptied box gets back what it had, once it is left; Gradio would send the least, or nothing.
+REFILL = """
+const form = element.closest(".controls-column");
+const empty = (box) => box.type === "number" && box.value === "";
+form.addEventListener("focusin", ({ target }) => { target.dataset.was = target.value; });
+form.addEventListener("input", (event) => {  // a slider would take nothing for its least
+  if (empty(event.target)) event.stopPropagation();
+}, true);
+form.addEventListener("blur", ({ target }) => {
+  if (!empty(target)) return;
+  target.value = target.dataset.was;
+  target.dispatchEvent(new Event("input", { bubbles: true }));
+}, true);
+"""
+
 
 def slider(limits: Range, label: str, info: str | None = None, **how: Any) -> gr.Slider:
     """Return a slider over whole numbers."""

@@ -15,7 +15,7 @@ from ssm_metarl.ui.knowledge import LASTS, SURE, Reader, moment
 from ssm_metarl.ui.observations import action_names
 from ssm_metarl.ui.player import Clip
 from ssm_metarl.ui.question import Subject
-from ssm_metarl.ui.spectrum import EPISODES, PARTS, Eigenvalue, changes, eigenvalues
+from ssm_metarl.ui.spectrum import EPISODES, OF_OTHER_CELLS, PARTS, Eigenvalue, changes, eigenvalues
 from ssm_metarl.ui.tables import note, numbered, table
 from ssm_metarl.ui.traces import Trace, principal
 
@@ -249,17 +249,18 @@ def _changes_shown(before: Agent, after: Agent, mode: str, effect: Mapping[str, 
             "its hidden state, which lasts from one episode to the next."
         )
         return head + note(text)
+    names = PARTS | OF_OTHER_CELLS.get(before.policy.config.cell, {})
     found.sort(key=lambda change: -change.share)
     text = "How large a change is does not say what it does: that is measured in the last column."
     if effect:
         best = max(found, key=lambda change: effect[change.part])
         text = (
             f"The return before was {effect['before']:.4g}, after {effect['after']:.4g}. With one "
-            f"change alone it is highest, {effect[best.part]:.4g}, for {PARTS[best.part]} (mean of "
+            f"change alone it is highest, {effect[best.part]:.4g}, for {names[best.part]} (mean of "
             f"{EPISODES} episodes of this task). {text}"
         )
     rows = [
-        f'<tr class="mark-{mode}"><th scope="row">{PARTS[change.part]}</th><td class="share">'
+        f'<tr class="mark-{mode}"><th scope="row">{names[change.part]}</th><td class="share">'
         f'<span class="bar"><span style="width: {100 * change.share:.1f}%"></span></span>'
         f"<b>{change.share:.1%}</b></td><td>{_relative(change.relative)}</td>"
         f"<td>{_known(effect, change.part)}</td></tr>"

@@ -1,6 +1,5 @@
 """What a visitor may ask for: all that comes from the page or its API passes through here."""
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,7 +28,7 @@ class Range:
         Raises:
             UserError: It is not a number at all.
         """
-        if isinstance(value, bool) or not isinstance(value, int | float) or math.isnan(value):
+        if isinstance(value, bool) or not isinstance(value, int | float) or value != value:
             raise UserError(f"{name} must be a number from {self.low:g} to {self.high:g}")
         inside = min(max(value, self.low), self.high)
         return round(inside) if self.whole else float(inside)

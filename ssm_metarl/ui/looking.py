@@ -83,7 +83,7 @@ def fill(
         api_visibility="private",
     )
     screen = f"{tab.lower()}-screen"
-    wanted.change(
+    looked = wanted.change(
         courteous(shown),
         wanted,
         list(outputs),
@@ -93,4 +93,6 @@ def fill(
         show_progress_on=[outputs[0]],
         api_visibility="private",
         js=STALE % screen,
-    ).then(None, None, None, js=FRESH % screen, api_visibility="private")
+    )
+    for ended in (looked.then, looked.failure):
+        ended(None, None, None, js=FRESH % screen, api_visibility="private")

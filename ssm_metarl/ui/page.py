@@ -32,7 +32,7 @@ def build(shelf: Shelf, desk: Desk) -> gr.Blocks:
             elem_id="agent",
             interactive=True,
         )
-        who = gr.HTML(about(shelf, run.value), elem_id="about", elem_classes="note")
+        who = gr.HTML(about(shelf, run.value), elem_id="about")
         place = gr.State("Adapt")  # the tab that is open
         with gr.Tabs(overflow_behavior="wrap") as tabs:
             with gr.Tab("Adapt", id="adapt"):

@@ -179,10 +179,13 @@ def _check(place: Path) -> None:
     numbers = ("iteration", "environment_steps", "seconds")
     if not all(_is_number(meta.get(name)) for name in numbers) or "best_return" not in meta:
         raise CheckpointError("that checkpoint does not say how far its training came")
-    for record in read_metrics(place / METRICS):
+    records = read_metrics(place / METRICS)
+    for record in records:
         returns = all(record.get(name) is None or _is_number(record[name]) for name in RETURNS)
         if not returns or not all(_is_number(record.get(name)) for name in NUMBERS):
             raise UserError(f"{METRICS} holds a line that is not of a training")
+    if not records or records[-1]["iteration"] < meta["iteration"]:
+        raise UserError(f"that zip's {METRICS} does not tell of all of the training")
     if (place / EXPERIENCE).exists():
         ExperienceStore.open(place / EXPERIENCE, family).close()
 

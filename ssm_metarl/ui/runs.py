@@ -147,10 +147,11 @@ def without_page(shelf: Shelf) -> None:
     endpoint(describe, queue=False)
 
 
-def shown(shelf: Shelf, choice: str | None, agent: str | None = None) -> list[Any]:
+def shown(shelf: Shelf, choice: object, agent: object = None) -> list[Any]:
     """Return the list of runs, and the details of the chosen one; else of the agent, or any."""
     found = {run.name: run for run in summaries(shelf)}
-    run = found.get(choice or "") or found.get(agent or "") or next(iter(found.values()), None)
+    wanted = [name for name in (choice, agent) if isinstance(name, str) and name in found]
+    run = found.get(next(iter([*wanted, *found]), ""))
     if run is None:
         return [table([], None), "", "", "", "", *buttons(own=False, there=False)]
     return [

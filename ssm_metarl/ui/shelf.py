@@ -11,7 +11,7 @@ from pathlib import Path
 from ssm_metarl.adaptation.agent import Agent
 from ssm_metarl.env_runner.family import TaskFamily
 from ssm_metarl.env_runner.registry import list_families
-from ssm_metarl.errors import UserError
+from ssm_metarl.errors import SsmMetaRLError, UserError
 from ssm_metarl.runs.config import TrainConfig
 from ssm_metarl.runs.loading import agent_family, load
 from ssm_metarl.runs.lock import RunLock
@@ -41,7 +41,14 @@ class Shelf:
 
     def trained(self) -> list[str]:
         """Return the runs that have an agent already."""
-        return [run for run in self.ids() if (self.folder(run) / CHECKPOINT).is_dir()]
+        return [run for run in self.ids() if self._has_agent(run)]
+
+    def _has_agent(self, run: str) -> bool:
+        try:
+            check_family(self.config(run).env_name)
+        except SsmMetaRLError:  # the list of runs shows it; there is nothing to choose
+            return False
+        return (self.folder(run) / CHECKPOINT).is_dir()
 
     def first(self) -> str | None:
         """Return the run that a new visitor meets: the first that comes with the page."""

@@ -85,7 +85,7 @@ class Sliders:
             courteous(noted),
             list(self.inputs[family.name].values()),
             self.notes[family.name],
-            queue=False,
+            concurrency_limit=None,  # queued, because only then are mistakes shown
             show_progress="hidden",
             api_visibility="private",
         )

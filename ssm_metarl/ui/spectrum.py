@@ -26,6 +26,20 @@ PARTS = {
     "gates": "the gates of the memory",
     "action": "deciding what to do",
 }
+OF_OTHER_CELLS = {
+    "gru": {
+        "A": "what goes on in the memory",
+        "B": "what goes into the memory",
+        "C": "what is read from the memory",
+        "gates": "the biases of the memory's gates",
+    },
+    "mlp": {
+        "B": "the hidden layer",
+        "C": "what is read from the hidden layer",
+        "D": "what goes past the hidden layer",
+        "gates": "the biases of the hidden layer",
+    },
+}
 _PART_OF = {"nu": "A", "theta": "A", "B": "B", "C": "C", "D": "D", "W": "B", "U": "A"}
 
 

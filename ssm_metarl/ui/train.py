@@ -29,6 +29,7 @@ TO_RESULTS = """(...inputs) => {
   if (window.innerWidth < 768) results.scrollIntoView({behavior: "smooth"});
   return inputs;
 }"""
+KIND = "training"
 BETWEEN = 0.3  # seconds between updates of the page, at least
 INTRODUCTION = (
     '<p class="outcome">Train an agent of your own.</p><p class="working">It meets many tasks of '
@@ -83,12 +84,14 @@ def connect(trainings: "Trainings", form: Form, run: gr.Dropdown, shown: list[An
         "outputs": [run, form.waiting, form.name, *pressed],
         **QUIET,
     }
-    form.go.click(courteous(trainings.ready), asked, **checking).success(
+    new = form.go.click(courteous(trainings.ready), asked, **checking).success(
         courteous(trainings.train), asked, **heavy, api_name="train"
-    ).then(**settled)
-    form.resume.click(courteous(trainings.ready_again), form.waiting, **checking).success(
+    )
+    again = form.resume.click(courteous(trainings.ready_again), form.waiting, **checking).success(
         courteous(trainings.resume), form.waiting, **heavy, api_name="resume"
-    ).then(**settled)
+    )
+    for ended in (new.then, new.failure, again.then, again.failure):
+        ended(**settled)
     form.stop.click(courteous(stopping), None, form.stop, **QUIET).then(
         courteous(trainings.stop), None, None, queue=False, api_name="stop"
     )
@@ -114,7 +117,7 @@ class Trainings:
         return self._waiting(watch_again(self.shelf, name), request)
 
     def _waiting(self, watch: Watch, request: gr.Request) -> list[Any]:
-        self.desk.wait(request)
+        self.desk.wait(request, KIND)
         return [watch.status(), watch.drawn, None, *buttons(busy=True)]
 
     def train(
@@ -138,7 +141,7 @@ class Trainings:
         `iterations` is the budget of meta_rl and rl2, `episodes` that of policy_gradient. What is
         left empty is chosen to suit the family and the learner.
         """
-        with self.desk.working(request, TRAIN_SECONDS) as work:
+        with self.desk.working(request, KIND, TRAIN_SECONDS) as work:
             budget, rates = (iterations, episodes), (inner_lr, outer_lr)
             network = (width, state_size, cell)
             config = course(family, learner, *budget, *rates, tasks_per_epoch, *network, seed)
@@ -152,7 +155,7 @@ class Trainings:
 
     def resume(self, name: str, request: gr.Request) -> Iterator[Shown]:
         """Continue a run where it stopped, to the same end as if it never had."""
-        with self.desk.working(request, TRAIN_SECONDS) as work:
+        with self.desk.working(request, KIND, TRAIN_SECONDS) as work:
             folder, watch = continued(self.shelf, name), watch_again(self.shelf, name)
             with self.desk.holding(name):
                 stream = training.resume(folder, doing=watch.enter)
@@ -170,7 +173,7 @@ class Trainings:
 
     def stop(self, request: gr.Request) -> None:
         """Stop your training after the iteration it is in; everything so far is saved."""
-        self.desk.stop(request)
+        self.desk.stop(request, KIND)
 
 
 def follow(stream: Stream, watch: Watch, work: Work, name: str) -> Iterator[Shown]:

@@ -1,9 +1,12 @@
 """The first screen, in a real browser."""
 
+import shutil
 from collections.abc import Callable
 
 import pytest
-from visiting import Visitor
+from visiting import Site, Visitor
+
+from ssm_metarl.ui.shelf import PRETRAINED
 
 pytestmark = pytest.mark.slow
 Visit = Callable[..., Visitor]
@@ -150,3 +153,43 @@ def test_nothing_is_wider_than_a_phone(visit: Visit) -> None:
     visitor = visit(390, 844)
     visitor.adapt()
     assert visitor.page.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+def test_a_mistake_leaves_the_buttons_as_they_were(visit: Visit, site: Site) -> None:
+    shutil.copytree(PRETRAINED / "cartpole", site.runs / "damaged")
+    try:
+        visitor = visit()
+        visitor.page.click("#agent input")
+        visitor.page.click("[role=option] >> text=damaged")
+        visitor.page.wait_for_function("document.querySelector('#agent input').value === 'damaged'")
+        visitor.page.wait_for_selector("#about >> text=MAML")
+        for file in (site.runs / "damaged" / "checkpoint").glob("*.safetensors"):
+            file.write_bytes(b"cut")
+        visitor.page.click("#adapt")
+        visitor.page.wait_for_selector("#sentence >> text=nothing was measured")
+        visitor.page.wait_for_selector("#adapt:enabled")
+        visitor.page.wait_for_selector("#adapt-stop:disabled")
+    finally:
+        shutil.rmtree(site.runs / "damaged")
+
+
+def test_nothing_is_seen_of_an_agent_that_is_not_chosen_any_more(visit: Visit) -> None:
+    visitor = visit()
+    visitor.page.click("#adapt")
+    visitor.page.wait_for_selector("#sentence >> text=Measured")
+    visitor.page.click("#agent input")
+    visitor.page.click("[role=option] >> text=cartpole-in-context")
+    visitor.page.wait_for_selector("#modes >> text=in-context")
+    visitor.page.wait_for_selector("#adapt:enabled")
+    visitor.page.wait_for_timeout(1000)
+    assert "Choose a task it has never met" in visitor.page.inner_text("#sentence")
+    assert visitor.page.locator("#clips video").count() == 0
+
+
+def test_an_emptied_box_gets_its_number_back(visit: Visit) -> None:
+    visitor = visit()
+    gravity = visitor.page.locator("#task-cartpole-v1-gravity input[type=number]")
+    gravity.fill("")
+    visitor.page.keyboard.press("Tab")
+    visitor.page.wait_for_timeout(300)
+    assert gravity.input_value() == "9.8"

@@ -204,7 +204,7 @@ def test_there_is_no_picture_of_one_budget(shelf: Shelf, tmp_path: Path) -> None
 
 
 def test_stop_ends_it_and_keeps_what_there_is(shelf: Shelf) -> None:
-    work = Work(time.monotonic() + 600, threading.Event())
+    work = Work("comparing", time.monotonic() + 600, threading.Event())
     stream = follow(shelf, Comparison.asked(*ASKED), work)
     first = next(stream)
     assert "1 of 5 measurements" in first[0]

@@ -49,7 +49,7 @@ def seen(folder: Path, work: Work, *, again: bool = False) -> list[Any]:
 
 
 def test_a_training_ends_with_words_curves_and_the_name_of_its_run(tmp_path: Path) -> None:
-    *_, last = seen(tmp_path / "mine", Work(ends=float("inf")))
+    *_, last = seen(tmp_path / "mine", Work("training", ends=float("inf")))
     status, curve, name = last
     assert name == "mine"
     assert "After one gradient step mine balances for" in status
@@ -58,13 +58,13 @@ def test_a_training_ends_with_words_curves_and_the_name_of_its_run(tmp_path: Pat
 
 def test_stopping_keeps_the_iteration_and_resuming_ends_where_it_would_have(tmp_path: Path) -> None:
     stopped, whole = tmp_path / "stopped", tmp_path / "whole"
-    work = Work(ends=float("inf"))
+    work = Work("training", ends=float("inf"))
     work.asked.set()
     *_, (status, _, name) = seen(stopped, work)
     assert name == "mine"  # its agent is there, and can be adapted
     assert "Stopped after 1 of 2 iterations" in status
     assert load_checkpoint(stopped / "checkpoint").meta["iteration"] == 1
-    *_, (status, curve, name) = seen(stopped, Work(ends=float("inf")), again=True)
+    *_, (status, curve, name) = seen(stopped, Work("training", ends=float("inf")), again=True)
     assert name == "mine"
     assert curve.count("<circle") == 8  # those of before the stop are drawn again
     list(train(TINY, whole))
@@ -76,7 +76,9 @@ def test_a_visitor_who_leaves_closes_the_stream(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("ssm_metarl.ui.train.BETWEEN", 0.0)
-    page = follow(train(TINY, tmp_path / "mine"), Watch(TINY), Work(float("inf")), "mine")
+    page = follow(
+        train(TINY, tmp_path / "mine"), Watch(TINY), Work("training", float("inf")), "mine"
+    )
     next(page)
     next(page)
     page.close()
@@ -97,7 +99,7 @@ def test_the_page_hears_what_an_iteration_is_doing(
 
     marked = []
     stream = train(TINY, tmp_path / "mine", doing=slowly)
-    for status, _, _ in follow(stream, watch, Work(ends=float("inf")), "mine"):
+    for status, _, _ in follow(stream, watch, Work("training", ends=float("inf")), "mine"):
         marked += re.findall("<li class=now>([^<]*)", status)
         seen_by_page.set()
     parts = ["play new tasks", "adapt and play on", "improve", "look at validation tasks"]
@@ -116,7 +118,7 @@ def test_the_bar_moves_within_an_iteration() -> None:
 
 
 def test_the_time_allowed_ends_a_training(tmp_path: Path) -> None:
-    *_, (status, _, _) = seen(tmp_path / "mine", Work(ends=0.0))
+    *_, (status, _, _) = seen(tmp_path / "mine", Work("training", ends=0.0))
     assert "The time allowed is over after 1 of 2 iterations" in status
 
 
@@ -197,34 +199,60 @@ def test_a_run_is_held_by_one_visitor() -> None:
 
 def test_who_waits_can_stop_waiting() -> None:
     desk = Desk()
-    desk.wait(visitor("a"))
+    desk.wait(visitor("a"), "x")
     desk.stop(visitor("a"))
-    with desk.working(visitor("a"), 60.0) as first, desk.working(visitor("b"), 60.0) as others:
+    with (
+        desk.working(visitor("a"), "x", 60.0) as first,
+        desk.working(visitor("b"), "x", 60.0) as others,
+    ):
         assert first.stopped
         assert not others.stopped
-    with desk.working(visitor("a"), 60.0) as second:
+    with desk.working(visitor("a"), "x", 60.0) as second:
         assert not second.stopped
 
 
-def test_all_that_a_visitor_does_is_stopped() -> None:
+def test_all_that_a_visitor_does_is_stopped_or_that_of_a_kind() -> None:
     desk = Desk()
-    with desk.working(visitor("a"), 60.0) as one, desk.working(visitor("a"), 60.0) as two:
-        desk.stop(visitor("a"))
+    with desk.working(visitor("a"), "x", 60.0) as one, desk.working(visitor("a"), "y", 60.0) as two:
+        desk.stop(visitor("a"), "x")
         assert one.stopped
+        assert not two.stopped
+        desk.stop(visitor("a"))
         assert two.stopped
+        assert not two.unwanted
+
+
+def test_who_drops_work_waits_for_its_end() -> None:
+    desk, ended = Desk(), []
+
+    def work() -> None:
+        with desk.working(visitor("a"), "x", 60.0) as mine:
+            mine.asked.wait(10.0)
+            ended.append(mine.unwanted)
+
+    at_work = threading.Thread(target=work)
+    at_work.start()
+    while not desk._works.get("a"):
+        time.sleep(0.01)
+    desk.wait(visitor("a"), "x")  # its turn may be long in coming
+    desk.drop(visitor("a"), "x", 10.0)
+    assert ended == [True]
+    at_work.join()
+    with desk.working(visitor("a"), "x", 60.0) as second:
+        assert second.unwanted
 
 
 def test_closing_waits_for_work_that_has_begun() -> None:
     desk, ended = Desk(), []
 
     def work() -> None:
-        with desk.working(visitor("a"), 60.0) as mine:
+        with desk.working(visitor("a"), "x", 60.0) as mine:
             mine.asked.wait(10.0)
             time.sleep(0.2)
             ended.append(True)
 
     at_work = threading.Thread(target=work)
-    desk.wait(visitor("b"))  # and never comes
+    desk.wait(visitor("b"), "x")  # and never comes
     at_work.start()
     while not desk._works.get("a"):
         time.sleep(0.01)
