@@ -100,9 +100,21 @@ def test_numbers_that_are_none_are_refused(site: Site, data: str) -> None:
 
 
 def test_huge_numbers_are_cut_to_what_the_page_offers(client: Client) -> None:
-    huge = {"episodes": 1e18, "steps": -5, "seed": 1e30}
-    answer = client.predict(**{**GOOD, **huge}, api_name="/adapt")
-    assert (answer["results"][-1]["shots"], answer["results"][-1]["steps"]) == (50, 1)
+    for huge in ({"episodes": 1e18, "seed": 1e30}, {"episodes": 10**400, "seed": 10**400}):
+        answer = client.predict(**{**GOOD, **huge, "steps": -5}, api_name="/adapt")
+        assert (answer["results"][-1]["shots"], answer["results"][-1]["steps"]) == (50, 1)
+    assert "gravity must be from" in refused(client, task={"gravity": 10**400})
+
+
+def test_a_damaged_run_leaves_the_others_in_the_list(client: Client, site: Site) -> None:
+    shutil.copytree(PRETRAINED / "cartpole", site.runs / "broken")
+    (site.runs / "broken" / "config.json").write_text("{")
+    try:
+        listed = {one["run"] for one in client.predict(api_name="/list_agents")}
+        assert listed >= {"cartpole", "cartpole-in-context"}
+        assert "broken" not in listed
+    finally:
+        shutil.rmtree(site.runs / "broken")
 
 
 def test_the_page_is_for_this_machine_alone(site: Site) -> None:

@@ -74,6 +74,18 @@ def test_a_run_comes_back_as_it_went(
     assert (shelf.folder("new") / "experience").exists() == with_experience
 
 
+def test_a_run_without_all_of_its_metrics_is_refused(
+    run: Path, shelf: Shelf, tmp_path: Path
+) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(run, copy)
+    (copy / "metrics.jsonl").write_text("")
+    pack(copy, tmp_path / "mine.zip", with_experience=False)
+    with pytest.raises(UserError, match="does not tell of all of the training"):
+        unpack(tmp_path / "mine.zip", shelf, Desk(), "new")
+    assert shelf.ids() == Shelf(tmp_path / "none").ids()
+
+
 def test_what_else_lies_in_a_run_stays_there(run: Path, tmp_path: Path) -> None:
     copy = tmp_path / "copy"
     shutil.copytree(run, copy)
