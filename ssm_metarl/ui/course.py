@@ -195,6 +195,12 @@ def expected_seconds(config: TrainConfig) -> float:
     return PACE[config.env_name][config.mode] * iterations_of(config) * share
 
 
+def is_large(config: TrainConfig) -> bool:
+    """Whether a network is larger than those whose pace was measured."""
+    usual = defaults(config.env_name, config.mode)
+    return any((getattr(config, size) or 0) > usual[size] for size in ("width", "state_size"))
+
+
 def duration(seconds: float) -> str:
     """Say a time in words, no more exactly than it is known."""
     if seconds < 5:

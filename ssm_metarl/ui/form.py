@@ -13,6 +13,7 @@ from ssm_metarl.ui.course import (
     defaults,
     duration,
     expected_seconds,
+    is_large,
     suggested_name,
 )
 from ssm_metarl.ui.courtesy import courteous
@@ -89,8 +90,12 @@ class Form:
         """Let the inputs follow each other, and show what is there when the page opens."""
 
         def expect(*settings: Any) -> str:
-            words = duration(expected_seconds(course(*settings)))
-            return f'<p class="inside">Takes {words} on one core of a common processor.</p>'
+            config = course(*settings)
+            words = duration(expected_seconds(config))
+            more = (
+                "; a network larger than usual, as here, takes longer" if is_large(config) else ""
+            )
+            return f'<p class="inside">Takes {words} on one core of a common processor{more}.</p>'
 
         def choose(family: str, learner: str) -> list[Any]:
             usual, alone = defaults(family, learner), learner == "policy_gradient"

@@ -26,6 +26,7 @@ from ssm_metarl.ui.course import (
     defaults,
     duration,
     expected_seconds,
+    is_large,
     iterations_of,
     suggested_name,
 )
@@ -166,6 +167,13 @@ def test_every_learner_of_every_family_has_a_time_and_defaults() -> None:
             assert min(defaults(family, learner).values()) > 0
     twice = course("CartPole-v1", "meta_rl", 40, 200, None, None, 32)
     assert expected_seconds(twice) == 2 * expected_seconds(course("CartPole-v1", "meta_rl", 40, 9))
+    large, small = (
+        course("CartPole-v1", "meta_rl", 40, 9, None, None, None, *size)
+        for size in ((128, 16), (16, 8))
+    )
+    assert is_large(large)
+    assert not is_large(small)
+    assert not is_large(twice)
 
 
 def test_times_are_said_no_more_exactly_than_they_are_known() -> None:
