@@ -1,7 +1,10 @@
 """What visitors may upload all together."""
 
 import asyncio
+from collections.abc import Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any, TypeVar
 
 import httpx
 import pytest
@@ -14,6 +17,8 @@ from starlette.responses import PlainTextResponse
 from starlette.types import Receive, Scope, Send
 
 from ssm_metarl.ui.uploads import UploadLimit
+
+T = TypeVar("T")
 
 
 def served(folder: Path, most: int) -> httpx.AsyncClient:
@@ -29,6 +34,12 @@ def served(folder: Path, most: int) -> httpx.AsyncClient:
     return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://page")
 
 
+def awaited(visit: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    """Run it in a thread: that of the tests has a loop once a browser is open."""
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(lambda: asyncio.run(visit())).result()
+
+
 async def status(visitor: httpx.AsyncClient, path: str = "/gradio_api/upload") -> int:
     return (await visitor.post(path, content=b"x" * 40)).status_code
 
@@ -41,7 +52,7 @@ def test_uploads_are_bounded_all_together(tmp_path: Path, at_once: bool) -> None
                 return await asyncio.gather(*(status(visitor) for _ in range(3)))
             return [await status(visitor) for _ in range(3)]
 
-    assert asyncio.run(visit()) == [200, 200, 413]
+    assert awaited(visit) == [200, 200, 413]
     assert len(list(tmp_path.iterdir())) == 2
 
 
@@ -57,4 +68,4 @@ def test_other_requests_are_let_through(tmp_path: Path) -> None:
         async with served(tmp_path, 10) as visitor:
             return await status(visitor, "/gradio_api/queue/join")
 
-    assert asyncio.run(visit()) == 200
+    assert awaited(visit) == 200
