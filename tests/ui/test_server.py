@@ -1,4 +1,4 @@
-"""How the server ends."""
+"""How the server rests, and how it ends."""
 
 import time
 from pathlib import Path
@@ -48,3 +48,20 @@ def test_a_server_ends_cleanly_in_the_middle_of_a_comparison(tmp_path: Path) -> 
     said = site.log.read_text()
     assert "Traceback" not in said
     assert "terminate called" not in said
+
+
+def test_a_page_without_work_seldom_wakes(tmp_path: Path) -> None:
+    """Gradio's queue alone would a thousand times a second, and take time from what trains."""
+    pytest.importorskip("gradio")
+    with serving(tmp_path) as site:
+        Client(site.url, verbose=False)  # the queue has begun
+        before = wakes(site.process.pid)
+        time.sleep(2.0)
+        assert wakes(site.process.pid) - before < 2 * 150
+
+
+def wakes(process: int) -> int:
+    """Return how often the threads of a process have gone to sleep."""
+    tasks = Path(f"/proc/{process}/task").iterdir()
+    lines = (line for task in tasks for line in (task / "status").read_text().splitlines())
+    return sum(int(line.split()[1]) for line in lines if line.startswith("voluntary_ctxt"))
