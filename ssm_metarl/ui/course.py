@@ -46,8 +46,7 @@ PACE: dict[str, dict[str, float]] = json.loads(
     (Path(__file__).parent / "pace.json").read_text(encoding="utf-8")
 )["seconds_per_iteration"]
 
-
-NUMBERS: Mapping[str, Range] = {
+LIMITS: Mapping[str, Range] = {
     "inner_lr": INNER_LR,
     "outer_lr": OUTER_LR,
     "tasks_per_epoch": TASKS_PER_EPOCH,
@@ -107,7 +106,7 @@ def course(
     numbers = (inner_lr, outer_lr, tasks_per_epoch, width, state_size)
     given: dict[str, Any] = {
         name: None if value in (None, usual[name]) else limits.clamp(name, value)
-        for (name, limits), value in zip(NUMBERS.items(), numbers, strict=True)
+        for (name, limits), value in zip(LIMITS.items(), numbers, strict=True)
     }
     return TrainConfig(
         mode=check_learner(learner),

@@ -1,5 +1,6 @@
 """What a visitor sets before a training."""
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +10,7 @@ from ssm_metarl.env_runner.registry import get_family
 from ssm_metarl.ui.course import (
     CELLS,
     LEARNERS,
+    LIMITS,
     course,
     defaults,
     duration,
@@ -21,6 +23,7 @@ from ssm_metarl.ui.inputs import REFILL, slider
 from ssm_metarl.ui.limits import EPOCHS, TRAIN_EPISODES
 from ssm_metarl.ui.shelf import Shelf
 from ssm_metarl.ui.summary import unfinished
+from ssm_metarl.ui.watch import paragraph
 from ssm_metarl.ui.words import family_choices
 
 FIRST = "CartPole-v1", "meta_rl"
@@ -95,7 +98,8 @@ class Form:
             more = (
                 "; a network larger than usual, as here, takes longer" if is_large(config) else ""
             )
-            return f'<p class="inside">Takes {words} on one core of a common processor{more}.</p>'
+            takes = f"Takes {words} on one core of a common processor{more}."
+            return "".join(paragraph(line, "inside") for line in (takes, *taken(settings[4:9])))
 
         def choose(family: str, learner: str) -> list[Any]:
             usual, alone = defaults(family, learner), learner == "policy_gradient"
@@ -164,6 +168,16 @@ def _advanced() -> tuple[dict[str, gr.Number], gr.Dropdown, gr.Number]:
         cell = gr.Dropdown(list(CELLS), value=CELLS[0], label="Cell: the kind of memory")
         seed = gr.Number(0, label="Seed", precision=0)
     return numbers, cell, seed
+
+
+def taken(numbers: Sequence[int | float | None]) -> Iterator[str]:
+    """Say which of the advanced numbers are brought within their limits, a line for each."""
+    for (name, label), asked in zip(NUMBERS.items(), numbers, strict=True):
+        limits = LIMITS[name]
+        if asked is not None and (nearest := limits.clamp(name, asked)) != asked:
+            kind = "whole numbers " if limits.whole else ""
+            most = f"from {limits.low:g} to {limits.high:g}"
+            yield f"{label}: {nearest:g} is taken; the page takes {kind}{most}."
 
 
 def free_name(shelf: Shelf, family: str, learner: str) -> str:

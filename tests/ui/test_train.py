@@ -31,6 +31,7 @@ from ssm_metarl.ui.course import (
     suggested_name,
 )
 from ssm_metarl.ui.desk import Desk, Work
+from ssm_metarl.ui.form import taken
 from ssm_metarl.ui.limits import EPOCHS, TASKS_PER_EPOCH, WIDTH
 from ssm_metarl.ui.shelf import Shelf
 from ssm_metarl.ui.train import continued, follow
@@ -156,6 +157,14 @@ def test_what_makes_no_sense_is_refused_in_one_line(asked: tuple[Any, ...], word
     with pytest.raises(UserError, match=words) as error:
         course(*asked)
     assert "\n" not in str(error.value)
+
+
+def test_what_is_brought_within_its_limits_is_said() -> None:
+    assert list(taken([0.01, 0.001, 16, None, 8])) == []
+    rate, tasks, width = taken([5.0, 0.001, 3.5, 10_000, None])
+    assert rate == "Inner learning rate: 1 is taken; the page takes from 1e-05 to 1."
+    assert tasks == "Tasks per iteration: 4 is taken; the page takes whole numbers from 2 to 64."
+    assert width.startswith("Width of the network (features): 128 is taken")
 
 
 def test_every_learner_of_every_family_has_a_time_and_defaults() -> None:
