@@ -111,9 +111,16 @@ class Desk:
     def _stop_all(self) -> bool:
         """Stop everybody's work; return whether anything is still going on."""
         with self._lock:
-            works = [work for each in self._works.values() for work in each]
-            for work in works:
-                work.asked.set()
+            for own in self._works.values():
+                for work in own:
+                    work.asked.set()
+        return self.busy
+
+    @property
+    def busy(self) -> bool:
+        """Whether anybody is at work now."""
+        with self._lock:
+            works = [work for own in self._works.values() for work in own]
             return bool(self._held) or not all(work.waiting for work in works)
 
     @contextlib.contextmanager

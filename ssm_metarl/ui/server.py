@@ -63,7 +63,8 @@ def _serve(runs: Path, host: str, port: int, kept: Path) -> None:
     try:
         while True:
             time.sleep(TIDY)
-            give_back()
+            if not desk.busy:  # who works would fetch it again at once
+                give_back()
     except KeyboardInterrupt:
         pass
     finally:

@@ -30,7 +30,7 @@ TO_RESULTS = """(...inputs) => {
   return inputs;
 }"""
 KIND = "training"
-BETWEEN = 0.3  # seconds between updates of the page, at least
+BETWEEN = 0.4  # seconds between updates of the page, at least
 INTRODUCTION = (
     '<p class="outcome">Train an agent of your own.</p><p class="working">It meets many tasks of '
     "one family, each with its own physics, and learns to adapt to those it has not met. Its "

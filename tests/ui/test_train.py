@@ -239,6 +239,17 @@ def test_all_that_a_visitor_does_is_stopped_or_that_of_a_kind() -> None:
         assert not two.unwanted
 
 
+def test_who_waits_is_not_at_work_yet() -> None:
+    desk = Desk()
+    desk.wait(visitor("a"), "x")
+    assert not desk.busy
+    with desk.working(visitor("a"), "x", 60.0):
+        assert desk.busy
+    with desk.holding("mine"):
+        assert desk.busy
+    assert not desk.busy
+
+
 def test_who_drops_work_waits_for_its_end() -> None:
     desk, ended = Desk(), []
 
