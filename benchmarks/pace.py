@@ -1,7 +1,8 @@
 """Seconds per iteration of every family and learner, which the page's Train tab tells beforehand.
 
-One core, processor time, default settings, but trainings of --iterations only: horizons that grow
-do so in any number of iterations. From a checkout (five minutes):
+One core, processor time, default settings, but trainings of --iterations: horizons that grow do so
+in any number of them, and what has learned to survive plays for longer. From a checkout (half an
+hour):
 
     python benchmarks/pace.py --out ssm_metarl/ui/pace.json
 """
@@ -43,7 +44,7 @@ def main() -> None:
     """Measure all and write the file."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--iterations", type=int, default=10, help="of each training")
+    parser.add_argument("--iterations", type=int, default=40, help="of each training")
     asked = parser.parse_args()
     torch.set_num_threads(1)
     found: dict[str, dict[str, float]] = {}
