@@ -168,7 +168,7 @@ def tour(site: Site) -> dict[str, float]:
         page.get_by_role("tab", name="Train").click()
         page.get_by_label("number input for Budget: iterations").fill("10")
         page.keyboard.press("Tab")
-        visit("Train", "#training >> text=It is the selected agent now", "#train")
+        visit("Train", "#training >> text=It is one of the agents now", "#train")
         time.sleep(REST)
         stops["a minute later"] = megabytes(site)
     return stops

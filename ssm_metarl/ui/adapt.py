@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from functools import partial
 from typing import Any
 
 import gradio as gr
@@ -125,31 +124,35 @@ def connect(meetings: "Meetings", screen: Screen, run: gr.Dropdown, question: gr
         run: Which agent; the screen follows it.
         question: Takes what was asked.
     """
-    task, sliders = gr.State({}), screen.sliders
+    sliders = screen.sliders
+    # Read before waiting: by the time that their turn comes the inputs may say something else.
+    settings = [screen.modes, screen.episodes, screen.steps, screen.seed]
+    asked = gr.State([None, {}, [], EPISODES.default, STEPS.default, SEED.default])
     surprised = screen.surprise.click(courteous(meetings.invent), run, sliders.flat, **QUIET)
     for start in (screen.go.click, surprised.success):
         met = start(
             courteous(meetings.ready),
-            [run, *sliders.flat],
-            [task, screen.sentence, *screen.buttons],
+            [run, *settings, *sliders.flat],
+            [asked, screen.sentence, *screen.buttons],
             js=TO_RESULTS,
             **QUIET,
         ).success(
             courteous(meetings.respond),
-            [run, task, screen.modes, screen.episodes, screen.steps, screen.seed],
+            asked,
             [screen.sentence, screen.clips, screen.curve, question],
+            trigger_mode="multiple",  # also while one still waits that is not wanted any more
             concurrency_id=HEAVY,
             concurrency_limit=1,
             show_progress="minimal",
             show_progress_on=[screen.sentence],
             api_visibility="private",
         )
-        met.then(courteous(partial(pressed, busy=False)), None, screen.buttons, **QUIET)
-        met.failure(courteous(failed), None, [screen.sentence, *screen.buttons], **QUIET)
+        met.then(courteous(meetings.settle), None, screen.buttons, **QUIET)
+        met.failure(courteous(meetings.fail), None, [screen.sentence, *screen.buttons], **QUIET)
     screen.stop.click(
         courteous(meetings.stop),
         None,
-        [screen.sentence, screen.stop],
+        [screen.sentence, *screen.buttons],
         queue=False,
         api_name="stop_adapting",
         api_visibility="private",
@@ -180,21 +183,44 @@ class Meetings:
         drawn = family.sample(1, np.random.SeedSequence())
         return self.sliders.values(family.name, drawn.parameters(0))
 
-    def ready(self, request: gr.Request, run: Any, *values: Any) -> list[Any]:
-        """Read the task from the sliders, and wait for a turn."""
+    def ready(
+        self,
+        request: gr.Request,
+        run: Any,
+        modes: Any,
+        episodes: Any,
+        steps: Any,
+        seed: Any,
+        *values: Any,
+    ) -> list[Any]:
+        """Read what is asked, the task from the sliders, and wait for a turn."""
         task = self.sliders.task(self.shelf.config(run).env_name, values)
         self.desk.wait(request, KIND)
-        return [task, told(QUEUED, "working"), *pressed(busy=True)]
+        asked = [run, task, modes, episodes, steps, seed]
+        return [asked, told(QUEUED, "working"), *pressed(busy=True)]
 
-    def respond(self, request: gr.Request, *asked: Any) -> Iterator[tuple[Any, ...]]:
+    def respond(self, request: gr.Request, asked: list[Any]) -> Iterator[tuple[Any, ...]]:
         """Adapt an agent to one task; stream the sentence, the clips and the curve."""
         with self.desk.working(request, KIND, ADAPT_SECONDS) as work:
+            if work.unwanted:
+                yield (gr.skip(),) * 4  # without a word Gradio would empty what is shown
+                return
             yield from follow(self.shelf, Question.asked(*asked), work)
 
-    def stop(self, request: gr.Request) -> tuple[str, Any]:
-        """Stop before the next measurement."""
+    def settle(self, request: gr.Request) -> list[Any]:
+        """Free the buttons, unless this visitor has asked anew meanwhile."""
+        return pressed(busy=self.desk.expects(request, KIND))
+
+    def fail(self, request: gr.Request) -> list[Any]:
+        """Free them likewise; the page has said what went wrong."""
+        return [told(FAILED, "working"), *self.settle(request)]
+
+    def stop(self, request: gr.Request) -> list[Any]:
+        """Stop before the next measurement; who only waits need not wait for that."""
+        if self.desk.give_up(request, KIND):
+            return [told(STOPPED, "working"), *pressed(busy=False)]
         self.desk.stop(request, KIND)
-        return told(STOPPING, "working"), gr.update(interactive=False)
+        return [told(STOPPING, "working"), gr.skip(), gr.skip(), gr.update(interactive=False)]
 
     def choose(self, request: gr.Request, run: str) -> list[Any]:
         """Show another agent's ways and the sliders of its family; what is at work is not."""
@@ -237,11 +263,6 @@ class Meetings:
 def pressed(*, busy: bool) -> list[Any]:
     """Return updates of Adapt, Surprise me and Stop."""
     return [gr.update(interactive=not busy)] * 2 + [gr.update(interactive=busy)]
-
-
-def failed() -> list[Any]:
-    """Return updates of the sentence and the buttons; the page has said what went wrong."""
-    return [told(FAILED, "working"), *pressed(busy=False)]
 
 
 def follow(shelf: Shelf, question: Question, work: Work) -> Iterator[tuple[Any, ...]]:

@@ -3,7 +3,6 @@
 import json
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -62,11 +61,23 @@ def build(shelf: Shelf, desk: Desk, place: gr.State, run: gr.Dropdown) -> None:
         desk.wait(request, KIND)
         return pressed(QUEUED, busy=True)
 
-    def halt(request: gr.Request) -> None:
+    def halt(request: gr.Request) -> list[Any]:
+        if desk.give_up(request, KIND):
+            return pressed(STOPPED, busy=False)
         desk.stop(request, KIND)
+        return pressed("", busy=True)
+
+    def settle(request: gr.Request) -> list[Any]:
+        return pressed("", busy=desk.expects(request, KIND))
+
+    def fail(request: gr.Request) -> list[Any]:
+        return pressed(FAILED, busy=desk.expects(request, KIND))
 
     def respond(request: gr.Request, *given: Any) -> Iterator[tuple[Any, ...]]:
         with desk.working(request, KIND, EVALUATE_SECONDS) as work:
+            if work.unwanted:
+                yield (gr.skip(),) * 7
+                return
             yield from follow(shelf, Comparison.asked(*given), work)
 
     told_and_buttons = [sentence, go, stop]
@@ -74,15 +85,16 @@ def build(shelf: Shelf, desk: Desk, place: gr.State, run: gr.Dropdown) -> None:
         courteous(respond),
         [runs, *settings],
         [sentence, *others],
+        trigger_mode="multiple",
         concurrency_id=HEAVY,
         concurrency_limit=1,
         show_progress="minimal",
         show_progress_on=[sentence],
         api_visibility="private",
     )
-    met.then(courteous(partial(pressed, "", busy=False)), None, told_and_buttons, **QUIET)
-    met.failure(courteous(partial(pressed, FAILED, busy=False)), None, told_and_buttons, **QUIET)
-    stop.click(courteous(halt), None, None, queue=False, api_visibility="private")
+    met.then(courteous(settle), None, told_and_buttons, **QUIET)
+    met.failure(courteous(fail), None, told_and_buttons, **QUIET)
+    stop.click(courteous(halt), None, told_and_buttons, queue=False, api_visibility="private")
     suggest(shelf, place, run, runs)
     endpoint(without_page(shelf, desk), concurrency_id=HEAVY, concurrency_limit=1)
 

@@ -21,7 +21,9 @@ def in_words(found: Sequence[Measured]) -> str:
     lines = [line for group in by_family(measured) for line in _standing(group) if several]
     for say in (_lead, _recall_gain):
         for one in measured:
-            lines += [f"{one.run}: {line}" if several else _capital(line) for line in say(one)]
+            for line in say(one):
+                named = several or not lines  # the page's agent may have changed meanwhile
+                lines.append(f"{one.run}: {line}" if named else _capital(line))
     first, *others = [*lines, *_between_runs(measured)]
     return told(first, "outcome") + "".join(told(line, "others") for line in others)
 

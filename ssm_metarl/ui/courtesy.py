@@ -4,7 +4,7 @@ import functools
 import inspect
 import logging
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from html import escape
 from typing import Any
 
@@ -50,7 +50,25 @@ class Page(gr.Blocks):
             return await super().preprocess_data(block_fn, inputs, state, explicit_call)
         except Exception as error:
             log.warning("an input was refused: %.*s", SHOWN, repr(error))
-            raise gr.Error(NO_VALUE, print_exception=False) from None
+            line = escape(_reason(block_fn.inputs, inputs), quote=False)
+            raise gr.Error(line, print_exception=False) from None
+
+
+def _reason(blocks: Iterable[Any], values: Iterable[object]) -> str:
+    """Say which input cannot have its value, and what it can, where Gradio's component knows."""
+    for block, value in zip(blocks, values, strict=False):
+        low, high = getattr(block, "minimum", None), getattr(block, "maximum", None)
+        choices = [choice for _, choice in getattr(block, "choices", None) or ()]
+        if (
+            low is not None
+            and high is not None
+            and isinstance(value, int | float)
+            and not low <= value <= high
+        ):
+            return f"{block.label} goes from {low:g} to {high:g}."
+        if isinstance(value, str) and choices and value not in choices:
+            return f"{block.label} is one of: {', '.join(map(str, choices))}."
+    return NO_VALUE
 
 
 def courteous(action: Callable[..., Any]) -> Callable[..., Any]:

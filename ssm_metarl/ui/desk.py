@@ -86,6 +86,18 @@ class Desk:
         for work in self._of(request, kind):
             work.asked.set()
 
+    def give_up(self, request: gr.Request, kind: str) -> bool:
+        """Let nothing come of what this visitor only waits to do; return whether they did."""
+        waiting = [work for work in self._of(request, kind) if work.waiting and not work.unwanted]
+        for work in waiting:
+            work.dropped.set()
+            work.asked.set()
+        return bool(waiting)
+
+    def expects(self, request: gr.Request, kind: str | None = None) -> bool:
+        """Whether this visitor is doing something, or waits to, that they still want to see."""
+        return not all(work.unwanted for work in self._of(request, kind))
+
     def drop(self, request: gr.Request, kind: str, patience: float) -> None:
         """Stop it and let nothing be seen of it; wait for its end, so many seconds at most."""
         for work in self._of(request, kind):

@@ -7,6 +7,7 @@ from typing import Any
 import gradio as gr
 
 from ssm_metarl.env_runner.registry import get_family
+from ssm_metarl.runs.names import as_name
 from ssm_metarl.ui.course import (
     CELLS,
     LEARNERS,
@@ -111,15 +112,16 @@ class Form:
                 *(usual[key] for key in self.numbers),
             ]
 
-        def left() -> Any:
+        def left() -> list[Any]:
             found = unfinished(shelf)
-            return gr.update(choices=found, value=found[0] if found else None)
+            waiting = gr.update(choices=found, value=found[0] if found else None)
+            return [waiting, gr.update(interactive=bool(found))]
 
         chosen = [self.family, self.epochs, self.episodes, self.name, *self.numbers.values()]
         # Without triggers: when the page opens, and when an input changes.
         gr.on(None, courteous(choose), [self.family, self.learner], chosen, **QUIET)
         gr.on(None, courteous(expect), self.settings, self.expected, **QUIET)
-        gr.on(None, courteous(left), None, self.waiting, **QUIET)
+        gr.on(None, courteous(left), None, [self.waiting, self.resume], **QUIET)
 
 
 def _course() -> tuple[gr.Dropdown, gr.Radio]:
@@ -178,6 +180,12 @@ def taken(numbers: Sequence[int | float | None]) -> Iterator[str]:
             kind = "whole numbers " if limits.whole else ""
             most = f"from {limits.low:g} to {limits.high:g}"
             yield f"{label}: {nearest:g} is taken; the page takes {kind}{most}."
+
+
+def is_suggested(name: str, family: str, learner: str) -> bool:
+    """Whether a name may be one that the page came up with."""
+    number = name.rpartition("-")[2]
+    return number.isdigit() and name == as_name(f"{family}-{learner}", f"-{number}")
 
 
 def free_name(shelf: Shelf, family: str, learner: str) -> str:

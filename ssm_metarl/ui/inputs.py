@@ -38,5 +38,7 @@ def adaptation_inputs(what: str) -> tuple[gr.Slider, gr.Slider, gr.Number]:
         return (
             slider(EPISODES, f"Episodes of {what}", "for each gradient step"),
             slider(STEPS, "Gradient steps"),
-            gr.Number(int(SEED.default), label="Seed", precision=0, minimum=0),
+            gr.Number(
+                int(SEED.default), label="Seed", precision=0, minimum=0, maximum=int(SEED.high)
+            ),
         )

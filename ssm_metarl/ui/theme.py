@@ -28,5 +28,7 @@ def theme() -> Base:
         block_title_text_color_dark="*body_text_color",
         block_title_padding="0",
         body_text_color_subdued="*neutral_500",
+        checkbox_border_color="*neutral_400",
+        input_border_color="*neutral_300",
         block_info_text_color="*neutral_500",
     )

@@ -14,10 +14,11 @@ from ssm_metarl.errors import UserError
 from ssm_metarl.runs import training
 from ssm_metarl.runs.lock import RunLock
 from ssm_metarl.runs.tracking import read_metrics
+from ssm_metarl.ui.adapt import QUEUED
 from ssm_metarl.ui.course import check_size, course
 from ssm_metarl.ui.courtesy import courteous
 from ssm_metarl.ui.desk import HEAVY, Desk, Work
-from ssm_metarl.ui.form import FIRST, QUIET, Form, free_name
+from ssm_metarl.ui.form import FIRST, QUIET, Form, free_name, is_suggested
 from ssm_metarl.ui.limits import EPOCHS, TRAIN_EPISODES, TRAIN_SECONDS
 from ssm_metarl.ui.shelf import Shelf, check_family
 from ssm_metarl.ui.summary import unfinished
@@ -37,8 +38,9 @@ INTRODUCTION = (
     "returns before and after adapting appear here as it learns.</p>"
 )
 UNBEGUN = "Stopped before it began; nothing was trained."
+NOTHING = (gr.skip(), gr.skip(), None)
 Stream = Generator[training.Progress, None, None]
-Shown = tuple[str, Any, str | None]  # what happens, the curves, the run once it has ended
+Shown = tuple[Any, Any, str | None]  # what happens, the curves, the run once it has ended
 
 
 def build(shelf: Shelf, desk: Desk, run: gr.Dropdown) -> None:
@@ -70,13 +72,14 @@ def connect(trainings: "Trainings", form: Form, run: gr.Dropdown, shown: list[An
         shown: What happens, the curves, and the name of the run that was trained.
     """
     asked, pressed = [form.name, *form.settings], [form.go, form.stop, form.resume]
-    checking: dict[str, Any] = {"outputs": [*shown, *pressed], "js": TO_RESULTS, **CHECK}
+    waiting, checking = [*shown, *pressed], {"js": TO_RESULTS, **CHECK}
     heavy: dict[str, Any] = {
         "outputs": shown,
         "concurrency_id": HEAVY,
         "concurrency_limit": 1,
         "show_progress": "minimal",
         "show_progress_on": [shown[0]],
+        "trigger_mode": "multiple",
     }
     settled: dict[str, Any] = {
         "fn": courteous(trainings.settle),
@@ -84,15 +87,15 @@ def connect(trainings: "Trainings", form: Form, run: gr.Dropdown, shown: list[An
         "outputs": [run, form.waiting, form.name, *pressed],
         **QUIET,
     }
-    new = form.go.click(courteous(trainings.ready), asked, **checking).success(
-        courteous(trainings.train), asked, **heavy, api_name="train"
-    )
-    again = form.resume.click(courteous(trainings.ready_again), form.waiting, **checking).success(
-        courteous(trainings.resume), form.waiting, **heavy, api_name="resume"
-    )
+    new = form.go.click(
+        courteous(trainings.ready), asked, [*waiting, form.name], **checking
+    ).success(courteous(trainings.train), asked, **heavy, api_name="train")
+    again = form.resume.click(
+        courteous(trainings.ready_again), form.waiting, waiting, **checking
+    ).success(courteous(trainings.resume), form.waiting, **heavy, api_name="resume")
     for ended in (new.then, new.failure, again.then, again.failure):
         ended(**settled)
-    form.stop.click(courteous(stopping), None, form.stop, **QUIET).then(
+    form.stop.click(courteous(trainings.stopping), None, [shown[0], *pressed], **QUIET).then(
         courteous(trainings.stop), None, None, queue=False, api_name="stop"
     )
 
@@ -106,11 +109,16 @@ class Trainings:
 
     def ready(self, request: gr.Request, name: str, *settings: Any) -> list[Any]:
         """Make sure that a new run can be trained, before it waits for its turn."""
+        watch = Watch(course(*settings))
+        if is_suggested(name, *settings[:2]) and name in self.shelf.ids():
+            name = free_name(self.shelf, *settings[:2])  # another visitor was offered the same
         self.desk.check_free(self.shelf.new_folder(name).name)
-        return self._waiting(Watch(course(*settings)), request)
+        return [*self._waiting(watch, request), name]
 
-    def ready_again(self, request: gr.Request, name: str) -> list[Any]:
+    def ready_again(self, request: gr.Request, name: str | None) -> list[Any]:
         """Make sure that a run can be continued, before it waits for its turn."""
+        if not name:
+            raise UserError("there is no unfinished run to continue")
         folder = continued(self.shelf, name)
         self.desk.check_free(folder.name)
         RunLock(folder).release()  # it is free now, and is asked again when its turn comes
@@ -118,7 +126,7 @@ class Trainings:
 
     def _waiting(self, watch: Watch, request: gr.Request) -> list[Any]:
         self.desk.wait(request, KIND)
-        return [watch.status(), watch.drawn, None, *buttons(busy=True)]
+        return [paragraph(QUEUED, "working"), watch.drawn, None, *buttons(busy=True)]
 
     def train(
         self,
@@ -147,7 +155,7 @@ class Trainings:
             config = course(family, learner, *budget, *rates, tasks_per_epoch, *network, seed)
             folder, watch = self.shelf.new_folder(name), Watch(config)
             if work.stopped:
-                yield paragraph(UNBEGUN, "outcome"), gr.skip(), None
+                yield NOTHING
                 return
             with self.desk.holding(name):
                 stream = training.train(config, folder, doing=watch.enter)
@@ -157,19 +165,35 @@ class Trainings:
         """Continue a run where it stopped, to the same end as if it never had."""
         with self.desk.working(request, KIND, TRAIN_SECONDS) as work:
             folder, watch = continued(self.shelf, name), watch_again(self.shelf, name)
+            if work.stopped:
+                yield NOTHING
+                return
             with self.desk.holding(name):
                 stream = training.resume(folder, doing=watch.enter)
                 yield from follow(stream, watch, work, name)
 
-    def settle(self, name: str | None, agent: str, family: str, learner: str) -> list[Any]:
-        """Select the agent that was trained, and offer what is next."""
-        found = unfinished(self.shelf)
+    def settle(
+        self, request: gr.Request, name: str | None, agent: str, family: str, learner: str
+    ) -> list[Any]:
+        """Select the agent that was trained, and offer what is next.
+
+        Who waits for something else by now, such as another agent's answer, keeps theirs.
+        """
+        found, busy = unfinished(self.shelf), self.desk.expects(request, KIND)
+        chosen = agent if self.desk.expects(request) else name or agent
         return [
-            gr.update(choices=self.shelf.trained(), value=name or agent),
+            gr.update(choices=self.shelf.trained(), value=chosen),
             gr.update(choices=found, value=found[0] if found else None),
             free_name(self.shelf, family, learner),
-            *buttons(busy=False),
+            *buttons(busy=busy, unfinished=bool(found)),
         ]
+
+    def stopping(self, request: gr.Request) -> list[Any]:
+        """Say that stopping has been heard: the iteration ends first, but nobody need wait."""
+        if self.desk.give_up(request, KIND):
+            found = bool(unfinished(self.shelf))
+            return [paragraph(UNBEGUN, "outcome"), *buttons(busy=False, unfinished=found)]
+        return [gr.skip(), gr.skip(), gr.update(interactive=False, value="Stopping …"), gr.skip()]
 
     def stop(self, request: gr.Request) -> None:
         """Stop your training after the iteration it is in; everything so far is saved."""
@@ -221,15 +245,10 @@ def watch_again(shelf: Shelf, name: object) -> Watch:
     return Watch(shelf.config(name), read_metrics(shelf.folder(name) / training.METRICS))
 
 
-def buttons(*, busy: bool) -> list[Any]:
-    """Return updates of Train, Stop and Resume."""
+def buttons(*, busy: bool, unfinished: bool = False) -> list[Any]:
+    """Return updates of Train, Stop and Resume, which needs an unfinished run."""
     return [
         gr.update(interactive=not busy),
         gr.update(interactive=busy, value="Stop"),
-        gr.update(interactive=not busy),
+        gr.update(interactive=unfinished and not busy),
     ]
-
-
-def stopping() -> Any:
-    """Say that stopping has been heard: the iteration ends first."""
-    return gr.update(interactive=False, value="Stopping …")

@@ -146,7 +146,7 @@ class Watch:
         why = "The time allowed is over" if late else "Stopped"
         return paragraph(f"{why} after {self.done} of {self.iterations} iterations.", "outcome") + (
             paragraph(
-                "Everything so far is saved, and it is the selected agent now; Resume goes on to "
+                "Everything so far is saved, and it is one of the agents now; Resume goes on to "
                 "the same end.",
                 "others",
             )
@@ -166,7 +166,7 @@ class Watch:
                 f"{ago[self.config.mode]}, {reached(before, self.family, brief=True)}."
             )
         return paragraph(told, "outcome") + paragraph(
-            "It is the selected agent now: watch it under Adapt.", "others"
+            "It is one of the agents now: watch it under Adapt.", "others"
         )
 
 

@@ -116,7 +116,7 @@ def test_the_lead_is_no_pick_of_the_best(found: list[Measured]) -> None:
         zeros = tuple(0.0 for _ in row.per_task)
         worse.rows.append(dataclasses.replace(row, mean=0.0, per_task=zeros) if bad else row)
     words = in_words([worse])
-    assert "After 1 episode, hybrid adaptation earns 0 on average" in words
+    assert "after 1 episode, hybrid adaptation earns 0 on average" in words
     assert "better on 0 of 3 tasks" in words
 
 
