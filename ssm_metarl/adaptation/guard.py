@@ -17,17 +17,26 @@ FEWEST = 3  # episodes on both sides; fewer say nothing about how much returns v
 
 @dataclass(frozen=True)
 class Best:
-    """Parameters of each task that were not seen to be bettered, and the returns they had."""
+    """Parameters of each task that were not seen to be bettered.
+
+    Attributes:
+        params: Theirs.
+        returns: That they had.
+        taken_up: Tasks that have gone back to them, and play with them now.
+    """
 
     params: Params
     returns: Float[np.ndarray, "K E"]
+    taken_up: Bool[np.ndarray, "K"]
 
 
 class Guard:
     """Remembers each task's best parameters, and says when the current ones are worse.
 
     It needs no episodes of its own: those that the next step learns from were played with the
-    parameters that the last step led to.
+    parameters that the last step led to. Where those are the best ones, taken up again, their new
+    returns replace the old ones, which were the luckiest of many, or of a task that has changed
+    since.
     """
 
     def __init__(self, seed: SeedSequence) -> None:
@@ -44,14 +53,16 @@ class Guard:
             returns: Of these episodes.
         """
         if self._best is None:
-            self._best = Best(params, returns)
-            return params, np.zeros(len(returns), dtype=bool)
+            none = np.zeros(len(returns), dtype=bool)
+            self._best = Best(params, returns, none)
+            return params, none
         best = self._best
-        worse = significantly_lower(returns, best.returns, self._rng)
-        better = returns.mean(1) >= best.returns.mean(1)
+        worse = significantly_lower(returns, best.returns, self._rng) & ~best.taken_up
+        newer = best.taken_up | (returns.mean(1) >= best.returns.mean(1))
         self._best = Best(
-            choose(better, params, best.params),
-            np.where(better[:, None], returns, best.returns),
+            choose(newer, params, best.params),
+            np.where(newer[:, None], returns, best.returns),
+            worse,
         )
         return self._best.params, worse
 

@@ -10,7 +10,7 @@ step, inside ``observe`` and thus between two episodes, never between two steps 
 
 import time
 from dataclasses import dataclass, field
-from typing import Literal, get_args
+from typing import Literal, SupportsFloat, get_args
 
 import numpy as np
 import torch
@@ -108,12 +108,12 @@ class Session:
         """Choose an action for one observation ``[O]``.
 
         Raises:
-            UserError: The observation is not shaped as the agent's are, or not finite; or the last
-                action was not followed by :meth:`observe`.
+            UserError: The observation is not shaped as the agent's are, or not finite, and the
+                episode is dropped; or the last action was not followed by :meth:`observe`.
         """
         if self._acted:
             raise UserError("act was called twice; call observe with what the first action brought")
-        seen = self._one(observation)
+        seen = self._one_or_drop(observation)
         action, distribution = self._choose(seen, start=not self._episode.steps)
         self._seen, self._acted = seen, True
         if self._adaptation is not None:
@@ -122,7 +122,7 @@ class Session:
 
     def observe(
         self,
-        reward: float,
+        reward: SupportsFloat,
         terminated: bool,
         truncated: bool,
         observation: np.ndarray | None = None,
@@ -137,15 +137,18 @@ class Session:
                 that was acted on.
 
         Raises:
-            UserError: There was no action; or the observation is not shaped as the agent's are, or
-                not finite. The episode is dropped then.
+            UserError: There was no action; or the reward is no number, or the observation not
+                shaped as the agent's are, or not finite. The episode is dropped then.
             DivergenceError: The reward, or what was learned, is not finite; the agent stays as it
                 was and the episodes that would be learned from are dropped.
         """
         if not self._acted:
             raise UserError("observe was called without an action; call act first")
         episode, self._acted = self._episode, False
-        if not abs(reward) <= LARGEST:
+        if not isinstance(reward, SupportsFloat) or getattr(reward, "ndim", 0):
+            self.drop_episode()
+            raise UserError(f"the reward is {reward!r}, not a number; the episode was dropped")
+        if not abs(float(reward)) <= LARGEST:
             self.drop_episode()
             raise DivergenceError(f"the reward is {reward}; the episode was dropped")
         episode.steps, episode.total = episode.steps + 1, episode.total + float(reward)
@@ -167,11 +170,7 @@ class Session:
 
     def _end(self, observation: np.ndarray | None, *, terminated: bool) -> None:
         """Keep the episode, and learn if there are enough of them."""
-        try:
-            last = self._seen if observation is None else self._one(observation)
-        except UserError:
-            self.drop_episode()
-            raise
+        last = self._seen if observation is None else self._one_or_drop(observation)
         self.returns.append(self._episode.total)
         if self._adaptation is not None:
             self._ended.append(self._trajectory(last, terminated=terminated))
@@ -201,6 +200,13 @@ class Session:
         if len(seen) != 1:
             raise UserError(f"a session plays one episode at a time, got {len(seen)} observations")
         return seen[0]
+
+    def _one_or_drop(self, observation: np.ndarray) -> Float[Tensor, "O"]:
+        try:
+            return self._one(observation)
+        except UserError:
+            self.drop_episode()
+            raise
 
     def _learn(self) -> None:
         assert self._adaptation is not None

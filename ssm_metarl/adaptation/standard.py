@@ -20,7 +20,7 @@ from ssm_metarl.adaptation.source import Source
 from ssm_metarl.core.parameters import Params
 from ssm_metarl.env_runner.rollout import Trajectory
 from ssm_metarl.env_runner.streams import substream
-from ssm_metarl.errors import DivergenceError
+from ssm_metarl.errors import DivergenceError, UserError
 from ssm_metarl.meta_rl.batch import make_batch
 from ssm_metarl.meta_rl.inner_loop import descend, inner_gradients, narrowed
 from ssm_metarl.meta_rl.natural import natural_step
@@ -74,7 +74,12 @@ class Adaptation:
             memory: Earlier tasks to recall; None adapts from the current task's data alone.
             reuse: Whether later steps also learn from the task's earlier episodes, off-policy.
             guarded: Whether to go back where the episodes played show that a step did harm.
+
+        Raises:
+            UserError: What is reused are rewards, and this agent adapts without any.
         """
+        if reuse and agent.config.surrogate == "prediction":
+            raise UserError("reuse learns from rewards; this agent adapts by prediction, without")
         self.agent, self.memory, self.reuse = agent, memory, reuse
         self.earlier: list[Trajectory] = []
         self.guard = Guard(substream(seed, GUARD_STREAM)) if guarded else None

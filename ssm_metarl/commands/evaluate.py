@@ -39,6 +39,8 @@ def evaluate_run(asked: Evaluate) -> int:
     """
     use_one_thread()
     modes = _modes(asked)
+    if asked.reuse and modes and "hybrid" not in modes:
+        raise UserError("--reuse is for hybrid; add that to --modes, or leave --reuse out")
     agent = load(asked.run, trust_env_code=asked.trust_env_code)
     plan = EvaluationPlan(
         modes,

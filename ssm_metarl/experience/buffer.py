@@ -59,7 +59,7 @@ class ExperienceStore:
     @classmethod
     def create(
         cls,
-        path: Path,
+        path: str | Path,
         family: TaskFamily,
         *,
         capacity: int = 1_000_000,
@@ -82,12 +82,13 @@ class ExperienceStore:
             StoreError: The file exists or cannot be written.
         """
         identity = Identity.of(family, capacity, retention, seed)
+        path = Path(path)
         create_database(path, identity.to_meta(), State(0, 0, 0, KEEP_ALL, 0))
         return cls(path, writable=True)
 
     @classmethod
     def open(
-        cls, path: Path, family: TaskFamily | None = None, *, writable: bool = False
+        cls, path: str | Path, family: TaskFamily | None = None, *, writable: bool = False
     ) -> "ExperienceStore":
         """Open a store that exists, also while another process writes to it.
 
@@ -99,7 +100,7 @@ class ExperienceStore:
         Raises:
             StoreError: It is missing, damaged, not a store, or of another family.
         """
-        return cls(path, family, writable=writable)
+        return cls(Path(path), family, writable=writable)
 
     def close(self) -> None:
         """Close; what was written is then in the one file, which can be copied. Twice is once.

@@ -30,6 +30,7 @@ from ssm_metarl.env_runner.rollout import Trajectory
 from ssm_metarl.env_runner.spaces import policy_spaces
 from ssm_metarl.errors import UserError
 from ssm_metarl.experience.buffer import ExperienceStore
+from ssm_metarl.experience.database import naming
 
 _ID = re.compile(r"(?:[\w-]+/)*[\w-]+-v[0-9]+")
 
@@ -50,8 +51,10 @@ def export_minari(store: ExperienceStore, dataset_id: str, family: TaskFamily) -
 
     Raises:
         UserError: Minari is not installed, or the id is malformed or taken.
-        StoreError: The store is damaged. No data set is left behind.
+        StoreError: The store is damaged, or of another family. No data set is left behind.
     """
+    with naming(store.path):
+        store.identity.check(family)
     minari, policy = _import_minari(dataset_id), Policy(PolicyConfig(), policy_spaces(family))
     EpisodeBuffer = minari.data_collector.episode_buffer.EpisodeBuffer
     with warnings.catch_warnings():

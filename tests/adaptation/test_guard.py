@@ -46,6 +46,28 @@ def test_it_goes_back_to_the_best_and_only_where_it_is_worse() -> None:
     assert best["encoder.bias"][:, 0].tolist() == [1.0, 2.0, 1.0]
 
 
+def test_what_was_taken_up_again_is_not_compared_with_itself() -> None:
+    """Returns of another task, as where a live system has changed: nothing is learned else."""
+    guard, noise = Guard(SeedSequence(0)), np.linspace(-1, 1, 10)
+    guard.check(params(0.0), np.stack([80 + noise]))
+    best, worse = guard.check(params(1.0, 1), np.stack([20 + noise]))
+    assert worse.tolist() == [True]
+    best, worse = guard.check(best, np.stack([10 + noise]))
+    assert worse.tolist() == [False]
+    best, worse = guard.check(params(2.0, 1), np.stack([12 + noise]))
+    assert worse.tolist() == [False]
+    _, worse = guard.check(params(3.0, 1), np.stack([5 + noise]))
+    assert worse.tolist() == [True]
+
+
+def test_luck_does_not_pile_up() -> None:
+    """Where nothing ever changes, the best of many returns is the luckiest, not the best."""
+    rng, rounds, tasks = np.random.default_rng(0), 60, 200
+    guard, same = Guard(SeedSequence(0)), params(0.0, tasks)
+    back = [guard.check(same, rng.normal(100, 30, (tasks, 10)))[1].mean() for _ in range(rounds)]
+    assert np.mean(back[-20:]) < 0.25
+
+
 def test_rows_are_chosen_from_shared_and_own_parameters() -> None:
     which = np.array([True, False, True])
     value_head = torch.zeros(4)

@@ -1,5 +1,7 @@
 """Learning again from earlier episodes: as on-policy data where it is, and by weight elsewhere."""
 
+import dataclasses
+
 import pytest
 import torch
 from numpy.random import SeedSequence
@@ -7,12 +9,13 @@ from numpy.random import SeedSequence
 from ssm_metarl.adaptation.agent import Agent
 from ssm_metarl.adaptation.reuse import join_earlier
 from ssm_metarl.adaptation.source import TaskSource
-from ssm_metarl.adaptation.standard import adapt_tasks
+from ssm_metarl.adaptation.standard import Adaptation, adapt_tasks
 from ssm_metarl.core.parameters import Params, expand_tasks
 from ssm_metarl.core.policy import Policy, PolicyConfig
 from ssm_metarl.env_runner.registry import get_family
 from ssm_metarl.env_runner.rollout import Trajectory, side_by_side
 from ssm_metarl.env_runner.spaces import policy_spaces
+from ssm_metarl.errors import UserError
 from ssm_metarl.meta_rl.batch import make_batch
 from ssm_metarl.meta_rl.inner_loop import inner_gradients
 from ssm_metarl.meta_rl.maml import MetaConfig
@@ -31,6 +34,12 @@ def agent() -> Agent:
 def gradients(agent: Agent, params: Params, played: Trajectory) -> dict[str, torch.Tensor]:
     batch = make_batch(played, agent.policy, agent.config.adaptation_discount, 1.0)
     return inner_gradients(agent.policy, params, batch, "lvc")
+
+
+def test_rewards_are_not_reused_where_they_are_not_used(agent: Agent) -> None:
+    blind = dataclasses.replace(agent, config=MetaConfig(surrogate="prediction"))
+    with pytest.raises(UserError, match="without"):
+        Adaptation(blind, 3, seed=SeedSequence(0), reuse=True)
 
 
 def test_episodes_of_the_same_policy_count_in_full(agent: Agent) -> None:

@@ -218,6 +218,30 @@ def test_a_failure_drops_the_episode_and_nothing_else(agent: Agent) -> None:
     ]
 
 
+def test_what_is_no_reward_drops_the_episode_too(agent: Agent) -> None:
+    session = agent.session(episodes=2)
+    session.act(np.zeros(4))
+    session.observe(np.float32(1.0), False, False)
+    session.act(np.zeros(4))
+    with pytest.raises(UserError, match="not a number"):
+        session.observe(np.array([1.0]), False, False)  # as of a vector environment
+    play(session, 2)
+    assert session.adapted is not None
+    assert session.adapted.steps == 1
+
+
+def test_an_observation_that_is_none_ends_the_episode_it_was_seen_in(agent: Agent) -> None:
+    session = agent.session(episodes=1)
+    for _ in range(3):
+        session.act(np.zeros(4))
+        session.observe(1.0, False, False)
+    with pytest.raises(UserError, match="not finite"):
+        session.act(np.full(4, np.nan))
+    session.act(np.zeros(4))
+    session.observe(1.0, True, False)
+    assert session.returns == [1.0]
+
+
 def test_what_cannot_be_learned_leaves_the_agent_as_it_was(agent: Agent) -> None:
     wild = dataclasses.replace(agent, rates=1e39)
     session = wild.session(episodes=1)

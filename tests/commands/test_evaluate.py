@@ -60,6 +60,8 @@ def test_a_bad_evaluation_is_one_line(
     run_dir: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     assert "zero_shot" in fails(capsys, ["evaluate", str(run_dir), "--modes=zero_shoot"])
+    flags = ["--reuse", "--modes=standard"]
+    assert "--reuse is for hybrid" in fails(capsys, ["evaluate", str(run_dir), *flags])
     missing = tmp_path / "no" / "out.json"
     assert "--json" in fails(capsys, ["evaluate", str(run_dir), f"--json={missing}"])
 

@@ -157,6 +157,15 @@ def test_a_task_that_is_none_is_refused(
         import_minari(stores["cartpole"][0], ID, kit.cartpole)
 
 
+def test_a_store_of_another_family_is_not_exported(
+    stores: dict, kit: SimpleNamespace, datasets: Path
+) -> None:
+    kit.add(stores["cartpole"][0], [[[4]]])
+    with pytest.raises(StoreError, match="holds experience of CartPole-v1"):
+        export_minari(stores["cartpole"][0], ID, kit.pendulum)
+    assert not (datasets / ID).exists()
+
+
 def test_a_failed_export_leaves_nothing_behind(
     stores: dict, kit: SimpleNamespace, datasets: Path
 ) -> None:
