@@ -184,7 +184,7 @@ def take_step(
         gradients = join_earlier(agent, theta, gradients, played.valid.shape[2], earlier)
     stepped = {**theta, **descend(theta, gradients, agent.rates)}
     if step >= config.inner_steps:
-        stepped = natural_step(policy, theta, stepped, batch, config.trust)
+        stepped = natural_step(policy, theta, gradients, stepped, batch, config.trust)
     if config.adapted_std is not None:
         stepped = {**stepped, **narrowed(stepped, config.adapted_std)}
     for name, value in stepped.items():

@@ -20,12 +20,12 @@ Vector = dict[str, Tensor]  # of each task: a tensor [K, ...] per parameter
 
 
 def natural_step(
-    policy: Policy, before: Params, after: Params, batch: Batch, trust: float
+    policy: Policy, before: Params, gradients: Params, after: Params, batch: Batch, trust: float
 ) -> dict[str, Tensor]:
     """Turn gradient steps into natural ones: to gain as much at most, and within the trust.
 
-    ``F^-1 step``, with ``F`` the Fisher matrix of the policy on the episodes' observations, is the
-    way that does most for the loss among those that change the policy by the same divergence
+    ``-F^-1 gradient``, with ``F`` the Fisher matrix of the policy on the episodes' observations, is
+    the way that does most for the loss among those that change the policy by the same divergence
     (Kakade 2001, "A Natural Policy Gradient"). It is followed until the quadratic model of the
     divergence comes near ``trust`` (Schulman et al. 2015, arXiv:1502.05477), but no further than to
     where it gains as much as the plain step would, to first order: where little is left to gain,
@@ -34,21 +34,20 @@ def natural_step(
     Args:
         policy: The network.
         before: Parameters that collected the batch, shared or per task.
-        after: Parameters after plain gradient steps; those that are not ``before`` per task.
+        gradients: Of the loss at ``before``, per task.
+        after: Parameters after plain steps down these gradients, at whatever rates.
         batch: The data of K tasks.
         trust: Largest divergence KL(before || after) in nats, the mean over a task's steps.
 
     Returns:
-        Parameters after the natural steps, with a task axis where ``after`` has one.
+        Parameters after the natural steps, with a task axis where there are gradients.
     """
-    plain = {
-        name: value - before[name] for name, value in after.items() if value is not before[name]
-    }
-    long = dot(plain, plain).sqrt()
-    fisher = Fisher(policy, before, batch, plain)
-    way = conjugate_gradients(fisher, scaled(1.0 / (long + TINY), plain))
+    down = scaled(-1.0 / (dot(gradients, gradients).sqrt() + TINY), gradients)
+    plain = {name: after[name] - before[name] for name in gradients}
+    fisher = Fisher(policy, before, batch, gradients)
+    way = conjugate_gradients(fisher, down)
     until_trust = (2.0 * AIM * trust / (dot(way, fisher(way)) + TINY)).sqrt()
-    as_good = long * long / (dot(plain, way) + TINY)
+    as_good = dot(down, plain) / (dot(down, way) + TINY)
     step = scaled(torch.minimum(until_trust, as_good), way)
     natural = {**before, **{name: before[name] + value for name, value in step.items()}}
     return within_trust(policy, before, natural, batch, trust)

@@ -110,7 +110,8 @@ def test_long_steps_end_near_the_trust_and_gain_more_than_plain_ones(family: str
     policy, params, batch = setting(family)
     gradients = inner_gradients(policy, params, batch, "lvc")
     trust = 1e-3
-    after = natural_step(policy, params, inner_step(policy, params, batch, 1e6), batch, trust)
+    plain = inner_step(policy, params, batch, 1e6)
+    after = natural_step(policy, params, gradients, plain, batch, trust)
     moved = divergence(policy, params, after, batch)
     assert (moved <= trust).all()
     assert (moved > 0.4 * trust).all()
@@ -128,7 +129,7 @@ def test_short_steps_are_to_gain_as_much_and_change_the_policy_less(family: str)
     policy, params, batch = setting(family)
     gradients = inner_gradients(policy, params, batch, "lvc")
     plain = descend(params, gradients, 1e-5)
-    after = natural_step(policy, params, {**params, **plain}, batch, 0.1)
+    after = natural_step(policy, params, gradients, {**params, **plain}, batch, 0.1)
     for task in range(TASKS):
         ways = [
             torch.cat([(each[n] - params[n])[task].flatten() for n in gradients])
@@ -140,15 +141,37 @@ def test_short_steps_are_to_gain_as_much_and_change_the_policy_less(family: str)
         assert ways[1] @ matrix @ ways[1] < ways[0] @ matrix @ ways[0]
 
 
+def test_rates_of_their_own_say_how_far_and_not_where_to() -> None:
+    policy, params, batch = setting("CartPole-v1")
+    gradients = inner_gradients(policy, params, batch, "lvc")
+    generator = torch.Generator().manual_seed(0)
+    uneven = {
+        name: 1e-5 * torch.randn(params[name].shape, generator=generator, dtype=torch.float64).exp()
+        for name in gradients
+    }
+    ways, gains = [], []
+    for rates in (1e-5, uneven):
+        plain = {**params, **descend(params, gradients, rates)}
+        after = natural_step(policy, params, gradients, plain, batch, 0.1)
+        for each in (plain, after):
+            way = torch.cat([(each[n] - params[n])[0].flatten() for n in gradients])
+            gains.append(-(flat(gradients, 0) @ way))
+            ways.append(way / way.norm())
+    torch.testing.assert_close(ways[1], ways[3], rtol=1e-5, atol=1e-7)
+    torch.testing.assert_close(gains[0], gains[1], rtol=1e-6, atol=0.0)
+    torch.testing.assert_close(gains[2], gains[3], rtol=1e-6, atol=0.0)
+
+
 def test_tasks_do_not_interact_and_no_gradient_is_no_step() -> None:
     policy, params, batch = setting("CartPole-v1")
     gradients = inner_gradients(policy, params, batch, "lvc")
     for gradient in gradients.values():
         gradient[1] = 0.0
     plain = {**params, **descend(params, gradients, 1.0)}
-    both = natural_step(policy, params, plain, batch, 0.01)
+    both = natural_step(policy, params, gradients, plain, batch, 0.01)
     first = {n: v[:1] if v is not params[n] else v for n, v in plain.items()}
-    alone = natural_step(policy, params, first, batch.tasks(slice(1)), 0.01)
+    slopes = {name: gradient[:1] for name, gradient in gradients.items()}
+    alone = natural_step(policy, params, slopes, first, batch.tasks(slice(1)), 0.01)
     for name in gradients:
         torch.testing.assert_close(both[name][0], alone[name][0])
         assert torch.equal(both[name][1], params[name])

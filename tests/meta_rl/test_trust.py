@@ -80,9 +80,9 @@ def test_short_steps_are_left_as_they_are_and_tasks_do_not_interact() -> None:
 def test_only_steps_beyond_the_trained_ones_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     bounded = []
 
-    def spy(policy, before, after, batch, bound):  # noqa: ANN001, ANN202
+    def spy(policy, before, gradients, after, batch, bound):  # noqa: ANN001, ANN202
         bounded.append(bound)
-        return natural_step(policy, before, after, batch, bound)
+        return natural_step(policy, before, gradients, after, batch, bound)
 
     monkeypatch.setattr(standard, "natural_step", spy)
     policy, params, _ = setting()
