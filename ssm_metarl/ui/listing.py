@@ -10,8 +10,8 @@ from ssm_metarl.env_runner.registry import get_family, list_families
 from ssm_metarl.errors import SsmMetaRLError
 from ssm_metarl.evaluation.report import counted
 from ssm_metarl.runs.config import TrainConfig
-from ssm_metarl.runs.tracking import read_metrics
 from ssm_metarl.runs.training import METRICS
+from ssm_metarl.ui.records import read_records
 from ssm_metarl.ui.shelf import Shelf
 from ssm_metarl.ui.summary import Summary
 from ssm_metarl.ui.watch import curves, paragraph
@@ -77,7 +77,7 @@ def learning_curves(shelf: Shelf, run: Summary) -> str:
         return ""
     known = run.family in {family.name for family in list_families()}
     family = get_family(run.family) if known else None
-    records = read_metrics(shelf.folder(run.name) / METRICS)
+    records = read_records(shelf.folder(run.name) / METRICS)
     return curves(shelf.config(run.name), family, max(run.iterations, 1), records)
 
 

@@ -6,6 +6,7 @@ been read the way it will be used.
 """
 
 import contextlib
+import errno
 import re
 import secrets
 import shutil
@@ -27,6 +28,7 @@ from ssm_metarl.runs.tracking import read_metrics
 from ssm_metarl.runs.training import CHECKPOINT, CONFIG, EXPERIENCE, METRICS, read_config
 from ssm_metarl.ui.desk import Desk
 from ssm_metarl.ui.limits import UPLOAD_BYTES, UPLOAD_FILES
+from ssm_metarl.ui.records import is_record, is_state
 from ssm_metarl.ui.shelf import Shelf, check_family
 
 KNOWN = re.compile(
@@ -48,8 +50,6 @@ UNREADABLE = (
     UnicodeDecodeError,
     struct.error,
 )
-NUMBERS = ("iteration", "iterations", "environment_steps", "seconds")
-RETURNS = ("return_before", "return_after", "best_return")
 MEGABYTE = 10**6
 
 
@@ -110,6 +110,10 @@ def _legible() -> Iterator[None]:
         yield
     except UNREADABLE as error:
         raise UserError(NOT_A_ZIP) from error
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # that is a place which the zip names and cannot be
+            raise
+        raise UserError(NOT_A_ZIP) from error
 
 
 @contextlib.contextmanager
@@ -157,6 +161,8 @@ def _extract(archive: zipfile.ZipFile, place: Path) -> None:
                         "the most that is taken"
                     )
                 sink.write(chunk)
+    if CONFIG not in seen:
+        raise UserError(f"that zip holds no run: it has no {CONFIG}")
 
 
 def _check_entry(entry: zipfile.ZipInfo, seen: set[str]) -> None:
@@ -176,22 +182,15 @@ def _check(place: Path) -> None:
     family = get_family(check_family(config.env_name))
     load(place)
     meta = load_checkpoint(place / CHECKPOINT).meta
-    numbers = ("iteration", "environment_steps", "seconds")
-    if not all(_is_number(meta.get(name)) for name in numbers) or "best_return" not in meta:
+    if not is_state(meta):
         raise CheckpointError("that checkpoint does not say how far its training came")
     records = read_metrics(place / METRICS)
-    for record in records:
-        returns = all(record.get(name) is None or _is_number(record[name]) for name in RETURNS)
-        if not returns or not all(_is_number(record.get(name)) for name in NUMBERS):
-            raise UserError(f"{METRICS} holds a line that is not of a training")
+    if not all(map(is_record, records)):
+        raise UserError(f"{METRICS} holds a line that is not of a training")
     if not records or records[-1]["iteration"] < meta["iteration"]:
         raise UserError(f"that zip's {METRICS} does not tell of all of the training")
     if (place / EXPERIENCE).exists():
         ExperienceStore.open(place / EXPERIENCE, family).close()
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _is_plain(file: Path) -> bool:

@@ -8,6 +8,7 @@ from typing import Any
 from ssm_metarl.errors import SsmMetaRLError
 from ssm_metarl.runs.files import parse_json
 from ssm_metarl.runs.training import METRICS
+from ssm_metarl.ui.records import is_record
 from ssm_metarl.ui.shelf import Shelf
 
 TAIL = 16 * 1024  # bytes: many times a line
@@ -53,13 +54,15 @@ class Summary:
         except SsmMetaRLError:
             family = learner = ""
         last = last_record(folder / METRICS)
+        if not is_record(last):
+            last = {"iteration": 0, "iterations": 0, "best_return": None}
         return cls(
             name=run,
             family=family,
             learner=learner,
-            done=_number(last, "iteration", 0),
-            iterations=_number(last, "iterations", 0),
-            best_return=_number(last, "best_return", None),
+            done=last["iteration"],
+            iterations=last["iterations"],
+            best_return=last.get("best_return"),
             bytes=size(folder),
             changed=max(path.stat().st_mtime for path in (folder, *folder.iterdir())),
             own=shelf.is_own(run),
@@ -99,8 +102,3 @@ def size(folder: Path) -> int:
     """Return the bytes of all files in a folder, links left out."""
     files = (Path(place) / name for place, _, names in os.walk(folder) for name in names)
     return sum(file.lstat().st_size for file in files)
-
-
-def _number(record: dict[str, Any], name: str, default: Any) -> Any:
-    value = record.get(name)
-    return default if isinstance(value, bool) or not isinstance(value, int | float) else value

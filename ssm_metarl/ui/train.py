@@ -13,13 +13,13 @@ import gradio as gr
 from ssm_metarl.errors import UserError
 from ssm_metarl.runs import training
 from ssm_metarl.runs.lock import RunLock
-from ssm_metarl.runs.tracking import read_metrics
 from ssm_metarl.ui.adapt import QUEUED
 from ssm_metarl.ui.course import check_size, course
 from ssm_metarl.ui.courtesy import courteous
 from ssm_metarl.ui.desk import HEAVY, Desk, Work
 from ssm_metarl.ui.form import FIRST, QUIET, Form, free_name, is_suggested
 from ssm_metarl.ui.limits import EPOCHS, TRAIN_EPISODES, TRAIN_SECONDS
+from ssm_metarl.ui.records import read_records
 from ssm_metarl.ui.shelf import Shelf, check_family
 from ssm_metarl.ui.summary import unfinished
 from ssm_metarl.ui.watch import Watch, paragraph
@@ -242,7 +242,7 @@ def continued(shelf: Shelf, name: object) -> Path:
 
 def watch_again(shelf: Shelf, name: object) -> Watch:
     """Return what a run has shown so far."""
-    return Watch(shelf.config(name), read_metrics(shelf.folder(name) / training.METRICS))
+    return Watch(shelf.config(name), read_records(shelf.folder(name) / training.METRICS))
 
 
 def buttons(*, busy: bool, unfinished: bool = False) -> list[Any]:

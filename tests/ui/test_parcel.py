@@ -13,6 +13,7 @@ import pytest
 from visiting import TINY
 
 from ssm_metarl.errors import SsmMetaRLError, UserError
+from ssm_metarl.runs.checkpoint import load_checkpoint, save_checkpoint
 from ssm_metarl.runs.loading import load
 from ssm_metarl.runs.training import train
 from ssm_metarl.ui import parcel
@@ -178,6 +179,15 @@ def encrypted(files: Files, path: Path) -> Path:
     return path
 
 
+def displaced(files: Files, path: Path) -> Path:
+    """Entries before the beginning of the file."""
+    data = bytearray(zipped(path, files).read_bytes())
+    place = data.index(b"PK\1\2")
+    data[-6:-2] = (place + 2**20).to_bytes(4, "little")  # where the directory is said to begin
+    path.write_bytes(data)
+    return path
+
+
 def no_zip(files: Files, path: Path) -> Path:
     path.write_bytes(pickle.dumps(files))
     return path
@@ -193,6 +203,7 @@ def no_zip(files: Files, path: Path) -> Path:
         (cut, "can read"),
         (flipped, "can read"),
         (encrypted, "can read"),
+        (displaced, "can read"),
         (no_zip, "can read"),
     ],
 )
@@ -271,14 +282,52 @@ def test_content_that_is_not_of_a_run_is_refused(
     refused(zipped(tmp_path / "x.zip", {**files, name: data}), shelf, words)
 
 
-def test_words_in_the_place_of_returns_are_refused(
-    files: Files, shelf: Shelf, tmp_path: Path
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("return_before", "<script>"),
+        ("best_return", 10**400),
+        ("return_after", 1e308),
+        ("iteration", 10**400),
+        ("iterations", 1.5),
+        ("iterations", -5),
+        ("seconds", None),
+    ],
+)
+def test_words_and_numbers_that_cannot_be_drawn_are_refused(
+    files: Files, shelf: Shelf, tmp_path: Path, name: str, value: object
 ) -> None:
     record = json.loads(files["metrics.jsonl"].splitlines()[0])
-    line = json.dumps({**record, "return_before": "<script>"}).encode() + b"\n"
+    line = json.dumps({**record, name: value}).encode() + b"\n"
     refused(
         zipped(tmp_path / "x.zip", {**files, "metrics.jsonl": line}), shelf, "not of a training"
     )
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("best_return", "x"),
+        ("best_return", [1]),
+        ("iteration", 0.5),
+        ("iteration", -3),
+        ("environment_steps", 10**400),
+        ("seconds", "1"),
+    ],
+)
+def test_a_checkpoint_that_does_not_say_how_far_it_came_is_refused(
+    run: Path, shelf: Shelf, tmp_path: Path, name: str, value: object
+) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(run, copy)
+    saved = load_checkpoint(copy / "checkpoint")
+    save_checkpoint(copy / "checkpoint", saved.tensors, {**saved.meta, name: value})
+    pack(copy, tmp_path / "x.zip")
+    refused(tmp_path / "x.zip", shelf, "how far its training came")
+
+
+def test_a_zip_of_nothing_is_refused(shelf: Shelf, tmp_path: Path) -> None:
+    refused(zipped(tmp_path / "x.zip", {}), shelf, "holds no run")
 
 
 @pytest.mark.parametrize("name", ["config.json", "checkpoint/checkpoint.json"])

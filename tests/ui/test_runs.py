@@ -1,5 +1,6 @@
 """The list of runs, and what it says of each."""
 
+import json
 import shutil
 import time
 from pathlib import Path
@@ -56,6 +57,16 @@ def test_damaged_runs_are_listed_so_that_they_can_be_deleted(shelf: Shelf) -> No
     assert learning_curves(shelf, run) == settings(shelf, "half") == ""
     shelf.delete("half")
     assert "half" not in shelf.ids()
+
+
+def test_one_run_of_impossible_numbers_leaves_the_others_in_sight(shelf: Shelf) -> None:
+    path = shelf.folder("half") / "metrics.jsonl"
+    record = json.loads(path.read_text().splitlines()[0])
+    path.write_text(json.dumps({**record, "best_return": 10**400}) + "\n")
+    listed = table(summaries(shelf), "whole")
+    assert "0 of …" in listed
+    assert "2 of 2" in listed
+    assert "<circle" not in learning_curves(shelf, Summary.of(shelf, "half"))
 
 
 def test_what_comes_with_the_page_cannot_be_deleted(shelf: Shelf) -> None:
