@@ -23,10 +23,11 @@ from ssm_metarl.errors import CheckpointError, SsmMetaRLError, UserError
 from ssm_metarl.experience.buffer import ExperienceStore
 from ssm_metarl.runs.checkpoint import load_checkpoint
 from ssm_metarl.runs.loading import load
-from ssm_metarl.runs.tracking import read_metrics
 from ssm_metarl.runs.training import CHECKPOINT, CONFIG, EXPERIENCE, METRICS, read_config
+from ssm_metarl.ui.course import iterations_of
 from ssm_metarl.ui.desk import Desk
 from ssm_metarl.ui.limits import UPLOAD_BYTES, UPLOAD_FILES
+from ssm_metarl.ui.records import is_progress, read_records
 from ssm_metarl.ui.shelf import Shelf, check_family
 
 KNOWN = re.compile(
@@ -48,8 +49,6 @@ UNREADABLE = (
     UnicodeDecodeError,
     struct.error,
 )
-NUMBERS = ("iteration", "iterations", "environment_steps", "seconds")
-RETURNS = ("return_before", "return_after", "best_return")
 MEGABYTE = 10**6
 
 
@@ -175,23 +174,15 @@ def _check(place: Path) -> None:
     config = read_config(place)
     family = get_family(check_family(config.env_name))
     load(place)
-    meta = load_checkpoint(place / CHECKPOINT).meta
-    numbers = ("iteration", "environment_steps", "seconds")
-    if not all(_is_number(meta.get(name)) for name in numbers) or "best_return" not in meta:
+    meta, iterations = load_checkpoint(place / CHECKPOINT).meta, iterations_of(config)
+    if not is_progress(meta, range(iterations + 1)):
         raise CheckpointError("that checkpoint does not say how far its training came")
-    records = read_metrics(place / METRICS)
-    for record in records:
-        returns = all(record.get(name) is None or _is_number(record[name]) for name in RETURNS)
-        if not returns or not all(_is_number(record.get(name)) for name in NUMBERS):
-            raise UserError(f"{METRICS} holds a line that is not of a training")
-    if not records or records[-1]["iteration"] < meta["iteration"]:
+    records = read_records(place / METRICS)
+    whole = records and records[-1]["iterations"] == iterations
+    if not whole or records[-1]["iteration"] < meta["iteration"]:
         raise UserError(f"that zip's {METRICS} does not tell of all of the training")
     if (place / EXPERIENCE).exists():
         ExperienceStore.open(place / EXPERIENCE, family).close()
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _is_plain(file: Path) -> bool:

@@ -8,13 +8,15 @@ import stat
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 from visiting import TINY
 
 from ssm_metarl.errors import SsmMetaRLError, UserError
+from ssm_metarl.runs.checkpoint import load_checkpoint, save_checkpoint
 from ssm_metarl.runs.loading import load
-from ssm_metarl.runs.training import train
+from ssm_metarl.runs.training import CHECKPOINT, train
 from ssm_metarl.ui import parcel
 from ssm_metarl.ui.desk import Desk
 from ssm_metarl.ui.parcel import KNOWN, pack, unpack
@@ -271,14 +273,69 @@ def test_content_that_is_not_of_a_run_is_refused(
     refused(zipped(tmp_path / "x.zip", {**files, name: data}), shelf, words)
 
 
-def test_words_in_the_place_of_returns_are_refused(
-    files: Files, shelf: Shelf, tmp_path: Path
+HUGE = 10**400
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"return_before": "<script>"},
+        {"return_after": HUGE},
+        {"best_return": HUGE},
+        {"best_return": 1e308},
+        {"iteration": HUGE},
+        {"iteration": 2},
+        {"iteration": 0},
+        {"iterations": HUGE},
+        {"iterations": -5},
+        {"iterations": 1.0},
+        {"environment_steps": HUGE},
+        {"environment_steps": True},
+        {"seconds": -1},
+        {"gradient_norm": HUGE},
+        {"gradient_norm": ["<script>"]},
+    ],
+)
+def test_metrics_that_no_training_writes_are_refused(
+    files: Files, shelf: Shelf, tmp_path: Path, change: dict[str, Any]
 ) -> None:
     record = json.loads(files["metrics.jsonl"].splitlines()[0])
-    line = json.dumps({**record, "return_before": "<script>"}).encode() + b"\n"
+    line = json.dumps({**record, **change}).encode() + b"\n"
     refused(
         zipped(tmp_path / "x.zip", {**files, "metrics.jsonl": line}), shelf, "not of a training"
     )
+
+
+def test_metrics_that_go_back_or_tell_of_another_training_are_refused(
+    files: Files, shelf: Shelf, tmp_path: Path
+) -> None:
+    line = files["metrics.jsonl"]
+    refused(zipped(tmp_path / "x.zip", {**files, "metrics.jsonl": line * 2}), shelf, "not of a")
+    longer = line.replace(b'"iterations": 1', b'"iterations": 2')
+    refused(zipped(tmp_path / "x.zip", {**files, "metrics.jsonl": longer}), shelf, "all of the")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"best_return": "x"},
+        {"best_return": [1]},
+        {"best_return": HUGE},
+        {"iteration": 1.5},
+        {"iteration": -3},
+        {"iteration": 2},  # of one
+        {"environment_steps": HUGE},
+        {"seconds": None},
+    ],
+)
+def test_a_forged_checkpoint_is_refused(
+    run: Path, files: Files, shelf: Shelf, tmp_path: Path, change: dict[str, Any]
+) -> None:
+    there = load_checkpoint(run / CHECKPOINT)
+    save_checkpoint(tmp_path / "forged", there.tensors, {**there.meta, **change})
+    kept = {name: data for name, data in files.items() if not name.startswith(CHECKPOINT)}
+    forged = {f"{CHECKPOINT}/{p.name}": p.read_bytes() for p in (tmp_path / "forged").iterdir()}
+    refused(zipped(tmp_path / "x.zip", {**kept, **forged}), shelf, "how far its training came")
 
 
 @pytest.mark.parametrize("name", ["config.json", "checkpoint/checkpoint.json"])
