@@ -6,6 +6,7 @@ been read the way it will be used.
 """
 
 import contextlib
+import errno
 import re
 import secrets
 import shutil
@@ -109,6 +110,10 @@ def _legible() -> Iterator[None]:
         yield
     except UNREADABLE as error:
         raise UserError(NOT_A_ZIP) from error
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # as when the disk is full
+            raise
+        raise UserError(NOT_A_ZIP) from error  # a place before the start of the file
 
 
 @contextlib.contextmanager
@@ -171,6 +176,8 @@ def _check_entry(entry: zipfile.ZipInfo, seen: set[str]) -> None:
 
 def _check(place: Path) -> None:
     """Read all of a run the way it will be used."""
+    if not (place / CONFIG).exists():
+        raise UserError(f"that zip holds no run: it has no {CONFIG}")
     config = read_config(place)
     family = get_family(check_family(config.env_name))
     load(place)

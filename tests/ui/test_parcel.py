@@ -1,6 +1,7 @@
 """Zips of runs: what goes out comes in again, and nothing else does."""
 
 import dataclasses
+import errno
 import json
 import pickle
 import shutil
@@ -180,6 +181,16 @@ def encrypted(files: Files, path: Path) -> Path:
     return path
 
 
+def before_its_start(files: Files, path: Path) -> Path:
+    data = bytearray(zipped(path, files).read_bytes())
+    place = len(data) - 22 + 16  # where the last record says that the directory begins
+    data[place : place + 4] = (int.from_bytes(data[place : place + 4], "little") + 100).to_bytes(
+        4, "little"
+    )
+    path.write_bytes(data)
+    return path
+
+
 def no_zip(files: Files, path: Path) -> Path:
     path.write_bytes(pickle.dumps(files))
     return path
@@ -195,6 +206,7 @@ def no_zip(files: Files, path: Path) -> Path:
         (cut, "can read"),
         (flipped, "can read"),
         (encrypted, "can read"),
+        (before_its_start, "can read"),
         (no_zip, "can read"),
     ],
 )
@@ -336,6 +348,22 @@ def test_a_forged_checkpoint_is_refused(
     kept = {name: data for name, data in files.items() if not name.startswith(CHECKPOINT)}
     forged = {f"{CHECKPOINT}/{p.name}": p.read_bytes() for p in (tmp_path / "forged").iterdir()}
     refused(zipped(tmp_path / "x.zip", {**kept, **forged}), shelf, "how far its training came")
+
+
+def test_an_empty_zip_holds_no_run(shelf: Shelf, tmp_path: Path) -> None:
+    refused(zipped(tmp_path / "x.zip", {}), shelf, r"^that zip holds no run: it has no config.json")
+
+
+def test_a_full_disk_is_not_taken_for_a_broken_zip(
+    files: Files, shelf: Shelf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(archive: zipfile.ZipFile, place: Path) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(parcel, "_extract", full)
+    with pytest.raises(OSError, match="No space left"):
+        unpack(zipped(tmp_path / "x.zip", files), shelf, Desk(), "new")
+    assert not list(shelf.runs.iterdir())
 
 
 @pytest.mark.parametrize("name", ["config.json", "checkpoint/checkpoint.json"])
