@@ -60,7 +60,7 @@ def headline(run: Summary) -> str:
     """Say in words what a run is."""
     if not run.family:
         return paragraph(run.name, "outcome") + paragraph(
-            "Its settings cannot be read; it can only be deleted.", "others"
+            "Its settings or its metrics cannot be read; it can still be deleted.", "others"
         )
     left = "" if not run.unfinished else "; it can be continued under Train" if run.own else ""
     best = "" if run.best_return is None else f", best return {run.best_return:.4g}"
@@ -72,12 +72,15 @@ def headline(run: Summary) -> str:
 
 
 def learning_curves(shelf: Shelf, run: Summary) -> str:
-    """Draw what a run has learned so far."""
+    """Draw what a run has learned so far, if that can be read."""
     if not run.family:
         return ""
     known = run.family in {family.name for family in list_families()}
     family = get_family(run.family) if known else None
-    records = read_records(shelf.folder(run.name) / METRICS)
+    try:
+        records = read_records(shelf.folder(run.name) / METRICS)
+    except SsmMetaRLError:  # a line before the last, which the list looks at
+        return paragraph("Its metrics cannot be read.", "others")
     return curves(shelf.config(run.name), family, max(run.iterations, 1), records)
 
 

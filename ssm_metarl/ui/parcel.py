@@ -24,11 +24,11 @@ from ssm_metarl.errors import CheckpointError, SsmMetaRLError, UserError
 from ssm_metarl.experience.buffer import ExperienceStore
 from ssm_metarl.runs.checkpoint import load_checkpoint
 from ssm_metarl.runs.loading import load
-from ssm_metarl.runs.tracking import read_metrics
 from ssm_metarl.runs.training import CHECKPOINT, CONFIG, EXPERIENCE, METRICS, read_config
+from ssm_metarl.ui.course import iterations_of
 from ssm_metarl.ui.desk import Desk
 from ssm_metarl.ui.limits import UPLOAD_BYTES, UPLOAD_FILES
-from ssm_metarl.ui.records import is_record, is_state
+from ssm_metarl.ui.records import is_progress, read_records
 from ssm_metarl.ui.shelf import Shelf, check_family
 
 KNOWN = re.compile(
@@ -111,9 +111,9 @@ def _legible() -> Iterator[None]:
     except UNREADABLE as error:
         raise UserError(NOT_A_ZIP) from error
     except OSError as error:
-        if error.errno != errno.EINVAL:  # that is a place which the zip names and cannot be
+        if error.errno != errno.EINVAL:  # as when the disk is full
             raise
-        raise UserError(NOT_A_ZIP) from error
+        raise UserError(NOT_A_ZIP) from error  # a place before the start of the file
 
 
 @contextlib.contextmanager
@@ -161,8 +161,6 @@ def _extract(archive: zipfile.ZipFile, place: Path) -> None:
                         "the most that is taken"
                     )
                 sink.write(chunk)
-    if CONFIG not in seen:
-        raise UserError(f"that zip holds no run: it has no {CONFIG}")
 
 
 def _check_entry(entry: zipfile.ZipInfo, seen: set[str]) -> None:
@@ -178,16 +176,17 @@ def _check_entry(entry: zipfile.ZipInfo, seen: set[str]) -> None:
 
 def _check(place: Path) -> None:
     """Read all of a run the way it will be used."""
+    if not (place / CONFIG).exists():
+        raise UserError(f"that zip holds no run: it has no {CONFIG}")
     config = read_config(place)
     family = get_family(check_family(config.env_name))
     load(place)
-    meta = load_checkpoint(place / CHECKPOINT).meta
-    if not is_state(meta):
+    meta, iterations = load_checkpoint(place / CHECKPOINT).meta, iterations_of(config)
+    if not is_progress(meta, range(iterations + 1)):
         raise CheckpointError("that checkpoint does not say how far its training came")
-    records = read_metrics(place / METRICS)
-    if not all(map(is_record, records)):
-        raise UserError(f"{METRICS} holds a line that is not of a training")
-    if not records or records[-1]["iteration"] < meta["iteration"]:
+    records = read_records(place / METRICS)
+    whole = records and records[-1]["iterations"] == iterations
+    if not whole or records[-1]["iteration"] < meta["iteration"]:
         raise UserError(f"that zip's {METRICS} does not tell of all of the training")
     if (place / EXPERIENCE).exists():
         ExperienceStore.open(place / EXPERIENCE, family).close()

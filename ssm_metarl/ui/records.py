@@ -1,53 +1,102 @@
-"""Lines of metrics that may come from anywhere: what each must say, and how much it may.
+"""What a run tells of its training, believed only once it has been checked.
 
-A number that is too large for a float, or none at all, would end what is drawn of every run.
+A run may come from anywhere, and the page says something of every run there is: one number beyond
+all bounds would take the list of runs from everybody.
 """
 
+import os
 from collections.abc import Mapping
+from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
+from ssm_metarl.errors import CheckpointError
+from ssm_metarl.runs.files import parse_json
 from ssm_metarl.runs.tracking import read_metrics
 
-MOST = 10**12  # of whatever is counted or summed up, far beyond any training
-COUNTS = ("iteration", "iterations", "environment_steps")
+Record = Mapping[str, Any]
+TAIL = 16 * 1024  # bytes: many times a line
+ITERATIONS = range(1, 10**7 + 1)  # that a configuration can ask for
+COUNTS = range(2**53)  # of environment steps; JSON elsewhere has no larger ones
+SECONDS = 1e10
+RETURN = 1e9  # the largest that is drawn
 RETURNS = ("return_before", "return_after", "best_return")
 
 
 def read_records(path: Path) -> list[dict[str, Any]]:
-    """Read the lines of a metrics file that are of a training, and leave out what is not.
+    """Read a metrics file, all of it.
 
     Raises:
-        CheckpointError: A line is no JSON.
+        CheckpointError: A line is damaged, or not what a training writes after the one before it.
     """
-    return [record for record in read_metrics(path) if is_record(record)]
+    records = read_metrics(path) if _is_file(path) else []
+    rising = all(one["iteration"] < other["iteration"] for one, other in pairwise(records))
+    if not rising or not all(map(is_record, records)):
+        raise _foreign(path)
+    return records
 
 
-def is_record(record: Mapping[str, Any]) -> bool:
-    """Whether a line is of a training."""
+def last_record(path: Path) -> dict[str, Any]:
+    """Return the last whole line of a metrics file, without reading the others; {} if none.
+
+    Raises:
+        CheckpointError: It is not what a training writes.
+    """
+    if not _is_file(path):
+        return {}
+    with path.open("rb") as file:
+        file.seek(max(0, os.fstat(file.fileno()).st_size - TAIL))
+        lines = file.read().split(b"\n")[:-1]  # what follows the last newline is not whole
+    if not lines:
+        return {}
+    try:
+        value = parse_json(lines[-1])
+    except ValueError as error:
+        raise _foreign(path) from error
+    if not isinstance(value, dict) or not is_record(value):
+        raise _foreign(path)
+    return value
+
+
+def is_record(record: Record) -> bool:
+    """Whether a line of metrics says what a training says after an iteration."""
+    iterations = record.get("iterations")
     return (
-        all(is_count(record.get(name)) for name in COUNTS)
-        and 0 < record["iteration"] <= record["iterations"]
-        and is_amount(record.get("seconds"))
-        and all(record.get(name) is None or is_amount(record[name]) for name in RETURNS)
+        _is_whole(iterations, ITERATIONS)
+        and is_progress(record, range(1, iterations + 1))
+        and all(name in record and _is_return(record[name]) for name in RETURNS)
+        and all(value is None or _is_number(value) for value in record.values())
     )
 
 
-def is_state(meta: Mapping[str, Any]) -> bool:
-    """Whether a checkpoint says how far its training came."""
+def is_progress(told: Record, iterations: range) -> bool:
+    """Whether a line of metrics or a checkpoint says how far its training came, of so many."""
     return (
-        all(is_count(meta.get(name)) for name in ("iteration", "environment_steps"))
-        and is_amount(meta.get("seconds"))
-        and "best_return" in meta
-        and (meta["best_return"] is None or is_amount(meta["best_return"]))
+        _is_whole(told.get("iteration"), iterations)
+        and _is_whole(told.get("environment_steps"), COUNTS)
+        and _is_number(told.get("seconds"))
+        and 0 <= told["seconds"] <= SECONDS
+        and "best_return" in told
+        and _is_return(told["best_return"])
     )
 
 
-def is_count(value: object) -> bool:
-    """Whether a value is a whole number, from 0."""
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MOST
+def _is_whole(value: object, allowed: range) -> TypeGuard[int]:
+    return type(value) is int and value in allowed
 
 
-def is_amount(value: object) -> bool:
-    """Whether a value is a number of a size that can be drawn."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= MOST
+def _is_return(value: Any) -> bool:
+    """Whether something is a return that can be drawn, or None, where nobody looked."""
+    return value is None or (_is_number(value) and abs(value) <= RETURN)
+
+
+def _is_number(value: object) -> bool:
+    return type(value) is float or (type(value) is int and abs(value) in COUNTS)
+
+
+def _is_file(path: Path) -> bool:
+    return path.is_file() and not path.is_symlink()
+
+
+def _foreign(path: Path) -> CheckpointError:
+    return CheckpointError(f"{path} holds a line that is not of a training")

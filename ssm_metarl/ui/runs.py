@@ -10,7 +10,6 @@ import gradio as gr
 
 from ssm_metarl.errors import UserError
 from ssm_metarl.runs.names import as_name
-from ssm_metarl.runs.tracking import read_metrics
 from ssm_metarl.runs.training import METRICS
 from ssm_metarl.ui.api import Json, endpoint
 from ssm_metarl.ui.courtesy import courteous, field
@@ -18,6 +17,7 @@ from ssm_metarl.ui.desk import Desk
 from ssm_metarl.ui.form import QUIET
 from ssm_metarl.ui.listing import headline, learning_curves, settings, table
 from ssm_metarl.ui.parcel import pack, unpack
+from ssm_metarl.ui.records import read_records
 from ssm_metarl.ui.shelf import Shelf, checked_id
 from ssm_metarl.ui.summary import Summary, summaries
 
@@ -140,7 +140,7 @@ def without_page(shelf: Shelf) -> None:
         return {
             **dataclasses.asdict(Summary.of(shelf, run)),
             "config": vars(shelf.config(run)),
-            "metrics": read_metrics(shelf.folder(run) / METRICS),
+            "metrics": read_records(shelf.folder(run) / METRICS),
         }
 
     endpoint(runs, queue=False)

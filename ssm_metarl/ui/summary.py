@@ -3,15 +3,11 @@
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from ssm_metarl.errors import SsmMetaRLError
-from ssm_metarl.runs.files import parse_json
 from ssm_metarl.runs.training import METRICS
-from ssm_metarl.ui.records import is_record
+from ssm_metarl.ui.records import last_record
 from ssm_metarl.ui.shelf import Shelf
-
-TAIL = 16 * 1024  # bytes: many times a line
 
 
 @dataclass(frozen=True)
@@ -20,7 +16,7 @@ class Summary:
 
     Attributes:
         name: Its id.
-        family: Its family of tasks; empty if the settings cannot be read.
+        family: Its family of tasks; empty if its settings or its metrics cannot be read.
         learner: How it learns, likewise.
         done: Iterations done.
         iterations: How many there will be; 0 where none is done yet.
@@ -49,22 +45,19 @@ class Summary:
         """
         folder = shelf.folder(run)
         try:
-            config = shelf.config(run)
+            config, last = shelf.config(run), last_record(folder / METRICS)
             family, learner = config.env_name, config.mode
         except SsmMetaRLError:
-            family = learner = ""
-        last = last_record(folder / METRICS)
-        if not is_record(last):
-            last = {"iteration": 0, "iterations": 0, "best_return": None}
+            family, learner, last = "", "", {}
         return cls(
             name=run,
             family=family,
             learner=learner,
-            done=last["iteration"],
-            iterations=last["iterations"],
+            done=last.get("iteration", 0),
+            iterations=last.get("iterations", 0),
             best_return=last.get("best_return"),
             bytes=size(folder),
-            changed=max(path.stat().st_mtime for path in (folder, *folder.iterdir())),
+            changed=max(path.lstat().st_mtime for path in (folder, *folder.iterdir())),
             own=shelf.is_own(run),
         )
 
@@ -82,20 +75,6 @@ def summaries(shelf: Shelf) -> list[Summary]:
 def unfinished(shelf: Shelf) -> list[str]:
     """Return the page's own runs that can be continued."""
     return [run.name for run in summaries(shelf) if run.own and run.unfinished]
-
-
-def last_record(path: Path) -> dict[str, Any]:
-    """Return the last whole line of a metrics file, without reading the others; {} if none."""
-    if not path.is_file() or path.is_symlink():
-        return {}
-    with path.open("rb") as file:
-        file.seek(max(0, os.fstat(file.fileno()).st_size - TAIL))
-        lines = file.read().split(b"\n")[:-1]  # what follows the last newline is not whole
-    try:
-        value = parse_json(lines[-1]) if lines else {}
-    except ValueError:
-        return {}
-    return value if isinstance(value, dict) else {}
 
 
 def size(folder: Path) -> int:

@@ -206,8 +206,8 @@ def follow(stream: Stream, watch: Watch, work: Work, name: str) -> Iterator[Show
     Iterations run beside this, so that the page hears of what goes on inside of them. However this
     ends, the stream is closed, and so the last iteration is on disk.
     """
-    yield watch.status(), watch.drawn, None
     with contextlib.closing(stream), ThreadPoolExecutor(1) as beside:
+        yield watch.status(), watch.drawn, None
         shown = time.monotonic()
         while True:
             coming = beside.submit(next, stream, None)

@@ -2,7 +2,7 @@
 
 import time
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
 
@@ -187,13 +187,12 @@ def doing(config: TrainConfig) -> str:
 
 
 def curves(
-    config: TrainConfig, family: TaskFamily | None, iterations: int, records: Iterable[Record]
+    config: TrainConfig, family: TaskFamily | None, iterations: int, records: Sequence[Record]
 ) -> str:
     """Draw the returns before and after adaptation against the iterations."""
-    shown = [record for record in records if record["return_before"] is not None]
     lines = []
     for key, (name, style) in LINES[config.mode].items():
-        points = [(float(record["iteration"]), record[key]) for record in shown]
+        points = [(float(r["iteration"]), r[key]) for r in records if r[key] is not None]
         lines.append(Line(name, style, points, dots=len(points) <= FEW))
     y, rules = return_scale(family)
     told = [f"{line.name}: {line.points[-1][1]:.4g}" for line in lines if line.points]

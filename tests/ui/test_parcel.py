@@ -1,6 +1,7 @@
 """Zips of runs: what goes out comes in again, and nothing else does."""
 
 import dataclasses
+import errno
 import json
 import pickle
 import shutil
@@ -8,6 +9,7 @@ import stat
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 from visiting import TINY
@@ -15,7 +17,7 @@ from visiting import TINY
 from ssm_metarl.errors import SsmMetaRLError, UserError
 from ssm_metarl.runs.checkpoint import load_checkpoint, save_checkpoint
 from ssm_metarl.runs.loading import load
-from ssm_metarl.runs.training import train
+from ssm_metarl.runs.training import CHECKPOINT, train
 from ssm_metarl.ui import parcel
 from ssm_metarl.ui.desk import Desk
 from ssm_metarl.ui.parcel import KNOWN, pack, unpack
@@ -179,11 +181,12 @@ def encrypted(files: Files, path: Path) -> Path:
     return path
 
 
-def displaced(files: Files, path: Path) -> Path:
-    """Entries before the beginning of the file."""
+def before_its_start(files: Files, path: Path) -> Path:
     data = bytearray(zipped(path, files).read_bytes())
-    place = data.index(b"PK\1\2")
-    data[-6:-2] = (place + 2**20).to_bytes(4, "little")  # where the directory is said to begin
+    place = len(data) - 22 + 16  # where the last record says that the directory begins
+    data[place : place + 4] = (int.from_bytes(data[place : place + 4], "little") + 100).to_bytes(
+        4, "little"
+    )
     path.write_bytes(data)
     return path
 
@@ -203,7 +206,7 @@ def no_zip(files: Files, path: Path) -> Path:
         (cut, "can read"),
         (flipped, "can read"),
         (encrypted, "can read"),
-        (displaced, "can read"),
+        (before_its_start, "can read"),
         (no_zip, "can read"),
     ],
 )
@@ -282,52 +285,85 @@ def test_content_that_is_not_of_a_run_is_refused(
     refused(zipped(tmp_path / "x.zip", {**files, name: data}), shelf, words)
 
 
+HUGE = 10**400
+
+
 @pytest.mark.parametrize(
-    ("name", "value"),
+    "change",
     [
-        ("return_before", "<script>"),
-        ("best_return", 10**400),
-        ("return_after", 1e308),
-        ("iteration", 10**400),
-        ("iterations", 1.5),
-        ("iterations", -5),
-        ("seconds", None),
+        {"return_before": "<script>"},
+        {"return_after": HUGE},
+        {"best_return": HUGE},
+        {"best_return": 1e308},
+        {"iteration": HUGE},
+        {"iteration": 2},
+        {"iteration": 0},
+        {"iterations": HUGE},
+        {"iterations": -5},
+        {"iterations": 1.0},
+        {"environment_steps": HUGE},
+        {"environment_steps": True},
+        {"seconds": -1},
+        {"gradient_norm": HUGE},
+        {"gradient_norm": ["<script>"]},
     ],
 )
-def test_words_and_numbers_that_cannot_be_drawn_are_refused(
-    files: Files, shelf: Shelf, tmp_path: Path, name: str, value: object
+def test_metrics_that_no_training_writes_are_refused(
+    files: Files, shelf: Shelf, tmp_path: Path, change: dict[str, Any]
 ) -> None:
     record = json.loads(files["metrics.jsonl"].splitlines()[0])
-    line = json.dumps({**record, name: value}).encode() + b"\n"
+    line = json.dumps({**record, **change}).encode() + b"\n"
     refused(
         zipped(tmp_path / "x.zip", {**files, "metrics.jsonl": line}), shelf, "not of a training"
     )
 
 
+def test_metrics_that_go_back_or_tell_of_another_training_are_refused(
+    files: Files, shelf: Shelf, tmp_path: Path
+) -> None:
+    line = files["metrics.jsonl"]
+    refused(zipped(tmp_path / "x.zip", {**files, "metrics.jsonl": line * 2}), shelf, "not of a")
+    longer = line.replace(b'"iterations": 1', b'"iterations": 2')
+    refused(zipped(tmp_path / "x.zip", {**files, "metrics.jsonl": longer}), shelf, "all of the")
+
+
 @pytest.mark.parametrize(
-    ("name", "value"),
+    "change",
     [
-        ("best_return", "x"),
-        ("best_return", [1]),
-        ("iteration", 0.5),
-        ("iteration", -3),
-        ("environment_steps", 10**400),
-        ("seconds", "1"),
+        {"best_return": "x"},
+        {"best_return": [1]},
+        {"best_return": HUGE},
+        {"iteration": 1.5},
+        {"iteration": -3},
+        {"iteration": 2},  # of one
+        {"environment_steps": HUGE},
+        {"seconds": None},
     ],
 )
-def test_a_checkpoint_that_does_not_say_how_far_it_came_is_refused(
-    run: Path, shelf: Shelf, tmp_path: Path, name: str, value: object
+def test_a_forged_checkpoint_is_refused(
+    run: Path, files: Files, shelf: Shelf, tmp_path: Path, change: dict[str, Any]
 ) -> None:
-    copy = tmp_path / "copy"
-    shutil.copytree(run, copy)
-    saved = load_checkpoint(copy / "checkpoint")
-    save_checkpoint(copy / "checkpoint", saved.tensors, {**saved.meta, name: value})
-    pack(copy, tmp_path / "x.zip")
-    refused(tmp_path / "x.zip", shelf, "how far its training came")
+    there = load_checkpoint(run / CHECKPOINT)
+    save_checkpoint(tmp_path / "forged", there.tensors, {**there.meta, **change})
+    kept = {name: data for name, data in files.items() if not name.startswith(CHECKPOINT)}
+    forged = {f"{CHECKPOINT}/{p.name}": p.read_bytes() for p in (tmp_path / "forged").iterdir()}
+    refused(zipped(tmp_path / "x.zip", {**kept, **forged}), shelf, "how far its training came")
 
 
-def test_a_zip_of_nothing_is_refused(shelf: Shelf, tmp_path: Path) -> None:
-    refused(zipped(tmp_path / "x.zip", {}), shelf, "holds no run")
+def test_an_empty_zip_holds_no_run(shelf: Shelf, tmp_path: Path) -> None:
+    refused(zipped(tmp_path / "x.zip", {}), shelf, r"^that zip holds no run: it has no config.json")
+
+
+def test_a_full_disk_is_not_taken_for_a_broken_zip(
+    files: Files, shelf: Shelf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(archive: zipfile.ZipFile, place: Path) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(parcel, "_extract", full)
+    with pytest.raises(OSError, match="No space left"):
+        unpack(zipped(tmp_path / "x.zip", files), shelf, Desk(), "new")
+    assert not list(shelf.runs.iterdir())
 
 
 @pytest.mark.parametrize("name", ["config.json", "checkpoint/checkpoint.json"])

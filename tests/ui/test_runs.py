@@ -4,18 +4,20 @@ import json
 import shutil
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from visiting import TINY
 
-from ssm_metarl.errors import UserError
+from ssm_metarl.errors import CheckpointError, UserError
 from ssm_metarl.runs.lock import RunLock
-from ssm_metarl.runs.training import train
+from ssm_metarl.runs.training import METRICS, train
 from ssm_metarl.ui.limits import RUNS
 from ssm_metarl.ui.listing import ago, differing, headline, learning_curves, settings, table
-from ssm_metarl.ui.runs import free_name
+from ssm_metarl.ui.records import last_record
+from ssm_metarl.ui.runs import free_name, shown
 from ssm_metarl.ui.shelf import Shelf
-from ssm_metarl.ui.summary import Summary, last_record, summaries, unfinished
+from ssm_metarl.ui.summary import Summary, summaries, unfinished
 
 
 @pytest.fixture(scope="module")
@@ -53,20 +55,57 @@ def test_damaged_runs_are_listed_so_that_they_can_be_deleted(shelf: Shelf) -> No
     run = Summary.of(shelf, "half")
     assert (run.family, run.done, run.unfinished) == ("", 0, False)
     assert "cannot be read" in table(summaries(shelf), "half")
-    assert "can only be deleted" in headline(run)
+    assert "can still be deleted" in headline(run)
     assert learning_curves(shelf, run) == settings(shelf, "half") == ""
     shelf.delete("half")
     assert "half" not in shelf.ids()
 
 
-def test_one_run_of_impossible_numbers_leaves_the_others_in_sight(shelf: Shelf) -> None:
-    path = shelf.folder("half") / "metrics.jsonl"
-    record = json.loads(path.read_text().splitlines()[0])
-    path.write_text(json.dumps({**record, "best_return": 10**400}) + "\n")
-    listed = table(summaries(shelf), "whole")
-    assert "0 of …" in listed
-    assert "2 of 2" in listed
-    assert "<circle" not in learning_curves(shelf, Summary.of(shelf, "half"))
+def changed(file: Path, line: int, **changes: Any) -> None:
+    lines = file.read_text().splitlines()
+    lines[line] = json.dumps({**json.loads(lines[line]), **changes})
+    file.write_text("\n".join([*lines, ""]))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"best_return": 10**400},
+        {"iteration": 10**400},
+        {"iterations": -5},
+        {"return_after": 1e308},
+        {"gradient_norm": 10**400},
+    ],
+)
+def test_a_run_of_impossible_numbers_takes_the_list_from_nobody(
+    shelf: Shelf, changes: dict[str, Any]
+) -> None:
+    changed(shelf.folder("whole") / METRICS, -1, **changes)
+    whole, half = (Summary.of(shelf, name) for name in ("whole", "half"))
+    assert (whole.family, whole.done, whole.iterations, whole.best_return) == ("", 0, 0, None)
+    assert (half.family, half.done) == ("CartPole-v1", 1)
+    told = shown(shelf, "whole")
+    assert "cannot be read" in told[0]
+    assert "can still be deleted" in told[2]
+    assert unfinished(shelf) == ["half"]
+
+
+def test_metrics_damaged_before_their_end_are_not_drawn(shelf: Shelf) -> None:
+    changed(shelf.folder("whole") / METRICS, 0, return_after=10**400)
+    assert "metrics cannot be read" in shown(shelf, "whole")[3]
+    assert "<figure" in shown(shelf, "half")[3]
+
+
+def test_a_curve_leaves_out_what_was_not_measured(shelf: Shelf) -> None:
+    changed(shelf.folder("whole") / METRICS, -1, return_after=None)
+    assert "<figure" in shown(shelf, "whole")[3]
+
+
+def test_links_in_a_run_are_not_followed(shelf: Shelf) -> None:
+    (shelf.folder("half") / METRICS).unlink()
+    (shelf.folder("half") / METRICS).symlink_to("nowhere")
+    assert Summary.of(shelf, "half").done == 0
+    assert "<figure" in shown(shelf, "half")[3]
 
 
 def test_what_comes_with_the_page_cannot_be_deleted(shelf: Shelf) -> None:
@@ -88,10 +127,10 @@ def test_a_run_at_work_elsewhere_is_not_deleted(shelf: Shelf) -> None:
 def test_the_list_marks_the_chosen_run_and_escapes(shelf: Shelf) -> None:
     text = (shelf.folder("whole") / "config.json").read_text()
     (shelf.folder("whole") / "config.json").write_text(text.replace("CartPole-v1", "<script>"))
-    shown = table(summaries(shelf), "half")
-    assert shown.count('aria-pressed="true"') == 1
-    assert '<tr data-run="half"><th scope="row"><button type="button" aria-pressed="true">' in shown
-    assert "<script>" not in shown + headline(Summary.of(shelf, "whole"))
+    rows = table(summaries(shelf), "half")
+    assert rows.count('aria-pressed="true"') == 1
+    assert '<tr data-run="half"><th scope="row"><button type="button" aria-pressed="true">' in rows
+    assert "<script>" not in rows + headline(Summary.of(shelf, "whole"))
     assert "<script>" not in settings(shelf, "whole")
     assert "<figure" in learning_curves(shelf, Summary.of(shelf, "whole"))  # an unknown family
 
@@ -107,11 +146,15 @@ def test_settings_that_differ_come_first(shelf: Shelf) -> None:
     assert "what suits the family" in rest
 
 
-def test_the_last_record_is_the_last_whole_line(tmp_path: Path) -> None:
-    path = tmp_path / "metrics.jsonl"
+def test_the_last_record_is_the_last_whole_line(shelf: Shelf, tmp_path: Path) -> None:
+    path = tmp_path / METRICS
     assert last_record(path) == {}
-    path.write_text('{"iteration": 1}\n' * 5000 + '{"iteration": 2}\n{"iteration": 3')
-    assert last_record(path) == {"iteration": 2}
+    first, last = (shelf.folder("whole") / METRICS).read_text().splitlines(keepends=True)
+    path.write_text(first * 500 + last + first[:20])
+    assert last_record(path) == json.loads(last)
+    path.write_text(first + "nonsense\n")
+    with pytest.raises(CheckpointError, match="not of a training"):
+        last_record(path)
 
 
 def test_ages_are_said_in_words() -> None:
