@@ -149,14 +149,10 @@ def connect(meetings: "Meetings", screen: Screen, run: gr.Dropdown, question: gr
         )
         met.then(courteous(meetings.settle), None, screen.buttons, **QUIET)
         met.failure(courteous(meetings.fail), None, [screen.sentence, *screen.buttons], **QUIET)
-    screen.stop.click(
-        courteous(meetings.stop),
-        None,
-        [screen.sentence, *screen.buttons],
-        queue=False,
-        api_name="stop_adapting",
-        api_visibility="private",
-    )
+    quick: dict[str, Any] = {"queue": False, "api_visibility": "private"}
+    screen.stop.click(  # said first and done then, or what has ended would be called ending
+        courteous(meetings.stopping), None, [screen.sentence, *screen.buttons], **quick
+    ).then(courteous(meetings.stop), None, None, **quick, api_name="stop_adapting")
     run.change(
         courteous(meetings.choose),
         run,
@@ -215,11 +211,14 @@ class Meetings:
         """Free them likewise; the page has said what went wrong."""
         return [told(FAILED, "working"), *self.settle(request)]
 
-    def stop(self, request: gr.Request) -> list[Any]:
-        """Stop before the next measurement; who only waits need not wait for that."""
+    def stop(self, request: gr.Request) -> None:
+        """Stop before the next measurement."""
+        self.desk.stop(request, KIND)
+
+    def stopping(self, request: gr.Request) -> list[Any]:
+        """Say that this has been heard; who only waits need not wait for the end of anything."""
         if self.desk.give_up(request, KIND):
             return [told(STOPPED, "working"), *pressed(busy=False)]
-        self.desk.stop(request, KIND)
         return [told(STOPPING, "working"), gr.skip(), gr.skip(), gr.update(interactive=False)]
 
     def choose(self, request: gr.Request, run: str) -> list[Any]:

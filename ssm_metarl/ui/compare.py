@@ -65,7 +65,7 @@ def build(shelf: Shelf, desk: Desk, place: gr.State, run: gr.Dropdown) -> None:
         if desk.give_up(request, KIND):
             return pressed(STOPPED, busy=False)
         desk.stop(request, KIND)
-        return pressed("", busy=True)
+        return [gr.skip()] * 3
 
     def settle(request: gr.Request) -> list[Any]:
         return pressed("", busy=desk.expects(request, KIND))

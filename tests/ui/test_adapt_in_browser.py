@@ -110,6 +110,10 @@ def test_twenty_clicks_are_as_good_as_one(visit: Visit) -> None:
 
 def test_work_stops_when_asked_and_can_begin_again(visit: Visit) -> None:
     visitor = visit()
+    visitor.page.click("text=Data and gradient steps")
+    visitor.page.get_by_label("number input for Episodes of the task").fill("50")
+    visitor.page.get_by_label("number input for Gradient steps").fill("3")
+    visitor.page.keyboard.press("Tab")
     visitor.page.click("#adapt")
     visitor.page.wait_for_selector("#sentence >> text=Measured")
     visitor.page.click("#adapt-stop")
