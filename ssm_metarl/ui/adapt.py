@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 import gradio as gr
@@ -147,8 +148,8 @@ def connect(meetings: "Meetings", screen: Screen, run: gr.Dropdown, question: gr
             show_progress_on=[screen.sentence],
             api_visibility="private",
         )
-        met.then(courteous(meetings.settle), None, screen.buttons, **QUIET)
-        met.failure(courteous(meetings.fail), None, [screen.sentence, *screen.buttons], **QUIET)
+        met.then(courteous(partial(pressed, busy=False)), None, screen.buttons, **QUIET)
+        met.failure(courteous(failed), None, [screen.sentence, *screen.buttons], **QUIET)
     quick: dict[str, Any] = {"queue": False, "api_visibility": "private"}
     screen.stop.click(  # said first and done then, or what has ended would be called ending
         courteous(meetings.stopping), None, [screen.sentence, *screen.buttons], **quick
@@ -203,14 +204,6 @@ class Meetings:
                 return
             yield from follow(self.shelf, Question.asked(*asked), work)
 
-    def settle(self, request: gr.Request) -> list[Any]:
-        """Free the buttons, unless this visitor has asked anew meanwhile."""
-        return pressed(busy=self.desk.expects(request, KIND))
-
-    def fail(self, request: gr.Request) -> list[Any]:
-        """Free them likewise; the page has said what went wrong."""
-        return [told(FAILED, "working"), *self.settle(request)]
-
     def stop(self, request: gr.Request) -> None:
         """Stop before the next measurement."""
         self.desk.stop(request, KIND)
@@ -262,6 +255,11 @@ class Meetings:
 def pressed(*, busy: bool) -> list[Any]:
     """Return updates of Adapt, Surprise me and Stop."""
     return [gr.update(interactive=not busy)] * 2 + [gr.update(interactive=busy)]
+
+
+def failed() -> list[Any]:
+    """Return updates of the sentence and the buttons; the page has said what went wrong."""
+    return [told(FAILED, "working"), *pressed(busy=False)]
 
 
 def follow(shelf: Shelf, question: Question, work: Work) -> Iterator[tuple[Any, ...]]:

@@ -3,6 +3,7 @@
 import json
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -67,12 +68,6 @@ def build(shelf: Shelf, desk: Desk, place: gr.State, run: gr.Dropdown) -> None:
         desk.stop(request, KIND)
         return [gr.skip()] * 3
 
-    def settle(request: gr.Request) -> list[Any]:
-        return pressed("", busy=desk.expects(request, KIND))
-
-    def fail(request: gr.Request) -> list[Any]:
-        return pressed(FAILED, busy=desk.expects(request, KIND))
-
     def respond(request: gr.Request, *given: Any) -> Iterator[tuple[Any, ...]]:
         with desk.working(request, KIND, EVALUATE_SECONDS) as work:
             if work.unwanted:
@@ -92,8 +87,8 @@ def build(shelf: Shelf, desk: Desk, place: gr.State, run: gr.Dropdown) -> None:
         show_progress_on=[sentence],
         api_visibility="private",
     )
-    met.then(courteous(settle), None, told_and_buttons, **QUIET)
-    met.failure(courteous(fail), None, told_and_buttons, **QUIET)
+    met.then(courteous(partial(pressed, "", busy=False)), None, told_and_buttons, **QUIET)
+    met.failure(courteous(partial(pressed, FAILED, busy=False)), None, told_and_buttons, **QUIET)
     stop.click(courteous(halt), None, told_and_buttons, queue=False, api_visibility="private")
     suggest(shelf, place, run, runs)
     endpoint(without_page(shelf, desk), concurrency_id=HEAVY, concurrency_limit=1)

@@ -58,9 +58,14 @@ class Desk:
         self._lock = threading.Lock()
 
     def wait(self, request: gr.Request, kind: str) -> None:
-        """Say that this visitor waits for their turn, so that they can also stop waiting."""
+        """Say that this visitor waits for their turn, so that they can also stop waiting.
+
+        Saying so again, as a second click may, is saying it once.
+        """
         with self._lock:
-            self._works[str(request.session_hash)].append(Work(kind, math.inf, waiting=True))
+            own = self._works[str(request.session_hash)]
+            if not any(one.waiting and one.kind == kind and not one.unwanted for one in own):
+                own.append(Work(kind, math.inf, waiting=True))
 
     @contextlib.contextmanager
     def working(self, request: gr.Request, kind: str, seconds: float) -> Iterator[Work]:
@@ -94,9 +99,9 @@ class Desk:
             work.asked.set()
         return bool(waiting)
 
-    def expects(self, request: gr.Request, kind: str | None = None) -> bool:
+    def expects(self, request: gr.Request) -> bool:
         """Whether this visitor is doing something, or waits to, that they still want to see."""
-        return not all(work.unwanted for work in self._of(request, kind))
+        return not all(work.unwanted for work in self._of(request, None))
 
     def drop(self, request: gr.Request, kind: str, patience: float) -> None:
         """Stop it and let nothing be seen of it; wait for its end, so many seconds at most."""

@@ -179,13 +179,13 @@ class Trainings:
 
         Who waits for something else by now, such as another agent's answer, keeps theirs.
         """
-        found, busy = unfinished(self.shelf), self.desk.expects(request, KIND)
+        found = unfinished(self.shelf)
         chosen = agent if self.desk.expects(request) else name or agent
         return [
             gr.update(choices=self.shelf.trained(), value=chosen),
             gr.update(choices=found, value=found[0] if found else None),
             free_name(self.shelf, family, learner),
-            *buttons(busy=busy, unfinished=bool(found)),
+            *buttons(busy=False, unfinished=bool(found)),
         ]
 
     def stopping(self, request: gr.Request) -> list[Any]:
