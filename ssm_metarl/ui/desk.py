@@ -43,6 +43,11 @@ class Work:
         """Whether to stop now, without a word."""
         return self.dropped.is_set()
 
+    def drop(self) -> None:
+        """Have it stop, and nothing seen of it."""
+        self.dropped.set()
+        self.asked.set()
+
     @property
     def late(self) -> bool:
         """Whether the time allowed is over."""
@@ -95,8 +100,7 @@ class Desk:
         """Let nothing come of what this visitor only waits to do; return whether they did."""
         waiting = [work for work in self._of(request, kind) if work.waiting and not work.unwanted]
         for work in waiting:
-            work.dropped.set()
-            work.asked.set()
+            work.drop()
         return bool(waiting)
 
     def expects(self, request: gr.Request) -> bool:
@@ -106,8 +110,7 @@ class Desk:
     def drop(self, request: gr.Request, kind: str, patience: float) -> None:
         """Stop it and let nothing be seen of it; wait for its end, so many seconds at most."""
         for work in self._of(request, kind):
-            work.dropped.set()
-            work.asked.set()
+            work.drop()
         until = time.monotonic() + patience
         while time.monotonic() < until:
             if all(work.waiting for work in self._of(request, kind)):

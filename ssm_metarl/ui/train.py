@@ -110,7 +110,7 @@ class Trainings:
     def ready(self, request: gr.Request, name: str, *settings: Any) -> list[Any]:
         """Make sure that a new run can be trained, before it waits for its turn."""
         watch = Watch(course(*settings))
-        if is_suggested(name, *settings[:2]) and name in self.shelf.ids():
+        if name in self.shelf.ids() and is_suggested(name, *settings[:2]):
             name = free_name(self.shelf, *settings[:2])  # another visitor was offered the same
         self.desk.check_free(self.shelf.new_folder(name).name)
         return [*self._waiting(watch, request), name]

@@ -34,10 +34,15 @@ from ssm_metarl.ui.desk import Desk, Work
 from ssm_metarl.ui.form import taken
 from ssm_metarl.ui.limits import EPOCHS, TASKS_PER_EPOCH, WIDTH
 from ssm_metarl.ui.shelf import Shelf
-from ssm_metarl.ui.train import continued, follow
+from ssm_metarl.ui.train import Trainings, continued, follow
 from ssm_metarl.ui.watch import Watch
 
 ASKED = ("CartPole-v1", "meta_rl", 2, 10)
+
+
+@pytest.fixture
+def shelf(tmp_path: Path) -> Shelf:
+    return Shelf(tmp_path / "runs", tmp_path / "pretrained")
 
 
 def visitor(name: str) -> gr.Request:
@@ -250,6 +255,28 @@ def test_who_waits_is_not_at_work_yet() -> None:
     assert not desk.busy
 
 
+def test_an_answer_that_is_waited_for_is_not_given_up_for_a_new_agent(shelf: Shelf) -> None:
+    trainings = Trainings(shelf, Desk())
+    chosen = [trainings.settle(visitor("a"), "new", "old", *ASKED[:2])[0]["value"]]
+    trainings.desk.wait(visitor("a"), "adapting")
+    trainings.desk.wait(visitor("a"), "adapting")  # a second click
+    chosen.append(trainings.settle(visitor("a"), "new", "old", *ASKED[:2])[0]["value"])
+    assert trainings.desk.give_up(visitor("a"), "adapting")
+    chosen.append(trainings.settle(visitor("a"), "new", "old", *ASKED[:2])[0]["value"])
+    assert chosen == ["new", "old", "new"]
+
+
+def test_a_name_that_somebody_chose_is_never_replaced(shelf: Shelf) -> None:
+    trainings = Trainings(shelf, Desk())
+    for name in ("mine", "cartpole-v1-meta-rl-1"):
+        (shelf.runs / name).mkdir(parents=True)
+        (shelf.runs / name / "config.json").write_text(TINY.to_json())
+    *_, name = trainings.ready(visitor("a"), "cartpole-v1-meta-rl-1", *ASKED)
+    assert name == "cartpole-v1-meta-rl-2"
+    with pytest.raises(UserError, match="already"):
+        trainings.ready(visitor("a"), "mine", *ASKED)
+
+
 def test_who_drops_work_waits_for_its_end() -> None:
     desk, ended = Desk(), []
 
@@ -364,6 +391,11 @@ def test_names_that_are_taken_or_paths_are_refused_over_the_network(
         ask(client, name, 2).result(timeout=60)
     assert str(place) not in str(error.value)
     assert sorted(place.parent.rglob("*")) == before
+
+
+def test_a_choice_that_there_is_not_is_told_with_those_there_are(client: Client) -> None:
+    with pytest.raises(Exception, match="Family of tasks is one of: CartPole-v1, "):
+        client.predict("new", "Chess-v1", api_name="/train")
 
 
 def test_a_run_is_taken_away_brought_back_and_deleted_over_the_network(
