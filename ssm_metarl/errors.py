@@ -2,6 +2,7 @@
 
 import difflib
 from collections.abc import Iterable
+from numbers import Integral
 
 
 class SsmMetaRLError(Exception):
@@ -26,6 +27,16 @@ class DivergenceError(SsmMetaRLError):
 
 class EnvironmentFailure(SsmMetaRLError):
     """An environment that is not ours raised an error while it was played."""
+
+
+def check_whole(name: str, value: object, least: int) -> None:
+    """Refuse what is no whole number, or too small a one.
+
+    Raises:
+        UserError: Naming it.
+    """
+    if isinstance(value, bool) or not isinstance(value, Integral) or int(value) < least:
+        raise UserError(f"{name} is {value!r}; it must be a whole number, at least {least}")
 
 
 def nearest(name: str, valid: Iterable[str]) -> str:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 class AgentState:
     """What an agent remembers between calls of :meth:`Agent.predict`, for ``E`` lanes."""
 
+    policy: Policy
     memory: State
     action: Tensor
     noise: torch.Generator
@@ -75,8 +76,8 @@ class Agent:
             for a batch), and the state for the next call.
 
         Raises:
-            UserError: The observation is not shaped as the agent's are, something is not finite, or
-                the numbers of lanes differ.
+            UserError: The observation is not shaped as the agent's are, something is not finite,
+                the numbers of lanes differ, or the state is of another kind of agent.
         """
         observation = np.asarray(observation)
         action, state, _ = self.choose(
@@ -100,6 +101,8 @@ class Agent:
         single, lanes = observation.ndim == 1, seen.shape[1]
         start = torch.full((1, lanes), state is None)
         state = self.begin(lanes, torch.Generator().manual_seed(seed)) if state is None else state
+        if not self._remembers_alike(state.policy):
+            raise UserError("the state is of an agent with another network")
         if state.action.shape[1] != lanes:
             raise UserError(f"the state is of {state.action.shape[1]} lanes, not of {lanes}")
         if episode_start is not None:
@@ -115,7 +118,7 @@ class Agent:
             else distribution.sample(self._noise(lanes, state.noise))
         )
         out = self.policy.to_environment(action)[0].numpy()
-        after = AgentState(memory, action, state.noise)
+        after = AgentState(self.policy, memory, action, state.noise)
         return np.asarray(out[0] if single else out), after, distribution
 
     def session(
@@ -143,12 +146,15 @@ class Agent:
         )
 
     def with_params(self, params: Params) -> "Agent":
-        """Return an agent that acts with other parameters, of one task if they have a task axis."""
+        """Return an agent that acts with other parameters, of one task if they have a task axis.
+
+        It leaves the experience behind, which these parameters did not play.
+        """
         own = {
             name: value[0] if value.ndim > self.params[name].ndim else value
             for name, value in params.items()
         }
-        return replace(self, params=own)
+        return replace(self, params=own, experience=None)
 
     @cached_property
     def _bound(self) -> BoundPolicy:
@@ -170,7 +176,11 @@ class Agent:
     def begin(self, lanes: int, noise: torch.Generator) -> AgentState:
         """Return an empty memory: nothing has been seen or done yet."""
         memory = self.policy.initial_state(1, lanes, torch.zeros(()))
-        return AgentState(memory, self._nothing_done(lanes), noise)
+        return AgentState(self.policy, memory, self._nothing_done(lanes), noise)
+
+    def _remembers_alike(self, other: Policy) -> bool:
+        own = self.policy
+        return other is own or (other.config, other.spaces) == (own.config, own.spaces)
 
     def _nothing_done(self, lanes: int) -> Tensor:
         spaces = self.policy.spaces

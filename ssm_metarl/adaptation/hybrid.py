@@ -81,6 +81,22 @@ class Memory:
         self.limit = MARGIN * self._usual_misfit()
         self._gradients: dict[int, Params] = {}
 
+    def check(self, agent: Agent) -> None:
+        """Refuse an agent other than the one whose parameters the gradients are taken at.
+
+        Raises:
+            UserError: It is another, or this one adapted.
+        """
+        mine, theirs = self.agent.params, agent.params
+        same = mine.keys() == theirs.keys() and all(
+            torch.equal(value, theirs[name]) for name, value in mine.items()
+        )
+        if not same:
+            raise UserError(
+                "the memory is of another agent, or of this one before it adapted: what it recalls "
+                "holds at the parameters that it was made with"
+            )
+
     @classmethod
     def of(cls, agent: Agent, most: int = MOST_TASKS) -> "Memory | None":
         """Read the newest tasks that came with an agent, at most so many.
@@ -91,7 +107,7 @@ class Memory:
             StoreError: The store is damaged, or of another family.
         """
         if agent.experience is None or not agent.experience.exists():
-            return _nothing_to_recall("this agent came with no experience")
+            return _nothing_to_recall("this agent came with no experience (adapted ones keep none)")
         with ExperienceStore.open(agent.experience) as store:
             if store.identity.family != agent.family:
                 raise StoreError(

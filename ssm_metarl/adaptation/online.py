@@ -16,7 +16,7 @@ from ssm_metarl.adaptation.source import EnvironmentSource
 from ssm_metarl.adaptation.standard import Adaptation
 from ssm_metarl.env_runner.rollout import Trajectory, side_by_side
 from ssm_metarl.env_runner.streams import substream
-from ssm_metarl.errors import UserError
+from ssm_metarl.errors import check_whole
 
 EPISODE_STREAM, ADAPTATION_STREAM = 0, 1
 
@@ -72,7 +72,8 @@ def adapt(
         mode: ``zero_shot`` (plays as it is), ``in_context`` (its memory goes on across episodes),
             ``standard`` (gradient steps on the episodes played) or ``hybrid`` (together with what
             earlier tasks have taught).
-        episodes: Episodes per gradient step; in all for the modes without.
+        episodes: Episodes per gradient step; for the modes without, in all (``zero_shot``) or of
+            the trial in every lane (``in_context``).
         steps: Gradient steps.
         memory: Earlier tasks, for hybrid; None reads those that came with the agent.
         reuse: Hybrid: whether later steps also learn from the task's own earlier episodes.
@@ -80,15 +81,15 @@ def adapt(
         seed: Of the episodes.
 
     Raises:
-        UserError: A mode that there is not, a number below 1, or spaces that are not the agent's.
+        UserError: A mode that there is not, a number that is none or too small, spaces that are
+            not the agent's, or a memory of another agent.
         EnvironmentFailure: While playing: the environment raised an error.
         DivergenceError: While playing: something is not finite. As for every error, the agent of
             the last record is whole.
     """
     check_mode(agent, mode)
-    for name, value in (("episodes", episodes), ("steps", steps)):
-        if value < 1:
-            raise UserError(f"{name} is {value}; it must be at least 1")
+    for name, value, least in (("episodes", episodes, 1), ("steps", steps, 1), ("seed", seed, 0)):
+        check_whole(name, value, least)
     source = EnvironmentSource(agent, env)
     if mode == "hybrid" and memory is None:
         memory = Memory.of(agent)

@@ -23,7 +23,7 @@ from ssm_metarl.adaptation.hybrid import Memory
 from ssm_metarl.adaptation.standard import Adaptation, Adapted
 from ssm_metarl.core.distributions import Distribution
 from ssm_metarl.env_runner.rollout import Trajectory, side_by_side
-from ssm_metarl.errors import DivergenceError, UserError, nearest
+from ssm_metarl.errors import DivergenceError, UserError, check_whole, nearest
 
 Mode = Literal["zero_shot", "in_context", "standard", "hybrid"]
 MODES: tuple[str, ...] = get_args(Mode)
@@ -76,14 +76,15 @@ class Session:
             seed: Of the sampling.
 
         Raises:
-            UserError: A mode that there is not, or that this agent cannot do.
+            UserError: A mode that there is not, or that this agent cannot do; a number that is none
+                or too small; or a memory of another agent.
         """
         check_mode(agent, mode)
         learns = mode in ("standard", "hybrid")
         if learns and deterministic:
             raise UserError(f"mode {mode} learns from sampled actions; deterministic is not valid")
-        if episodes < 1:
-            raise UserError(f"episodes is {episodes}; it must be at least 1")
+        check_whole("episodes", episodes, 1)
+        check_whole("seed", seed, 0)
         recalled = (memory or Memory.of(agent)) if mode == "hybrid" else None
         self.agent, self.mode, self.episodes = agent, mode, episodes
         self._start, self._deterministic = agent, deterministic
@@ -246,7 +247,7 @@ def check_mode(agent: Agent, mode: str) -> None:
         UserError: Naming the valid ones.
     """
     if mode not in MODES:
-        raise UserError(f"unknown mode {mode!r}; {nearest(mode, MODES)}")
+        raise UserError(f"unknown mode {mode!r}; {nearest(str(mode), MODES)}")
     if mode == "in_context" and agent.policy.config.memory != "trial":
         raise UserError(
             "in_context: this agent's memory ends with each episode, so it has nothing to adapt "

@@ -76,10 +76,13 @@ class Adaptation:
             guarded: Whether to go back where the episodes played show that a step did harm.
 
         Raises:
-            UserError: What is reused are rewards, and this agent adapts without any.
+            UserError: What is reused are rewards, and this agent adapts without any; or the memory
+                is of another agent.
         """
         if reuse and agent.config.surrogate == "prediction":
             raise UserError("reuse learns from rewards; this agent adapts by prediction, without")
+        if memory is not None:
+            memory.check(agent)
         self.agent, self.memory, self.reuse = agent, memory, reuse
         self.earlier: list[Trajectory] = []
         self.guard = Guard(substream(seed, GUARD_STREAM)) if guarded else None

@@ -1,5 +1,6 @@
 """Adaptation from the command line: one agent, one task, episode by episode."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,8 @@ from ssm_metarl.errors import CheckpointError, SsmMetaRLError
 from ssm_metarl.evaluation.evaluate import mean_returns, play_trials
 from ssm_metarl.evaluation.figures import episode_curve
 from ssm_metarl.evaluation.report import MODES, counted
-from ssm_metarl.runs.loading import agent_family, check_free, load, save
+from ssm_metarl.runs.files import check_writable
+from ssm_metarl.runs.loading import agent_family, check_free, load, locate, save
 from ssm_metarl.runs.showcase import film
 
 MEASURED_EPISODES = 20
@@ -34,13 +36,19 @@ def adapt_run(asked: Adapt) -> int:
         CheckpointError: The agent is damaged.
     """
     use_one_thread()
+    asked = replace(asked, run=locate(asked.run))
     agent = load(asked.run, trust_env_code=asked.trust_env_code)
     family = agent_family(agent, trust_env_code=asked.trust_env_code)
     values = asked.task_values()
     with naming_flag("task"):
         task = family.task(**values)
     if asked.save:
-        check_free(asked.save)
+        with naming_flag("save"):
+            check_free(asked.save)
+            check_writable(asked.save)
+    folder = asked.out or asked.run / "adapt" / asked.mode
+    with naming_flag("out"):
+        check_writable(folder)
     records, stopped = _follow(agent, family, task, asked)
     adapted = records[-1].agent if records else agent
     before, after = _measure(agent, adapted, family, task, records, asked)
@@ -51,7 +59,6 @@ def adapt_run(asked: Adapt) -> int:
         print("Stopped before the first gradient step: the agent is as it was, and is not saved.")
     elif asked.save:
         made("agent", _saved(adapted, asked.save))
-    folder = asked.out or asked.run / "adapt" / asked.mode
     horizon = agent.config.support_horizon
     whole = asked.mode == "in_context" or horizon >= family.max_episode_steps
     if records:

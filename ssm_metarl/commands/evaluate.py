@@ -1,6 +1,7 @@
 """Evaluation from the command line: measure, show, write and draw."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,7 @@ import numpy as np
 from ssm_metarl.adaptation.agent import Agent
 from ssm_metarl.adaptation.hybrid import Memory
 from ssm_metarl.arguments import Evaluate
-from ssm_metarl.commands.common import attempt, best_return, made, use_one_thread
+from ssm_metarl.commands.common import attempt, best_return, made, naming_flag, use_one_thread
 from ssm_metarl.console import Bar, show
 from ssm_metarl.env_runner.family import TaskFamily, Tasks
 from ssm_metarl.errors import UserError, nearest
@@ -23,8 +24,8 @@ from ssm_metarl.evaluation.figures import (
 )
 from ssm_metarl.evaluation.report import MODES, Evaluation, counted, label
 from ssm_metarl.evaluation.table import make_difference_table, make_table
-from ssm_metarl.runs.files import write_text_atomically
-from ssm_metarl.runs.loading import agent_family, load
+from ssm_metarl.runs.files import check_writable, write_text_atomically
+from ssm_metarl.runs.loading import agent_family, load, locate
 from ssm_metarl.runs.showcase import task_groups, write_before_after
 
 FIGURES = ("adaptation", "budgets", "profile", "in-context", "tasks")
@@ -41,6 +42,7 @@ def evaluate_run(asked: Evaluate) -> int:
     modes = _modes(asked)
     if asked.reuse and modes and "hybrid" not in modes:
         raise UserError("--reuse is for hybrid; add that to --modes, or leave --reuse out")
+    asked = replace(asked, run=locate(asked.run))
     agent = load(asked.run, trust_env_code=asked.trust_env_code)
     plan = EvaluationPlan(
         modes,
@@ -52,6 +54,10 @@ def evaluate_run(asked: Evaluate) -> int:
         seed=asked.seed,
     )
     family = agent_family(agent, trust_env_code=asked.trust_env_code)
+    check_writable(asked.run)
+    if asked.json:
+        with naming_flag("json"):
+            check_writable(asked.json.parent)
     draw: Callable[..., Tasks] = getattr(family, asked.split)
     tasks = draw(asked.tasks)
     if agent.experience is None:  # it was saved by itself

@@ -10,9 +10,12 @@ import json
 import math
 import os
 import secrets
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NoReturn
+
+from ssm_metarl.errors import UserError
 
 
 @contextlib.contextmanager
@@ -39,6 +42,23 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
         raise
     _sync(path.parent)
+
+
+def check_writable(folder: Path) -> None:
+    """Refuse a folder that nothing can be put into, before the work that is to be kept there.
+
+    Args:
+        folder: An existing one, or one to be made.
+
+    Raises:
+        UserError: Naming it.
+    """
+    there = next(place for place in [folder, *folder.absolute().parents] if os.path.exists(place))
+    try:
+        with tempfile.TemporaryDirectory(prefix=".", dir=there):
+            pass
+    except OSError as error:
+        raise UserError(f"{folder} cannot be written: {error.strerror}") from error
 
 
 def write_bytes_atomically(path: Path, data: bytes) -> None:

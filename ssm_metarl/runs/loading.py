@@ -1,5 +1,6 @@
 """From a folder on disk to an agent that acts, and back."""
 
+import contextlib
 import dataclasses
 import re
 from collections.abc import Mapping
@@ -40,15 +41,25 @@ def load(folder: str | Path, *, trust_env_code: bool = False) -> Agent:
         UserError: The folder is neither.
         CheckpointError: What it holds is missing, damaged or does not fit together.
     """
-    folder = Path(folder)
-    if HUB_ID.fullmatch(str(folder)) and not folder.parent.exists():
-        folder = _download(str(folder))
+    folder = locate(folder)
     if not (folder / CONFIG).exists() and (folder / AGENT).is_dir():
         return _load_agent(folder)
     config = read_config(folder, trust_env_code=trust_env_code)
     checkpoint = load_checkpoint(folder / CHECKPOINT)
     agent = make_agent(checkpoint.tensors, config, run_family(config))
     return dataclasses.replace(agent, experience=folder / EXPERIENCE)
+
+
+def locate(folder: str | Path) -> Path:
+    """Return where a run is: here, or where it has been fetched to from the Hub.
+
+    Raises:
+        UserError: It looks like the id of a repository, and cannot be fetched.
+    """
+    folder = Path(folder)
+    if HUB_ID.fullmatch(str(folder)) and not folder.parent.exists():
+        return _download(str(folder))
+    return folder
 
 
 def _download(name: str) -> Path:
@@ -94,7 +105,12 @@ def save(agent: Agent, folder: str | Path) -> Path:
         "config": dataclasses.asdict(agent.config),
         "family": agent.family,
     }
-    save_checkpoint(folder / AGENT, tensors, {AGENT: settings})
+    try:
+        save_checkpoint(folder / AGENT, tensors, {AGENT: settings})
+    except CheckpointError:
+        with contextlib.suppress(OSError):  # an empty folder would stand in the way of a retry
+            (folder / AGENT).rmdir()
+        raise
     return folder
 
 

@@ -70,6 +70,17 @@ def test_bad_input_is_said_to_be_so(agent: Agent, changes: dict, words: str) -> 
         agent.predict(**{"observation": np.zeros((2, 4)), "state": state, **changes})
 
 
+def test_a_state_goes_from_agent_to_agent_of_one_network_only(
+    agent: Agent, make_agent: Callable[..., Agent]
+) -> None:
+    seen = np.zeros(4)
+    _, state = agent.predict(seen)
+    adapted = agent.with_params({name: value + 0.1 for name, value in agent.params.items()})
+    adapted.predict(seen, state)
+    with pytest.raises(UserError, match="another network"):
+        make_agent(memory="trial").predict(seen, state)
+
+
 def test_arrays_that_torch_does_not_like_are_read_all_the_same(agent: Agent) -> None:
     seen = np.arange(8.0).reshape(2, 4)
     backwards, fixed = seen[::-1, ::-1][::-1, ::-1], seen.copy()

@@ -9,7 +9,7 @@ from numpy.random import SeedSequence
 from ssm_metarl.adaptation.agent import Agent
 from ssm_metarl.adaptation.hybrid import MATCHES, Memory
 from ssm_metarl.adaptation.source import TaskSource
-from ssm_metarl.adaptation.standard import adapt_tasks
+from ssm_metarl.adaptation.standard import Adaptation, adapt_tasks
 from ssm_metarl.core.policy import Policy, PolicyConfig
 from ssm_metarl.env_runner.family import TaskFamily, Tasks
 from ssm_metarl.env_runner.registry import get_family
@@ -140,6 +140,17 @@ def test_only_the_first_step_recalls_and_the_agent_stays_as_it_is(
     )
     assert [stage.recalled is not None for stage in stages] == [False, True, False]
     assert all(torch.equal(before[name], value) for name, value in agent.params.items())
+
+
+def test_a_memory_of_an_agent_with_other_parameters_is_refused(
+    agent: Agent, memory: Memory
+) -> None:
+    copy = agent.with_params({name: value.clone() for name, value in agent.params.items()})
+    memory.check(copy)
+    adapted = agent.with_params({name: value + 0.1 for name, value in agent.params.items()})
+    for other in (adapted, agent_for(get_family("Pendulum-v1"))):
+        with pytest.raises(UserError, match="another agent"):
+            Adaptation(other, 1, seed=SeedSequence(0), memory=memory)
 
 
 def test_a_memory_of_one_task_is_refused(agent: Agent, memory: Memory) -> None:

@@ -279,6 +279,7 @@ def test_wrong_arguments_are_refused_before_anything_is_played(agent: Agent) -> 
         (lambda: adapt(agent, env, "in_context"), "--mode rl2"),
         (lambda: adapt(agent, env, episodes=0), "episodes is 0"),
         (lambda: adapt(agent, env, steps=0), "steps is 0"),
+        (lambda: adapt(agent, env, seed=-1), "seed is -1; it must be a whole number, at least 0"),
         (lambda: adapt(agent, envs), "SAME_STEP.* valid: NEXT_STEP"),
     ):
         with pytest.raises(UserError, match=words):

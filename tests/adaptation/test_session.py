@@ -274,6 +274,7 @@ def test_what_an_agent_cannot_do_is_refused(agent: Agent) -> None:
         ({"mode": "in_context"}, "--mode rl2"),
         ({"mode": "standard", "deterministic": True}, "deterministic is not valid"),
         ({"episodes": 0}, "episodes is 0"),
+        ({"seed": -1}, "seed is -1"),
     ):
         with pytest.raises(UserError, match=words):
             agent.session(**wrong)

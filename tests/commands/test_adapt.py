@@ -119,6 +119,10 @@ def test_an_agent_is_saved_only_where_nothing_is(
     assert "exists; name a new folder" in fails(capsys, [*argv, str(tmp_path)])
     assert [path.name for path in tmp_path.iterdir()] == ["note"]
     assert "nowhere" in fails(capsys, ["adapt", str(tmp_path / "nowhere")])
+    for flag in ("--save", "--out"):
+        said = fails(capsys, [*argv[:-1], f"{flag}={tmp_path}/note/{flag}"])
+        assert flag in said
+        assert "Not a directory" in said
 
     def full(*arguments: object) -> None:
         raise CheckpointError("checkpoint.json: cannot be saved: No space left on device")

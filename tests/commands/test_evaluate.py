@@ -1,6 +1,7 @@
 """``ssm-metarl evaluate``: what it writes, shows and films."""
 
 import contextlib
+import errno
 import fcntl
 import os
 import pty
@@ -56,12 +57,21 @@ def test_a_video_shows_one_swapped_task(run_dir: Path, capsys: pytest.CaptureFix
     assert (run_dir / "videos" / "before-after.mp4").stat().st_size > 1000
 
 
+def read_only(*, prefix: str, dir: Path) -> NoReturn:
+    raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(dir / prefix))
+
+
 def test_a_bad_evaluation_is_one_line(
-    run_dir: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
+    run_dir: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
 ) -> None:
     assert "zero_shot" in fails(capsys, ["evaluate", str(run_dir), "--modes=zero_shoot"])
     flags = ["--reuse", "--modes=standard"]
     assert "--reuse is for hybrid" in fails(capsys, ["evaluate", str(run_dir), *flags])
+    monkeypatch.setattr("tempfile.TemporaryDirectory", read_only)
+    assert "cannot be written: Read-only" in fails(capsys, ["evaluate", str(run_dir)])
     missing = tmp_path / "no" / "out.json"
     assert "--json" in fails(capsys, ["evaluate", str(run_dir), f"--json={missing}"])
 

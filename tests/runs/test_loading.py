@@ -20,7 +20,7 @@ from ssm_metarl.errors import CheckpointError, UserError
 from ssm_metarl.runs.checkpoint import load_checkpoint, save_checkpoint
 from ssm_metarl.runs.config import TrainConfig
 from ssm_metarl.runs.learners import initial_params
-from ssm_metarl.runs.loading import load, save
+from ssm_metarl.runs.loading import load, locate, save
 from ssm_metarl.runs.recipes import make_policy, meta_config
 from ssm_metarl.runs.training import resume, train
 
@@ -196,6 +196,7 @@ def test_saving_where_something_is_or_what_is_not_finite_changes_nothing(
         save(broken, tmp_path / "new")
     with pytest.raises(UserError, match="not a run"):
         load(tmp_path / "new")
+    save(agent, tmp_path / "new")  # what failed does not stand in the way
 
 
 def only_shapes(draw: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
@@ -293,9 +294,11 @@ def test_an_agent_is_fetched_from_the_hub_where_there_is_no_such_folder(
     assert all(torch.equal(fetched.params[name], value) for name, value in here.params.items())
     assert fetched.experience is not None
     assert fetched.experience.exists()
+    assert (locate("somebody/cartpole") / "checkpoint").is_dir()
+    assert locate(run_dir) == run_dir
     with pytest.raises(UserError, match=r"nobody/nothing is no folder here, and not .* 404"):
         load("nobody/nothing")
     (tmp_path / "runs").mkdir()
     with pytest.raises(UserError, match=r"runs/typo is not a run"):
         load("runs/typo")
-    assert asked == ["somebody/cartpole", "nobody/nothing"]
+    assert asked == ["somebody/cartpole"] * 2 + ["nobody/nothing"]
