@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Bool
+from jaxtyping import Bool, Float
 from numpy.random import SeedSequence
 
 from ssm_metarl.adaptation.agent import Agent
@@ -18,7 +18,7 @@ from ssm_metarl.adaptation.hybrid import Memory, Recalled
 from ssm_metarl.adaptation.reuse import join_earlier
 from ssm_metarl.adaptation.source import Source
 from ssm_metarl.core.parameters import Params
-from ssm_metarl.env_runner.rollout import Trajectory
+from ssm_metarl.env_runner.rollout import Trajectory, per_trial_episode
 from ssm_metarl.env_runner.streams import substream
 from ssm_metarl.errors import DivergenceError, UserError
 from ssm_metarl.meta_rl.batch import make_batch
@@ -101,7 +101,7 @@ class Adaptation:
             self.earlier.append(played)
         rolled_back = None
         if self.guard is not None:
-            best, rolled_back = self.guard.check(theta, played.reward.sum(0).cpu().numpy())
+            best, rolled_back = self.guard.check(theta, returns_of_all(played))
             stepped = choose(rolled_back, best, stepped)
         self.now = Adapted(
             params=stepped,
@@ -113,6 +113,13 @@ class Adaptation:
             recalled=recalled,
         )
         return self.now
+
+
+def returns_of_all(played: Trajectory) -> Float[np.ndarray, "K episodes"]:
+    """Return the return of every episode of each task; the lane of a trial has several."""
+    each = int(played.done[:, 0, 0].sum())
+    returns = per_trial_episode(played.reward, played, each)
+    return returns.permute(1, 2, 0).flatten(1).cpu().numpy()
 
 
 def adapt_tasks(
