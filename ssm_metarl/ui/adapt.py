@@ -42,6 +42,7 @@ TO_RESULTS = """(...inputs) => {
   if (window.innerWidth < 768) results.scrollIntoView({behavior: "smooth"});
   return inputs;
 }"""
+COMING = "The clips come when all is measured."
 WAITING = "Press Adapt: the agent plays this task before and after adapting, here side by side."
 QUIET: dict[str, Any] = {
     "concurrency_limit": None,  # queued, because only then are mistakes shown
@@ -276,7 +277,7 @@ def follow(shelf: Shelf, question: Question, work: Work) -> Iterator[tuple[Any, 
             return
         rows.append(row)
         doing = f"Measured {MODES[row.mode]} after {counted(row.shots, 'episode')} ..."
-        yield told(doing, "working"), [], curve_of(rows, subject.family, question), asked
+        yield told(doing, "working"), COMING, curve_of(rows, subject.family, question), asked
     outcome, drawn = summary(rows, subject.family), curve_of(rows, subject.family, question)
     filmed = []
     for clip in clips(subject, question):

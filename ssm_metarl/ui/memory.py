@@ -1,6 +1,7 @@
 """Memory: what an agent remembers, and what of it hybrid adaptation recalls for a new task."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import gradio as gr
 
@@ -51,8 +52,10 @@ def build(shelf: Shelf, run: gr.Dropdown, question: gr.State, place: gr.State) -
         why = gr.HTML(elem_id="memory-why")
         stored = gr.HTML(elem_id="memory-store")
 
-    def show(run_id: str, last: dict, own: str) -> Iterator[tuple[str, str, str, str]]:
-        yield shown(shelf, question_of(shelf, run_id, last), own, mine=was_asked(run_id, last))
+    def show(run_id: str, last: dict, by: str) -> Iterator[tuple[Any, ...]]:
+        asked = question_of(shelf, run_id, last)
+        sentence, *rest = shown(shelf, asked, by, mine=was_asked(run_id, last))
+        yield sentence, *rest, gr.update(visible=any(rest))
 
     def memory(
         run: Json,
@@ -66,7 +69,7 @@ def build(shelf: Shelf, run: gr.Dropdown, question: gr.State, place: gr.State) -
         found = recollect(subject, asked, integer(EPISODES, "episodes", episodes))
         return as_numbers(found, stored_tasks(subject))
 
-    fill("Memory", place, [run, question, own], show, [sentence, recalled, why, stored])
+    fill("Memory", place, [run, question, own], show, [sentence, recalled, why, stored, own])
     endpoint(memory, concurrency_id=HEAVY, concurrency_limit=1)
 
 

@@ -85,10 +85,11 @@ function show() {
   urls.forEach((url) => URL.revokeObjectURL(url));
   urls = [];
   stage.replaceChildren();
-  clips = (props.value || []).map(build);
+  const told = typeof props.value === "string";
+  clips = told ? [] : (props.value || []).map(build);
   controls.hidden = !clips.length;
   picture.textContent = clips.length ? clips[0].picture : ""; // of one task, so alike
-  if (!clips.length) return void add("p", stage, "waiting", props.waiting);
+  if (!clips.length) return void add("p", stage, "waiting", told ? props.value : props.waiting);
   stage.style.setProperty("--clips", clips.length);
   const ready = clips.map(({ video }) => new Promise((go) => video.addEventListener("loadeddata", go, { once: true })));
   Promise.all(ready).then(() => (still ? draw() : play()));

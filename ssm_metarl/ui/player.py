@@ -56,7 +56,7 @@ class Clip:
 
 
 def player(waiting: str, elem_id: str) -> gr.HTML:
-    """Return the component; its value is that of :func:`clips_value`.
+    """Return the component; its value is that of :func:`clips_value`, or why there are none yet.
 
     Args:
         waiting: What to say where there are no clips yet.

@@ -116,10 +116,11 @@ def test_work_stops_when_asked_and_can_begin_again(visit: Visit) -> None:
     visitor.page.keyboard.press("Tab")
     visitor.page.click("#adapt")
     visitor.page.wait_for_selector("#sentence >> text=Measured")
+    visitor.page.wait_for_selector("#clips >> text=when all is measured")
     visitor.page.click("#adapt-stop")
     visitor.page.wait_for_selector("#sentence >> text=Stopped.")
     visitor.page.wait_for_selector("#adapt-stop:disabled")
-    assert visitor.page.locator("#clips video").count() == 0
+    visitor.page.wait_for_selector("#clips >> text=Press Adapt")
     assert "balances" in visitor.adapt()
 
 

@@ -26,6 +26,20 @@ def test_memory_and_inside_are_never_empty(visit: Visit) -> None:
     )
 
 
+def test_an_agent_without_experience_offers_no_choice_of_how_to_recall(visit: Visit) -> None:
+    page = visit().page
+    page.get_by_role("tab", name="Memory").click()
+    page.wait_for_selector("#memory-own:visible")
+    page.click("#agent input")
+    page.click("[role=option] >> text=cartpole-in-context")
+    page.wait_for_selector("#memory-sentence >> text=remembers no earlier tasks")
+    page.wait_for_selector("#memory-own", state="hidden")
+    page.click("#agent input")
+    page.click("[role=option] >> nth=0")
+    page.wait_for_selector("#memory-recalled table")
+    page.wait_for_selector("#memory-own:visible")
+
+
 def test_what_was_shown_of_another_agent_fades_until_the_new_is_there(visit: Visit) -> None:
     page = visit().page
     page.get_by_role("tab", name="Inside").click()
