@@ -16,6 +16,7 @@ from ssm_metarl.runs.training import Progress
 
 Stream = Generator[Progress, None, None]
 ADAPTED = {"meta_rl": "after one adaptation step ", "rl2": "over the episodes of a trial "}
+BOTH = "over the episodes of a trial, before and after one adaptation step, "
 
 
 def train_run(config: TrainConfig, run_dir: Path, track: str) -> int:
@@ -101,7 +102,8 @@ def _finished(last: Progress | None, config: TrainConfig, run_dir: Path, track: 
     if last is None:
         print(f"{run_dir} is finished already: nothing was left to train.")
     else:
-        adapted = ADAPTED.get(config.mode, "")
+        both = config.mode == "meta_rl" and config.memory == "trial"
+        adapted = BOTH if both else ADAPTED.get(config.mode, "")
         spent = f"{counted(last.environment_steps, 'env step')}, {last.seconds:.0f} s"
         print(f"Trained {run_dir} ({spent}); best return {adapted}{last.best_return:.1f}.")
         family = training.run_family(config)

@@ -71,7 +71,7 @@ class TrainConfig:
 
     num_epochs: Annotated[int | None, tyro.conf.arg(aliases=["--epochs"])] = None
     """meta_rl, rl2: iterations. Each samples new tasks, meets them and improves the policy; None
-    is 40 for meta_rl and 80 for rl2."""
+    is 40 for meta_rl (150 with --memory trial) and 80 for rl2."""
 
     num_episodes: Annotated[int, tyro.conf.arg(aliases=["--episodes"])] = 200
     """policy_gradient: episodes in all."""
@@ -96,12 +96,14 @@ class TrainConfig:
     inner_steps: int = 1
     """meta_rl: gradient steps per task."""
 
-    outer_epochs: int = 3
-    """meta_rl: outer gradient steps on the data of one iteration."""
+    outer_epochs: int | None = None
+    """meta_rl: outer gradient steps on the data of one iteration; None is 3, or 8 with --memory
+    trial."""
 
     support_steps: int | None = None
     """Step limit of the episodes to adapt from (meta_rl), or of those of the first iteration, from
-    where it grows (rl2); None takes the family's, or a tenth of query_steps."""
+    where it grows (rl2); None takes the family's (twice that with --memory trial), or a tenth of
+    query_steps."""
 
     query_steps: int | None = None
     """Step limit of the episodes after adaptation (meta_rl), or that they grow to (rl2); None
@@ -124,7 +126,8 @@ class TrainConfig:
     """Weight of the entropy bonus."""
 
     support_weight: float | None = None
-    """meta_rl: weight of the return before adapting in what is learned; None takes the family's."""
+    """meta_rl: weight of the return before adapting in what is learned; None takes the family's, or
+    1 with --memory trial."""
 
     max_grad_norm: float = 1.0
     """Bound on the norm of a gradient of the optimiser."""
@@ -158,7 +161,8 @@ class TrainConfig:
     """Also show the policy its previous action and reward; a memory of a trial always sees them."""
 
     memory: Literal["episode", "trial"] | None = None
-    """What the hidden state lasts for; None is a trial for rl2, and else an episode."""
+    """What the hidden state lasts for; None is a trial for rl2, and else an episode. meta_rl with a
+    memory of a trial learns to adapt in both ways: in context, and by gradient steps."""
 
     experience: int = 1_000_000
     """meta_rl: steps of earlier tasks kept on disk, for hybrid adaptation; the newest ones stay."""

@@ -117,14 +117,18 @@ class MetaRun(Learner):
         self.tasks = core.family.validation(config.validation_tasks)
 
     def iterate(self, seed: SeedSequence, iteration: int) -> Report:
-        """Do one iteration of MAML; every so often, adapt to the validation tasks."""
+        """Do one iteration of MAML; every so often, adapt to the validation tasks.
+
+        A memory that lasts a trial also adapts, so that the best is best before and after a step.
+        """
         progress = dataclasses.asdict(self.core.iterate(seed, iteration))
         del progress["iteration"]
         steps = progress.pop("environment_steps")
         before = after = None
         if iteration % self.config.validate_every == 0 or iteration == self.iterations:
             before, after = self._validate()
-            self.remember(after, self.core.tensors)
+            reached = 0.5 * (before + after) if self._in_trials else after
+            self.remember(reached, self.core.tensors)
         return Report(steps, before, after, progress, self.core.experience)
 
     @property
@@ -136,12 +140,16 @@ class MetaRun(Learner):
     @property
     def longest_lane(self) -> int:
         """Most steps of one trajectory to adapt from."""
-        settings, trial = self.core.config, self.core.policy.config.memory == "trial"
-        episodes = min(settings.episodes_per_trial, settings.episodes) if trial else 1
+        settings = self.core.config
+        episodes = min(settings.episodes_per_trial, settings.episodes) if self._in_trials else 1
         return episodes * settings.support_horizon
 
+    @property
+    def _in_trials(self) -> bool:
+        return self.core.policy.config.memory == "trial"
+
     def _validate(self) -> tuple[float, float]:
-        """Return mean returns of complete episodes before and after one step of adaptation."""
+        """Return mean returns, of complete episodes or trials, before and after one step."""
         core, seed = self.core, substream(SeedSequence(self.config.seed), VALIDATION_STREAM)
         core.doing("validation")
         params = {name: value.detach() for name, value in core.params.items()}
@@ -150,18 +158,17 @@ class MetaRun(Learner):
         adaptation = adapt_tasks(
             agent, source, episodes=core.config.episodes, steps=1, seed=substream(seed, 0)
         )
-        before, after = (
-            mean_returns(
-                core.policy,
-                adapted.params,
-                core.family,
-                self.tasks,
-                VALIDATION_EPISODES,
-                substream(seed, 1),
-            ).mean()
-            for adapted in adaptation
-        )
-        return float(before), float(after)
+        own = substream(seed, 1)
+        before, after = (self._returns(adapted.params, own) for adapted in adaptation)
+        return before, after
+
+    def _returns(self, params: Params, seed: SeedSequence) -> float:
+        core = self.core
+        played = core.policy, params, core.family, self.tasks, VALIDATION_EPISODES
+        if self._in_trials:
+            trials = play_trials(*played, core.config.episodes_per_trial, seed)
+            return float(trials.returns.mean())
+        return float(mean_returns(*played, seed).mean())
 
 
 class RL2Run(Learner):

@@ -43,28 +43,35 @@ def meta_config(config: TrainConfig, family: TaskFamily) -> MetaConfig:
     """Return the settings of meta-training, and of adapting what any training led to.
 
     Only meta-training makes gradient steps safe at full length: other agents have taken none.
+
+    An agent of meta-training whose memory lasts a trial is to adapt before any step too, in
+    context. That has to be asked for, in episodes long enough to show it, and takes longer.
     """
+    both = config.mode == "meta_rl" and config.memory == "trial"
+    support = family.support_steps
+    if both:
+        support = min(2 * support, family.max_episode_steps)
     discount = _or(config.discount, family.discount)
     discrete = isinstance(family.action_space, gymnasium.spaces.Discrete)
     return MetaConfig(
         inner_lr=_or(config.inner_lr, _or(family.inner_lr, 0.03 if discrete else 0.01)),
         outer_lr=_or(config.outer_lr, _or(family.outer_lr, 0.005 if discrete else 0.01)),
-        iterations=_or(config.num_epochs, 40),
+        iterations=_or(config.num_epochs, 150 if both else 40),
         inner_steps=config.inner_steps if config.mode == "meta_rl" else 0,
         tasks=_or(config.tasks_per_epoch, 16),
         episodes=config.episodes_per_task,
         episodes_per_trial=config.episodes_per_trial,
-        support_horizon=_or(config.support_steps, family.support_steps),
+        support_horizon=_or(config.support_steps, support),
         query_horizon=_or(config.query_steps, family.max_episode_steps),
         discount=discount,
         adaptation_discount=_or(
             config.adaptation_discount, _or(family.adaptation_discount, discount)
         ),
         trace=_or(config.trace, 1.0),
-        epochs=config.outer_epochs,
+        epochs=_or(config.outer_epochs, 8 if both else 3),
         clip=config.clip,
         entropy=config.entropy,
-        support_weight=_or(config.support_weight, family.support_weight),
+        support_weight=_or(config.support_weight, 1.0 if both else family.support_weight),
         max_grad_norm=config.max_grad_norm,
         trust=_or(family.trust, MetaConfig.trust),
         adapted_std=family.adapted_std,
