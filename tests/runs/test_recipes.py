@@ -52,3 +52,19 @@ def test_without_a_suggestion_adapting_is_as_by_default() -> None:
     settings = meta_config(TrainConfig(), get_family("CartPole-v1"))
     assert (settings.adapted_std, settings.trust) == (None, MetaConfig.trust)
     assert settings.support_weight == 0
+
+
+def test_a_memory_of_a_trial_is_taught_to_adapt_before_any_step_too() -> None:
+    family = get_family("CartPole-v1")
+    usual, both = (
+        meta_config(TrainConfig(memory=memory), family) for memory in ("episode", "trial")
+    )
+    assert both.support_weight == 1
+    assert both.support_horizon == 2 * usual.support_horizon <= family.max_episode_steps
+    assert both.epochs > usual.epochs
+    assert both.iterations > usual.iterations
+    rl2 = meta_config(TrainConfig(mode="rl2", memory="trial"), family)
+    assert (rl2.support_weight, rl2.support_horizon) == (0, usual.support_horizon)
+    flags = TrainConfig(memory="trial", support_weight=0.5, support_steps=7, outer_epochs=1)
+    asked = meta_config(flags, family)
+    assert (asked.support_weight, asked.support_horizon, asked.epochs) == (0.5, 7, 1)

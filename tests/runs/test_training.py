@@ -14,13 +14,15 @@ import torch
 from numpy.random import SeedSequence
 
 from ssm_metarl.env_runner.registry import get_family
+from ssm_metarl.env_runner.streams import substream
 from ssm_metarl.errors import CheckpointError, DivergenceError, StoreError, UserError
-from ssm_metarl.evaluation.evaluate import mean_returns
+from ssm_metarl.evaluation.evaluate import mean_returns, play_trials
 from ssm_metarl.experience.buffer import ExperienceStore
 from ssm_metarl.experience.records import StoredTask
 from ssm_metarl.meta_rl.maml import MetaLearner, MetaProgress
 from ssm_metarl.runs.checkpoint import load_checkpoint
 from ssm_metarl.runs.config import TrainConfig
+from ssm_metarl.runs.learners import VALIDATION_EPISODES, VALIDATION_STREAM
 from ssm_metarl.runs.loading import load
 from ssm_metarl.runs.tracking import MetricsFile, read_metrics
 from ssm_metarl.runs.training import EXPERIENCE, resume, train
@@ -155,6 +157,21 @@ def test_a_run_is_a_folder_that_explains_itself(tmp_path: Path) -> None:
     assert records[1]["return_after"] is not None
     assert records[-1]["environment_steps"] == last.environment_steps
     assert last.best_return == max(r["return_after"] for r in records if r["return_after"])
+
+
+def test_what_adapts_in_both_ways_is_best_where_it_is_good_in_both(tmp_path: Path) -> None:
+    config = dataclasses.replace(CONFIGS["memory of a trial"], validate_every=1)
+    records = [progress.to_record() for progress in train(config, tmp_path / "run")]
+    both = [(one["return_before"] + one["return_after"]) / 2 for one in records]
+    assert [one["best_return"] for one in records] == [max(both[:n]) for n in range(1, 5)]
+    family, agent = get_family("CartPole-v1"), load(tmp_path / "run")
+    seed = substream(SeedSequence(config.seed), VALIDATION_STREAM)
+    tasks = family.validation(config.validation_tasks)
+    trials = play_trials(
+        agent.policy, agent.params, family, tasks, VALIDATION_EPISODES, 2, substream(seed, 1)
+    )
+    best = max(range(4), key=lambda n: (both[n], n))
+    assert records[best]["return_before"] == pytest.approx(trials.returns.mean())
 
 
 def test_an_existing_folder_is_refused_and_left_alone(tmp_path: Path) -> None:
