@@ -44,7 +44,7 @@ console = Console(width=110)
 def measure(seed: int, split: str) -> Evaluation:
     """Evaluate one seed on one set of tasks."""
     config = TrainConfig(memory="trial", seed=seed)
-    agent = load(trained(config, f"cartpole-both-{seed}", console).folder)
+    agent = load(trained(config, f"both-ssm-{seed}", console).folder)
     modes = ("zero_shot", "in_context", "standard")
     plan = EvaluationPlan(modes, (4, EPISODES), STEPS, seed=seed)
     tasks = getattr(FAMILY, split)(TASKS)

@@ -2,10 +2,12 @@
 
     python benchmarks/guard.py
 
-Most of these agents have much to gain and little to lose. That of the suite "rl2", trained briefly,
-has something to lose: it adapts by memory, and was never trained to take gradient steps.
+Most of these agents have much to gain and little to lose. Two have something to lose, as they adapt
+by memory: that of the suite "rl2", trained briefly, and never to take gradient steps; and that of
+"both", trained to adapt in either way (``benchmarks/both.py``), which knows the held-out tasks
+before any step.
 
-Takes the runs that ``benchmarks/adaptation.py`` trains (under ``runs/benchmarks``, trained here if
+Takes the runs that ``benchmarks/adaptation.py`` trains, and its own (under ``runs/benchmarks``, trained here if
 they are not there), adapts each to 100 held-out and 100 shifted tasks by three steps of 20 and of 5
 episodes, standard and hybrid, guarded and not, and plays 50 fresh whole episodes of every task
 before and as many after. Nothing is learned from those, and no two of these sets share a seed.
@@ -55,6 +57,7 @@ BEFORE, AFTER = 0, 1  # the streams of fresh episodes
 
 RUNS = {suite: SUITES[suite]["ssm"] for suite in ("cartpole", "no-velocity", "hard", "pendulum")}
 RUNS["rl2"] = TrainConfig(mode="rl2", env_name="CartPole-v1", num_epochs=20)
+RUNS["both"] = TrainConfig(memory="trial")
 
 console = Console(width=110)
 
@@ -229,7 +232,7 @@ def main(suites: tuple[str, ...] = tuple(RUNS), seeds: int = 3, workers: int = 1
     """Adapt all runs and write the results.
 
     Args:
-        suites: Whose runs: cartpole, no-velocity, hard, pendulum, rl2.
+        suites: Whose runs: cartpole, no-velocity, hard, pendulum, rl2, both.
         seeds: Number of training seeds, from 0.
         workers: Runs at once, of one thread each.
     """

@@ -29,14 +29,19 @@ class EnvironmentFailure(SsmMetaRLError):
     """An environment that is not ours raised an error while it was played."""
 
 
-def check_whole(name: str, value: object, least: int) -> None:
-    """Refuse what is no whole number, or too small a one.
+def check_whole(name: str, value: object, least: int, most: int = 2**63 - 1) -> int:
+    """Return a whole number as a plain one.
 
     Raises:
-        UserError: Naming it.
+        UserError: It is none, or too small or large; the message names it.
     """
-    if isinstance(value, bool) or not isinstance(value, Integral) or int(value) < least:
+    if isinstance(value, bool) or not isinstance(value, Integral):
         raise UserError(f"{name} is {value!r}; it must be a whole number, at least {least}")
+    if int(value) < least:
+        raise UserError(f"{name} is {value}; it must be at least {least}")
+    if int(value) > most:
+        raise UserError(f"{name} is {value}; it must be at most {most}")
+    return int(value)
 
 
 def nearest(name: str, valid: Iterable[str]) -> str:

@@ -13,7 +13,7 @@ from torch import Tensor
 from ssm_metarl.core.distributions import Distribution
 from ssm_metarl.core.parameters import Params
 from ssm_metarl.core.policy import BoundPolicy, Policy, State
-from ssm_metarl.errors import UserError
+from ssm_metarl.errors import UserError, check_whole
 from ssm_metarl.meta_rl.inner_loop import Rates
 from ssm_metarl.meta_rl.maml import MetaConfig
 
@@ -79,7 +79,6 @@ class Agent:
             UserError: The observation is not shaped as the agent's are, something is not finite,
                 the numbers of lanes differ, or the state is of another kind of agent.
         """
-        observation = np.asarray(observation)
         action, state, _ = self.choose(
             observation, state, episode_start, deterministic, reward=reward, seed=seed
         )
@@ -98,11 +97,13 @@ class Agent:
     ) -> tuple[np.ndarray, AgentState, Distribution]:
         """Do as :meth:`predict`, and also return the distribution ``[1, E]`` of the action."""
         seen = self.seen(observation)
-        single, lanes = observation.ndim == 1, seen.shape[1]
+        single, lanes = np.ndim(observation) == 1, seen.shape[1]
         start = torch.full((1, lanes), state is None)
-        state = self.begin(lanes, torch.Generator().manual_seed(seed)) if state is None else state
-        if not self._remembers_alike(state.policy):
-            raise UserError("the state is of an agent with another network")
+        if state is None:
+            noise = torch.Generator().manual_seed(check_whole("seed", seed, 0))
+            state = self.begin(lanes, noise)
+        if not isinstance(state, AgentState) or not self._remembers_alike(state.policy):
+            raise UserError("the state is none, or of an agent with another network")
         if state.action.shape[1] != lanes:
             raise UserError(f"the state is of {state.action.shape[1]} lanes, not of {lanes}")
         if episode_start is not None:
@@ -167,11 +168,10 @@ class Agent:
             UserError: It is not shaped as the agent's are, or not finite.
         """
         size = len(self.policy.spaces.observation_scale)
-        if observation.ndim not in (1, 2) or observation.shape[-1] != size:
-            raise UserError(
-                f"the agent sees [{size}] or [E, {size}], got {list(observation.shape)}"
-            )
-        return _finite("the observation", observation).view(1, -1, size)
+        seen = _finite("the observation", observation)
+        if seen.ndim not in (1, 2) or seen.shape[-1] != size:
+            raise UserError(f"the agent sees [{size}] or [E, {size}], got {list(seen.shape)}")
+        return seen.view(1, -1, size)
 
     def begin(self, lanes: int, noise: torch.Generator) -> AgentState:
         """Return an empty memory: nothing has been seen or done yet."""
@@ -217,8 +217,11 @@ def _per_lane(name: str, values: np.ndarray | float, lanes: int) -> Float[Tensor
 
 def _finite(name: str, values: np.ndarray | float) -> Tensor:
     """Return float32 numbers of which none is NaN or too large."""
-    with np.errstate(over="ignore"):
-        numbers = np.array(values, np.float32)
+    try:
+        with np.errstate(over="ignore"):
+            numbers = np.array(values, np.float32)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise UserError(f"{name} cannot be read as numbers: {error}") from error
     if not np.isfinite(numbers).all():  # quicker than torch on so few
         raise UserError(f"{name} is not finite")
     return torch.from_numpy(numbers)

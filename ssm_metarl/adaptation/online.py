@@ -88,8 +88,8 @@ def adapt(
             the last record is whole.
     """
     check_mode(agent, mode)
-    for name, value, least in (("episodes", episodes, 1), ("steps", steps, 1), ("seed", seed, 0)):
-        check_whole(name, value, least)
+    episodes, steps = check_whole("episodes", episodes, 1), check_whole("steps", steps, 1)
+    seed = check_whole("seed", seed, 0)
     source = EnvironmentSource(agent, env)
     if mode == "hybrid" and memory is None:
         memory = Memory.of(agent)

@@ -8,6 +8,7 @@ Episodes are recorded as they are played. When enough of them have ended the age
 step, inside ``observe`` and thus between two episodes, never between two steps of one.
 """
 
+import math
 import time
 from dataclasses import dataclass, field
 from typing import Literal, SupportsFloat, get_args
@@ -83,8 +84,7 @@ class Session:
         learns = mode in ("standard", "hybrid")
         if learns and deterministic:
             raise UserError(f"mode {mode} learns from sampled actions; deterministic is not valid")
-        check_whole("episodes", episodes, 1)
-        check_whole("seed", seed, 0)
+        episodes, seed = check_whole("episodes", episodes, 1), check_whole("seed", seed, 0)
         recalled = (memory or Memory.of(agent)) if mode == "hybrid" else None
         self.agent, self.mode, self.episodes = agent, mode, episodes
         self._start, self._deterministic = agent, deterministic
@@ -149,13 +149,17 @@ class Session:
         if not isinstance(reward, SupportsFloat) or getattr(reward, "ndim", 0):
             self.drop_episode()
             raise UserError(f"the reward is {reward!r}, not a number; the episode was dropped")
-        if not abs(float(reward)) <= LARGEST:
+        try:
+            earned = float(reward)
+        except OverflowError:  # a whole number of hundreds of digits
+            earned = math.inf
+        if not abs(earned) <= LARGEST:
             self.drop_episode()
-            raise DivergenceError(f"the reward is {reward}; the episode was dropped")
-        episode.steps, episode.total = episode.steps + 1, episode.total + float(reward)
+            raise DivergenceError(f"the reward is {earned}; the episode was dropped")
+        episode.steps, episode.total = episode.steps + 1, episode.total + earned
         if len(episode.rewards) < len(episode.actions):
-            episode.rewards.append(float(reward))
-        self._earned = float(reward)
+            episode.rewards.append(earned)
+        self._earned = earned
         if terminated or truncated:
             self._end(observation, terminated=terminated)
 
@@ -197,7 +201,7 @@ class Session:
             episode.log_probs.append(distribution.log_prob(self._state.action))
 
     def _one(self, observation: np.ndarray) -> Float[Tensor, "O"]:
-        seen = self.agent.seen(np.asarray(observation))[0]
+        seen = self.agent.seen(observation)[0]
         if len(seen) != 1:
             raise UserError(f"a session plays one episode at a time, got {len(seen)} observations")
         return seen[0]
@@ -241,11 +245,13 @@ class Session:
 
 
 def check_mode(agent: Agent, mode: str) -> None:
-    """Refuse a mode that there is not, or that an agent cannot do.
+    """Refuse what is no agent, a mode that there is not, or that the agent cannot do.
 
     Raises:
-        UserError: Naming the valid ones.
+        UserError: Naming what is valid.
     """
+    if not isinstance(agent, Agent):
+        raise UserError(f"{agent!r:.60} is no agent; valid: what ssm_metarl.load(folder) returns")
     if mode not in MODES:
         raise UserError(f"unknown mode {mode!r}; {nearest(str(mode), MODES)}")
     if mode == "in_context" and agent.policy.config.memory != "trial":

@@ -19,21 +19,20 @@ from ssm_metarl.env_runner.gymnasium import GymnasiumEnvironment, vector_of
 from ssm_metarl.env_runner.rollout import Trajectory, collect_episodes, follow_trials
 from ssm_metarl.env_runner.spaces import spaces_of
 from ssm_metarl.errors import UserError
-from ssm_metarl.meta_rl.batch import collect_data
 
 LONGEST_EPISODE = 10_000  # steps, for environments with no limit of their own
 
 
 @runtime_checkable
 class Source(Protocol):
-    """Episodes of K tasks, as many as asked for."""
+    """Episodes of K tasks, as many as asked for, met with an empty memory each."""
 
     def __len__(self) -> int:
         """Return K."""
         ...
 
     def play(self, bound: BoundPolicy, episodes: int, seed: SeedSequence) -> Trajectory:
-        """Play some episodes of each task, one (or one trial) per lane: ``[T, K, E]``."""
+        """Play some episodes of each task, one per lane: ``[T, K, E]``."""
         ...
 
 
@@ -46,14 +45,12 @@ class TaskSource:
         tasks: K tasks.
         horizon: Step limit of an episode.
         device: Where trajectories are.
-        episodes_per_trial: Episodes in each lane, if the memory of who plays them lasts a trial.
     """
 
     family: TaskFamily
     tasks: Tasks
     horizon: int
     device: torch.device
-    episodes_per_trial: int = 1
 
     def __len__(self) -> int:
         """Return K."""
@@ -61,16 +58,12 @@ class TaskSource:
 
     def play(self, bound: BoundPolicy, episodes: int, seed: SeedSequence) -> Trajectory:
         """Play some episodes of each task, all tasks and episodes at once."""
-        return collect_data(
-            bound,
-            self.family,
-            self.tasks,
-            seed,
-            episodes=episodes,
-            per_trial=self.episodes_per_trial,
-            horizon=self.horizon,
-            device=self.device,
+        environment = self.family.make(
+            self.tasks, episodes, autoreset=False, horizon=self.horizon, device=self.device
         )
+        rollout = collect_episodes(bound, environment, seed)
+        environment.close()
+        return rollout
 
 
 class EnvironmentSource:

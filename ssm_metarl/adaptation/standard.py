@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool
 from numpy.random import SeedSequence
 
 from ssm_metarl.adaptation.agent import Agent
@@ -18,7 +18,7 @@ from ssm_metarl.adaptation.hybrid import Memory, Recalled
 from ssm_metarl.adaptation.reuse import join_earlier
 from ssm_metarl.adaptation.source import Source
 from ssm_metarl.core.parameters import Params
-from ssm_metarl.env_runner.rollout import Trajectory, per_trial_episode
+from ssm_metarl.env_runner.rollout import Trajectory
 from ssm_metarl.env_runner.streams import substream
 from ssm_metarl.errors import DivergenceError, UserError
 from ssm_metarl.meta_rl.batch import make_batch
@@ -82,6 +82,8 @@ class Adaptation:
         if reuse and agent.config.surrogate == "prediction":
             raise UserError("reuse learns from rewards; this agent adapts by prediction, without")
         if memory is not None:
+            if not isinstance(memory, Memory):
+                raise UserError(f"{memory!r:.60} is no memory; valid: Memory.of(agent), or None")
             memory.check(agent)
         self.agent, self.memory, self.reuse = agent, memory, reuse
         self.earlier: list[Trajectory] = []
@@ -101,7 +103,7 @@ class Adaptation:
             self.earlier.append(played)
         rolled_back = None
         if self.guard is not None:
-            best, rolled_back = self.guard.check(theta, returns_of_all(played))
+            best, rolled_back = self.guard.check(theta, played.reward.sum(0).cpu().numpy())
             stepped = choose(rolled_back, best, stepped)
         self.now = Adapted(
             params=stepped,
@@ -113,13 +115,6 @@ class Adaptation:
             recalled=recalled,
         )
         return self.now
-
-
-def returns_of_all(played: Trajectory) -> Float[np.ndarray, "K episodes"]:
-    """Return the return of every episode of each task; the lane of a trial has several."""
-    each = int(played.done[:, 0, 0].sum())
-    returns = per_trial_episode(played.reward, played, each)
-    return returns.permute(1, 2, 0).flatten(1).cpu().numpy()
 
 
 def adapt_tasks(
@@ -140,7 +135,7 @@ def adapt_tasks(
     Args:
         agent: As it was meta-trained; it stays as it is.
         source: The K tasks.
-        episodes: Episodes per task and step (a memory of a trial rounds them to whole trials).
+        episodes: Episodes per task and step.
         steps: Gradient steps.
         seed: Of the episodes, and of the guard.
         memory: As for :class:`Adaptation`.

@@ -156,8 +156,7 @@ def modes_of(agent: Agent, plan: EvaluationPlan) -> tuple[str, ...]:
 def task_source(agent: Agent, family: TaskFamily, tasks: Tasks) -> TaskSource:
     """Return where an agent plays the episodes it adapts from, as long as in meta-training."""
     device = agent.params["encoder.bias"].device
-    config = agent.config
-    return TaskSource(family, tasks, config.support_horizon, device, config.episodes_per_trial)
+    return TaskSource(family, tasks, agent.config.support_horizon, device)
 
 
 def summarise(

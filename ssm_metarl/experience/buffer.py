@@ -9,7 +9,7 @@ import numpy as np
 from ssm_metarl.env_runner.family import TaskFamily
 from ssm_metarl.env_runner.rollout import Trajectory
 from ssm_metarl.env_runner.tasks import Tasks
-from ssm_metarl.errors import StoreError
+from ssm_metarl.errors import StoreError, check_whole
 from ssm_metarl.experience.addition import Addition
 from ssm_metarl.experience.database import (
     close_database,
@@ -235,9 +235,10 @@ class ExperienceStore:
             most: How many at most.
 
         Raises:
+            UserError: That is no number of tasks.
             StoreError: The behaviour of one is not known, or it is too large.
         """
-        found: dict[int, Trajectory] = {}
+        most, found = check_whole("most", most, 1), dict[int, Trajectory]()
         for task in reversed(self.tasks()):
             if len(found) == most:
                 break

@@ -4,7 +4,7 @@ import sqlite3
 from dataclasses import dataclass
 
 from ssm_metarl.env_runner.family import TaskFamily
-from ssm_metarl.errors import UserError, nearest
+from ssm_metarl.errors import UserError, check_whole, nearest
 from ssm_metarl.experience.layout import Layout
 from ssm_metarl.experience.retention import RETENTIONS
 
@@ -48,9 +48,8 @@ class Identity:
             raise UserError(f"no retention {retention!r}; {nearest(retention, RETENTIONS)}")
         for name, value in (("capacity", capacity), ("seed", seed)):
             low, high = _BOUNDS[name]
-            if not low <= value <= high:
-                raise UserError(f"{name} must be from {low} to {high}, got {value}")
-        return cls(family.name, Layout.of(family), capacity, retention, seed)
+            check_whole(name, value, low, high)
+        return cls(family.name, Layout.of(family), int(capacity), retention, int(seed))
 
     def check(self, family: TaskFamily) -> None:
         """Refuse another family.

@@ -214,6 +214,15 @@ class TrainConfig:
                 f"--tasks_per_epoch is {self.tasks_per_epoch}; --surrogate emaml needs at least 2, "
                 "as it compares each task with the others"
             )
+        if self.memory == "trial" and self.cell == "mlp":
+            raise UserError("--memory trial: --cell mlp has no memory; valid: ssm, gated, gru")
+        if self.mode == "meta_rl" and self.memory == "trial":
+            episodes, each = self.episodes_per_task, self.episodes_per_trial
+            if episodes % each:
+                raise UserError(
+                    f"--episodes_per_task is {episodes}; with --memory trial it must be a multiple "
+                    f"of --episodes_per_trial, which is {each}"
+                )
         if not (self.entropy >= 0 and math.isfinite(self.entropy)):
             raise UserError(f"--entropy is {self.entropy}; it must not be negative")
         weight = self.support_weight

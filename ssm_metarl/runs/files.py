@@ -53,7 +53,7 @@ def check_writable(folder: Path) -> None:
     Raises:
         UserError: Naming it.
     """
-    there = next(place for place in [folder, *folder.absolute().parents] if os.path.exists(place))
+    there = next(place for place in [folder, *folder.absolute().parents] if os.path.lexists(place))
     try:
         with tempfile.TemporaryDirectory(prefix=".", dir=there):
             pass

@@ -58,6 +58,7 @@ def test_a_memory_of_an_episode_knows_of_nothing_before_it(
         ({"observation": np.zeros(())}, r"got \[\]"),
         ({"observation": np.array([0.0, np.inf, 0.0, 0.0])}, "observation is not finite"),
         ({"observation": np.full(4, 1e300)}, "observation is not finite"),
+        ({"observation": np.array(["a"] * 4)}, "observation cannot be read as numbers"),
         ({"observation": np.zeros((3, 4))}, "state is of 2 lanes, not of 3"),
         ({"reward": np.zeros(3)}, "reward has 3 entries for 2 observations"),
         ({"reward": np.array([0.0, np.nan])}, "reward is not finite"),

@@ -1,18 +1,11 @@
 """The guard: statistics that can be checked by hand, and parameters chosen task by task."""
 
-from collections.abc import Callable
-
 import numpy as np
-import pytest
 import scipy.stats
 import torch
 from numpy.random import SeedSequence
 
-from ssm_metarl.adaptation.agent import Agent
 from ssm_metarl.adaptation.guard import Guard, choose, significantly_lower
-from ssm_metarl.adaptation.source import TaskSource
-from ssm_metarl.adaptation.standard import adapt_tasks
-from ssm_metarl.env_runner.registry import get_family
 
 
 def params(value: float, tasks: int | None = None) -> dict[str, torch.Tensor]:
@@ -85,23 +78,3 @@ def test_rows_are_chosen_from_shared_and_own_parameters() -> None:
     assert choose(which, own, shared)["value.bias"] is value_head
     assert choose(~which & which, shared, own) is own
     assert choose(which | ~which, shared, own) is shared
-
-
-def test_the_episodes_of_a_trial_are_judged_one_by_one(
-    make_agent: Callable[..., Agent], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    agent, family, judged = make_agent(memory="trial"), get_family("CartPole-v1"), []
-    check = Guard.check
-
-    def watched(self: Guard, params: dict, returns: np.ndarray) -> object:
-        judged.append(returns)
-        return check(self, params, returns)
-
-    monkeypatch.setattr(Guard, "check", watched)
-    source = TaskSource(family, family.held_out(2), 30, torch.device("cpu"), 4)
-    *_, last = adapt_tasks(agent, source, episodes=8, steps=2, seed=SeedSequence(0))
-    assert [returns.shape for returns in judged] == [(2, 8), (2, 8)]  # two lanes of four episodes
-    assert last.played is not None
-    assert judged[1].sum() == last.played.reward.sum()
-    assert judged[1].min() >= 5
-    assert judged[1].max() <= 30

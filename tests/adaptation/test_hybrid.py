@@ -16,7 +16,7 @@ from ssm_metarl.env_runner.registry import get_family
 from ssm_metarl.env_runner.rollout import Trajectory
 from ssm_metarl.env_runner.spaces import policy_spaces
 from ssm_metarl.errors import UserError
-from ssm_metarl.meta_rl.batch import make_batch
+from ssm_metarl.meta_rl.batch import collect_data, make_batch
 from ssm_metarl.meta_rl.inner_loop import inner_gradients
 from ssm_metarl.meta_rl.maml import MetaConfig
 
@@ -160,8 +160,16 @@ def test_a_memory_of_one_task_is_refused(agent: Agent, memory: Memory) -> None:
 
 def trials_of(agent: Agent, tasks: Tasks, lanes: int, seed: int) -> Trajectory:
     """Play trials of two short episodes each."""
-    trials = TaskSource(CARTPOLE, tasks, 30, torch.device("cpu"), 2)
-    return trials.play(agent.policy.bind(agent.params), 2 * lanes, SeedSequence(seed))
+    return collect_data(
+        agent.policy.bind(agent.params),
+        CARTPOLE,
+        tasks,
+        SeedSequence(seed),
+        episodes=2 * lanes,
+        per_trial=2,
+        horizon=30,
+        device=torch.device("cpu"),
+    )
 
 
 def test_the_episodes_of_a_trial_count_one_by_one(stored: Tasks) -> None:

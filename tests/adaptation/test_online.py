@@ -279,7 +279,7 @@ def test_wrong_arguments_are_refused_before_anything_is_played(agent: Agent) -> 
         (lambda: adapt(agent, env, "in_context"), "--mode rl2"),
         (lambda: adapt(agent, env, episodes=0), "episodes is 0"),
         (lambda: adapt(agent, env, steps=0), "steps is 0"),
-        (lambda: adapt(agent, env, seed=-1), "seed is -1; it must be a whole number, at least 0"),
+        (lambda: adapt(agent, env, seed=-1), "seed is -1; it must be at least 0"),
         (lambda: adapt(agent, envs), "SAME_STEP.* valid: NEXT_STEP"),
     ):
         with pytest.raises(UserError, match=words):
@@ -287,16 +287,32 @@ def test_wrong_arguments_are_refused_before_anything_is_played(agent: Agent) -> 
     assert env.resets == 0
 
 
-def test_an_id_in_place_of_an_environment_is_one_line() -> None:
-    """Asked without the checks of annotations that the tests run under."""
+@pytest.mark.parametrize(
+    ("slip", "words"),
+    [
+        ("source._one_task('CartPole-v1')", "'CartPole-v1' is no environment; pass one, such as g"),
+        ("sm.adapt('runs/demo', None)", "'runs/demo' is no agent; valid: what ssm_metarl.load(f"),
+        (
+            "sm.save(Path('progress'), 'new')",
+            "PosixPath is no agent; pass one, such as progress.",
+        ),
+        ("sm.load(COMES).predict([0.0] * 4, 5)", "the state is none, or of an agent with another"),
+        ("Session(sm.load(COMES), 'hybrid', memory='x')", "'x' is no memory; valid: Memory.of(a"),
+    ],
+)
+def test_a_slip_is_one_line(slip: str, words: str) -> None:
+    """Made without the checks of annotations that the tests run under."""
     code = (
-        "import ssm_metarl.adaptation.source as source\n"
-        "from ssm_metarl.errors import UserError\n"
-        "try: source._one_task('CartPole-v1')\n"
-        "except UserError as error: print(error)"
+        "from pathlib import Path\n"
+        "import ssm_metarl as sm\n"
+        "from ssm_metarl.adaptation import source\n"
+        "from ssm_metarl.adaptation.session import Session\n"
+        "COMES = Path(sm.__file__).parent / 'pretrained' / 'cartpole'\n"
+        f"try: {slip}\n"
+        "except sm.UserError as error: print(error)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.startswith("'CartPole-v1' is no environment; pass one, such as gymnasium.m")
+    assert done.stdout.startswith(words)
 
 
 def test_the_environment_stays_open_and_closing_the_stream_stops(agent: Agent) -> None:

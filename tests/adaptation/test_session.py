@@ -225,6 +225,9 @@ def test_what_is_no_reward_drops_the_episode_too(agent: Agent) -> None:
     session.act(np.zeros(4))
     with pytest.raises(UserError, match="not a number"):
         session.observe(np.array([1.0]), False, False)  # as of a vector environment
+    session.act(np.zeros(4))
+    with pytest.raises(DivergenceError, match="reward is inf"):
+        session.observe(10**400, False, False)
     play(session, 2)
     assert session.adapted is not None
     assert session.adapted.steps == 1

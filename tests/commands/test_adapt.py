@@ -119,6 +119,9 @@ def test_an_agent_is_saved_only_where_nothing_is(
     assert "exists; name a new folder" in fails(capsys, [*argv, str(tmp_path)])
     assert [path.name for path in tmp_path.iterdir()] == ["note"]
     assert "nowhere" in fails(capsys, ["adapt", str(tmp_path / "nowhere")])
+    (tmp_path / "link").symlink_to(tmp_path / "gone")
+    assert "--save" in fails(capsys, [*argv, str(tmp_path / "link")])
+    (tmp_path / "link").unlink()
     for flag in ("--save", "--out"):
         said = fails(capsys, [*argv[:-1], f"{flag}={tmp_path}/note/{flag}"])
         assert flag in said

@@ -19,6 +19,7 @@ from ssm_metarl.evaluation.evaluate import (
     modes_of,
     play_trials,
     summarise,
+    task_source,
 )
 from ssm_metarl.evaluation.report import COMPARED
 from ssm_metarl.runs.config import TrainConfig
@@ -65,16 +66,16 @@ def test_each_episode_of_a_trial_is_measured_with_what_was_seen_before_it(tmp_pa
 def test_memory_and_weights_are_measured_apart_and_together(tmp_path: Path) -> None:
     agent = trained(tmp_path, memory="trial", episodes_per_task=4)
     modes = ["zero_shot", "in_context", "standard"]
-    plan = EvaluationPlan(modes, (4,), steps=2, return_episodes=2, trial_episodes=2)
+    plan = EvaluationPlan(modes, (3,), steps=2, return_episodes=2, trial_episodes=2)
     rows = list(evaluate(agent, FAMILY, TASKS, plan))
     assert [(row.mode, row.steps, row.shots) for row in rows] == [
         ("zero_shot", 0, 0),
         ("in_context", 0, 0),
         ("in_context", 0, 1),
-        ("standard", 1, 4),
-        ("in_context", 1, 5),
-        ("standard", 2, 8),
-        ("in_context", 2, 9),
+        ("standard", 1, 3),
+        ("in_context", 1, 4),
+        ("standard", 2, 6),
+        ("in_context", 2, 7),
     ]
     ordered = summarise(FAMILY, TASKS, "held_out", plan, rows).results
     assert [(row.mode, row.steps) for row in ordered] == [
@@ -87,6 +88,16 @@ def test_memory_and_weights_are_measured_apart_and_together(tmp_path: Path) -> N
     for step in (1, 2):
         both, weights = by_key["in_context", step], by_key["standard", step]
         assert both.adaptation_env_steps > weights.adaptation_env_steps
+
+
+def test_episodes_to_adapt_from_are_met_with_an_empty_memory(tmp_path: Path) -> None:
+    """As `sm.adapt` and sessions meet them: evaluation measures what they give."""
+    agent = trained(tmp_path, memory="trial", episodes_per_task=4)
+    source = task_source(agent, FAMILY, TASKS)
+    played = source.play(agent.policy.bind(agent.params), 3, SeedSequence(0))
+    assert played.reward.shape[1:] == (3, 3)
+    assert (played.done.sum(0) == 1).all()
+    assert not played.episode_start[1:].any()
 
 
 def test_every_budget_is_a_first_step_and_hybrid_is_paired_with_standard(tmp_path: Path) -> None:

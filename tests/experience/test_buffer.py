@@ -127,7 +127,7 @@ def test_nothing_can_be_added_to_what_is_open_for_reading(
 def test_bad_arguments(path: Path, make_store: MakeStore, kit: SimpleNamespace) -> None:
     with pytest.raises(UserError, match="did you mean 'fifo'"):
         ExperienceStore.create(path, kit.cartpole, retention="fifa")
-    with pytest.raises(UserError, match="capacity must be from 1"):
+    with pytest.raises(UserError, match="capacity is 0; it must be at least 1"):
         ExperienceStore.create(path, kit.cartpole, capacity=0)
     store = make_store(capacity=10)
     with pytest.raises(StoreError, match="exists"):

@@ -114,7 +114,7 @@ def test_adaptation_counts_the_episodes_it_played() -> None:
     agent = Agent(learning.policy, params, 0.1, learning.config, FAMILY.name)
     source = task_source(agent, FAMILY, tasks)
     stages = list(adapt_tasks(agent, source, episodes=5, steps=2, seed=SeedSequence(4)))
-    assert [stage.episodes for stage in stages] == [0, 4, 8]
+    assert [stage.episodes for stage in stages] == [0, 5, 10]
     bound = learning.policy.bind(stages[1].params)
     environment = FAMILY.make(tasks, 1, autoreset=True, horizon=20)
     trial = collect_trials(bound, environment, SeedSequence(5), 3)  # adapted weights, kept memory

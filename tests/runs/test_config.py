@@ -52,6 +52,11 @@ def test_flags_that_are_not_given_leave_policy_gradient_at_its_own_settings() ->
         (changed(num_epochs=0), "--num_epochs is 0; it must be at least 1"),
         (changed(clip=2.0), "--clip is 2.0; it must be between 0 and 1"),
         (changed(entropy=-1.0), "--entropy is -1.0; it must not be negative"),
+        (changed(memory="trial", cell="mlp"), "--cell mlp has no memory"),
+        (
+            changed(memory="trial", episodes_per_task=6),
+            "a multiple of --episodes_per_trial, which is 4",
+        ),
         (changed(support_weight=-1.0), "--support_weight is -1.0; it must not be negative"),
         (
             changed(surrogate="emaml", tasks_per_epoch=1),
