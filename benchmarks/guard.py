@@ -7,10 +7,11 @@ by memory: that of the suite "rl2", trained briefly, and never to take gradient 
 "both", trained to adapt in either way (``benchmarks/both.py``), which knows the held-out tasks
 before any step.
 
-Takes the runs that ``benchmarks/adaptation.py`` trains, and its own (under ``runs/benchmarks``, trained here if
-they are not there), adapts each to 100 held-out and 100 shifted tasks by three steps of 20 and of 5
-episodes, standard and hybrid, guarded and not, and plays 50 fresh whole episodes of every task
-before and as many after. Nothing is learned from those, and no two of these sets share a seed.
+Takes the runs that ``benchmarks/adaptation.py`` trains, and its own (under ``runs/benchmarks``,
+trained here if they are not there), adapts each to 100 held-out and 100 shifted tasks by three
+steps of 20 and of 5 episodes, standard and hybrid, guarded and not, and plays 50 fresh whole
+episodes of every task before and as many after. Nothing is learned from those, and no two of these
+sets share a seed.
 
 A task is worse off by a one-sided permutation test of its two mean returns at 5%. 100 tasks on
 which nothing had changed would bring five such losers by chance, so that the losers that remain
