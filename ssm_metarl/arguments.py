@@ -47,7 +47,7 @@ class Evaluate:
     """Compare the ways of meeting tasks that the agent has never seen."""
 
     run: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
-    """The folder of a run."""
+    """The folder of a run, or of a saved agent."""
 
     modes: str | None = None
     """Ways of meeting a task, with commas between them: zero_shot, in_context, standard, hybrid

@@ -16,7 +16,7 @@ from ssm_metarl.runs.training import Progress
 
 Stream = Generator[Progress, None, None]
 ADAPTED = {"meta_rl": "after one adaptation step ", "rl2": "over the episodes of a trial "}
-BOTH = "over the episodes of a trial, before and after one adaptation step, "
+BOTH = "over the episodes of a trial, the mean of before and after one adaptation step, "
 
 
 def train_run(config: TrainConfig, run_dir: Path, track: str) -> int:

@@ -21,8 +21,8 @@ WAITING = (
     "resemble the new one. This tab shows what it finds.</p>"
 )
 NOTHING = (
-    '<p class="outcome">This agent remembers no earlier tasks.</p><p class="others">Its training '
-    "kept no experience, so hybrid adaptation has nothing to recall and is not offered for it: it "
+    '<p class="outcome">This agent remembers no earlier tasks.</p><p class="others">It came '
+    "without experience, so hybrid adaptation has nothing to recall and is not offered for it: it "
     "learns from the new task alone. To get an agent that remembers, train one under Train by "
     "gradient-based meta-learning, which keeps its newest episodes "
     "(<code>ssm-metarl train --mode meta_rl --experience 40000</code>), or choose another agent "
@@ -55,7 +55,7 @@ def build(shelf: Shelf, run: gr.Dropdown, question: gr.State, place: gr.State) -
     def show(run_id: str, last: dict, by: str) -> Iterator[tuple[Any, ...]]:
         asked = question_of(shelf, run_id, last)
         sentence, *rest = shown(shelf, asked, by, mine=was_asked(run_id, last))
-        yield sentence, *rest, gr.update(visible=any(rest))
+        yield sentence, *rest, gr.update(visible=any(rest) and asked.episodes > 1)
 
     def memory(
         run: Json,
