@@ -84,6 +84,7 @@ class StoredTask:
         identity: The task's identity (`Tasks.index`) when it was collected.
         parameters: Its values by name.
         trajectories: How many there are.
+        episodes: That ended in them; several each, where a memory lasts a trial.
         transitions: Valid steps in them.
         mean_return: Of the episodes that ended, by themselves or by the time limit they were
             collected under; None if there are none.
@@ -95,6 +96,7 @@ class StoredTask:
     identity: int
     parameters: dict[str, float]
     trajectories: int
+    episodes: int
     transitions: int
     mean_return: float | None
     behaviour_known: bool
@@ -248,6 +250,7 @@ def load_tasks(database: sqlite3.Connection, records: np.ndarray) -> list[Stored
                 identity=identity,
                 parameters=parameters,
                 trajectories=count[i],
+                episodes=int(episodes[i]),
                 transitions=int(transitions[i]),
                 mean_return=mean,
                 behaviour_known=known[i] == count[i],

@@ -118,6 +118,7 @@ def chart(
         inside += [frame.rule(rule) for rule in rules]
         inside += [frame.diagonal(diagonal)] * bool(diagonal)
         inside += [*frame.bands(lines), *frame.joined(lines), *frame.dots(lines)]
+        inside += [frame.name(rule) for rule in rules]  # last, or lines would cross it out
         inside += [frame.cursor()] * cursor
         drawn += (
             f'<svg class="{name}" viewBox="0 0 {size[0]} {size[1]}" role="img" '
@@ -204,10 +205,13 @@ class _Frame:
     def rule(self, rule: Rule) -> str:
         """Draw a line to compare with."""
         (start, y), (end, _) = self.at(self.across[0], rule.y), self.at(self.across[1], rule.y)
-        return (
-            f'<line class="rule" x1="{start}" x2="{end}" y1="{y}" y2="{y}"/>'
-            f'<text x="{end - 4}" y="{y - 6}" text-anchor="end">{escape(rule.name)}</text>'
-        )
+        return f'<line class="rule" x1="{start}" x2="{end}" y1="{y}" y2="{y}"/>'
+
+    def name(self, rule: Rule) -> str:
+        """Write what such a line stands for."""
+        end, y = self.at(self.across[1], rule.y)
+        words = escape(rule.name)
+        return f'<text class="said" x="{end - 4}" y="{y - 6}" text-anchor="end">{words}</text>'
 
     def diagonal(self, name: str) -> str:
         """Draw where both axes say the same."""

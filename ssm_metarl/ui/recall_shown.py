@@ -191,7 +191,7 @@ def store_shown(tasks: Sequence[StoredTask], family: TaskFamily) -> str:
     """Show everything that is remembered: numbers, a histogram of returns, and the tasks."""
     transitions = sum(task.transitions for task in tasks)
     returns = [task.mean_return for task in tasks if task.mean_return is not None]
-    episodes = sum(task.trajectories for task in tasks)
+    episodes = sum(task.episodes for task in tasks)
     facts = (
         ("tasks", f"{len(tasks):,}"),
         ("episodes", f"{episodes:,}"),
@@ -225,7 +225,7 @@ def store_shown(tasks: Sequence[StoredTask], family: TaskFamily) -> str:
 
 def _stored_row(task: StoredTask, family: TaskFamily) -> str:
     earned = "" if task.mean_return is None else f"{task.mean_return:.4g}"
-    numbers = [f"{task.label}", f"{task.trajectories}", f"{task.transitions:,}", earned]
+    numbers = [f"{task.label}", f"{task.episodes}", f"{task.transitions:,}", earned]
     numbers += [f"{task.parameters[p.name]:.3g}" for p in family.parameters]
     cells = "".join(f"<td>{number}</td>" for number in numbers)
     return f'<tr><th scope="row">{task.id}</th>{cells}</tr>'

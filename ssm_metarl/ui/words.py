@@ -14,6 +14,7 @@ TRAINED = {
     "rl2": "trained to work out each task in its memory while it plays (RL²)",
     "policy_gradient": "trained on the one ordinary task, and never to adapt (PPO)",
 }
+BOTH = "meta-trained to adapt in its memory while it plays, and by a gradient step (MAML)"
 MEMORIES = {
     "ssm": "its memory is a state space",
     "gated": "its memory is a gated state space",
@@ -52,5 +53,6 @@ def about(shelf: Shelf, run: object) -> str:
         family = get_family(config.env_name)
     except SsmMetaRLError:
         return ""
-    trained, memory = TRAINED[config.mode], MEMORIES[config.cell]
+    both = config.mode == "meta_rl" and config.memory == "trial"
+    trained, memory = BOTH if both else TRAINED[config.mode], MEMORIES[config.cell]
     return f"{family.name}: {in_short(family)}. The agent was {trained}; {memory}."

@@ -82,6 +82,7 @@ def test_summaries_of_the_tasks(make_store: MakeStore, kit: SimpleNamespace) -> 
     first, second, third = store.tasks()
     complete = trajectory.reward[:4, 0, 0].sum() + trajectory.reward[:2, 0, 1].sum()
     assert (first.trajectories, first.transitions, first.label) == (2, 9, 3)
+    assert (first.episodes, second.episodes, third.episodes) == (2, 0, 1)  # complete ones
     assert first.mean_return == pytest.approx(complete.item() / 2)
     assert (second.transitions, second.mean_return) == (6, None)
     assert (third.id, third.label) == (2, 5)

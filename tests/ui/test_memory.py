@@ -129,6 +129,7 @@ def test_the_store_is_shown_as_it_is(subject: Subject) -> None:
     tasks = stored_tasks(subject)
     html = store_shown(tasks, subject.family)
     assert f"<dt>tasks</dt><dd>{len(tasks):,}</dd>" in html
+    assert f"<dt>episodes</dt><dd>{sum(task.episodes for task in tasks):,}</dd>" in html
     assert f"<dt>steps</dt><dd>{sum(task.transitions for task in tasks):,}</dd>" in html
     rows = re.findall(r'<th scope="row">(\d+)</th>', html)
     assert rows == [str(task.id) for task in reversed(tasks)]

@@ -26,6 +26,15 @@ def test_families_are_chosen_by_what_they_are() -> None:
     assert ("CartPole-v1: balance poles of different physics", "CartPole-v1") in choices
 
 
+def test_what_adapts_in_both_ways_is_said_to(tmp_path: Path) -> None:
+    for memory in ("episode", "trial"):
+        (tmp_path / memory).mkdir()
+        (tmp_path / memory / "config.json").write_text(TrainConfig(memory=memory).to_json())
+    shelf = Shelf(tmp_path)
+    assert "in its memory while it plays, and by a gradient step" in about(shelf, "trial")
+    assert "in its memory" not in about(shelf, "episode")
+
+
 def test_agents_with_similar_names_are_told_apart(tmp_path: Path) -> None:
     shelf = Shelf(tmp_path)
     assert "gradient step" in about(shelf, "cartpole")
