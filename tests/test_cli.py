@@ -38,7 +38,7 @@ from ssm_metarl.runs.names import RUN_ID, as_name
         (["train", "more"], ["more"]),
         (["train", "--resume"], ["--resume", "--run_dir"]),
         (["train", "--run_dir=/dev/null/run"], ["--run_dir", "/dev/null/run"]),
-        (["evaluate"], ["ssm-metarl evaluate needs RUN: The folder of a run."]),
+        (["evaluate"], ["ssm-metarl evaluate needs RUN: The folder of a run, or"]),
         (["evaluate", "nowhere", "--split=test"], ["--split", "held_out, shifted, validation"]),
         (["evaluate", "nowhere", "--json=/"], ["--json", "folder"]),
         ([], ["adapt, app, envs, evaluate, train"]),
