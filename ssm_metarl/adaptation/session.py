@@ -114,7 +114,7 @@ class Session:
         """
         if self._acted:
             raise UserError("act was called twice; call observe with what the first action brought")
-        seen = self._one_or_drop(observation)
+        seen = self._one(observation)
         action, distribution = self._choose(seen, start=not self._episode.steps)
         self._seen, self._acted = seen, True
         if self._adaptation is not None:
@@ -175,7 +175,7 @@ class Session:
 
     def _end(self, observation: np.ndarray | None, *, terminated: bool) -> None:
         """Keep the episode, and learn if there are enough of them."""
-        last = self._seen if observation is None else self._one_or_drop(observation)
+        last = self._seen if observation is None else self._one(observation)
         self.returns.append(self._episode.total)
         if self._adaptation is not None:
             self._ended.append(self._trajectory(last, terminated=terminated))
@@ -201,17 +201,17 @@ class Session:
             episode.log_probs.append(distribution.log_prob(self._state.action))
 
     def _one(self, observation: np.ndarray) -> Float[Tensor, "O"]:
-        seen = self.agent.seen(observation)[0]
-        if len(seen) != 1:
-            raise UserError(f"a session plays one episode at a time, got {len(seen)} observations")
-        return seen[0]
-
-    def _one_or_drop(self, observation: np.ndarray) -> Float[Tensor, "O"]:
+        """Return an observation as the policy takes it; the episode is dropped if it is none."""
         try:
-            return self._one(observation)
+            seen = self.agent.seen(observation)[0]
+            if len(seen) != 1:
+                raise UserError(
+                    f"a session plays one episode at a time, got {len(seen)} observations"
+                )
         except UserError:
             self.drop_episode()
             raise
+        return seen[0]
 
     def _learn(self) -> None:
         assert self._adaptation is not None

@@ -102,8 +102,7 @@ def _finished(last: Progress | None, config: TrainConfig, run_dir: Path, track: 
     if last is None:
         print(f"{run_dir} is finished already: nothing was left to train.")
     else:
-        both = config.mode == "meta_rl" and config.memory == "trial"
-        adapted = BOTH if both else ADAPTED.get(config.mode, "")
+        adapted = BOTH if config.adapts_both_ways else ADAPTED.get(config.mode, "")
         spent = f"{counted(last.environment_steps, 'env step')}, {last.seconds:.0f} s"
         print(f"Trained {run_dir} ({spent}); best return {adapted}{last.best_return:.1f}.")
         family = training.run_family(config)

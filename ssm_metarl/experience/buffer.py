@@ -238,7 +238,8 @@ class ExperienceStore:
             UserError: That is no number of tasks.
             StoreError: The behaviour of one is not known, or it is too large.
         """
-        most, found = check_whole("most", most, 1), dict[int, Trajectory]()
+        most = check_whole("most", most, 1)
+        found: dict[int, Trajectory] = {}
         for task in reversed(self.tasks()):
             if len(found) == most:
                 break

@@ -46,10 +46,9 @@ class Identity:
         """
         if retention not in RETENTIONS:
             raise UserError(f"no retention {retention!r}; {nearest(retention, RETENTIONS)}")
-        for name, value in (("capacity", capacity), ("seed", seed)):
-            low, high = _BOUNDS[name]
-            check_whole(name, value, low, high)
-        return cls(family.name, Layout.of(family), int(capacity), retention, int(seed))
+        capacity = check_whole("capacity", capacity, *_BOUNDS["capacity"])
+        seed = check_whole("seed", seed, *_BOUNDS["seed"])
+        return cls(family.name, Layout.of(family), capacity, retention, seed)
 
     def check(self, family: TaskFamily) -> None:
         """Refuse another family.

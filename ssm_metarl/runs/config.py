@@ -216,7 +216,7 @@ class TrainConfig:
             )
         if self.memory == "trial" and self.cell == "mlp":
             raise UserError("--memory trial: --cell mlp has no memory; valid: ssm, gated, gru")
-        if self.mode == "meta_rl" and self.memory == "trial":
+        if self.adapts_both_ways:
             episodes, each = self.episodes_per_task, self.episodes_per_trial
             if episodes % each:
                 raise UserError(
@@ -232,6 +232,11 @@ class TrainConfig:
             raise UserError(f"--experience is {self.experience}; it must not be negative")
         if self.seed < 0:
             raise UserError(f"--seed is {self.seed}; it must not be negative")
+
+    @property
+    def adapts_both_ways(self) -> bool:
+        """Whether it is meta-trained with a memory of a trial: to adapt in context and by steps."""
+        return self.mode == "meta_rl" and self.memory == "trial"
 
     def unused(self) -> list[str]:
         """Return the settings that were changed though the mode has no use for them."""

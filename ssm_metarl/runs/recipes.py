@@ -47,7 +47,7 @@ def meta_config(config: TrainConfig, family: TaskFamily) -> MetaConfig:
     An agent of meta-training whose memory lasts a trial is to adapt before any step too, in
     context. That has to be asked for, in episodes long enough to show it, and takes longer.
     """
-    both = config.mode == "meta_rl" and config.memory == "trial"
+    both = config.adapts_both_ways
     support = family.support_steps
     if both:
         support = min(2 * support, family.max_episode_steps)

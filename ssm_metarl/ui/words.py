@@ -53,6 +53,6 @@ def about(shelf: Shelf, run: object) -> str:
         family = get_family(config.env_name)
     except SsmMetaRLError:
         return ""
-    both = config.mode == "meta_rl" and config.memory == "trial"
-    trained, memory = BOTH if both else TRAINED[config.mode], MEMORIES[config.cell]
+    trained = BOTH if config.adapts_both_ways else TRAINED[config.mode]
+    memory = MEMORIES[config.cell]
     return f"{family.name}: {in_short(family)}. The agent was {trained}; {memory}."
