@@ -27,7 +27,7 @@ from training import trained
 
 from ssm_metarl.env_runner.registry import get_family
 from ssm_metarl.evaluation.evaluate import EvaluationPlan, evaluate, summarise
-from ssm_metarl.evaluation.figures import budget_curve
+from ssm_metarl.evaluation.figures import adaptation_curve
 from ssm_metarl.evaluation.report import Evaluation
 from ssm_metarl.evaluation.statistics import stratified_bootstrap
 from ssm_metarl.evaluation.table import make_table
@@ -108,7 +108,7 @@ def main(seeds: int = 3) -> None:
     (RESULTS / "both.json").write_text(json.dumps(content) + "\n")
     titles = [f"{FAMILY.name}, {split.replace('_', '-')} tasks" for split in SPLITS]
     best = float(FAMILY.max_episode_steps)
-    budget_curve(list(pooled.values()), RESULTS / "both.png", best=best, titles=titles)
+    adaptation_curve(list(pooled.values()), RESULTS / "both.png", best=best, titles=titles)
 
 
 if __name__ == "__main__":
