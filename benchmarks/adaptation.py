@@ -31,8 +31,8 @@ from ssm_metarl.env_runner.registry import get_family
 from ssm_metarl.evaluation.evaluate import EvaluationPlan, evaluate, summarise
 from ssm_metarl.evaluation.figures import adaptation_curve
 from ssm_metarl.evaluation.report import Evaluation
-from ssm_metarl.runs.config import TrainConfig
-from ssm_metarl.runs.loading import load
+from ssm_metarl.training.config import TrainConfig
+from ssm_metarl.training.loading import load
 
 RESULTS = Path(__file__).parent / "results"
 TASKS, STEPS = 100, 3

@@ -31,8 +31,8 @@ from ssm_metarl.evaluation.figures import adaptation_curve
 from ssm_metarl.evaluation.report import Evaluation
 from ssm_metarl.evaluation.statistics import stratified_bootstrap
 from ssm_metarl.evaluation.table import make_table
-from ssm_metarl.runs.config import TrainConfig
-from ssm_metarl.runs.loading import load
+from ssm_metarl.training.config import TrainConfig
+from ssm_metarl.training.loading import load
 
 RESULTS = Path(__file__).parent / "results"
 FAMILY, TASKS, SPLITS = get_family("CartPole-v1"), 100, ("held_out", "shifted")

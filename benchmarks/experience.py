@@ -39,8 +39,8 @@ from ssm_metarl.env_runner.registry import get_family
 from ssm_metarl.env_runner.rollout import Trajectory, collect_episodes
 from ssm_metarl.env_runner.spaces import policy_spaces
 from ssm_metarl.experience.buffer import ExperienceStore
-from ssm_metarl.runs.config import TrainConfig
-from ssm_metarl.runs.learners import make_learner
+from ssm_metarl.training.config import TrainConfig
+from ssm_metarl.training.learners import make_learner
 
 RESULTS = Path(__file__).parent / "results"
 TASKS, LANES = 16, 20

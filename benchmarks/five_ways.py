@@ -31,8 +31,8 @@ from ssm_metarl.evaluation.evaluate import EvaluationPlan, evaluate, summarise
 from ssm_metarl.evaluation.figures import Scatter, budget_curve, performance_profile, task_scatter
 from ssm_metarl.evaluation.report import Evaluation
 from ssm_metarl.evaluation.table import make_table
-from ssm_metarl.runs.config import TrainConfig
-from ssm_metarl.runs.loading import load
+from ssm_metarl.training.config import TrainConfig
+from ssm_metarl.training.loading import load
 
 RESULTS = Path(__file__).parent / "results"
 IMAGES = Path(__file__).parents[1] / "docs" / "images"

@@ -47,8 +47,8 @@ from ssm_metarl.env_runner.rollout import collect_episodes, episode_returns
 from ssm_metarl.env_runner.streams import substream
 from ssm_metarl.evaluation.evaluate import ADAPTATION_STREAM, RETURN_STREAM, task_source
 from ssm_metarl.evaluation.figures import Scatter, task_scatter
-from ssm_metarl.runs.config import TrainConfig
-from ssm_metarl.runs.loading import load
+from ssm_metarl.training.config import TrainConfig
+from ssm_metarl.training.loading import load
 
 RESULTS = Path(__file__).parent / "results"
 SPLITS, BUDGETS = ("held_out", "shifted"), (20, 5)

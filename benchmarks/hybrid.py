@@ -56,7 +56,7 @@ from ssm_metarl.evaluation.report import Evaluation
 from ssm_metarl.evaluation.statistics import iqm, paired_difference, stratified_bootstrap
 from ssm_metarl.experience.buffer import ExperienceStore
 from ssm_metarl.meta_rl.inner_loop import descend
-from ssm_metarl.runs.loading import load
+from ssm_metarl.training.loading import load
 
 RESULTS = Path(__file__).parent / "results"
 SuiteName = Literal["cartpole", "no-velocity", "hard", "pendulum"]

@@ -35,10 +35,10 @@ from ssm_metarl.env_runner.registry import get_family
 from ssm_metarl.evaluation.evaluate import EvaluationPlan, evaluate, summarise
 from ssm_metarl.evaluation.figures import trial_curve
 from ssm_metarl.evaluation.report import Evaluation
-from ssm_metarl.runs.config import TrainConfig
-from ssm_metarl.runs.loading import load
-from ssm_metarl.runs.recipes import rl2_config
-from ssm_metarl.runs.training import Progress, train
+from ssm_metarl.training.config import TrainConfig
+from ssm_metarl.training.loading import load
+from ssm_metarl.training.loop import Progress, train
+from ssm_metarl.training.recipes import rl2_config
 
 RESULTS = Path(__file__).parent / "results"
 TASKS = 100

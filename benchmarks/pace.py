@@ -15,10 +15,10 @@ from pathlib import Path
 
 import torch
 
+from ssm_metarl.checkpoint.files import write_json_atomically
 from ssm_metarl.env_runner.registry import list_families
-from ssm_metarl.runs.config import TrainConfig
-from ssm_metarl.runs.files import write_json_atomically
-from ssm_metarl.runs.training import train
+from ssm_metarl.training.config import TrainConfig
+from ssm_metarl.training.loop import train
 
 LEARNERS = ("meta_rl", "rl2", "policy_gradient")
 EXPERIENCE, VALIDATE_EVERY = 200_000, 2  # as the page trains

@@ -35,7 +35,7 @@ PPO = PolicyGradientConfig(
     total_episodes=1600,
     episodes=16,
     discount=0.95,
-    trace=0.95,
+    gae_lambda=0.95,
     epochs=10,
     minibatches=2,
 )

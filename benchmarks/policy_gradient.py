@@ -46,9 +46,9 @@ from stable_baselines3.common.env_util import make_vec_env
 
 from ssm_metarl.env_runner.registry import get_family
 from ssm_metarl.evaluation.evaluate import mean_returns
-from ssm_metarl.runs.config import TrainConfig
-from ssm_metarl.runs.loading import load
-from ssm_metarl.runs.training import train
+from ssm_metarl.training.config import TrainConfig
+from ssm_metarl.training.loading import load
+from ssm_metarl.training.loop import train
 
 RESULTS = Path(__file__).parent / "results"
 FAMILY = get_family("CartPole-v1")

@@ -8,8 +8,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import track
 
-from ssm_metarl.runs.config import TrainConfig
-from ssm_metarl.runs.training import resume, train
+from ssm_metarl.training.config import TrainConfig
+from ssm_metarl.training.loop import resume, train
 
 RUNS = Path("runs/benchmarks")
 CPU_SECONDS = "cpu-seconds.json"

@@ -21,11 +21,11 @@ if TYPE_CHECKING:
     from ssm_metarl.errors import StoreError as StoreError
     from ssm_metarl.errors import UserError as UserError
     from ssm_metarl.experience.buffer import ExperienceStore as ExperienceStore
-    from ssm_metarl.runs.config import TrainConfig as TrainConfig
-    from ssm_metarl.runs.loading import load as load
-    from ssm_metarl.runs.loading import save as save
-    from ssm_metarl.runs.training import resume as resume
-    from ssm_metarl.runs.training import train as train
+    from ssm_metarl.training.config import TrainConfig as TrainConfig
+    from ssm_metarl.training.loading import load as load
+    from ssm_metarl.training.loading import save as save
+    from ssm_metarl.training.loop import resume as resume
+    from ssm_metarl.training.loop import train as train
 
 __version__ = "0.1.0"
 
@@ -40,14 +40,14 @@ _HOME = {
     "StoreError": "errors",
     "TaskFamily": "env_runner.family",
     "Tasks": "env_runner.tasks",
-    "TrainConfig": "runs.config",
+    "TrainConfig": "training.config",
     "UserError": "errors",
     "get_family": "env_runner.registry",
     "list_families": "env_runner.registry",
-    "load": "runs.loading",
-    "resume": "runs.training",
-    "save": "runs.loading",
-    "train": "runs.training",
+    "load": "training.loading",
+    "resume": "training.loop",
+    "save": "training.loading",
+    "train": "training.loop",
 }
 
 

@@ -7,8 +7,8 @@ from typing import Annotated, Literal
 import tyro
 
 from ssm_metarl.errors import UserError
-from ssm_metarl.evaluation.ways import EXPLAINED
-from ssm_metarl.runs.config import TrainConfig
+from ssm_metarl.evaluation.modes import EXPLAINED
+from ssm_metarl.training.config import TrainConfig
 
 UNUSED_BY = {
     "zero_shot": ("steps", "reuse", "guard"),

@@ -11,11 +11,11 @@ import tyro
 
 from ssm_metarl import __version__
 from ssm_metarl.arguments import Adapt, App, Envs, Evaluate, Train
+from ssm_metarl.checkpoint.names import as_name
 from ssm_metarl.console import INTERRUPTED, say, warnings_as_lines
 from ssm_metarl.errors import CheckpointError, SsmMetaRLError, StoreError, UserError, nearest
 from ssm_metarl.parsing import as_typed, parse
-from ssm_metarl.runs.config import TrainConfig
-from ssm_metarl.runs.names import as_name
+from ssm_metarl.training.config import TrainConfig
 
 PROGRAM = "ssm-metarl"
 
@@ -101,7 +101,7 @@ def _resume(asked: Train, argv: list[str]) -> int:
     if asked.run_dir is None:
         raise UserError("--resume needs --run_dir, the folder of the run to continue")
     from ssm_metarl.commands.train import resume_run
-    from ssm_metarl.runs.training import read_config
+    from ssm_metarl.training.loop import read_config
 
     stored = read_config(asked.run_dir, trust_env_code=asked.config.trust_env_code)
     # With the stored settings as the defaults, whatever differs from them was typed.

@@ -8,11 +8,11 @@ import time
 from pathlib import Path
 
 import pytest
-from commanding import ROOT, fails
+from cli_runner import ROOT, fails
 
 import ssm_metarl
+from ssm_metarl.checkpoint.names import RUN_ID, as_name
 from ssm_metarl.cli import main
-from ssm_metarl.runs.names import RUN_ID, as_name
 
 
 @pytest.mark.parametrize(

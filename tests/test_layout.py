@@ -25,7 +25,10 @@ FLOORS = (
     {"meta_rl"},
     {"adaptation"},
     {"evaluation"},
-    {"runs"},
+    {"analysis"},
+    {"checkpoint"},
+    {"training"},
+    {"video"},
     {"cli", "arguments", "parsing", "commands", "console", "ui", "__main__"},
 )
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
@@ -93,9 +96,9 @@ def test_data_flows_one_way(file: Path) -> None:
         ("ssm_metarl.core.policy", "import ssm_metarl.meta_rl.losses"),
         ("ssm_metarl.core.policy", "from ssm_metarl.env_runner import registry"),
         ("ssm_metarl.core.policy", "from ssm_metarl import env_runner"),
-        ("ssm_metarl.core.policy", "from ..runs.config import TrainConfig"),
+        ("ssm_metarl.core.policy", "from ..training.config import TrainConfig"),
         ("ssm_metarl.core.policy", "def f():\n    from ssm_metarl.cli import main"),
-        ("ssm_metarl.runs.config", "if TYPE_CHECKING:\n    import ssm_metarl.ui.page"),
+        ("ssm_metarl.training.config", "if TYPE_CHECKING:\n    import ssm_metarl.ui.page"),
         ("ssm_metarl.errors", "from .core import scan"),
         ("ssm_metarl.cli", "from ssm_metarl import get_family"),
         ("ssm_metarl.cli", "import ssm_metarl"),
@@ -112,7 +115,10 @@ def test_a_wrong_import_is_found(module: str, source: str) -> None:
         ("ssm_metarl.meta_rl.maml", "from ssm_metarl.core.policy import Policy"),
         ("ssm_metarl.meta_rl.maml", "from ssm_metarl.meta_rl import losses\nfrom . import returns"),
         ("ssm_metarl.core.scan", "from ssm_metarl.errors import UserError\nimport torch"),
-        ("ssm_metarl.cli", "from ssm_metarl import __version__, runs\nfrom ssm_metarl import ui"),
+        (
+            "ssm_metarl.cli",
+            "from ssm_metarl import __version__, training\nfrom ssm_metarl import ui",
+        ),
         ("ssm_metarl", "from ssm_metarl.cli import main"),
     ],
 )
@@ -122,7 +128,9 @@ def test_a_right_import_is_let_through(module: str, source: str) -> None:
 
 def test_relative_imports_of_a_package_start_at_itself() -> None:
     assert direction_faults("from .scan import scan", "ssm_metarl.core", is_package=True) == []
-    assert len(direction_faults("from ..runs import x", "ssm_metarl.core", is_package=True)) == 1
+    assert (
+        len(direction_faults("from ..training import x", "ssm_metarl.core", is_package=True)) == 1
+    )
 
 
 @pytest.mark.parametrize("file", python_files(), ids=relative)
@@ -137,7 +145,7 @@ def run_fresh(code: str) -> str:
     return subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
 
 
-@pytest.mark.parametrize("module", [PACKAGE, f"{PACKAGE}.cli", f"{PACKAGE}.runs.config"])
+@pytest.mark.parametrize("module", [PACKAGE, f"{PACKAGE}.cli", f"{PACKAGE}.training.config"])
 def test_import_leaves_torch_alone(module: str) -> None:
     code = f"import sys, {module}; print('torch' in sys.modules)"
     assert run_fresh(code) == "False\n"

@@ -33,7 +33,7 @@ from ssm_metarl.meta_rl.inner_loop import inner_gradients
 MOST_TASKS = 500
 MATCHES = 10  # tasks recalled for each new one
 STRANGE = 0.99  # a task that fits worse than this share of the memory's own is like none of them
-MARGIN = 2.0  # times that misfit
+MARGIN = 2.0  # times that prediction_error
 
 
 @dataclass(frozen=True)
@@ -42,15 +42,15 @@ class Recalled:
 
     Attributes:
         tasks: Ids of the best matches, the best one first.
-        misfit: Their mean squared error on the new task's data, in units of what a model leaves
-            unexplained of its own task; near 1 for a task that is the same.
+        prediction_error: Their mean squared error on the new task's data, in units of what a model
+            leaves unexplained of its own task; near 1 for a task that is the same.
         weight: Share of each in the gradient; with ``own`` they sum to 1. All 0 where the new task
             is like none that is remembered.
         own: Share of the new task's own data.
     """
 
     tasks: Int[Tensor, "K M"]
-    misfit: Float[Tensor, "K M"]
+    prediction_error: Float[Tensor, "K M"]
     weight: Float[Tensor, "K M"]
     own: Float[Tensor, "K"]
 
@@ -78,7 +78,7 @@ class Memory:
         data = moments(each, self.units)
         self.models = fit(data)
         self.noise = noise(data, self.models)
-        self.limit = MARGIN * self._usual_misfit()
+        self.limit = MARGIN * self._usual_prediction_error()
         self._gradients: dict[int, Params] = {}
 
     def check(self, agent: Agent) -> None:
@@ -126,15 +126,17 @@ class Memory:
         these match. So the own data gain weight as they accrue.
         """
         order = self.errors(support).mean(-1).topk(min(MATCHES, len(self.ids)), largest=False)
-        tasks, misfit = self.ids[order.indices], order.values.float()
-        best = misfit[:, :1].clamp_min(1e-6)
-        likeness = torch.exp(1.0 - misfit / best) * (misfit[:, :1] <= self.limit)
+        tasks, prediction_error = self.ids[order.indices], order.values.float()
+        best = prediction_error[:, :1].clamp_min(1e-6)
+        likeness = torch.exp(1.0 - prediction_error / best) * (
+            prediction_error[:, :1] <= self.limit
+        )
         episodes = torch.tensor([[self.episodes[task] for task in row] for row in tasks.tolist()])
         counted = torch.cat(
             [likeness * episodes, likeness.new_full((len(tasks), 1), _episodes(support))], 1
         )
         share = counted / counted.sum(1, keepdim=True)
-        return Recalled(tasks, misfit, share[:, :-1], share[:, -1])
+        return Recalled(tasks, prediction_error, share[:, :-1], share[:, -1])
 
     def errors(self, support: Trajectory) -> Float[Tensor, "K S Y"]:
         """Compare K tasks ``[T, K, E]`` with each of the S remembered ones (``ids``), float64.
@@ -171,7 +173,7 @@ class Memory:
             agent = self.agent
             config = agent.config
             batch = make_batch(
-                self.tasks[task], agent.policy, config.adaptation_discount, config.trace
+                self.tasks[task], agent.policy, config.adaptation_discount, config.gae_lambda
             )
             gradients = inner_gradients(agent.policy, agent.params, batch, config.surrogate)
             self._gradients[task] = {name: value[0] for name, value in gradients.items()}
@@ -180,13 +182,13 @@ class Memory:
     def _errors(self, data: Moments) -> Float[Tensor, "K S Y"]:
         return squared_errors(data, self.models) / self.noise
 
-    def _usual_misfit(self) -> float:
+    def _usual_prediction_error(self) -> float:
         """Return how badly one episode of a remembered task may fit the best of the others."""
         first = [_first_episode(one) for one in self.tasks.values()]
         data = moments([transitions(one, self.agent.policy)[0] for one in first], self.units)
-        misfits = self._errors(data).mean(-1)
-        misfits.fill_diagonal_(torch.inf)
-        return float(misfits.min(1).values.quantile(STRANGE))
+        prediction_errors = self._errors(data).mean(-1)
+        prediction_errors.fill_diagonal_(torch.inf)
+        return float(prediction_errors.min(1).values.quantile(STRANGE))
 
 
 def _nothing_to_recall(why: str) -> None:

@@ -50,12 +50,12 @@ def _off_policy(
     if is_shared(theta):
         free = expand_tasks(free, played.valid.shape[1])
     free = {name: value.detach().requires_grad_() for name, value in free.items()}
-    data = make_batch(played, policy, config.adaptation_discount, config.trace)
+    data = make_batch(played, policy, config.adaptation_discount, config.gae_lambda)
     with torch.enable_grad():
         distribution = data.distribution(policy.bind({**theta, **free}))
         log_prob = distribution.log_prob(data.action)
         ratio = (log_prob.detach() - data.behaviour).exp()
-        batch = make_batch(played, policy, config.adaptation_discount, config.trace, ratio)
+        batch = make_batch(played, policy, config.adaptation_discount, config.gae_lambda, ratio)
         loss = -per_episode(ratio.clamp_max(1.0) * log_prob * batch.advantage) / batch.episodes
         gradients = torch.autograd.grad(loss.sum(), list(free.values()))
     return dict(zip(free, gradients, strict=True)), _likeness(batch, ratio)

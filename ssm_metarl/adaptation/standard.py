@@ -180,7 +180,7 @@ def take_step(
         Parameters with a task axis, and what was recalled.
     """
     config, policy, recalled = agent.config, agent.policy, None
-    batch = make_batch(played, policy, config.adaptation_discount, config.trace)
+    batch = make_batch(played, policy, config.adaptation_discount, config.gae_lambda)
     gradients = inner_gradients(policy, theta, batch, config.surrogate)
     if memory is not None:
         recalled = memory.recall(played)

@@ -11,6 +11,7 @@ from rich.table import Table
 from ssm_metarl.adaptation.agent import Agent
 from ssm_metarl.adaptation.online import AdaptProgress, adapt
 from ssm_metarl.arguments import Adapt
+from ssm_metarl.checkpoint.files import check_writable
 from ssm_metarl.commands.common import attempt, best_return, made, naming_flag, use_one_thread
 from ssm_metarl.console import INTERRUPTED, Bar, Interruption, show
 from ssm_metarl.env_runner.family import TaskFamily, Tasks
@@ -19,9 +20,8 @@ from ssm_metarl.errors import CheckpointError, SsmMetaRLError
 from ssm_metarl.evaluation.evaluate import mean_returns, play_trials
 from ssm_metarl.evaluation.figures import episode_curve
 from ssm_metarl.evaluation.report import MODES, counted
-from ssm_metarl.runs.files import check_writable
-from ssm_metarl.runs.loading import agent_family, check_free, load, locate, save
-from ssm_metarl.runs.showcase import film
+from ssm_metarl.training.loading import agent_family, check_free, load, locate, save
+from ssm_metarl.video.before_after import film
 
 MEASURED_EPISODES = 20
 MEASURE_STREAM = 3

@@ -9,6 +9,7 @@ import numpy as np
 from ssm_metarl.adaptation.agent import Agent
 from ssm_metarl.adaptation.hybrid import Memory
 from ssm_metarl.arguments import Evaluate
+from ssm_metarl.checkpoint.files import check_writable, write_text_atomically
 from ssm_metarl.commands.common import attempt, best_return, made, naming_flag, use_one_thread
 from ssm_metarl.console import Bar, show
 from ssm_metarl.env_runner.family import TaskFamily, Tasks
@@ -24,9 +25,8 @@ from ssm_metarl.evaluation.figures import (
 )
 from ssm_metarl.evaluation.report import MODES, Evaluation, counted, label
 from ssm_metarl.evaluation.table import make_difference_table, make_table
-from ssm_metarl.runs.files import check_writable, write_text_atomically
-from ssm_metarl.runs.loading import agent_family, load, locate
-from ssm_metarl.runs.showcase import task_groups, write_before_after
+from ssm_metarl.training.loading import agent_family, load, locate
+from ssm_metarl.video.before_after import task_groups, write_before_after
 
 FIGURES = ("adaptation", "budgets", "profile", "in-context", "tasks")
 

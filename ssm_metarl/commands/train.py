@@ -9,10 +9,10 @@ from ssm_metarl.console import INTERRUPTED, Bar, Interruption
 from ssm_metarl.errors import CheckpointError, SsmMetaRLError, UserError
 from ssm_metarl.evaluation.figures import learning_curve
 from ssm_metarl.evaluation.report import counted
-from ssm_metarl.runs import training
-from ssm_metarl.runs.config import TrainConfig
-from ssm_metarl.runs.tracking import how_to_look, read_metrics
-from ssm_metarl.runs.training import Progress
+from ssm_metarl.training import loop as training
+from ssm_metarl.training.config import TrainConfig
+from ssm_metarl.training.loop import Progress
+from ssm_metarl.training.tracking import how_to_look, read_metrics
 
 Stream = Generator[Progress, None, None]
 ADAPTED = {"meta_rl": "after one adaptation step ", "rl2": "over the episodes of a trial "}

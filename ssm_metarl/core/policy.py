@@ -65,7 +65,7 @@ class PolicyConfig:
         width: Features per block, ``D``.
         state_size: State size of each block, ``N`` (complex for ssm).
         blocks: Number of blocks.
-        slowest: Longest initial time constant of the memory, in steps.
+        max_time_constant: Longest initial time constant of the memory, in steps.
         norm: Normalise the input of each block (RMS).
         trial_inputs: Also see the previous action, previous reward and episode start.
         memory: What the hidden state lasts for: one episode, or a trial of several.
@@ -76,7 +76,7 @@ class PolicyConfig:
     width: int = 32
     state_size: int = 16
     blocks: int = 1
-    slowest: float = 100.0
+    max_time_constant: float = 100.0
     norm: bool = False
     trial_inputs: bool = False
     memory: Literal["episode", "trial"] = "episode"
@@ -239,9 +239,9 @@ class BoundPolicy:
 def _make_cell(name: str, config: PolicyConfig) -> DiagonalSSM | GatedSSM | GRU | MLP:
     width, size = config.width, config.state_size
     if config.cell == "ssm":
-        return DiagonalSSM(name, width, size, config.slowest)
+        return DiagonalSSM(name, width, size, config.max_time_constant)
     if config.cell == "gated":
-        return GatedSSM(name, width, size, config.slowest)
+        return GatedSSM(name, width, size, config.max_time_constant)
     return (GRU if config.cell == "gru" else MLP)(name, width, size)
 
 

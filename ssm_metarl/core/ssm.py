@@ -48,18 +48,19 @@ class DiagonalSSM:
         name: Prefix of its parameters.
         width: ``D``.
         state_size: ``N``, in complex numbers.
-        slowest: Longest initial time constant in steps; they are log-uniform from 2 to this.
+        max_time_constant: Longest initial time constant in steps; they are log-uniform from
+            2 to this.
     """
 
     name: str
     width: int
     state_size: int
-    slowest: float
+    max_time_constant: float
 
     def init(self, rng: torch.Generator) -> dict[str, Tensor]:
         """Draw initial parameters; complex columns are stored as pairs (real, imaginary)."""
         n, d = self.state_size, self.width
-        tau = 2.0 * (self.slowest / 2.0) ** torch.rand(n, generator=rng)
+        tau = 2.0 * (self.max_time_constant / 2.0) ** torch.rand(n, generator=rng)
         phase = MAX_INITIAL_PHASE * torch.rand(n, generator=rng).clamp_min(1e-3)
         return {
             f"{self.name}.nu": -tau.log(),
@@ -121,18 +122,18 @@ class GatedSSM:
         name: Prefix of its parameters.
         width: ``D``.
         state_size: ``N``, in real numbers.
-        slowest: Longest initial time constant in steps, at half-open gates.
+        max_time_constant: Longest initial time constant in steps, at half-open gates.
     """
 
     name: str
     width: int
     state_size: int
-    slowest: float
+    max_time_constant: float
 
     def init(self, rng: torch.Generator) -> dict[str, Tensor]:
         """Draw initial parameters; the gates start half open."""
         n, d = self.state_size, self.width
-        tau = 2.0 * (self.slowest / 2.0) ** torch.rand(n, generator=rng)
+        tau = 2.0 * (self.max_time_constant / 2.0) ** torch.rand(n, generator=rng)
         return {
             f"{self.name}.nu": torch.expm1(2.0 / (GATE_SHARPNESS * tau)).log(),
             f"{self.name}.B": random_matrix(rng, d, 3 * n),

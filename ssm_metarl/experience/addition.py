@@ -10,7 +10,7 @@ from ssm_metarl.env_runner.rollout import Trajectory
 from ssm_metarl.env_runner.tasks import Tasks
 from ssm_metarl.errors import StoreError
 from ssm_metarl.experience.identity import Identity
-from ssm_metarl.experience.ledger import Ledger
+from ssm_metarl.experience.index import Index
 from ssm_metarl.experience.records import describe, insert_records, insert_tasks
 from ssm_metarl.experience.retention import KEEP_ALL, RETENTIONS
 
@@ -52,20 +52,20 @@ class Addition:
         rows = words.reshape(len(records), -1, identity.layout.row_words)
         return cls(identity, tasks, records, rows)
 
-    def write(self, database: sqlite3.Connection, ledger: Ledger, label: int | None) -> list[int]:
+    def write(self, database: sqlite3.Connection, index: Index, label: int | None) -> list[int]:
         """Write what the store has room for, within a transaction; return the ids of the tasks.
 
         Raises:
             ValueError: The label is too low.
         """
         new, tasks, identity = self.records, self.tasks, self.identity
-        now = ledger.states["now"]
-        new["label"] = label = ledger.next_label(label)
+        now = index.states["now"]
+        new["label"] = label = index.next_label(label)
         new["id"] += now.next_record
         new["task"] += now.next_task
         rng = np.random.default_rng([identity.seed, now.next_record])
         new["priority"] = rng.integers(KEEP_ALL, size=len(new))
-        stays = ledger.admit(new, len(tasks), RETENTIONS[identity.retention], identity.capacity)
+        stays = index.admit(new, len(tasks), RETENTIONS[identity.retention], identity.capacity)
         ids = np.arange(now.next_task, now.next_task + len(tasks))
         used = np.isin(ids, new["task"][stays])
         insert_tasks(database, ids[used].tolist(), tasks[used], label)

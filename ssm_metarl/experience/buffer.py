@@ -20,7 +20,7 @@ from ssm_metarl.experience.database import (
     transaction,
 )
 from ssm_metarl.experience.identity import Identity
-from ssm_metarl.experience.ledger import Ledger
+from ssm_metarl.experience.index import Index
 from ssm_metarl.experience.reader import Reader
 from ssm_metarl.experience.records import State, StoredTask, load_tasks
 from ssm_metarl.experience.retention import KEEP_ALL
@@ -49,12 +49,12 @@ class ExperienceStore:
                 self.identity = Identity.read(self._database)
                 if family is not None:
                     self.identity.check(family)
-                self._ledger = Ledger(path, self._database)
+                self._index = Index(path, self._database)
         except BaseException:
             self._database.close()
             raise
         self._closed = False
-        self._reader = Reader(self._database, self.identity.layout, self._ledger)
+        self._reader = Reader(self._database, self.identity.layout, self._index)
 
     @classmethod
     def create(
@@ -146,7 +146,7 @@ class ExperienceStore:
         """
         addition = Addition.of(trajectory, tasks, self.identity, behaviour_known=behaviour_known)
         with self._writing("cannot be added to: "):
-            return addition.write(self._database, self._ledger, label)
+            return addition.write(self._database, self._index, label)
 
     def mark(self, label: int) -> None:
         """Remember what the store holds now, to go back to it with `truncate_after`.
@@ -163,7 +163,7 @@ class ExperienceStore:
             StoreError: The label is too low, or the disk is full. The store is as it was.
         """
         with self._writing("cannot be marked: ", durable=True):
-            self._ledger.mark(label)
+            self._index.mark(label)
 
     def truncate_after(self, label: int) -> None:
         """Forget what was added with later labels, so that a resumed run continues from there.
@@ -176,24 +176,24 @@ class ExperienceStore:
             StoreError: The disk is full. The store is as it was.
         """
         with self._writing("cannot be truncated: "):
-            self._ledger.go_back(label)
+            self._index.go_back(label)
 
     @property
     def transitions(self) -> int:
         """Valid steps held."""
         with self._reading():
-            return int(self._ledger.held()["transitions"].sum())
+            return int(self._index.held()["transitions"].sum())
 
     @property
     def trajectories(self) -> int:
         """Records held: one for each lane of what was added."""
         with self._reading():
-            return len(self._ledger.held())
+            return len(self._index.held())
 
     @property
     def damaged(self) -> int:
         """Records that were found damaged when they, or their task, were read; left out since."""
-        return len(self._ledger.damaged)
+        return len(self._index.damaged)
 
     def tasks(self) -> list[StoredTask]:
         """Return a summary of each stored task, oldest first; a damaged one is left out.
@@ -202,10 +202,10 @@ class ExperienceStore:
             StoreError: The store is damaged.
         """
         with self._reading():
-            held = self._ledger.held()
+            held = self._index.held()
             tasks = load_tasks(self._database, held)
             for task in sorted(set(held["task"].tolist()) - {task.id for task in tasks}):
-                self._ledger.leave_out_task(task)
+                self._index.leave_out_task(task)
             return tasks
 
     def trajectory(self, task: int, *, allow_unknown_behaviour: bool = False) -> Trajectory:
@@ -281,7 +281,7 @@ class ExperienceStore:
     def _reading(self) -> Iterator[None]:
         """See one moment of the store, whatever is being written meanwhile."""
         with naming(self.path), transaction(self._database, "DEFERRED"):
-            self._ledger.refresh()
+            self._index.refresh()
             yield
 
     @contextlib.contextmanager
@@ -293,8 +293,8 @@ class ExperienceStore:
             with naming(self.path, what):
                 set_durable(self._database, durable)
                 with transaction(self._database):
-                    self._ledger.refresh()
+                    self._index.refresh()
                     yield
         except BaseException:
-            self._ledger.forget()  # it may know of changes that have been undone
+            self._index.forget()  # it may know of changes that have been undone
             raise

@@ -8,8 +8,8 @@ from jaxtyping import Int32
 
 from ssm_metarl.env_runner.rollout import Trajectory
 from ssm_metarl.experience.database import read_chunks
+from ssm_metarl.experience.index import Index
 from ssm_metarl.experience.layout import CHUNK_ROWS, VALID, Layout
-from ssm_metarl.experience.ledger import Ledger
 from ssm_metarl.experience.records import Record, checksum_of
 from ssm_metarl.experience.sequences import Sequences, draw_windows
 
@@ -18,10 +18,10 @@ MAX_ROUNDS = 100  # of drawing; each accepts at least half of what it draws
 
 
 class Reader:
-    """Reads what a ledger knows of; the caller wraps each use in a transaction."""
+    """Reads what a index knows of; the caller wraps each use in a transaction."""
 
-    def __init__(self, database: sqlite3.Connection, layout: Layout, ledger: Ledger) -> None:
-        self._database, self.layout, self.ledger = database, layout, ledger
+    def __init__(self, database: sqlite3.Connection, layout: Layout, index: Index) -> None:
+        self._database, self.layout, self.index = database, layout, index
 
     def trajectory(self, task: int, *, allow_unknown_behaviour: bool = False) -> Trajectory | None:
         """Return what is intact of a task as ``[T, 1, E]``; None if nothing is.
@@ -29,7 +29,7 @@ class Reader:
         Raises:
             ValueError: Its behaviour is not known, or it takes too many bytes.
         """
-        held = self.ledger.held()
+        held = self.index.held()
         records = held[held["task"] == task]
         check_behaviour(records, allow_unknown_behaviour)
         longest = int(records["steps"].max(initial=0)) + 1
@@ -57,7 +57,7 @@ class Reader:
         Raises:
             ValueError: No record is left in which to find steps, or some behaviour is not known.
         """
-        records = self.ledger.held()
+        records = self.index.held()
         check_behaviour(records, allow_unknown_behaviour)
         block = np.zeros((length + 1, count, self.layout.row_words), dtype=np.int32)
         source = np.zeros((2, count), dtype=np.int64)
@@ -65,7 +65,7 @@ class Reader:
         for _ in range(MAX_ROUNDS):
             if filled == count:
                 break
-            records = records[~np.isin(records["id"], list(self.ledger.damaged))]
+            records = records[~np.isin(records["id"], list(self.index.damaged))]
             if not len(records):
                 raise ValueError("holds no experience")
             windows = draw_windows(records["steps"], count - filled, length, rng)
@@ -89,7 +89,7 @@ class Reader:
         chunks = read_chunks(self._database, record.id, begin, end, largest)
         rows = self.layout.rows(chunks, begin, record.steps + 1, checksum_of(record))
         if rows is None:
-            self.ledger.leave_out(record.id)
+            self.index.leave_out(record.id)
             return None
         return rows[first - begin * CHUNK_ROWS : stop + 1 - begin * CHUNK_ROWS]
 

@@ -78,7 +78,7 @@ def make_batch(
     trajectory: Trajectory,
     policy: Policy,
     discount: float,
-    trace: float,
+    gae_lambda: float,
     ratio: Float[Tensor, "T K E"] | None = None,
 ) -> Batch:
     """Compute advantages against a baseline fitted to this trajectory, task by task.
@@ -89,12 +89,12 @@ def make_batch(
         trajectory: Of K tasks.
         policy: Whose inputs and memory they are for.
         discount: Gamma.
-        trace: Lambda.
+        gae_lambda: Lambda.
         ratio: Probability of each action under another policy, whose advantages are asked for,
             over that under the one that played; None if it is the same.
     """
     keep = trajectory.keep(policy)
-    advantage, scale = fitted_advantages(trajectory, policy, discount, trace, ratio)
+    advantage, scale = fitted_advantages(trajectory, policy, discount, gae_lambda, ratio)
     return Batch(
         inputs=trajectory.inputs(policy)[:-1],
         keep=None if keep is None else keep[:-1],
@@ -158,7 +158,7 @@ def fitted_advantages(
     trajectory: Trajectory,
     policy: Policy,
     discount: float,
-    trace: float,
+    gae_lambda: float,
     ratio: Float[Tensor, "T K E"] | None = None,
 ) -> tuple[Float[Tensor, "T K E"], Float[Tensor, "K"]]:
     """Return standardised GAE against the linear baseline of the same data, and its scale.
@@ -173,9 +173,9 @@ def fitted_advantages(
     weights = fit_baseline(trajectory.reward, features, *ends, discount)
     value = baseline_values(features, weights)
     advantage = (
-        generalized_advantages(trajectory.reward, value, *ends, discount, trace)
+        generalized_advantages(trajectory.reward, value, *ends, discount, gae_lambda)
         if ratio is None
-        else vtrace_advantages(trajectory.reward, value, ratio, *ends, discount, trace)
+        else vtrace_advantages(trajectory.reward, value, ratio, *ends, discount, gae_lambda)
     )
     size = step_mean((value[:-1] + advantage).square(), valid).sqrt()
     scale = deviation(advantage, valid, NOISE_FLOOR * size)

@@ -52,7 +52,7 @@ class MetaConfig:
         discount: Gamma of the query data.
         adaptation_discount: Gamma of the support data once trained. A shorter sight makes the
             little data there is to adapt from less noisy; in training the noise is of use.
-        trace: Lambda of the advantages.
+        gae_lambda: Lambda of the advantages.
         epochs: Outer gradient steps on one iteration's data.
         clip: Clipping range of the outer likelihood ratio.
         entropy: Weight of the adapted policies' entropy in the outer objective.
@@ -78,7 +78,7 @@ class MetaConfig:
     query_horizon: int = 500
     discount: float = 0.99
     adaptation_discount: float = 0.9
-    trace: float = 1.0
+    gae_lambda: float = 1.0
     epochs: int = 3
     clip: float = 0.2
     entropy: float = 0.0
@@ -118,7 +118,7 @@ class MetaLearner:
 
     Attributes:
         experience: The last iteration's tasks, and what the shared parameters played on them.
-        doing: Called as an iteration goes on, with "support", "query" and "update".
+        on_phase: Called as an iteration goes on, with "support", "query" and "update".
     """
 
     def __init__(
@@ -126,7 +126,7 @@ class MetaLearner:
     ) -> None:
         self.policy, self.config, self.family = policy, config, family
         self.experience: tuple[Tasks, Trajectory] | None = None
-        self.doing: Callable[[str], object] = lambda phase: None
+        self.on_phase: Callable[[str], object] = lambda phase: None
         self.params = {name: v.detach().clone().requires_grad_() for name, v in params.items()}
         self.log_gains = {
             name: torch.zeros_like(v, requires_grad=True)
@@ -186,7 +186,7 @@ class MetaLearner:
             credit = sampling_credit(
                 per_episode(trajectories[-1].reward) / query.episodes, query.unit
             )
-        self.doing("update")
+        self.on_phase("update")
         reports = [self._outer_step(supports, query, credit) for _ in range(self.config.epochs)]
         return MetaProgress(
             iteration=iteration,
@@ -203,7 +203,7 @@ class MetaLearner:
         rates, config, trajectories = self.detached_rates(), self.config, []
         for step in range(config.inner_steps + 1):
             last = step == config.inner_steps
-            self.doing("query" if last else "support")
+            self.on_phase("query" if last else "support")
             horizon = config.query_horizon if last else config.support_horizon
             rollout = collect_data(
                 self.policy.bind(theta),
@@ -222,7 +222,7 @@ class MetaLearner:
         return trajectories
 
     def _batch(self, trajectory: Trajectory) -> Batch:
-        return make_batch(trajectory, self.policy, self.config.discount, self.config.trace)
+        return make_batch(trajectory, self.policy, self.config.discount, self.config.gae_lambda)
 
     def _outer_lr(self, iteration: int) -> float:
         """Fall linearly to zero: late steps follow a signal that has become mostly noise."""

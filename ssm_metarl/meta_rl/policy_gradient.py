@@ -34,7 +34,7 @@ class PolicyGradientConfig(PPOConfig):
     """
 
     lr: float = 0.01
-    trace: float = 0.98
+    gae_lambda: float = 0.98
     epochs: int = 10
     minibatches: int = 1
     total_episodes: int = 200
@@ -85,10 +85,10 @@ class PolicyGradientLearner(PPOLearner):
         environment = self.family.make(
             self.family.nominal(), lanes, autoreset=False, device=self.device
         )
-        self.doing("play")
+        self.on_phase("play")
         rollout = collect_episodes(self.acting(), environment, substream(own, ROLLOUT_STREAM))
         environment.close()
-        self.doing("update")
+        self.on_phase("update")
         loss = 0.0
         if not _nothing_to_learn(rollout):
             loss = self._improve(rollout, default_rng(substream(own, SHUFFLE_STREAM)))
@@ -126,7 +126,7 @@ class PolicyGradientLearner(PPOLearner):
         head = self.value(bound, rollout.features(bound))
         value = 0.5 * (head + baseline_values(features, weights))
         advantage = generalized_advantages(
-            rollout.reward, value, *ends, config.discount, config.trace
+            rollout.reward, value, *ends, config.discount, config.gae_lambda
         )
         return standardize(advantage, rollout.valid), value[:-1] + advantage
 

@@ -21,7 +21,7 @@ class PPOConfig:
 
     Attributes:
         lr: Rate of Adam.
-        trace: Lambda of the advantages.
+        gae_lambda: Lambda of the advantages.
         epochs: Passes over one iteration's data.
         minibatches: Gradient steps per pass.
         discount: Gamma.
@@ -32,7 +32,7 @@ class PPOConfig:
     """
 
     lr: float
-    trace: float
+    gae_lambda: float
     epochs: int
     minibatches: int
     discount: float = 0.99
@@ -50,7 +50,7 @@ class PPOLearner:
         tensors: All that defines the learned agent.
         learned: Those of them that the optimiser changes: all but the prediction head.
         value_scale: What a unit of the value head stands for, in units of the rewards.
-        doing: Called as an iteration goes on: with "play" and "update".
+        on_phase: Called as an iteration goes on: with "play" and "update".
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class PPOLearner:
         self.learned = {n: v for n, v in self.tensors.items() if "prediction." not in n}
         self.optimizer = torch.optim.Adam(self.learned.values(), lr=config.lr, eps=1e-5)
         self.value_scale = 1.0 / (1.0 - config.discount)
-        self.doing: Callable[[str], object] = lambda phase: None
+        self.on_phase: Callable[[str], object] = lambda phase: None
 
     @property
     def device(self) -> torch.device:

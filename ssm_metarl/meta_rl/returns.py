@@ -23,7 +23,7 @@ def generalized_advantages(
     done: Bool[Tensor, "T K E"],
     valid: Bool[Tensor, "T K E"],
     discount: float,
-    trace: float,
+    gae_lambda: float,
 ) -> Float[Tensor, "T K E"]:
     """Return GAE(lambda) (Schulman et al. 2016, arXiv:1506.02438), zero on dead steps.
 
@@ -37,11 +37,11 @@ def generalized_advantages(
         done: The episode ended, for good or by truncation; nothing is summed across it.
         valid: False on dead steps.
         discount: Gamma, per step.
-        trace: Lambda; 1 gives returns minus values.
+        gae_lambda: Lambda; 1 gives returns minus values.
     """
     following = value[1:] * (~terminated).to(value.dtype)
     surprise = (reward + discount * following - value[:-1]) * valid
-    return discounted_sum(surprise, done | ~valid, discount * trace) * valid
+    return discounted_sum(surprise, done | ~valid, discount * gae_lambda) * valid
 
 
 def vtrace_advantages(
@@ -52,7 +52,7 @@ def vtrace_advantages(
     done: Bool[Tensor, "T K E"],
     valid: Bool[Tensor, "T K E"],
     discount: float,
-    trace: float,
+    gae_lambda: float,
 ) -> Float[Tensor, "T K E"]:
     """Return V-trace advantages (Espeholt et al. 2018, arXiv:1802.01561), zero on dead steps.
 
@@ -69,14 +69,17 @@ def vtrace_advantages(
         done: The episode ended, for good or by truncation.
         valid: False on dead steps.
         discount: Gamma, per step.
-        trace: Lambda of the correction.
+        gae_lambda: Lambda of the correction.
     """
     rho = ratio.clamp_max(1.0)
     following = value[1:] * (~terminated).to(value.dtype)
     surprise = rho * (reward + discount * following - value[:-1]) * valid
     going_on = (~(done | ~valid)).to(value.dtype)
     correction = linear_recurrence(
-        discount * trace * rho * going_on, surprise, torch.zeros_like(surprise[0]), reverse=True
+        discount * gae_lambda * rho * going_on,
+        surprise,
+        torch.zeros_like(surprise[0]),
+        reverse=True,
     )
     later = torch.cat([correction[1:], torch.zeros_like(correction[:1])]) * going_on
     return (reward + discount * (following + later) - value[:-1]) * valid

@@ -49,7 +49,7 @@ class RL2Config(PPOConfig):
     """
 
     lr: float = 0.003
-    trace: float = 0.95
+    gae_lambda: float = 0.95
     epochs: int = 4
     minibatches: int = 4
     iterations: int = 80
@@ -107,10 +107,10 @@ class RL2Learner(PPOLearner):
         horizon = self._horizon(done)
         self.optimizer.param_groups[0]["lr"] = config.lr * (1.0 - done)
         tasks = self.family.sample(config.tasks, substream(own, TASK_STREAM))
-        self.doing("play")
+        self.on_phase("play")
         rollout = self._collect(tasks, horizon, substream(own, ROLLOUT_STREAM))
         rewards = per_trial_episode(rollout.reward, rollout, config.episodes).mean((1, 2))
-        self.doing("update")
+        self.on_phase("update")
         loss, norm = self._improve(rollout, default_rng(substream(own, SHUFFLE_STREAM)))
         return RL2Progress(
             iteration=iteration,
@@ -164,7 +164,7 @@ class RL2Learner(PPOLearner):
             dim=1,
         )
         advantage = generalized_advantages(
-            rollout.reward, value, *ends, config.discount, config.trace
+            rollout.reward, value, *ends, config.discount, config.gae_lambda
         )
         target = value[:-1] + advantage
         size = step_mean(target.square(), rollout.valid).sqrt()

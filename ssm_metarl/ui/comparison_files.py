@@ -6,9 +6,9 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+from ssm_metarl.checkpoint.files import write_json_atomically
 from ssm_metarl.commands.common import best_return
 from ssm_metarl.evaluation.figures import budget_curve
-from ssm_metarl.runs.files import write_json_atomically
 from ssm_metarl.ui.comparing import Measured
 from ssm_metarl.ui.comparison_words import by_family
 

@@ -7,11 +7,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from ssm_metarl.checkpoint.names import as_name
 from ssm_metarl.env_runner.registry import get_family
 from ssm_metarl.errors import UserError
-from ssm_metarl.runs.config import TrainConfig
-from ssm_metarl.runs.names import as_name
-from ssm_metarl.runs.recipes import make_policy, meta_config, policy_gradient_config, rl2_config
+from ssm_metarl.training.config import TrainConfig
+from ssm_metarl.training.recipes import make_policy, meta_config, policy_gradient_config, rl2_config
 from ssm_metarl.ui.limits import (
     BLOCKS,
     EPISODES_PER_TASK,

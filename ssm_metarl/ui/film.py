@@ -14,11 +14,11 @@ from ssm_metarl.adaptation.hybrid import Memory
 from ssm_metarl.env_runner.family import TaskFamily
 from ssm_metarl.evaluation.evaluate import untrained
 from ssm_metarl.evaluation.report import MODES
-from ssm_metarl.runs.recording import Frame, encoded
-from ssm_metarl.runs.showcase import FilmedEpisode, adapted_agent, frames_per_second
 from ssm_metarl.ui.limits import FILM_STEPS
 from ssm_metarl.ui.player import Clip
 from ssm_metarl.ui.question import Question, Subject
+from ssm_metarl.video.before_after import FilmedEpisode, adapted_agent, frames_per_second
+from ssm_metarl.video.writer import Frame, encoded
 
 FRAMES_PER_SECOND = 25  # at most, of the video
 SHRUNK = 480  # pixels: wider pictures are halved

@@ -6,8 +6,8 @@ from typing import Any
 
 import gradio as gr
 
+from ssm_metarl.checkpoint.names import as_name
 from ssm_metarl.env_runner.registry import get_family
-from ssm_metarl.runs.names import as_name
 from ssm_metarl.ui.course import (
     CELLS,
     LEARNERS,

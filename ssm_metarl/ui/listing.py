@@ -9,8 +9,8 @@ from typing import Any
 from ssm_metarl.env_runner.registry import get_family, list_families
 from ssm_metarl.errors import SsmMetaRLError
 from ssm_metarl.evaluation.report import counted
-from ssm_metarl.runs.config import TrainConfig
-from ssm_metarl.runs.training import METRICS
+from ssm_metarl.training.config import TrainConfig
+from ssm_metarl.training.loop import METRICS
 from ssm_metarl.ui.records import read_records
 from ssm_metarl.ui.shelf import Shelf
 from ssm_metarl.ui.summary import Summary

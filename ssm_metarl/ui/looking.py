@@ -6,12 +6,12 @@ from typing import Any
 import gradio as gr
 from gradio.components import Component
 
-from ssm_metarl.runs.showcase import choose_task
 from ssm_metarl.ui.courtesy import courteous
 from ssm_metarl.ui.desk import HEAVY
 from ssm_metarl.ui.limits import EPISODES, SEED, STEPS
 from ssm_metarl.ui.question import Question, ways
 from ssm_metarl.ui.shelf import Shelf
+from ssm_metarl.video.before_after import choose_task
 
 # What a tab showed before stays, faded, until it shows the new: nothing jumps, nothing misleads.
 STALE = """(...inputs) => {

@@ -19,12 +19,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from ssm_metarl.checkpoint.format import load_checkpoint
 from ssm_metarl.env_runner.registry import get_family
 from ssm_metarl.errors import CheckpointError, SsmMetaRLError, UserError
 from ssm_metarl.experience.buffer import ExperienceStore
-from ssm_metarl.runs.checkpoint import load_checkpoint
-from ssm_metarl.runs.loading import load
-from ssm_metarl.runs.training import CHECKPOINT, CONFIG, EXPERIENCE, METRICS, read_config
+from ssm_metarl.training.loading import load
+from ssm_metarl.training.loop import CHECKPOINT, CONFIG, EXPERIENCE, METRICS, read_config
 from ssm_metarl.ui.course import iterations_of
 from ssm_metarl.ui.desk import Desk
 from ssm_metarl.ui.limits import UPLOAD_BYTES, UPLOAD_FILES

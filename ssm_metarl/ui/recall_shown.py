@@ -23,11 +23,11 @@ def in_words(found: Recollection, subject: Subject) -> str:
     """Say what was recalled, and with what weight."""
     own = counted(found.episodes, "episode")
     if not found.recalls:
-        best = found.matches[0].misfit
+        best = found.matches[0].prediction_error
         return told("Nothing it remembers resembles this task.", "outcome") + told(
-            f"The best match misfits {best:.3g} times what a model of a task leaves unexplained "
-            f"of that task itself; beyond {found.limit:.3g}, none is trusted. So hybrid learns "
-            f"from the {own} of the new task alone, as standard does.",
+            f"The prediction error of the best match is {best:.3g} times what a model of a task "
+            f"leaves unexplained of that task itself; beyond {found.limit:.3g}, none is trusted. So "
+            f"hybrid learns from the {own} of the new task alone, as standard does.",
             "others",
         )
     lead = f"From {own}, hybrid recalls {_recalled_count(found)} earlier tasks that behave alike."
@@ -70,7 +70,15 @@ def matches_table(found: Recollection, subject: Subject) -> str:
     heads += [escape(with_unit(p.name.replace("_", " "), p.unit)) for p in family.parameters]
     rows = [_row("the new task", "new", found.own, None, new, new, family)]
     rows += [
-        _row(f"task {m.task.id}", "recalled", m.weight, m.misfit, m.task.parameters, new, family)
+        _row(
+            f"task {m.task.id}",
+            "recalled",
+            m.weight,
+            m.prediction_error,
+            m.task.parameters,
+            new,
+            family,
+        )
         for m in found.matches
     ]
     last = found.unlike
@@ -79,7 +87,7 @@ def matches_table(found: Recollection, subject: Subject) -> str:
             f"task {last.task.id}: least alike",
             "unlike",
             0.0,
-            last.misfit,
+            last.prediction_error,
             last.task.parameters,
             new,
             family,
@@ -101,7 +109,7 @@ def _row(
     name: str,
     style: str,
     share: float,
-    misfit: float | None,
+    prediction_error: float | None,
     values: dict[str, float],
     new: dict[str, float],
     family: TaskFamily,
@@ -110,7 +118,7 @@ def _row(
         f'<td class="share"><span class="bar"><span style="width: {100 * share:.1f}%"></span>'
         f"</span><b>{percent(share)}</b></td>"
     )
-    fits = "" if misfit is None else f"{misfit:.3g}"
+    fits = "" if prediction_error is None else f"{prediction_error:.3g}"
     cells = "".join(_cell(p, values[p.name], new[p.name], style) for p in family.parameters)
     return (
         f'<tr class="mark-{style}"><th scope="row">{escape(name)}</th>{bar}'
@@ -156,7 +164,7 @@ def overlay(found: Recollection, family: TaskFamily) -> str:
     reasons = _responses(shown, found.telling, name, unit, family)
     text = (
         f"The first episode of each: the {name}, by which the best match and the task least alike "
-        "are told apart best. The misfit counts everything that is seen."
+        "are told apart best. The prediction_error counts everything that is seen."
     )
     return f'<h3>Why these</h3><div class="pair">{reasons}<div>{note(text)}{raw}</div></div>'
 

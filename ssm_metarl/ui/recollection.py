@@ -25,13 +25,13 @@ class Match:
 
     Attributes:
         task: What is stored of it.
-        misfit: As in :class:`ssm_metarl.adaptation.hybrid.Recalled`.
+        prediction_error: As in :class:`ssm_metarl.adaptation.hybrid.Recalled`.
         weight: Its share in the step.
         played: Its episodes, ``[T, 1, E]``.
     """
 
     task: StoredTask
-    misfit: float
+    prediction_error: float
     weight: float
     played: Trajectory
 
@@ -105,14 +105,16 @@ def recollect(subject: Subject, question: Question, episodes: int) -> Recollecti
     assert recalled is not None
     assert played is not None
     errors = memory.errors(played)[0]
-    misfit, ids = errors.mean(-1), memory.ids.tolist()
+    prediction_error, ids = errors.mean(-1), memory.ids.tolist()
     shares = zip(recalled.tasks[0].tolist(), recalled.weight[0].tolist(), strict=True)
 
     def match(task: int, weight: float) -> Match:
-        return Match(tasks[task], float(misfit[ids.index(task)]), weight, memory.tasks[task])
+        return Match(
+            tasks[task], float(prediction_error[ids.index(task)]), weight, memory.tasks[task]
+        )
 
     matches = tuple(match(task, weight) for task, weight in shares)
-    unlike = match(ids[int(misfit.argmax())], 0.0)
+    unlike = match(ids[int(prediction_error.argmax())], 0.0)
     apart = errors[ids.index(unlike.task.id)] - errors[ids.index(matches[0].task.id)]
     own, limit = float(recalled.own[0]), memory.limit
     return Recollection(adapted.episodes, played, own, matches, unlike, limit, int(apart.argmax()))
@@ -154,7 +156,7 @@ def as_numbers(found: Recollection | None, tasks: list[StoredTask]) -> Mapping[s
         {
             "task": match.task.id,
             "weight": match.weight,
-            "misfit": match.misfit,
+            "prediction_error": match.prediction_error,
             "parameters": match.task.parameters,
             "mean_return": match.task.mean_return,
         }

@@ -10,9 +10,9 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, TypeGuard
 
+from ssm_metarl.checkpoint.files import parse_json
 from ssm_metarl.errors import CheckpointError
-from ssm_metarl.runs.files import parse_json
-from ssm_metarl.runs.tracking import read_metrics
+from ssm_metarl.training.tracking import read_metrics
 
 Record = Mapping[str, Any]
 TAIL = 16 * 1024  # bytes: many times a line

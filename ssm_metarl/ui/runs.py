@@ -8,9 +8,9 @@ from typing import Any
 
 import gradio as gr
 
+from ssm_metarl.checkpoint.names import as_name
 from ssm_metarl.errors import UserError
-from ssm_metarl.runs.names import as_name
-from ssm_metarl.runs.training import METRICS
+from ssm_metarl.training.loop import METRICS
 from ssm_metarl.ui.api import Json, endpoint
 from ssm_metarl.ui.courtesy import courteous, field
 from ssm_metarl.ui.desk import Desk

@@ -9,14 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ssm_metarl.adaptation.agent import Agent
+from ssm_metarl.checkpoint.lock import RunLock
+from ssm_metarl.checkpoint.names import RUN_ID
 from ssm_metarl.env_runner.family import TaskFamily
 from ssm_metarl.env_runner.registry import list_families
 from ssm_metarl.errors import SsmMetaRLError, UserError
-from ssm_metarl.runs.config import TrainConfig
-from ssm_metarl.runs.loading import agent_family, load
-from ssm_metarl.runs.lock import RunLock
-from ssm_metarl.runs.names import RUN_ID
-from ssm_metarl.runs.training import CHECKPOINT, CONFIG, read_config
+from ssm_metarl.training.config import TrainConfig
+from ssm_metarl.training.loading import agent_family, load
+from ssm_metarl.training.loop import CHECKPOINT, CONFIG, read_config
 from ssm_metarl.ui.limits import RUNS
 
 PRETRAINED = Path(__file__).parent.parent / "pretrained"

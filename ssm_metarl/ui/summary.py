@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ssm_metarl.errors import SsmMetaRLError
-from ssm_metarl.runs.training import METRICS
+from ssm_metarl.training.loop import METRICS
 from ssm_metarl.ui.records import last_record
 from ssm_metarl.ui.shelf import Shelf
 

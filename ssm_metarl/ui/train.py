@@ -10,9 +10,9 @@ from typing import Any
 
 import gradio as gr
 
+from ssm_metarl.checkpoint.lock import RunLock
 from ssm_metarl.errors import UserError
-from ssm_metarl.runs import training
-from ssm_metarl.runs.lock import RunLock
+from ssm_metarl.training import loop as training
 from ssm_metarl.ui.adapt import QUEUED
 from ssm_metarl.ui.course import check_size, course
 from ssm_metarl.ui.courtesy import courteous
@@ -158,7 +158,7 @@ class Trainings:
                 yield NOTHING
                 return
             with self.desk.holding(name):
-                stream = training.train(config, folder, doing=watch.enter)
+                stream = training.train(config, folder, on_phase=watch.enter)
                 yield from follow(stream, watch, work, name)
 
     def resume(self, name: str, request: gr.Request) -> Iterator[Shown]:
@@ -169,7 +169,7 @@ class Trainings:
                 yield NOTHING
                 return
             with self.desk.holding(name):
-                stream = training.resume(folder, doing=watch.enter)
+                stream = training.resume(folder, on_phase=watch.enter)
                 yield from follow(stream, watch, work, name)
 
     def settle(

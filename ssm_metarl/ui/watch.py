@@ -9,7 +9,7 @@ from typing import Any
 from ssm_metarl.env_runner.family import TaskFamily
 from ssm_metarl.env_runner.registry import get_family
 from ssm_metarl.evaluation.report import counted
-from ssm_metarl.runs.config import TrainConfig
+from ssm_metarl.training.config import TrainConfig
 from ssm_metarl.ui.charts import Axis, Line, chart
 from ssm_metarl.ui.coinciding import FEW
 from ssm_metarl.ui.course import duration, expected_seconds, iterations_of, tasks_of

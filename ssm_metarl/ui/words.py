@@ -5,8 +5,8 @@ from html import escape
 from ssm_metarl.env_runner.family import TaskFamily
 from ssm_metarl.env_runner.registry import get_family, list_families
 from ssm_metarl.errors import SsmMetaRLError
+from ssm_metarl.evaluation.modes import EXPLAINED
 from ssm_metarl.evaluation.report import MODES
-from ssm_metarl.evaluation.ways import EXPLAINED
 from ssm_metarl.ui.shelf import Shelf
 
 TRAINED = {

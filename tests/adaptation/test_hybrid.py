@@ -77,10 +77,10 @@ def test_every_episode_counts_once_and_recalled_ones_by_their_likeness(
     for episodes in (1, 10):
         recalled = memory.recall(play(agent, CARTPOLE, tasks, episodes, 2))
         assert recalled.tasks.shape == (5, MATCHES)
-        assert (recalled.misfit.diff(dim=1) >= 0).all()
+        assert (recalled.prediction_error.diff(dim=1) >= 0).all()
         likeness = recalled.weight / recalled.weight[:, :1]
         torch.testing.assert_close(
-            likeness, torch.exp(1 - recalled.misfit / recalled.misfit[:, :1])
+            likeness, torch.exp(1 - recalled.prediction_error / recalled.prediction_error[:, :1])
         )
         assert (likeness[:, 0] == 1).all()
         counted = likeness.sum(1) * 10 + episodes
@@ -93,7 +93,7 @@ def test_the_joint_gradient_is_the_weighted_sum(agent: Agent, memory: Memory) ->
     config = agent.config
 
     def gradients(trajectory: Trajectory) -> dict[str, torch.Tensor]:
-        batch = make_batch(trajectory, agent.policy, config.adaptation_discount, config.trace)
+        batch = make_batch(trajectory, agent.policy, config.adaptation_discount, config.gae_lambda)
         return inner_gradients(agent.policy, agent.params, batch, config.surrogate)
 
     own, recalled = gradients(played), memory.recall(played)
@@ -117,7 +117,7 @@ def test_a_task_like_none_that_is_remembered_is_adapted_to_as_if_there_were_no_m
     first, *_, standard = list(adapt_tasks(agent, source(CARTPOLE, strange), **plan))[1:]  # pyright: ignore[reportArgumentType]
     assert first.recalled is None
     recalled = memory.recall(play(agent, CARTPOLE, strange, 4, 2))
-    assert recalled.misfit[0, 0] > memory.limit
+    assert recalled.prediction_error[0, 0] > memory.limit
     assert (recalled.weight == 0).all()
     assert (recalled.own == 1).all()
     for name, value in standard.params.items():
@@ -199,4 +199,4 @@ def test_the_episodes_of_a_trial_count_one_by_one(stored: Tasks) -> None:
         one.valid[end + 1 :] = False
     again = Memory(agent, dict(enumerate(played)))
     again.tasks = dict(enumerate(first))
-    assert again._usual_misfit() == memory._usual_misfit()
+    assert again._usual_prediction_error() == memory._usual_prediction_error()

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from commanding import TINY
+from cli_runner import TINY
 
 from ssm_metarl.cli import main
 

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from commanding import ADAPT, fails
+from cli_runner import ADAPT, fails
 
 from ssm_metarl.adaptation.standard import Adaptation, Adapted
 from ssm_metarl.cli import main
 from ssm_metarl.env_runner.rollout import Trajectory
 from ssm_metarl.errors import CheckpointError
-from ssm_metarl.runs.loading import load
+from ssm_metarl.training.loading import load
 
 TASK = "gravity=12, cart_mass=1, pole_mass=0.1, length=1, force=10, swap=1"
 
@@ -130,7 +130,7 @@ def test_an_agent_is_saved_only_where_nothing_is(
     def full(*arguments: object) -> None:
         raise CheckpointError("checkpoint.json: cannot be saved: No space left on device")
 
-    monkeypatch.setattr("ssm_metarl.runs.loading.save_checkpoint", full)
+    monkeypatch.setattr("ssm_metarl.training.loading.save_checkpoint", full)
     assert main([*argv, str(tmp_path / "new")]) == 1
     assert "No space left" in capsys.readouterr().err
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NoReturn
 
 import pytest
-from commanding import ADAPT, ROOT, fails
+from cli_runner import ADAPT, ROOT, fails
 
 from ssm_metarl.cli import main
 from ssm_metarl.errors import UserError

@@ -7,13 +7,13 @@ import signal
 from pathlib import Path
 
 import pytest
-from commanding import TINY, fails
+from cli_runner import TINY, fails
 from numpy.random import SeedSequence
 
+from ssm_metarl.checkpoint.names import RUN_ID
 from ssm_metarl.cli import main
 from ssm_metarl.errors import CheckpointError, DivergenceError
 from ssm_metarl.meta_rl.maml import MetaLearner
-from ssm_metarl.runs.names import RUN_ID
 
 
 def test_a_run_without_a_name_gets_one_that_the_page_knows(
@@ -58,7 +58,7 @@ def test_a_full_disk_is_one_line_and_not_the_user_s_fault(
     def full(*arguments: object) -> None:
         raise CheckpointError("checkpoint.json: cannot be saved: No space left on device")
 
-    monkeypatch.setattr("ssm_metarl.runs.training.save_checkpoint", full)
+    monkeypatch.setattr("ssm_metarl.training.loop.save_checkpoint", full)
     assert main(["train", *TINY, f"--run_dir={tmp_path / 'run'}"]) == 1
     assert capsys.readouterr().err == (
         "error: checkpoint.json: cannot be saved: No space left on device\n"

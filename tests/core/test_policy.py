@@ -118,7 +118,7 @@ def test_second_order_gradients_of_the_whole_network(cell: str) -> None:
 
 
 def test_initial_time_constants_cover_two_steps_to_the_slowest() -> None:
-    policy = Policy(PolicyConfig(state_size=256, slowest=200.0), DISCRETE)
+    policy = Policy(PolicyConfig(state_size=256, max_time_constant=200.0), DISCRETE)
     params = policy.init(torch.Generator().manual_seed(0))
     for decay in (policy.bind(params).cells[0].decay,):
         tau = -1.0 / decay.abs().log()

@@ -22,9 +22,9 @@ from ssm_metarl.evaluation.evaluate import (
     task_source,
 )
 from ssm_metarl.evaluation.report import COMPARED
-from ssm_metarl.runs.config import TrainConfig
-from ssm_metarl.runs.loading import load
-from ssm_metarl.runs.training import train
+from ssm_metarl.training.config import TrainConfig
+from ssm_metarl.training.loading import load
+from ssm_metarl.training.loop import train
 
 FAMILY = get_family("CartPole-v1")
 TASKS = FAMILY.held_out(3)

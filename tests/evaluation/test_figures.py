@@ -7,7 +7,7 @@ from pathlib import Path
 import matplotlib as mpl
 import numpy as np
 import pytest
-from drawn import EVALUATION, METRICS, colour, curves, pattern, points, result, texts
+from drawing import EVALUATION, METRICS, colour, curves, pattern, points, result, texts
 from matplotlib.collections import PolyCollection
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure

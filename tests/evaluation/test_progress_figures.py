@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from drawn import METRICS, pattern, points, texts
+from drawing import METRICS, pattern, points, texts
 from matplotlib.figure import Figure
 
 from ssm_metarl.adaptation.agent import Agent

@@ -129,7 +129,7 @@ def test_steps_that_are_all_dead_are_no_endless_search(
     ((content,),) = database.execute("SELECT content FROM chunks").fetchall()
     rows = np.frombuffer(content, "<i4").reshape(-1, store.identity.layout.row_words).copy()
     rows[:, -1] &= ~VALID
-    about = checksum_of(Record(*store._ledger.held()[0].item()))
+    about = checksum_of(Record(*store._index.held()[0].item()))
     database.execute(
         "UPDATE chunks SET content = ?, crc = ?", (rows.tobytes(), zlib.crc32(rows, about))
     )

@@ -82,7 +82,7 @@ def test_minibatches_of_whole_episodes_add_up_to_the_whole_gradient() -> None:
 
 
 def test_with_a_full_trace_the_value_targets_are_the_returns() -> None:
-    learning = learner(trace=1.0)
+    learning = learner(gae_lambda=1.0)
     rollout = rollout_of(learning)
     assert rollout.terminated.any(0).all()
     _, target = learning._advantages(rollout)

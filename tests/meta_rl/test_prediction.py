@@ -15,7 +15,7 @@ from ssm_metarl.errors import UserError
 from ssm_metarl.meta_rl.batch import make_batch
 from ssm_metarl.meta_rl.inner_loop import inner_loss, inner_step
 from ssm_metarl.meta_rl.maml import MetaConfig, MetaLearner
-from ssm_metarl.runs.config import TrainConfig
+from ssm_metarl.training.config import TrainConfig
 
 FAMILY = get_family("CartPole-v1")
 POLICY = Policy(PolicyConfig(width=8, state_size=4), policy_spaces(FAMILY))

@@ -13,7 +13,7 @@ from ssm_metarl.meta_rl.returns import (
 T, K, E, GAMMA = 9, 2, 3, 0.9
 
 
-def reference(reward, value, terminated, done, valid, trace) -> torch.Tensor:  # noqa: ANN001
+def reference(reward, value, terminated, done, valid, gae_lambda) -> torch.Tensor:  # noqa: ANN001
     advantage = torch.zeros(T, K, E, dtype=torch.float64)
     for k in range(K):
         for e in range(E):
@@ -24,7 +24,7 @@ def reference(reward, value, terminated, done, valid, trace) -> torch.Tensor:  #
                     continue
                 bootstrap = 0.0 if terminated[t, k, e] else value[t + 1, k, e]
                 surprise = reward[t, k, e] + GAMMA * bootstrap - value[t, k, e]
-                after = surprise + (0.0 if done[t, k, e] else GAMMA * trace * after)
+                after = surprise + (0.0 if done[t, k, e] else GAMMA * gae_lambda * after)
                 advantage[t, k, e] = after
     return advantage
 
@@ -49,21 +49,21 @@ def episodes(*, autoreset: bool) -> tuple[torch.Tensor, ...]:
 
 
 @pytest.mark.parametrize("autoreset", [True, False])
-@pytest.mark.parametrize("trace", [0.0, 0.7, 1.0])
+@pytest.mark.parametrize("gae_lambda", [0.0, 0.7, 1.0])
 def test_equals_the_definition_with_resets_time_limits_and_dead_steps(
-    trace: float, autoreset: bool
+    gae_lambda: float, autoreset: bool
 ) -> None:
     parts = episodes(autoreset=autoreset)
-    ours = generalized_advantages(*parts, GAMMA, trace)
-    torch.testing.assert_close(ours, reference(*parts, trace))
+    ours = generalized_advantages(*parts, GAMMA, gae_lambda)
+    torch.testing.assert_close(ours, reference(*parts, gae_lambda))
 
 
 @pytest.mark.parametrize("autoreset", [True, False])
-@pytest.mark.parametrize("trace", [1.0, 0.8])
-def test_vtrace_equals_its_definition(autoreset: bool, trace: float) -> None:
+@pytest.mark.parametrize("gae_lambda", [1.0, 0.8])
+def test_vtrace_equals_its_definition(autoreset: bool, gae_lambda: float) -> None:
     reward, value, terminated, done, valid = episodes(autoreset=autoreset)
     ratio = 2 * torch.rand(T, K, E, dtype=torch.float64)
-    found = vtrace_advantages(reward, value, ratio, terminated, done, valid, GAMMA, trace)
+    found = vtrace_advantages(reward, value, ratio, terminated, done, valid, GAMMA, gae_lambda)
     for k in range(K):
         for e in range(E):
             after = 0.0  # value of the next step, less what the baseline says
@@ -78,7 +78,7 @@ def test_vtrace_equals_its_definition(autoreset: bool, trace: float) -> None:
                 torch.testing.assert_close(found[t, k, e], target - value[t, k, e])
                 rho = ratio[t, k, e].clamp_max(1.0)
                 surprise = reward[t, k, e] + GAMMA * bootstrap - value[t, k, e]
-                after = rho * (surprise + trace * GAMMA * later)
+                after = rho * (surprise + gae_lambda * GAMMA * later)
 
 
 def test_vtrace_on_policy_is_the_plain_advantage_of_a_full_trace() -> None:

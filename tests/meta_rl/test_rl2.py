@@ -62,7 +62,7 @@ def test_the_targets_are_those_of_a_slow_reference_that_knows_only_single_episod
                 rest = 0.0 if rollout.terminated[t, task, lane] else v[t + 1]
                 carried = 0.0 if rollout.done[t, task, lane] else gae
                 surprise = r[t] + config.discount * rest - v[t]
-                gae = surprise + config.discount * config.trace * carried
+                gae = surprise + config.discount * config.gae_lambda * carried
                 assert target[t, task, lane].item() == pytest.approx(v[t] + gae, rel=1e-3, abs=1e-3)
 
 

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from ssm_metarl.env_runner.registry import get_family
-from ssm_metarl.runs.config import TrainConfig
+from ssm_metarl.training.config import TrainConfig
 from ssm_metarl.ui.charts import WIDE, Axis, Line, chart, ticks
 from ssm_metarl.ui.coinciding import DASH, cut, stretches, together
 from ssm_metarl.ui.watch import curves

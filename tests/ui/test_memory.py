@@ -61,8 +61,8 @@ def test_the_weights_shown_are_those_of_the_step(subject: Subject, episodes: int
     assert found.episodes == episodes
     assert [match.task.id for match in found.matches] == recalled.tasks[0].tolist()
     assert [match.weight for match in found.matches] == recalled.weight[0].tolist()
-    misfit = [match.misfit for match in found.matches]
-    np.testing.assert_allclose(misfit, recalled.misfit[0].numpy(), rtol=1e-5)
+    prediction_error = [match.prediction_error for match in found.matches]
+    np.testing.assert_allclose(prediction_error, recalled.prediction_error[0].numpy(), rtol=1e-5)
     assert found.own == recalled.own[0]
     html = matches_table(found, subject)
     assert re.findall(r"<b>(.*?)</b>", html) == [

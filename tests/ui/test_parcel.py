@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 from visiting import TINY
 
+from ssm_metarl.checkpoint.format import load_checkpoint, save_checkpoint
 from ssm_metarl.errors import SsmMetaRLError, UserError
-from ssm_metarl.runs.checkpoint import load_checkpoint, save_checkpoint
-from ssm_metarl.runs.loading import load
-from ssm_metarl.runs.training import CHECKPOINT, train
+from ssm_metarl.training.loading import load
+from ssm_metarl.training.loop import CHECKPOINT, train
 from ssm_metarl.ui import parcel
 from ssm_metarl.ui.desk import Desk
 from ssm_metarl.ui.parcel import KNOWN, pack, unpack

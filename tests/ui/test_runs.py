@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from visiting import TINY
 
+from ssm_metarl.checkpoint.lock import RunLock
 from ssm_metarl.errors import CheckpointError, UserError
-from ssm_metarl.runs.lock import RunLock
-from ssm_metarl.runs.training import METRICS, train
+from ssm_metarl.training.loop import METRICS, train
 from ssm_metarl.ui.limits import RUNS
 from ssm_metarl.ui.listing import ago, differing, headline, learning_curves, settings, table
 from ssm_metarl.ui.records import last_record

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from visiting import TINY, Site, Visitor
 
+from ssm_metarl.checkpoint.lock import RunLock
 from ssm_metarl.errors import UserError
-from ssm_metarl.runs.lock import RunLock
-from ssm_metarl.runs.training import train
+from ssm_metarl.training.loop import train
 from ssm_metarl.ui.parcel import pack
 
 pytestmark = pytest.mark.slow

@@ -14,11 +14,11 @@ from gradio_client import Client, handle_file
 from gradio_client.client import Job
 from visiting import TINY, Site
 
+from ssm_metarl.checkpoint.format import load_checkpoint
+from ssm_metarl.checkpoint.names import RUN_ID
 from ssm_metarl.errors import UserError
-from ssm_metarl.runs.checkpoint import load_checkpoint
-from ssm_metarl.runs.names import RUN_ID
-from ssm_metarl.runs.tracking import read_metrics
-from ssm_metarl.runs.training import resume, train
+from ssm_metarl.training.loop import resume, train
+from ssm_metarl.training.tracking import read_metrics
 from ssm_metarl.ui.course import (
     LEARNERS,
     PACE,
@@ -105,7 +105,7 @@ def test_the_page_hears_what_an_iteration_is_doing(
         assert seen_by_page.wait(30)
 
     marked = []
-    stream = train(TINY, tmp_path / "mine", doing=slowly)
+    stream = train(TINY, tmp_path / "mine", on_phase=slowly)
     for status, _, _ in follow(stream, watch, Work("training", ends=float("inf")), "mine"):
         marked += re.findall("<li class=now>([^<]*)", status)
         seen_by_page.set()

@@ -4,9 +4,9 @@ from pathlib import Path
 from typing import get_args, get_type_hints
 
 from ssm_metarl.env_runner.registry import list_families
+from ssm_metarl.evaluation.modes import EXPLAINED
 from ssm_metarl.evaluation.report import MODES
-from ssm_metarl.evaluation.ways import EXPLAINED
-from ssm_metarl.runs.config import TrainConfig
+from ssm_metarl.training.config import TrainConfig
 from ssm_metarl.ui.shelf import Shelf
 from ssm_metarl.ui.words import MEMORIES, TRAINED, about, family_choices, ways_explained
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ssm_metarl.runs.config import TrainConfig
+from ssm_metarl.training.config import TrainConfig
 
 ROOT = Path(__file__).parents[2]
 TINY = TrainConfig(

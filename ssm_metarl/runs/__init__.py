@@ -1,1 +1,0 @@
-"""A run on disk: its configuration, its checkpoint, its metrics, its videos."""

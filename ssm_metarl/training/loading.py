@@ -1,0 +1,177 @@
+"""From a folder on disk to an agent that acts, and back."""
+
+import contextlib
+import dataclasses
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ssm_metarl.adaptation.agent import Agent
+from ssm_metarl.checkpoint.fields import read_fields
+from ssm_metarl.checkpoint.format import load_checkpoint, save_checkpoint
+from ssm_metarl.core.policy import Policy, PolicyConfig, Spaces
+from ssm_metarl.env_runner.family import TaskFamily
+from ssm_metarl.env_runner.registry import get_family
+from ssm_metarl.errors import CheckpointError, UserError
+from ssm_metarl.meta_rl.inner_loop import adaptable
+from ssm_metarl.meta_rl.maml import MetaConfig
+from ssm_metarl.training.config import AT_MOST
+from ssm_metarl.training.learners import check_same_shapes, make_agent
+from ssm_metarl.training.loop import CHECKPOINT, CONFIG, EXPERIENCE, read_config, run_family
+
+MAX_ACTIONS, MAX_HORIZON = 100_000, 10**9
+HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+HUB_FILES = [CONFIG, f"{CHECKPOINT}/*", "agent/*", EXPERIENCE]
+AGENT = "agent"  # the folder, and the key of the settings in its manifest
+
+
+def load(folder: str | Path, *, trust_env_code: bool = False) -> Agent:
+    """Load the best agent of a run, or one that was saved by itself.
+
+    Args:
+        folder: What ``train`` or :func:`save` wrote; or, where there is no such place here, the id
+            of a repository on the Hugging Face Hub (``owner/name``) that holds it.
+        trust_env_code: Allow a run to name its environment as module:Env-v0, which runs code.
+
+    Raises:
+        UserError: The folder is neither.
+        CheckpointError: What it holds is missing, damaged or does not fit together.
+    """
+    folder = locate(folder)
+    if not (folder / CONFIG).exists() and (folder / AGENT).is_dir():
+        return _load_agent(folder)
+    config = read_config(folder, trust_env_code=trust_env_code)
+    checkpoint = load_checkpoint(folder / CHECKPOINT)
+    agent = make_agent(checkpoint.tensors, config, run_family(config))
+    return dataclasses.replace(agent, experience=folder / EXPERIENCE)
+
+
+def locate(folder: str | Path) -> Path:
+    """Return where a run is: here, or where it has been fetched to from the Hub.
+
+    Raises:
+        UserError: It looks like the id of a repository, and cannot be fetched.
+    """
+    folder = Path(folder)
+    if HUB_ID.fullmatch(str(folder)) and not folder.parent.exists():
+        return _download(str(folder))
+    return folder
+
+
+def _download(name: str) -> Path:
+    """Fetch what belongs to a run or an agent from the Hub, as plain files; return the folder."""
+    try:
+        from huggingface_hub import snapshot_download
+        from huggingface_hub.errors import HfHubHTTPError
+    except ImportError:
+        raise UserError(
+            f"{name} is no folder here; to look on the Hub: pip install 'ssm-metarl[hub]'"
+        ) from None
+    place = Path.home() / ".cache" / "ssm-metarl" / name.replace("/", "--")
+    try:
+        # Not the shared cache, which is made of links: checkpoints refuse those.
+        snapshot_download(name, local_dir=place, allow_patterns=HUB_FILES)
+    except (HfHubHTTPError, OSError, ValueError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(
+            f"{name} is no folder here, and not to be had from the Hub: {reason}"
+        ) from error
+    return place
+
+
+def save(agent: Agent, folder: str | Path) -> Path:
+    """Save an agent by itself, such as an adapted one; :func:`load` reads it back exactly.
+
+    Args:
+        agent: The agent.
+        folder: Must not exist, or be empty.
+
+    Raises:
+        UserError: The folder holds something.
+        CheckpointError: It cannot be written; nothing is left half-written.
+    """
+    if not isinstance(agent, Agent):
+        raise UserError(f"{type(agent).__name__} is no agent; pass one, such as progress.agent")
+    folder = Path(folder)
+    check_free(folder)
+    rates = agent.rates if isinstance(agent.rates, Mapping) else {}
+    tensors = {f"params/{name}": value for name, value in agent.params.items()}
+    tensors |= {f"rates/{name}": value for name, value in rates.items()}
+    settings = {
+        "policy": dataclasses.asdict(agent.policy.config),
+        "spaces": dataclasses.asdict(agent.policy.spaces),
+        "config": dataclasses.asdict(agent.config),
+        "family": agent.family,
+    }
+    try:
+        save_checkpoint(folder / AGENT, tensors, {AGENT: settings})
+    except CheckpointError:
+        with contextlib.suppress(OSError):  # an empty folder would stand in the way of a retry
+            (folder / AGENT).rmdir()
+        raise
+    return folder
+
+
+def check_free(folder: Path) -> None:
+    """Refuse to save where something is.
+
+    Raises:
+        UserError: The folder is not empty, or no folder.
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UserError(f"{folder} exists; name a new folder")
+
+
+def agent_family(agent: Agent, *, trust_env_code: bool = False) -> TaskFamily:
+    """Return the family an agent was trained on."""
+    return get_family(agent.family, trust_env_code=trust_env_code)
+
+
+def _load_agent(folder: Path) -> Agent:
+    checkpoint = load_checkpoint(folder / AGENT)
+    source = str(folder / AGENT)
+    try:
+        settings: dict[str, Any] = checkpoint.meta[AGENT]
+        network = read_fields(PolicyConfig, settings["policy"], f"{source}: policy")
+        spaces = read_fields(Spaces, settings["spaces"], f"{source}: spaces")
+        config = read_fields(MetaConfig, settings["config"], f"{source}: config")
+        family = settings["family"]
+    except (KeyError, TypeError) as error:
+        raise CheckpointError(f"{source}: is no saved agent: {error} is missing") from error
+    except UserError as error:
+        raise CheckpointError(str(error)) from error
+    if not isinstance(family, str):
+        raise CheckpointError(f"{source}: family cannot be {family!r}")
+    _check_values(network, spaces, config, source)
+    policy = Policy(network, spaces)
+    with torch.device("meta"):  # shapes alone: a network that was never saved takes no memory
+        shapes = policy.init(torch.Generator())
+    expected = {f"params/{name}": value for name, value in shapes.items()}
+    if any(name.startswith("rates/") for name in checkpoint.tensors):
+        expected |= {f"rates/{name}": v for name, v in shapes.items() if adaptable(name)}
+    check_same_shapes(checkpoint.tensors, expected)
+    params, rates = (_part(checkpoint.tensors, name) for name in ("params/", "rates/"))
+    return Agent(policy, params, rates or config.inner_lr, config, family)
+
+
+def _part(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {n.removeprefix(prefix): v for n, v in tensors.items() if n.startswith(prefix)}
+
+
+def _check_values(network: PolicyConfig, spaces: Spaces, config: MetaConfig, source: str) -> None:
+    """Refuse numbers that no agent was ever saved with."""
+    sizes = {name: (getattr(network, name), most) for name, most in AT_MOST.items()}
+    sizes["actions"] = spaces.actions, MAX_ACTIONS
+    sizes["support_horizon"] = config.support_horizon, MAX_HORIZON
+    for name, (value, most) in sizes.items():
+        if not 1 <= value <= most:
+            raise CheckpointError(f"{source}: {name} cannot be {value}")
+    if not spaces.observation_scale or min(spaces.observation_scale) <= 0:
+        raise CheckpointError(f"{source}: observation_scale must be positive numbers")
+    bounds = len(spaces.action_low), len(spaces.action_high)
+    if bounds not in {(0, 0), (0, 0) if spaces.discrete else (spaces.actions, spaces.actions)}:
+        raise CheckpointError(f"{source}: action_low and action_high do not fit the actions")

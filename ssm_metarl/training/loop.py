@@ -1,0 +1,298 @@
+"""Training as a stream of progress records, with everything on disk that resuming needs."""
+
+import dataclasses
+import time
+from collections.abc import Callable, Generator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from numpy.random import SeedSequence
+
+from ssm_metarl.checkpoint.files import write_text_atomically
+from ssm_metarl.checkpoint.format import load_checkpoint, save_checkpoint
+from ssm_metarl.checkpoint.lock import RunLock
+from ssm_metarl.core.memory import keep_large_blocks
+from ssm_metarl.env_runner.family import TaskFamily, Tasks
+from ssm_metarl.env_runner.registry import get_family
+from ssm_metarl.env_runner.rollout import Trajectory
+from ssm_metarl.env_runner.streams import substream
+from ssm_metarl.errors import DivergenceError, UserError
+from ssm_metarl.experience.buffer import ExperienceStore
+from ssm_metarl.training.config import TrainConfig
+from ssm_metarl.training.learners import Learner, MetaRun, Snapshot, make_learner
+from ssm_metarl.training.tracking import PROJECT, MetricsFile, make_tracker
+
+TRAINING_STREAM = 1
+SAVE_EVERY = 20.0  # seconds between checkpoints, beside the one at the end
+CONFIG, METRICS, CHECKPOINT = "config.json", "metrics.jsonl", "checkpoint"
+EXPERIENCE = "experience/store.sqlite"
+
+
+@dataclass(frozen=True)
+class Progress:
+    """One iteration of training; docs/metrics.md explains every number.
+
+    Attributes:
+        iteration: Counted from 1.
+        iterations: How many there will be.
+        environment_steps: Trained on so far.
+        return_before: Mean return before adaptation: of complete episodes on the validation tasks
+            (meta_rl; the first of a trial for rl2), or of the episodes of this iteration
+            (policy_gradient). None where this iteration did not look.
+        return_after: The same after one adaptation step (meta_rl), or of the last episode of a
+            trial (rl2).
+        best_return: The best so far; the checkpoint keeps the parameters that reached it.
+        seconds: Spent training so far, over all sessions of the run.
+        metrics: The learner's own numbers.
+    """
+
+    iteration: int
+    iterations: int
+    environment_steps: int
+    return_before: float | None
+    return_after: float | None
+    best_return: float | None
+    seconds: float
+    metrics: Mapping[str, float | int]
+
+    def to_record(self) -> dict[str, float | int | None]:
+        """Return the line of ``metrics.jsonl``."""
+        record = dataclasses.asdict(self)
+        return {**record.pop("metrics"), **record}
+
+
+def train(
+    config: TrainConfig,
+    run_dir: str | Path,
+    *,
+    tracker: str = "none",
+    on_phase: Callable[[str], object] | None = None,
+) -> Generator[Progress, None, None]:
+    """Start a run in a new folder and return its stream of progress.
+
+    Closing the stream stops the training; the last completed iteration is then on disk.
+
+    Torch's threads are the program's to choose and are left as they are, one per core by default.
+    The tensors are small and threads wait for each other at every operation: on two cores busy
+    with other work, training after ``torch.set_num_threads(1)`` was five times as fast as without.
+    The command line does that.
+
+    Args:
+        config: What to train.
+        run_dir: Where; must not exist yet.
+        tracker: One of :data:`ssm_metarl.training.tracking.TRACKERS`, beside ``metrics.jsonl``.
+        on_phase: Called while an iteration goes on, with what it does now: "support", "query" (or
+            "play", where nothing is adapted), "update" or "validation".
+
+    Raises:
+        UserError: Bad configuration, or the folder exists; nothing was written.
+        DivergenceError: While training: names the iteration and the last good checkpoint.
+    """
+    run_dir = Path(run_dir)
+    if run_dir.exists():
+        raise UserError(f"{run_dir} exists; add --resume to continue it, or choose another")
+    learner = _prepare(config, on_phase)
+    session = _Session(config, learner, run_dir, tracker)  # a missing tracker leaves no folder
+    run_dir.mkdir(parents=True, exist_ok=True)
+    lock = RunLock(run_dir)
+    write_text_atomically(run_dir / CONFIG, config.to_json())
+    return session.stream(lock)
+
+
+def resume(
+    run_dir: Path,
+    *,
+    tracker: str = "none",
+    trust_env_code: bool = False,
+    on_phase: Callable[[str], object] | None = None,
+) -> Generator[Progress, None, None]:
+    """Continue a run where its last checkpoint left it, as if it had never stopped.
+
+    On threads, see :func:`train`.
+
+    Args:
+        run_dir: The folder of the run.
+        tracker: As for :func:`train`.
+        trust_env_code: As in :func:`read_config`.
+        on_phase: As for :func:`train`.
+
+    Raises:
+        UserError: The folder is not a run, or is being trained already.
+        CheckpointError: Its checkpoint is damaged.
+    """
+    config = read_config(run_dir, trust_env_code=trust_env_code)
+    lock = RunLock(run_dir)  # before the tracker, which continues a file
+    session = _Session(config, _prepare(config, on_phase), run_dir, tracker, resumed=True)
+    if (run_dir / CHECKPOINT).exists():
+        session.restore()
+    return session.stream(lock)
+
+
+def read_config(run_dir: Path, *, trust_env_code: bool = False) -> TrainConfig:
+    """Read the configuration of a run.
+
+    Args:
+        run_dir: The folder of the run.
+        trust_env_code: Whether its environment may import and run code. Whoever runs this decides,
+            anew each time: a run that came from elsewhere may say anything about itself.
+
+    Raises:
+        UserError: There is none, or it is malformed.
+    """
+    path = run_dir / CONFIG
+    if not path.is_file():
+        raise UserError(f"{run_dir} is not a run: it has no {CONFIG}")
+    try:
+        config = TrainConfig.from_json(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{run_dir}: {error}") from error
+    return dataclasses.replace(config, trust_env_code=trust_env_code)
+
+
+def _prepare(config: TrainConfig, on_phase: Callable[[str], object] | None) -> Learner:
+    config.validate()
+    if config.device == "cuda" and not torch.cuda.is_available():
+        raise UserError("--device cuda: no CUDA device is available; valid here: cpu")
+    learner = make_learner(config, run_family(config))
+    if isinstance(learner, MetaRun) and 0 < config.experience < learner.longest_lane:
+        raise UserError(
+            f"--experience is {config.experience}; it must be 0, for none, or at least "
+            f"{learner.longest_lane}, the steps of one trajectory"
+        )
+    if on_phase:
+        learner.core.on_phase = on_phase
+    return learner
+
+
+def run_family(config: TrainConfig) -> TaskFamily:
+    """Return the family a run trains on."""
+    return get_family(config.env_name, trust_env_code=config.trust_env_code)
+
+
+class _Session:
+    """A stretch of training, from a start or a checkpoint to its end or an interruption."""
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        learner: Learner,
+        run_dir: Path,
+        tracker: str,
+        *,
+        resumed: bool = False,
+    ) -> None:
+        self.config, self.learner, self.run_dir = config, learner, run_dir
+        self.tracker = make_tracker(
+            tracker, run_dir, PROJECT, dataclasses.asdict(config), resume=resumed
+        )
+        self.metrics = MetricsFile(run_dir / METRICS)
+        self.store: ExperienceStore | None = None
+        self.unstored: tuple[Tasks, Trajectory] | None = None
+        self.done, self.environment_steps, self.seconds = 0, 0, 0.0
+        self.snapshot: Snapshot = learner.snapshot()
+        self.saved_at = time.monotonic()
+
+    def restore(self) -> None:
+        """Take up the state of the last checkpoint."""
+        checkpoint = load_checkpoint(self.run_dir / CHECKPOINT)
+        self.learner.restore(checkpoint.tensors, checkpoint.meta)
+        self.done = checkpoint.meta["iteration"]
+        self.environment_steps = checkpoint.meta["environment_steps"]
+        self.seconds = checkpoint.meta["seconds"]
+        self.snapshot = self.learner.snapshot()
+        self.metrics.truncate_after(self.done)
+
+    def stream(self, lock: RunLock) -> Generator[Progress, None, None]:
+        """Yield progress under a lock; whatever ends it, the last completed iteration is saved.
+
+        A run that is finished already is left untouched.
+        """
+        with lock:
+            if self.done < self.learner.iterations:
+                yield from self._iterations()
+            else:
+                self.tracker.close()
+
+    def _iterations(self) -> Generator[Progress, None, None]:
+        keep_large_blocks()
+        self.store = self._open_store()
+        if not self.done:
+            self._save()
+        seed = substream(SeedSequence(self.config.seed), TRAINING_STREAM)
+        try:
+            while self.done < self.learner.iterations:
+                yield self._iterate(seed)
+                if time.monotonic() - self.saved_at > SAVE_EVERY:
+                    self._save()
+        finally:
+            self._save()
+            self.tracker.close()
+            if self.store:
+                self.store.close()
+
+    def _open_store(self) -> ExperienceStore | None:
+        """Open the store of what meta-training plays, as of the last checkpoint."""
+        if self.config.mode != "meta_rl" or not self.config.experience:
+            return None
+        path, family = self.run_dir / EXPERIENCE, self.learner.core.family
+        if not path.exists():
+            return ExperienceStore.create(
+                path, family, capacity=self.config.experience, retention="fifo"
+            )
+        store = ExperienceStore.open(path, family, writable=True)
+        store.truncate_after(self.done)
+        return store
+
+    def _iterate(self, seed: SeedSequence) -> Progress:
+        started, iteration = time.monotonic(), self.done + 1
+        try:
+            report = self.learner.iterate(seed, iteration)
+        except DivergenceError as error:
+            where = self.run_dir / CHECKPOINT
+            raise DivergenceError(
+                f"iteration {iteration}: {error}; a lower {self.learner.rates} may help; the last "
+                f"good checkpoint is that of iteration {self.done}, in {where}"
+            ) from error
+        progress = Progress(
+            iteration=iteration,
+            iterations=self.learner.iterations,
+            environment_steps=self.environment_steps + report.environment_steps,
+            return_before=report.return_before,
+            return_after=report.return_after,
+            best_return=self.learner.best_return,
+            seconds=self.seconds + time.monotonic() - started,
+            metrics=report.metrics,
+        )
+        record = progress.to_record()
+        self.metrics.append(record)
+        self.tracker.log(iteration, {k: float(v) for k, v in record.items() if v is not None})
+        # Last, and all at once: an interruption before this repeats the iteration when resumed.
+        self.snapshot, self.unstored = self.learner.snapshot(), report.experience
+        self.done, self.environment_steps = iteration, progress.environment_steps
+        self.seconds = progress.seconds
+        self._store()
+        return progress
+
+    def _store(self) -> None:
+        """Keep what the last iteration played, unless that has been done.
+
+        Only once the iteration counts: the store may not be ahead of the checkpoint.
+        """
+        if self.store and self.unstored:
+            tasks, trajectory = self.unstored
+            self.store.add(trajectory, tasks, self.done)
+        self.unstored = None
+
+    def _save(self) -> None:
+        self._store()  # if an interruption came before it
+        meta = {
+            **self.snapshot.meta,
+            "iteration": self.done,
+            "environment_steps": self.environment_steps,
+            "seconds": self.seconds,
+        }
+        if self.store:
+            self.store.mark(self.done)
+        save_checkpoint(self.run_dir / CHECKPOINT, self.snapshot.tensors, meta)
+        self.saved_at = time.monotonic()

@@ -1,0 +1,1 @@
+"""Videos of an agent before and after it adapts."""

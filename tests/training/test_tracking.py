@@ -1,0 +1,279 @@
+"""metrics.jsonl survives kills and resumes; trackers get its numbers, or say what they need."""
+
+import json
+import os
+import shlex
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import pytest
+
+from ssm_metarl.errors import CheckpointError, UserError
+from ssm_metarl.training.tracking import MetricsFile, how_to_look, make_tracker, read_metrics
+
+
+def write_iterations(path: Path, count: int) -> MetricsFile:
+    metrics = MetricsFile(path)
+    for iteration in range(1, count + 1):
+        metrics.append({"iteration": iteration, "return": iteration / 3})
+    return metrics
+
+
+# ---------------------------------------------------------------- metrics.jsonl
+
+
+def test_records_come_back_in_order(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    assert read_metrics(path) == []
+    records = [
+        {"iteration": 1, "return": 0.1, "name": "é\n", "per_step": [1.0, 2.5], "done": False},
+        {"iteration": 2, "return": None, "nested": {"a": 1}},
+    ]
+    for record in records:
+        MetricsFile(path).append(record)
+        assert read_metrics(path)[-1] == record  # there at once
+    assert read_metrics(path) == records
+    assert len(path.read_bytes().splitlines()) == 2
+
+
+def test_numbers_that_json_has_not_become_null(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    nan, infinity = float("nan"), float("inf")
+    MetricsFile(path).append(
+        {"iteration": 1, "a": nan, "b": [infinity, 1.0], "c": {"d": -infinity}}
+    )
+    assert read_metrics(path) == [{"iteration": 1, "a": None, "b": [None, 1.0], "c": {"d": None}}]
+
+
+def test_truncation_keeps_lines_up_to_an_iteration_byte_for_byte(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    metrics = write_iterations(path, 5)
+    lines = path.read_bytes().splitlines(keepends=True)
+    metrics.truncate_after(7)
+    assert path.read_bytes() == b"".join(lines)
+    metrics.truncate_after(3)
+    assert path.read_bytes() == b"".join(lines[:3])
+    metrics.append({"iteration": 4, "return": 4 / 3})
+    assert path.read_bytes() == b"".join(lines[:4])
+    metrics.truncate_after(0)
+    assert path.read_bytes() == b""
+    assert os.listdir(tmp_path) == ["metrics.jsonl"]
+
+
+def test_truncating_nothing_makes_no_file(tmp_path: Path) -> None:
+    MetricsFile(tmp_path / "metrics.jsonl").truncate_after(3)
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_torn_last_line_is_not_read_and_is_dropped_on_resume(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    metrics = write_iterations(path, 3)
+    whole = path.read_bytes()
+    last = len(whole.splitlines(keepends=True)[-1])
+    for cut in range(1, last + 1):
+        path.write_bytes(whole[:-cut])
+        assert [record["iteration"] for record in read_metrics(path)] == [1, 2]
+        metrics.truncate_after(3)
+        assert path.read_bytes() == whole[:-last]
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        (b'{"iteration": 2, "retu', "line 2 is not JSON"),
+        (b'{"iteration": 2, "return": NaN}', "line 2 is not JSON: NaN is not a number"),
+        (b"\x00\x00", "line 2 is not JSON"),
+        (b"[2]", "line 2 is not a record with an iteration"),
+        (b'{"return": 2}', "line 2 is not a record with an iteration"),
+        (b'{"iteration": "2"}', "line 2 is not a record with an iteration"),
+        (b'{"iteration": true}', "line 2 is not a record with an iteration"),
+    ],
+)
+def test_a_damaged_line_is_named_and_nothing_is_changed(
+    line: bytes, reason: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "metrics.jsonl"
+    metrics = write_iterations(path, 3)
+    lines = path.read_bytes().splitlines()
+    path.write_bytes(b"\n".join([lines[0], line, lines[2], b""]))
+    before = path.read_bytes()
+    with pytest.raises(CheckpointError, match=f"metrics.jsonl: {reason}"):
+        read_metrics(path)
+    with pytest.raises(CheckpointError, match=reason):
+        metrics.truncate_after(1)
+    assert path.read_bytes() == before
+
+
+# ---------------------------------------------------------------- trackers
+
+
+def test_no_tracker_takes_everything(tmp_path: Path) -> None:
+    tracker = make_tracker("none", tmp_path, "project", {})
+    tracker.log(1, {"return": 1.0})
+    tracker.close()
+    assert os.listdir(tmp_path) == []
+
+
+def test_an_unknown_tracker_is_refused_with_the_nearest(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"--track tensorbord: .* did you mean 'tensorboard'"):
+        make_tracker("tensorbord", tmp_path, "project", {})
+
+
+@pytest.mark.parametrize(
+    ("name", "module"),
+    [("tensorboard", "torch.utils.tensorboard"), ("trackio", "trackio"), ("wandb", "wandb")],
+)
+def test_a_missing_package_names_its_extra(
+    name: str,
+    module: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(UserError) as caught:
+        make_tracker(name, tmp_path, "project", {})
+    assert str(caught.value) == (
+        f"--track {name} needs the extra: pip install 'ssm-metarl[{name}]'"
+    )
+    assert os.listdir(tmp_path) == []
+
+
+def test_tracking_packages_are_imported_only_when_asked_for() -> None:
+    code = "import sys, ssm_metarl.training.tracking; print(*sys.modules)"
+    loaded = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert not {"torch", "tensorboard", "trackio", "wandb"} & set(loaded.stdout.split())
+
+
+def test_tensorboard_shows_the_numbers_and_a_resumed_run_goes_on(tmp_path: Path) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    for resume, iterations in [(False, range(1, 6)), (True, range(4, 8))]:
+        tracker = make_tracker("tensorboard", tmp_path, "project", {"lr": 0.1}, resume=resume)
+        for iteration in iterations:
+            tracker.log(iteration, {"return/after": iteration / 4, "loss": -1.0})
+        tracker.close()
+
+    events = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
+    shown = [(event.step, event.value) for event in events.Scalars("return/after")]
+    assert shown == [(iteration, iteration / 4) for iteration in range(1, 8)]
+    assert len(events.Scalars("loss")) == 7
+    assert b'"lr": 0.1' in events.Tensors("config/text_summary")[0].tensor_proto.string_val[0]
+
+
+def run_trackio(run_dir: Path, home: Path, body: str) -> str:
+    """Run code where trackio is not yet imported, since it fixes its folder at its import."""
+    code = (
+        "import pathlib, socket, threading, webbrowser\n"
+        "def refuse(*a, **k): raise AssertionError('the network or a browser was asked for')\n"
+        "socket.socket.connect = webbrowser.open = refuse\n"
+        "from ssm_metarl.training.tracking import make_tracker\n"
+        f"run_dir = pathlib.Path({str(run_dir)!r})\n{body}"
+    )
+    environment = {
+        key: value for key, value in os.environ.items() if not key.startswith(("TRACKIO", "HF_"))
+    }
+    environment |= {"TRACKIO_DIR": str(home), "HF_HOME": str(home / "hub")}
+    command = [sys.executable, "-W", "error", "-c", code]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    return done.stdout
+
+
+def test_trackio_keeps_the_numbers_offline_and_in_silence(tmp_path: Path) -> None:
+    run_dir = tmp_path / "runs" / "demo"
+    body = (
+        "for resume, iterations in [(False, (1, 2)), (True, (3,)), (False, (1,))]:\n"
+        "    tracker = make_tracker('trackio', run_dir, 'cartpole', {'lr': 0.1}, resume=resume)\n"
+        "    for i in iterations: tracker.log(i, {'return': i / 4, 'loss': float('nan')})\n"
+        "    tracker.close()\n"
+    )
+    assert run_trackio(run_dir, tmp_path / "home", body) == ""
+    with sqlite3.connect(tmp_path / "home" / "cartpole.db") as database:
+        rows = database.execute("SELECT run_id, run_name, step, metrics FROM metrics").fetchall()
+        configs = database.execute("SELECT config FROM configs").fetchall()
+    database.close()
+    assert {name for _, name, _, _ in rows} == {"demo"}
+    assert [(step, json.loads(metrics)["return"]) for _, _, step, metrics in rows] == [
+        (1, 0.25),
+        (2, 0.5),
+        (3, 0.75),
+        (1, 0.25),
+    ]
+    one, two, three, four = (run for run, *_ in rows)
+    assert one == two == three != four  # the last one was a new run of the same name
+    assert all(json.loads(config)["lr"] == 0.1 for (config,) in configs)
+
+
+class FakeWandb(ModuleType):
+    """What wandb 0.31 offers, as far as it is used: it is too large an install for a test."""
+
+    class Error(Exception):
+        pass
+
+    def __init__(self) -> None:
+        super().__init__("wandb")
+        self.started: list[dict[str, Any]] = []
+        self.logged: list[tuple[int, dict[str, float]]] = []
+        self.fail = ""
+
+    def init(self, **settings: Any) -> SimpleNamespace:  # noqa: ANN401
+        if self.fail:
+            raise self.Error(self.fail)
+        self.started.append(settings)
+        return SimpleNamespace(
+            id=settings["id"] or f"id{len(self.started)}",
+            log=lambda values, step: self.logged.append((step, values)),
+            finish=lambda: self.logged.append((0, {})),
+        )
+
+
+@pytest.fixture
+def wandb(monkeypatch: pytest.MonkeyPatch) -> FakeWandb:
+    fake = FakeWandb()
+    monkeypatch.setitem(sys.modules, "wandb", fake)
+    return fake
+
+
+def test_wandb_gets_the_numbers_and_resumes_its_own_run(tmp_path: Path, wandb: FakeWandb) -> None:
+    run_dir = tmp_path / "demo"
+    run_dir.mkdir()
+    for resume in (False, True, False):
+        tracker = make_tracker("wandb", run_dir, "project", {}, resume=resume)
+        tracker.log(3, {"return": 0.5})
+        tracker.close()
+    assert [(start["id"], start["resume"]) for start in wandb.started] == [
+        (None, None),
+        ("id1", "allow"),
+        (None, None),
+    ]
+    assert all((start["project"], start["name"]) == ("project", "demo") for start in wandb.started)
+    assert wandb.logged == [(3, {"return": 0.5}), (0, {})] * 3
+
+
+def test_wandb_starts_anew_where_a_resumed_run_had_none(tmp_path: Path, wandb: FakeWandb) -> None:
+    make_tracker("wandb", tmp_path, "project", {}, resume=True)
+    assert wandb.started[0]["id"] is None
+
+
+def test_wandb_that_is_not_set_up_is_one_line(tmp_path: Path, wandb: FakeWandb) -> None:
+    wandb.fail = "api_key not configured.\nUse wandb login."
+    with pytest.raises(UserError, match=r"^--track wandb: api_key not .* Use wandb login\.$"):
+        make_tracker("wandb", tmp_path, "project", {})
+
+
+def test_where_to_look_is_a_command_that_can_be_pasted(tmp_path: Path) -> None:
+    command = how_to_look("tensorboard", tmp_path / "my run")
+    assert shlex.split(command) == [
+        "tensorboard",
+        "--logdir",
+        str(tmp_path / "my run" / "tensorboard"),
+    ]
+    assert how_to_look("trackio", tmp_path) == "trackio show --project ssm-metarl"
+    assert how_to_look("none", tmp_path) == how_to_look("wandb", tmp_path) == ""
