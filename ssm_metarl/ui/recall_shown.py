@@ -26,8 +26,8 @@ def in_words(found: Recollection, subject: Subject) -> str:
         best = found.matches[0].prediction_error
         return told("Nothing it remembers resembles this task.", "outcome") + told(
             f"The prediction error of the best match is {best:.3g} times what a model of a task "
-            f"leaves unexplained of that task itself; beyond {found.limit:.3g}, none is trusted. So "
-            f"hybrid learns from the {own} of the new task alone, as standard does.",
+            f"leaves unexplained of that task itself; beyond {found.limit:.3g}, none is trusted. "
+            f"So hybrid learns from the {own} of the new task alone, as standard does.",
             "others",
         )
     lead = f"From {own}, hybrid recalls {_recalled_count(found)} earlier tasks that behave alike."
