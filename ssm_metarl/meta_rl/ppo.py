@@ -61,7 +61,8 @@ class PPOLearner:
         self.tensors = {f"params/{name}": v for name, v in self.params.items()}
         self.learned = {n: v for n, v in self.tensors.items() if "prediction." not in n}
         self.optimizer = torch.optim.Adam(self.learned.values(), lr=config.lr, eps=1e-5)
-        self.value_scale = 1.0 / (1.0 - config.discount)
+        steps = family.max_episode_steps  # all that can follow, where nothing is discounted
+        self.value_scale = 1.0 / max(1.0 - config.discount, 1.0 / steps)
         self.on_phase: Callable[[str], object] = lambda phase: None
 
     @property
@@ -74,7 +75,7 @@ class PPOLearner:
         return self.policy.bind({name: value.detach() for name, value in self.params.items()})
 
     def value(self, bound: BoundPolicy, features: Tensor) -> Tensor:
-        """Return values in reward units; the head works in units of ``1 / (1 - gamma)``."""
+        """Return values in reward units; the head works in units of ``value_scale``."""
         return self.value_scale * bound.value(features)
 
     def step(

@@ -42,6 +42,13 @@ def test_every_episode_asked_for_is_played_and_no_more() -> None:
     assert counts == [8, 16, 19]
 
 
+@pytest.mark.parametrize(("discount", "scale"), [(0.9, 10.0), (0.999, 500.0), (1.0, 500.0)])
+def test_values_are_in_units_of_the_discounted_or_the_whole_episode(
+    discount: float, scale: float
+) -> None:
+    assert learner(discount=discount).value_scale == pytest.approx(scale)
+
+
 def test_all_that_acts_or_values_learns_and_the_prediction_head_does_not() -> None:
     learning = learner(epochs=1)
     before = copies(learning)

@@ -92,6 +92,12 @@ def test_a_stopped_and_resumed_run_equals_an_uninterrupted_one(
     assert list(resume(tmp_path / "parts")) == []
 
 
+@pytest.mark.parametrize("mode", ["meta_rl", "rl2", "policy_gradient"])
+def test_rewards_need_no_discount(mode: str, tmp_path: Path) -> None:
+    config = dataclasses.replace(META, mode=mode, num_epochs=1, num_episodes=8, discount=1.0)
+    assert len(list(train(config, tmp_path / "run"))) == 1
+
+
 def test_torch_s_threads_are_the_program_s_to_choose(tmp_path: Path) -> None:
     threads = torch.get_num_threads()
     torch.set_num_threads(2)
