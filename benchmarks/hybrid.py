@@ -9,8 +9,7 @@ step from 1, 2, 5, 10 and 20 episodes:
 
 - standard: a value baseline fitted to the own data, as everywhere in this package;
 - hybrid, from stores of the newest 30, 100 and 500 tasks that training has met;
-- two steps from half of the episodes each (rounded down), and the same with reuse: the second step
-  learns again from the first half, off-policy;
+- two steps from half of the episodes each (rounded down);
 - standard and hybrid also by the most likely action;
 - for CartPoles, the one-bit control: the mean step of all stored tasks whose left and right are
   swapped as the new task's are, which is told to it. What hybrid has beyond it is more than a bit.
@@ -112,9 +111,8 @@ def measure(agent: Agent, family: TaskFamily, split: str, seed: int) -> Measured
             if name in GREEDY:
                 greedy.setdefault(name, []).append(returns(adapted.params, True))
         plan |= {"episodes": max(1, budget // 2), "steps": min(2, budget)}
-        for name, reuse in {"two halves": False, "two halves, reuse": True}.items():
-            *_, halved = adapt_tasks(agent, source, reuse=reuse, **plan)
-            scores.setdefault(name, []).append(returns(halved.params))
+        *_, halved = adapt_tasks(agent, source, **plan)
+        scores.setdefault("two halves", []).append(returns(halved.params))
         steps.append(adapted.environment_steps.mean())
         strange.append(float((adapted.recalled.own == 1).float().mean()))
     largest = memories[RECALLED]

@@ -11,9 +11,9 @@ from ssm_metarl.evaluation.modes import EXPLAINED
 from ssm_metarl.training.config import TrainConfig
 
 UNUSED_BY = {
-    "zero_shot": ("steps", "reuse", "guard"),
-    "in_context": ("steps", "reuse", "guard"),
-    "standard": ("reuse",),
+    "zero_shot": ("steps", "guard"),
+    "in_context": ("steps", "guard"),
+    "standard": (),
     "hybrid": (),
 }
 
@@ -63,9 +63,6 @@ class Evaluate:
     steps: int = 3
     """Gradient steps, each from as many episodes as the largest number of them; the return is
     measured after each."""
-
-    reuse: bool = False
-    """hybrid: later steps also learn from the task's own earlier episodes, off-policy."""
 
     guard: bool = True
     """Go back where the episodes played show that a step did harm."""
@@ -135,9 +132,6 @@ class Adapt:
 
     steps: int = 1
     """Gradient steps."""
-
-    reuse: bool = False
-    """hybrid: later steps also learn from the task's own earlier episodes, off-policy."""
 
     guard: bool = True
     """Go back where the episodes played show that a step did harm."""

@@ -56,7 +56,6 @@ def adapt(
     episodes: int = 20,
     steps: int = 1,
     memory: Memory | None = None,
-    reuse: bool = False,
     guarded: bool = True,
     seed: int = 0,
 ) -> Iterator[AdaptProgress]:
@@ -76,7 +75,6 @@ def adapt(
             the trial in every lane (``in_context``).
         steps: Gradient steps.
         memory: Earlier tasks, for hybrid; None reads those that came with the agent.
-        reuse: Hybrid: whether later steps also learn from the task's own earlier episodes.
         guarded: Whether to go back where the episodes played show that a step did harm.
         seed: Of the episodes.
 
@@ -101,7 +99,6 @@ def adapt(
         1,
         seed=substream(SeedSequence(seed), ADAPTATION_STREAM),
         memory=memory if mode == "hybrid" else None,
-        reuse=reuse and mode == "hybrid",
         guarded=guarded,
     )
     return _play_and_learn(mode, adaptation, source, episodes, steps if learns else 0, seed)

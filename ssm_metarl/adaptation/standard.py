@@ -4,7 +4,7 @@ The loop is the same for both: play episodes, take a step per task, play with wh
 where the gradient comes from differs, see :class:`ssm_metarl.adaptation.hybrid.Memory`.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,7 +15,6 @@ from numpy.random import SeedSequence
 from ssm_metarl.adaptation.agent import Agent
 from ssm_metarl.adaptation.guard import Guard, choose
 from ssm_metarl.adaptation.hybrid import Memory, Recalled
-from ssm_metarl.adaptation.reuse import join_earlier
 from ssm_metarl.adaptation.source import Source
 from ssm_metarl.core.parameters import Params
 from ssm_metarl.env_runner.rollout import Trajectory
@@ -62,7 +61,6 @@ class Adaptation:
         *,
         seed: SeedSequence,
         memory: Memory | None = None,
-        reuse: bool = False,
         guarded: bool = True,
     ) -> None:
         """Start from the agent as it was meta-trained, which stays as it is.
@@ -72,21 +70,16 @@ class Adaptation:
             tasks: K.
             seed: Of the guard's bootstrap.
             memory: Earlier tasks to recall; None adapts from the current task's data alone.
-            reuse: Whether later steps also learn from the task's earlier episodes, off-policy.
             guarded: Whether to go back where the episodes played show that a step did harm.
 
         Raises:
-            UserError: What is reused are rewards, and this agent adapts without any; or the memory
-                is of another agent.
+            UserError: The memory is of another agent.
         """
-        if reuse and agent.config.surrogate == "prediction":
-            raise UserError("reuse learns from rewards; this agent adapts by prediction, without")
         if memory is not None:
             if not isinstance(memory, Memory):
                 raise UserError(f"{memory!r:.60} is no memory; valid: Memory.of(agent), or None")
             memory.check(agent)
-        self.agent, self.memory, self.reuse = agent, memory, reuse
-        self.earlier: list[Trajectory] = []
+        self.agent, self.memory = agent, memory
         self.guard = Guard(substream(seed, GUARD_STREAM)) if guarded else None
         self.now = Adapted(agent.params, 0, 0, np.zeros(tasks, dtype=np.int64))
 
@@ -98,9 +91,7 @@ class Adaptation:
         """
         theta, step = self.now.params, self.now.steps
         memory = self.memory if step == 0 else None
-        stepped, recalled = take_step(self.agent, theta, played, step, memory, self.earlier)
-        if self.reuse:
-            self.earlier.append(played)
+        stepped, recalled = take_step(self.agent, theta, played, step, memory)
         rolled_back = None
         if self.guard is not None:
             best, rolled_back = self.guard.check(theta, played.reward.sum(0).cpu().numpy())
@@ -125,7 +116,6 @@ def adapt_tasks(
     steps: int,
     seed: SeedSequence,
     memory: Memory | None = None,
-    reuse: bool = False,
     guarded: bool = True,
 ) -> Iterator[Adapted]:
     """Adapt to K tasks at once, each by itself; yield the start and then every step.
@@ -139,15 +129,12 @@ def adapt_tasks(
         steps: Gradient steps.
         seed: Of the episodes, and of the guard.
         memory: As for :class:`Adaptation`.
-        reuse: As for :class:`Adaptation`.
         guarded: As for :class:`Adaptation`.
 
     Raises:
         DivergenceError: Observations, rewards or the adapted parameters are not finite.
     """
-    adaptation = Adaptation(
-        agent, len(source), seed=seed, memory=memory, reuse=reuse, guarded=guarded
-    )
+    adaptation = Adaptation(agent, len(source), seed=seed, memory=memory, guarded=guarded)
     yield adaptation.now
     for step in range(steps):
         bound = agent.policy.bind(adaptation.now.params)
@@ -160,7 +147,6 @@ def take_step(
     played: Trajectory,
     step: int,
     memory: Memory | None = None,
-    earlier: Sequence[Trajectory] = (),
 ) -> tuple[Params, Recalled | None]:
     """Take one gradient step per task.
 
@@ -174,7 +160,6 @@ def take_step(
         played: Episodes ``[T, K, E]``.
         step: Number of the step, from 0.
         memory: Earlier tasks, whose gradients are those at the agent's own parameters.
-        earlier: The task's own earlier episodes, to learn from again.
 
     Returns:
         Parameters with a task axis, and what was recalled.
@@ -185,8 +170,6 @@ def take_step(
     if memory is not None:
         recalled = memory.recall(played)
         gradients = memory.join(gradients, recalled)
-    if earlier:
-        gradients = join_earlier(agent, theta, gradients, played.valid.shape[2], earlier)
     stepped = {**theta, **descend(theta, gradients, agent.rates)}
     if step >= config.inner_steps:
         stepped = natural_step(policy, theta, gradients, stepped, batch, config.trust)

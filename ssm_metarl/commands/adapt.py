@@ -98,7 +98,6 @@ def _follow(
         asked.mode,
         episodes=asked.episodes,
         steps=asked.steps,
-        reuse=asked.reuse,
         guarded=asked.guard,
         seed=asked.seed,
     )

@@ -40,8 +40,6 @@ def evaluate_run(asked: Evaluate) -> int:
     """
     use_one_thread()
     modes = _modes(asked)
-    if asked.reuse and modes and "hybrid" not in modes:
-        raise UserError("--reuse is for hybrid; add that to --modes, or leave --reuse out")
     asked = replace(asked, run=locate(asked.run))
     agent = load(asked.run, trust_env_code=asked.trust_env_code)
     plan = EvaluationPlan(
@@ -49,7 +47,6 @@ def evaluate_run(asked: Evaluate) -> int:
         asked.budgets,
         asked.steps,
         trial_episodes=agent.config.episodes_per_trial,
-        reuse=asked.reuse,
         guarded=asked.guard,
         seed=asked.seed,
     )

@@ -39,7 +39,6 @@ class EvaluationPlan:
         steps: Gradient steps, each measured and each on as many episodes as the largest budget.
         return_episodes: Episodes (or trials) per task over which a return is averaged.
         trial_episodes: Episodes per trial of ``in_context``, each measured.
-        reuse: Whether later steps of ``hybrid`` also learn from the task's earlier episodes.
         guarded: Whether adaptation goes back where its episodes show that a step did harm.
         seed: Of all episodes, of the untrained network and of the bootstrap.
     """
@@ -49,7 +48,6 @@ class EvaluationPlan:
     steps: int = 3
     return_episodes: int = 10
     trial_episodes: int = 4
-    reuse: bool = False
     guarded: bool = True
     seed: int = 0
 
@@ -125,7 +123,6 @@ def _measure_steps(
             steps=steps,
             seed=substream(seed, ADAPTATION_STREAM),
             memory=memory if mode == "hybrid" else None,
-            reuse=plan.reuse and mode == "hybrid",
             guarded=plan.guarded,
         )
         for stage in adapted:

@@ -17,7 +17,6 @@ from ssm_metarl.meta_rl.returns import (
     deviation,
     generalized_advantages,
     standardize,
-    vtrace_advantages,
 )
 
 NOISE_FLOOR = 0.05  # of the size of the returns
@@ -79,7 +78,6 @@ def make_batch(
     policy: Policy,
     discount: float,
     gae_lambda: float,
-    ratio: Float[Tensor, "T K E"] | None = None,
 ) -> Batch:
     """Compute advantages against a baseline fitted to this trajectory, task by task.
 
@@ -90,11 +88,9 @@ def make_batch(
         policy: Whose inputs and memory they are for.
         discount: Gamma.
         gae_lambda: Lambda.
-        ratio: Probability of each action under another policy, whose advantages are asked for,
-            over that under the one that played; None if it is the same.
     """
     keep = trajectory.keep(policy)
-    advantage, scale = fitted_advantages(trajectory, policy, discount, gae_lambda, ratio)
+    advantage, scale = fitted_advantages(trajectory, policy, discount, gae_lambda)
     return Batch(
         inputs=trajectory.inputs(policy)[:-1],
         keep=None if keep is None else keep[:-1],
@@ -159,7 +155,6 @@ def fitted_advantages(
     policy: Policy,
     discount: float,
     gae_lambda: float,
-    ratio: Float[Tensor, "T K E"] | None = None,
 ) -> tuple[Float[Tensor, "T K E"], Float[Tensor, "K"]]:
     """Return standardised GAE against the linear baseline of the same data, and its scale.
 
@@ -172,11 +167,7 @@ def fitted_advantages(
     ends = trajectory.terminated, done, valid
     weights = fit_baseline(trajectory.reward, features, *ends, discount)
     value = baseline_values(features, weights)
-    advantage = (
-        generalized_advantages(trajectory.reward, value, *ends, discount, gae_lambda)
-        if ratio is None
-        else vtrace_advantages(trajectory.reward, value, ratio, *ends, discount, gae_lambda)
-    )
+    advantage = generalized_advantages(trajectory.reward, value, *ends, discount, gae_lambda)
     size = step_mean((value[:-1] + advantage).square(), valid).sqrt()
     scale = deviation(advantage, valid, NOISE_FLOOR * size)
     return standardize(advantage, valid, scale), scale

@@ -44,47 +44,6 @@ def generalized_advantages(
     return discounted_sum(surprise, done | ~valid, discount * gae_lambda) * valid
 
 
-def vtrace_advantages(
-    reward: Float[Tensor, "T K E"],
-    value: Float[Tensor, "T+1 K E"],
-    ratio: Float[Tensor, "T K E"],
-    terminated: Bool[Tensor, "T K E"],
-    done: Bool[Tensor, "T K E"],
-    valid: Bool[Tensor, "T K E"],
-    discount: float,
-    gae_lambda: float,
-) -> Float[Tensor, "T K E"]:
-    """Return V-trace advantages (Espeholt et al. 2018, arXiv:1802.01561), zero on dead steps.
-
-    They are of a policy other than the one that played; where both are the same, so are these and
-    :func:`generalized_advantages` with a trace of 1 (for others, the last step is not discounted
-    by it: the advantage is that of one action, and of the corrected value of what follows).
-
-    Args:
-        reward: Of each step.
-        value: Of each observation, the last one included.
-        ratio: Probability of each action under the policy over that when it was played; truncated
-            at 1 here.
-        terminated: The episode ended for good.
-        done: The episode ended, for good or by truncation.
-        valid: False on dead steps.
-        discount: Gamma, per step.
-        gae_lambda: Lambda of the correction.
-    """
-    rho = ratio.clamp_max(1.0)
-    following = value[1:] * (~terminated).to(value.dtype)
-    surprise = rho * (reward + discount * following - value[:-1]) * valid
-    going_on = (~(done | ~valid)).to(value.dtype)
-    correction = linear_recurrence(
-        discount * gae_lambda * rho * going_on,
-        surprise,
-        torch.zeros_like(surprise[0]),
-        reverse=True,
-    )
-    later = torch.cat([correction[1:], torch.zeros_like(correction[:1])]) * going_on
-    return (reward + discount * (following + later) - value[:-1]) * valid
-
-
 def standardize(
     x: Float[Tensor, "T K E"],
     valid: Bool[Tensor, "T K E"],

@@ -130,7 +130,6 @@ def adapted_agent(
         steps=steps,
         seed=substream(SeedSequence(plan.seed), ADAPTATION_STREAM),
         memory=memory,
-        reuse=plan.reuse and memory is not None,
         guarded=plan.guarded,
     )
     return agent.with_params(last.params)

@@ -94,7 +94,6 @@ def test_zero_shot_films_two_episodes_as_nothing_changes(
         (["--mode=standart"], ["--mode", "standard"]),
         (["--mode=in_context"], ["ssm-metarl train --mode rl2 --env CartPole-v1"]),
         (["--mode=zero_shot", "--steps=2"], ["zero_shot", "--steps; leave it out"]),
-        (["--mode=standard", "--reuse"], ["standard", "--reuse"]),
         (["--mode=zero_shot", "--no-guard"], ["zero_shot", "--no-guard"]),
         (["--episodes=0"], ["--episodes", "at least 1"]),
         (["--steps=0"], ["--steps", "at least 1"]),

@@ -68,8 +68,6 @@ def test_a_bad_evaluation_is_one_line(
     tmp_path: Path,
 ) -> None:
     assert "zero_shot" in fails(capsys, ["evaluate", str(run_dir), "--modes=zero_shoot"])
-    flags = ["--reuse", "--modes=standard"]
-    assert "--reuse is for hybrid" in fails(capsys, ["evaluate", str(run_dir), *flags])
     monkeypatch.setattr("tempfile.TemporaryDirectory", read_only)
     assert "cannot be written: Read-only" in fails(capsys, ["evaluate", str(run_dir)])
     missing = tmp_path / "no" / "out.json"

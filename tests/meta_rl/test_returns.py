@@ -7,7 +7,6 @@ from ssm_metarl.meta_rl.returns import (
     discounted_sum,
     generalized_advantages,
     standardize,
-    vtrace_advantages,
 )
 
 T, K, E, GAMMA = 9, 2, 3, 0.9
@@ -56,37 +55,6 @@ def test_equals_the_definition_with_resets_time_limits_and_dead_steps(
     parts = episodes(autoreset=autoreset)
     ours = generalized_advantages(*parts, GAMMA, gae_lambda)
     torch.testing.assert_close(ours, reference(*parts, gae_lambda))
-
-
-@pytest.mark.parametrize("autoreset", [True, False])
-@pytest.mark.parametrize("gae_lambda", [1.0, 0.8])
-def test_vtrace_equals_its_definition(autoreset: bool, gae_lambda: float) -> None:
-    reward, value, terminated, done, valid = episodes(autoreset=autoreset)
-    ratio = 2 * torch.rand(T, K, E, dtype=torch.float64)
-    found = vtrace_advantages(reward, value, ratio, terminated, done, valid, GAMMA, gae_lambda)
-    for k in range(K):
-        for e in range(E):
-            after = 0.0  # value of the next step, less what the baseline says
-            for t in reversed(range(T)):
-                if not valid[t, k, e]:
-                    after = 0.0
-                    assert found[t, k, e] == 0
-                    continue
-                bootstrap = 0.0 if terminated[t, k, e] else value[t + 1, k, e]
-                later = 0.0 if done[t, k, e] else after
-                target = reward[t, k, e] + GAMMA * (bootstrap + later)
-                torch.testing.assert_close(found[t, k, e], target - value[t, k, e])
-                rho = ratio[t, k, e].clamp_max(1.0)
-                surprise = reward[t, k, e] + GAMMA * bootstrap - value[t, k, e]
-                after = rho * (surprise + gae_lambda * GAMMA * later)
-
-
-def test_vtrace_on_policy_is_the_plain_advantage_of_a_full_trace() -> None:
-    reward, value, terminated, done, valid = episodes(autoreset=True)
-    ends = terminated, done, valid
-    plain = generalized_advantages(reward, value, *ends, GAMMA, 1.0)
-    ratio = torch.ones_like(reward)
-    torch.testing.assert_close(vtrace_advantages(reward, value, ratio, *ends, GAMMA, 1.0), plain)
 
 
 def test_a_full_trace_makes_values_and_advantages_add_up_to_the_return() -> None:
