@@ -7,7 +7,7 @@ from ssm_metarl.env_runner.family import TaskFamily
 from ssm_metarl.evaluation.report import MODES, ModeResult, counted
 from ssm_metarl.ui.charts import Axis, Line, chart
 from ssm_metarl.ui.limits import EPISODES
-from ssm_metarl.ui.question import Question
+from ssm_metarl.ui.query import Query
 from ssm_metarl.ui.scales import reached, return_scale
 
 ENOUGH = 0.95  # of the best return: from here on a way has adapted
@@ -28,7 +28,7 @@ def introduction(family: TaskFamily) -> str:
     )
 
 
-def told(text: str, kind: str) -> str:
+def message(text: str, kind: str) -> str:
     """Return a paragraph."""
     return f'<p class="{kind}" role="status">{escape(text)}</p>'
 
@@ -51,7 +51,7 @@ def best_of(rows: Sequence[ModeResult], mode: str) -> ModeResult:
 def summary(rows: Sequence[ModeResult], family: TaskFamily) -> str:
     """Say in words what happened, for the page."""
     lead, *others = summary_text(rows, family)
-    return told(lead, "outcome") + "".join(told(text, "others") for text in others)
+    return message(lead, "outcome") + "".join(message(text, "others") for text in others)
 
 
 def summary_text(rows: Sequence[ModeResult], family: TaskFamily) -> list[str]:
@@ -101,18 +101,18 @@ def _as_well(modes: Sequence[str]) -> str:
     return f", and so {'does' if len(modes) == 1 else 'do'} {names} one" if modes else ""
 
 
-def curve_of(rows: Sequence[ModeResult], family: TaskFamily, question: Question) -> str:
+def curve_of(rows: Sequence[ModeResult], family: TaskFamily, query: Query) -> str:
     """Draw the return against the episodes used, a line for each way."""
     before = [row.mean for row in rows if row.mode == "zero_shot"]
     lines = []
-    for mode in question.modes:
+    for mode in query.modes:
         points = [(float(row.shots), row.mean) for row in rows if row.mode == mode]
         if before and points and points[0][0] > 0:
             points = [(0.0, before[0]), *points]
         lines.append(Line(MODES[mode], mode, points))
     if before:
         lines.insert(0, Line("before adapting", "zero_shot", [(0.0, before[0])]))
-    most = float(question.episodes * question.steps)
+    most = float(query.episodes * query.steps)
     alt = "; ".join(
         f"{line.name}: {line.points[-1][1]:.4g} after {counted(int(line.points[-1][0]), 'episode')}"
         for line in lines

@@ -15,26 +15,26 @@ from typing import Any
 from gradio.events import api as gradio_api
 
 from ssm_metarl.errors import SsmMetaRLError
-from ssm_metarl.ui.courtesy import courteous
-from ssm_metarl.ui.question import ways
-from ssm_metarl.ui.shelf import Shelf
+from ssm_metarl.ui.errors import handled
+from ssm_metarl.ui.query import mode_choices
+from ssm_metarl.ui.store import RunStore
 
 Json = Any
 """Anything; the functions check it."""
 
 
-def build(shelf: Shelf) -> None:
+def build(store: RunStore) -> None:
     """Add the endpoint that no tab has."""
 
     def list_agents() -> Json:
         """List the agents, their families and the ways in which each can adapt."""
         found = []
-        for run in shelf.trained():
+        for run in store.trained():
             try:
-                agent, family = shelf.agent(run)
+                agent, family = store.agent(run)
             except SsmMetaRLError:  # damaged: whoever asks for it hears how
                 continue
-            modes = [mode for _, mode in ways(agent)]
+            modes = [mode for _, mode in mode_choices(agent)]
             found.append({"run": run, "family": family.name, "modes": modes})
         return found
 
@@ -43,4 +43,4 @@ def build(shelf: Shelf) -> None:
 
 def endpoint(action: Callable[..., Any], **how: Any) -> None:
     """Make a function an endpoint of its own name; its docstring is what the API page says."""
-    gradio_api(courteous(action), api_name=action.__name__, **how)
+    gradio_api(handled(action), api_name=action.__name__, **how)

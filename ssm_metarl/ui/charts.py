@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
 
-from ssm_metarl.ui.coinciding import FEW, Point, cut, dashes, radius, stretches, together
+from ssm_metarl.ui.overlap import FEW, Point, cut, dashes, radius, stretches, together
 
 WIDE, NARROW = (720, 300), (380, 280)
 SHORT = 110  # pixels less, for charts that are read one under another

@@ -10,8 +10,8 @@ from ssm_metarl.errors import UserError
 from ssm_metarl.evaluation.evaluate import EvaluationPlan, evaluate, modes_of, summarise
 from ssm_metarl.evaluation.report import Evaluation, ModeResult
 from ssm_metarl.ui.limits import EPISODES, EVALUATION_TASKS, SEED, STEPS, integer
-from ssm_metarl.ui.question import ASKABLE, BUDGETS, ways
-from ssm_metarl.ui.shelf import Shelf, checked_id
+from ssm_metarl.ui.query import ASKABLE, BUDGETS, mode_choices
+from ssm_metarl.ui.store import RunStore, checked_id
 
 MOST_RUNS = 4
 TRIAL_EPISODES = 10  # at most, whatever a run was trained with
@@ -103,7 +103,7 @@ class Comparison:
             integer(SEED, "seed", seed),
         )
 
-    def measure(self, shelf: Shelf) -> Iterator[list[Measured]]:
+    def measure(self, store: RunStore) -> Iterator[list[Measured]]:
         """Evaluate the agents one after another; yield all there is after each measurement.
 
         Raises:
@@ -111,14 +111,14 @@ class Comparison:
         """
         found: list[Measured] = []
         for run in self.runs:
-            agent, family = shelf.agent(run)
-            able = [mode for _, mode in ways(agent)]
+            agent, family = store.agent(run)
+            able = [mode for _, mode in mode_choices(agent)]
             smaller = tuple(budget for budget in BUDGETS if budget < self.episodes)
             plan = EvaluationPlan(
                 modes=("zero_shot", *(mode for mode in self.modes if mode in able)),
                 budgets=(*smaller, self.episodes),
                 steps=self.steps,
-                trial_episodes=min(shelf.config(run).episodes_per_trial, TRIAL_EPISODES),
+                trial_episodes=min(store.config(run).episodes_per_trial, TRIAL_EPISODES),
                 seed=self.seed,
             )
             modes = modes_of(agent, plan)

@@ -6,7 +6,7 @@ import numpy as np
 
 from ssm_metarl.evaluation.report import MODES, ModeResult, counted, label
 from ssm_metarl.evaluation.statistics import Difference, paired_difference
-from ssm_metarl.ui.adapt_shown import told
+from ssm_metarl.ui.adapt_shown import message
 from ssm_metarl.ui.comparing import Measured
 
 LEADING = ("hybrid", "in_context", "standard", "from_scratch")  # not the best: chosen before
@@ -16,7 +16,7 @@ def in_words(found: Sequence[Measured]) -> str:
     """Say what came out, task by task where two things are compared."""
     measured = [one for one in found if one.rows]
     if not measured:
-        return told("Nothing was measured.", "outcome")
+        return message("Nothing was measured.", "outcome")
     several = len(measured) > 1
     lines = [line for group in by_family(measured) for line in _standing(group) if several]
     for say in (_lead, _recall_gain):
@@ -25,7 +25,7 @@ def in_words(found: Sequence[Measured]) -> str:
                 named = several or not lines  # the page's agent may have changed meanwhile
                 lines.append(f"{one.run}: {line}" if named else _capital(line))
     first, *others = [*lines, *_between_runs(measured)]
-    return told(first, "outcome") + "".join(told(line, "others") for line in others)
+    return message(first, "outcome") + "".join(message(line, "others") for line in others)
 
 
 def by_family(found: Sequence[Measured]) -> list[list[Measured]]:

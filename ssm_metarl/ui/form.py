@@ -8,23 +8,23 @@ import gradio as gr
 
 from ssm_metarl.checkpoint.names import as_name
 from ssm_metarl.env_runner.registry import get_family
-from ssm_metarl.ui.course import (
+from ssm_metarl.ui.errors import handled
+from ssm_metarl.ui.limits import EPOCHS, TRAIN_EPISODES
+from ssm_metarl.ui.monitor import paragraph
+from ssm_metarl.ui.store import RunStore
+from ssm_metarl.ui.summary import unfinished
+from ssm_metarl.ui.train_settings import (
     CELLS,
     LEARNERS,
     LIMITS,
-    course,
     defaults,
     duration,
     expected_seconds,
     is_large,
     suggested_name,
+    train_settings,
 )
-from ssm_metarl.ui.courtesy import courteous
-from ssm_metarl.ui.inputs import REFILL, slider
-from ssm_metarl.ui.limits import EPOCHS, TRAIN_EPISODES
-from ssm_metarl.ui.shelf import Shelf
-from ssm_metarl.ui.summary import unfinished
-from ssm_metarl.ui.watch import paragraph
+from ssm_metarl.ui.widgets import REFILL, slider
 from ssm_metarl.ui.words import family_choices
 
 FIRST = "CartPole-v1", "meta_rl"
@@ -90,11 +90,11 @@ class Form:
         budget = (family, learner, epochs, episodes)
         return cls(go, stop, *budget, expected, name, numbers, cell, seed, waiting, resume)
 
-    def connect(self, shelf: Shelf) -> None:
+    def connect(self, store: RunStore) -> None:
         """Let the inputs follow each other, and show what is there when the page opens."""
 
         def expect(*settings: Any) -> str:
-            config = course(*settings)
+            config = train_settings(*settings)
             words = duration(expected_seconds(config))
             more = (
                 "; a network larger than usual, as here, takes longer" if is_large(config) else ""
@@ -108,20 +108,20 @@ class Form:
                 gr.update(info=get_family(family).description),
                 gr.update(visible=not alone),
                 gr.update(visible=alone),
-                free_name(shelf, family, learner),
+                free_name(store, family, learner),
                 *(usual[key] for key in self.numbers),
             ]
 
         def left() -> list[Any]:
-            found = unfinished(shelf)
+            found = unfinished(store)
             waiting = gr.update(choices=found, value=found[0] if found else None)
             return [waiting, gr.update(interactive=bool(found))]
 
         chosen = [self.family, self.epochs, self.episodes, self.name, *self.numbers.values()]
         # Without triggers: when the page opens, and when an input changes.
-        gr.on(None, courteous(choose), [self.family, self.learner], chosen, **QUIET)
-        gr.on(None, courteous(expect), self.settings, self.expected, **QUIET)
-        gr.on(None, courteous(left), None, [self.waiting, self.resume], **QUIET)
+        gr.on(None, handled(choose), [self.family, self.learner], chosen, **QUIET)
+        gr.on(None, handled(expect), self.settings, self.expected, **QUIET)
+        gr.on(None, handled(left), None, [self.waiting, self.resume], **QUIET)
 
 
 def _course() -> tuple[gr.Dropdown, gr.Radio]:
@@ -188,7 +188,7 @@ def is_suggested(name: str, family: str, learner: str) -> bool:
     return number.isdigit() and name == as_name(f"{family}-{learner}", f"-{number}")
 
 
-def free_name(shelf: Shelf, family: str, learner: str) -> str:
+def free_name(store: RunStore, family: str, learner: str) -> str:
     """Return a name that no run has."""
-    taken = set(shelf.ids())
+    taken = set(store.ids())
     return suggested_name(family, learner, taken.__contains__)

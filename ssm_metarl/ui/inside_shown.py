@@ -8,13 +8,13 @@ import numpy as np
 
 from ssm_metarl.adaptation.agent import Agent
 from ssm_metarl.evaluation.report import MODES
-from ssm_metarl.ui.adapt_shown import told
+from ssm_metarl.ui.adapt_shown import message
 from ssm_metarl.ui.charts import Axis, Line, Rule, chart
-from ssm_metarl.ui.disc import described, discs
-from ssm_metarl.ui.knowledge import LASTS, SURE, Reader, moment
+from ssm_metarl.ui.eigenvalue_plot import described, discs
+from ssm_metarl.ui.linear_probe import LASTS, SURE, Reader, moment
 from ssm_metarl.ui.observations import action_names
 from ssm_metarl.ui.player import Clip
-from ssm_metarl.ui.question import Subject
+from ssm_metarl.ui.query import Subject
 from ssm_metarl.ui.spectrum import EPISODES, OF_OTHER_CELLS, PARTS, Eigenvalue, changes, eigenvalues
 from ssm_metarl.ui.tables import note, numbered, table
 from ssm_metarl.ui.traces import Trace, principal
@@ -160,7 +160,7 @@ def knowledge_shown(
     axis = Axis("Step of the episode", 0.0, reach)
     rule = Rule(0.5, "cannot tell")
     drawn = _trace(styles, beliefs, axis, Axis("Chance", 0.0, 1.0), text, [rule])
-    return told(words, "outcome"), drawn
+    return message(words, "outcome"), drawn
 
 
 def _in_words(subject: Subject, mode: str, seen: Sequence[Trace], clips: Sequence[Clip]) -> str:
@@ -168,15 +168,15 @@ def _in_words(subject: Subject, mode: str, seen: Sequence[Trace], clips: Sequenc
     before, after = (clip.name.removeprefix("after: ") for clip in clips)
     ends = f"{before.capitalize()}: {clips[0].ending}. {after.capitalize()}: {clips[1].ending}."
     if not subject.agent.policy.spaces.discrete:
-        return told(ends, "outcome")
+        return message(ends, "outcome")
     sure = [float(trace.action.max(1).mean()) for trace in seen]
     if mode == "in_context":
-        return told(ends, "others")
+        return message(ends, "others")
     lead = (
         f"Before adapting, the agent gives its likeliest action a chance of {sure[0]:.0%} on "
         f"average; after ({MODES[mode]}), {sure[1]:.0%}."
     )
-    return told(ends, "outcome") + told(lead, "others")
+    return message(ends, "outcome") + message(lead, "others")
 
 
 def spectrum_shown(

@@ -60,7 +60,7 @@ ADAPT_SECONDS, TRAIN_SECONDS, EVALUATE_SECONDS = 120.0, 1800.0, 600.0
 UPLOAD_BYTES = 64 * 2**20  # of a zip, and of all that is in it
 UPLOADS_BYTES = 4 * UPLOAD_BYTES  # of all that is kept for an hour, of all visitors
 UPLOAD_FILES = 64
-RUNS = 200  # on the shelf
+RUNS = 200  # on the store
 
 
 def integer(limits: Range, name: str, value: Any) -> int:

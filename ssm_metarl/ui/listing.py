@@ -11,10 +11,10 @@ from ssm_metarl.errors import SsmMetaRLError
 from ssm_metarl.evaluation.report import counted
 from ssm_metarl.training.config import TrainConfig
 from ssm_metarl.training.loop import METRICS
+from ssm_metarl.ui.monitor import curves, paragraph
 from ssm_metarl.ui.records import read_records
-from ssm_metarl.ui.shelf import Shelf
+from ssm_metarl.ui.store import RunStore
 from ssm_metarl.ui.summary import Summary
-from ssm_metarl.ui.watch import curves, paragraph
 
 FIRST = ("mode", "env_name")  # settings that always come first
 HEADS = ("Run", "Family", "Learner", "Iterations", "Best return", "Size", "Changed")
@@ -71,23 +71,23 @@ def headline(run: Summary) -> str:
     return paragraph(run.name, "outcome") + paragraph(told, "others")
 
 
-def learning_curves(shelf: Shelf, run: Summary) -> str:
+def learning_curves(store: RunStore, run: Summary) -> str:
     """Draw what a run has learned so far, if that can be read."""
     if not run.family:
         return ""
     known = run.family in {family.name for family in list_families()}
     family = get_family(run.family) if known else None
     try:
-        records = read_records(shelf.folder(run.name) / METRICS)
+        records = read_records(store.folder(run.name) / METRICS)
     except SsmMetaRLError:  # a line before the last, which the list looks at
         return paragraph("Its metrics cannot be read.", "others")
-    return curves(shelf.config(run.name), family, max(run.iterations, 1), records)
+    return curves(store.config(run.name), family, max(run.iterations, 1), records)
 
 
-def settings(shelf: Shelf, run: str) -> str:
+def settings(store: RunStore, run: str) -> str:
     """Return the settings of a run as a table: first those that differ from the defaults."""
     try:
-        config = shelf.config(run)
+        config = store.config(run)
     except SsmMetaRLError:
         return ""
     told = differing(config)

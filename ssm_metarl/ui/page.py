@@ -3,10 +3,11 @@
 import gradio as gr
 
 from ssm_metarl import __version__
-from ssm_metarl.ui import adapt, api, compare, inside, memory, runs, train
-from ssm_metarl.ui.courtesy import Page, courteous, field
-from ssm_metarl.ui.desk import Desk
-from ssm_metarl.ui.shelf import Shelf
+from ssm_metarl.ui import api
+from ssm_metarl.ui.errors import Page, field, handled
+from ssm_metarl.ui.jobs import Jobs
+from ssm_metarl.ui.store import RunStore
+from ssm_metarl.ui.tabs import adapt, compare, inside, memory, runs, train
 from ssm_metarl.ui.words import about
 
 TITLE = "ssm-metarl"
@@ -19,45 +20,45 @@ HEADER = f"""
 """
 
 
-def build(shelf: Shelf, desk: Desk) -> gr.Blocks:
-    """Return the page over a shelf of runs, whose visitors work at a desk."""
+def build(store: RunStore, jobs: Jobs) -> gr.Blocks:
+    """Return the page over a store of runs, whose visitors work at a jobs."""
     with Page(title=TITLE, analytics_enabled=False, delete_cache=(600, 3600)) as page:
         gr.HTML(HEADER)
-        question = gr.State({})
-        trained = shelf.trained()
+        query = gr.State({})
+        trained = store.trained()
         run = gr.Dropdown(
             trained,
-            value=shelf.first(),
+            value=store.first(),
             label="Agent",
             elem_id="agent",
             interactive=True,
         )
-        who = gr.HTML(about(shelf, run.value), elem_id="about")
+        who = gr.HTML(about(store, run.value), elem_id="about")
         place = gr.State("Adapt")  # the tab that is open
         with gr.Tabs(overflow_behavior="wrap") as tabs:
             with gr.Tab("Adapt", id="adapt"):
-                adapt.build(shelf, desk, run, question)
+                adapt.build(store, jobs, run, query)
             with gr.Tab("Train", id="train"):
-                train.build(shelf, desk, run)
+                train.build(store, jobs, run)
             with gr.Tab("Compare", id="compare"):
-                compare.build(shelf, desk, place, run)
+                compare.build(store, jobs, place, run)
             with gr.Tab("Runs", id="runs") as tab:
-                runs.build(shelf, desk, run, tab)
+                runs.build(store, jobs, run, tab)
             with gr.Tab("Memory", id="memory"):
-                memory.build(shelf, run, question, place)
+                memory.build(store, run, query, place)
             with gr.Tab("Inside", id="inside"):
-                inside.build(shelf, run, question, place)
+                inside.build(store, run, query, place)
         tabs.select(
-            courteous(chosen),
+            handled(chosen),
             None,
             place,
             concurrency_limit=None,
             show_progress="hidden",
             api_visibility="private",
         )
-        api.build(shelf)
+        api.build(store)
         run.change(
-            courteous(lambda run: about(shelf, run)),
+            handled(lambda run: about(store, run)),
             run,
             who,
             queue=False,
@@ -65,13 +66,13 @@ def build(shelf: Shelf, desk: Desk) -> gr.Blocks:
             api_visibility="private",
         )
         page.load(
-            courteous(lambda: gr.update(choices=shelf.trained())),
+            handled(lambda: gr.update(choices=store.trained())),
             None,
             run,
             queue=False,
             api_visibility="private",
         )
-        page.unload(courteous(desk.stop))
+        page.unload(handled(jobs.stop))
     return page
 
 

@@ -8,23 +8,23 @@ from ssm_metarl.env_runner.family import Parameter, TaskFamily
 from ssm_metarl.env_runner.rollout import Trajectory
 from ssm_metarl.evaluation.report import counted
 from ssm_metarl.experience.records import StoredTask
-from ssm_metarl.ui.adapt_shown import told
+from ssm_metarl.ui.adapt_shown import message
 from ssm_metarl.ui.charts import Axis, Line, chart, histogram
 from ssm_metarl.ui.observations import action_names, observed, with_unit
-from ssm_metarl.ui.question import Subject
-from ssm_metarl.ui.recollection import Match, Recollection, first_episode, response
+from ssm_metarl.ui.query import Subject
+from ssm_metarl.ui.retrieval import Match, Retrieval, first_episode, response
 from ssm_metarl.ui.sliders import reach
 from ssm_metarl.ui.tables import note, numbered, percent, table
 
 LISTED = 500  # stored tasks in the table, the newest
 
 
-def in_words(found: Recollection, subject: Subject) -> str:
+def in_words(found: Retrieval, subject: Subject) -> str:
     """Say what was recalled, and with what weight."""
     own = counted(found.episodes, "episode")
     if not found.recalls:
         best = found.matches[0].prediction_error
-        return told("Nothing it remembers resembles this task.", "outcome") + told(
+        return message("Nothing it remembers resembles this task.", "outcome") + message(
             f"The prediction error of the best match is {best:.3g} times what a model of a task "
             f"leaves unexplained of that task itself; beyond {found.limit:.3g}, none is trusted. "
             f"So hybrid learns from the {own} of the new task alone, as standard does.",
@@ -41,10 +41,10 @@ def in_words(found: Recollection, subject: Subject) -> str:
     ]
     rest = sum(match.weight for match in found.matches[2:])
     parts += [f"the others together {rest:.0%}"] * (rest > 0)
-    return told(lead, "outcome") + told("; ".join(parts) + ".", "others")
+    return message(lead, "outcome") + message("; ".join(parts) + ".", "others")
 
 
-def _recalled_count(found: Recollection) -> int:
+def _recalled_count(found: Retrieval) -> int:
     return sum(match.weight > 0 for match in found.matches)
 
 
@@ -62,7 +62,7 @@ def _kinship(match: Match, subject: Subject) -> str:
     return ""
 
 
-def matches_table(found: Recollection, subject: Subject) -> str:
+def matches_table(found: Retrieval, subject: Subject) -> str:
     """Return the recalled tasks beside the new one, each with its weight as a bar."""
     family = subject.family
     new = {name: float(values[0]) for name, values in subject.task.values.items()}
@@ -140,7 +140,7 @@ def _cell(parameter: Parameter, value: float, new: float, style: str) -> str:
     )
 
 
-def overlay(found: Recollection, family: TaskFamily) -> str:
+def overlay(found: Retrieval, family: TaskFamily) -> str:
     """Draw why the tasks match: episodes of three of them, one over the other."""
     names = [*observed(family), ("reward", "")]
     name, unit = names[found.telling]

@@ -11,11 +11,11 @@ import gradio as gr
 from starlette.middleware import Middleware
 
 from ssm_metarl.core.memory import give_back, keep_large_blocks
-from ssm_metarl.ui.desk import Desk
+from ssm_metarl.ui.jobs import Jobs
 from ssm_metarl.ui.limits import UPLOAD_BYTES, UPLOADS_BYTES
 from ssm_metarl.ui.page import build
-from ssm_metarl.ui.shelf import Shelf
 from ssm_metarl.ui.sliders import range_marks
+from ssm_metarl.ui.store import RunStore
 from ssm_metarl.ui.theme import CSS, LEAVING, theme
 from ssm_metarl.ui.uploads import UploadLimit
 
@@ -40,8 +40,8 @@ def serve(runs: Path, host: str = "127.0.0.1", port: int = 7860) -> None:
 
 def _serve(runs: Path, host: str, port: int, kept: Path) -> None:
     keep_large_blocks()  # before there are threads, which train
-    desk, limit = Desk(), Middleware(UploadLimit, folder=kept, most=UPLOADS_BYTES)
-    page = build(Shelf(runs.resolve()), desk)
+    jobs, limit = Jobs(), Middleware(UploadLimit, folder=kept, most=UPLOADS_BYTES)
+    page = build(RunStore(runs.resolve()), jobs)
     page.queue(max_size=QUEUE, default_concurrency_limit=4)
     rest(page)
     page.launch(
@@ -63,12 +63,12 @@ def _serve(runs: Path, host: str, port: int, kept: Path) -> None:
     try:
         while True:
             time.sleep(TIDY)
-            if not desk.busy:  # who works would fetch it again at once
+            if not jobs.busy:  # who works would fetch it again at once
                 give_back()
     except KeyboardInterrupt:
         pass
     finally:
-        desk.close(PATIENCE)
+        jobs.close(PATIENCE)
         page.close(verbose=False)
 
 

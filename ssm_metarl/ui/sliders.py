@@ -11,7 +11,7 @@ from gradio.components import Component
 
 from ssm_metarl.env_runner.family import Parameter, TaskFamily
 from ssm_metarl.env_runner.registry import get_family, list_families
-from ssm_metarl.ui.courtesy import courteous
+from ssm_metarl.ui.errors import handled
 
 ROOM = 0.25  # of the training range, on both sides, where a family has no shifted tasks
 
@@ -82,7 +82,7 @@ class Sliders:
         changes: list[Any] = [getattr(one, "change") for one in self.inputs[family.name].values()]  # noqa: B009
         gr.on(
             changes,
-            courteous(noted),
+            handled(noted),
             list(self.inputs[family.name].values()),
             self.notes[family.name],
             concurrency_limit=None,  # queued, because only then are mistakes shown

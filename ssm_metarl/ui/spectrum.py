@@ -13,7 +13,7 @@ from ssm_metarl.adaptation.agent import Agent
 from ssm_metarl.core.ssm import BoundDiagonalSSM, BoundGatedSSM
 from ssm_metarl.evaluation.evaluate import mean_returns
 from ssm_metarl.meta_rl.inner_loop import adaptable
-from ssm_metarl.ui.question import Subject
+from ssm_metarl.ui.query import Subject
 
 HALF_OPEN = 0.5  # of a gate
 EPISODES, EFFECT_STREAM = 10, 7  # that the effect of a change is measured in

@@ -7,7 +7,7 @@ from pathlib import Path
 from ssm_metarl.errors import SsmMetaRLError
 from ssm_metarl.training.loop import METRICS
 from ssm_metarl.ui.records import last_record
-from ssm_metarl.ui.shelf import Shelf
+from ssm_metarl.ui.store import RunStore
 
 
 @dataclass(frozen=True)
@@ -37,15 +37,15 @@ class Summary:
     own: bool
 
     @classmethod
-    def of(cls, shelf: Shelf, run: str) -> "Summary":
+    def of(cls, store: RunStore, run: str) -> "Summary":
         """Read it; whatever is damaged is left empty.
 
         Raises:
             UserError: There is no such run.
         """
-        folder = shelf.folder(run)
+        folder = store.folder(run)
         try:
-            config, last = shelf.config(run), last_record(folder / METRICS)
+            config, last = store.config(run), last_record(folder / METRICS)
             family, learner = config.env_name, config.mode
         except SsmMetaRLError:
             family, learner, last = "", "", {}
@@ -58,7 +58,7 @@ class Summary:
             best_return=last.get("best_return"),
             bytes=size(folder),
             changed=max(path.lstat().st_mtime for path in (folder, *folder.iterdir())),
-            own=shelf.is_own(run),
+            own=store.is_own(run),
         )
 
     @property
@@ -67,14 +67,14 @@ class Summary:
         return bool(self.family) and (self.iterations == 0 or self.done < self.iterations)
 
 
-def summaries(shelf: Shelf) -> list[Summary]:
+def summaries(store: RunStore) -> list[Summary]:
     """Return all runs, the newest first."""
-    return [Summary.of(shelf, run) for run in shelf.ids()]
+    return [Summary.of(store, run) for run in store.ids()]
 
 
-def unfinished(shelf: Shelf) -> list[str]:
+def unfinished(store: RunStore) -> list[str]:
     """Return the page's own runs that can be continued."""
-    return [run.name for run in summaries(shelf) if run.own and run.unfinished]
+    return [run.name for run in summaries(store) if run.own and run.unfinished]
 
 
 def size(folder: Path) -> int:

@@ -41,7 +41,7 @@ class Watched(Agent):
 
     @classmethod
     def of(cls, agent: Agent) -> "Watched":
-        """Watch an agent."""
+        """Monitor an agent."""
         return cls(**{one.name: getattr(agent, one.name) for one in fields(Agent)})
 
     def choose(

@@ -7,7 +7,7 @@ from ssm_metarl.env_runner.registry import get_family, list_families
 from ssm_metarl.errors import SsmMetaRLError
 from ssm_metarl.evaluation.modes import EXPLAINED
 from ssm_metarl.evaluation.report import MODES
-from ssm_metarl.ui.shelf import Shelf
+from ssm_metarl.ui.store import RunStore
 
 TRAINED = {
     "meta_rl": "meta-trained to adapt by a gradient step on a few episodes (MAML)",
@@ -43,13 +43,13 @@ def family_choices() -> list[tuple[str, str]]:
     return [(f"{family.name}: {in_short(family)}", family.name) for family in list_families()]
 
 
-def about(shelf: Shelf, run: object) -> str:
+def about(store: RunStore, run: object) -> str:
     """Say in a line what an agent is: how it was trained, on what, and what it remembers with.
 
     Empty where there is no such run or its settings cannot be read; whoever uses it hears of that.
     """
     try:
-        config = shelf.config(run)
+        config = store.config(run)
         family = get_family(config.env_name)
     except SsmMetaRLError:
         return ""

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 from visiting import Site, Visitor
 
-from ssm_metarl.ui.shelf import PRETRAINED
+from ssm_metarl.ui.store import PRETRAINED
 
 pytestmark = pytest.mark.slow
 Visit = Callable[..., Visitor]

@@ -7,8 +7,8 @@ import pytest
 from ssm_metarl.env_runner.registry import get_family
 from ssm_metarl.training.config import TrainConfig
 from ssm_metarl.ui.charts import WIDE, Axis, Line, chart, ticks
-from ssm_metarl.ui.coinciding import DASH, cut, stretches, together
-from ssm_metarl.ui.watch import curves
+from ssm_metarl.ui.monitor import curves
+from ssm_metarl.ui.overlap import DASH, cut, stretches, together
 
 X, Y = Axis("Episodes", 0.0, 20.0), Axis("Return", 0.0, 500.0)
 LOWER = Line("standard", "standard", [(0.0, 30.0), (2.0, 500.0), (20.0, 500.0)])

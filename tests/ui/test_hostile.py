@@ -12,8 +12,8 @@ from visiting import Site
 
 from ssm_metarl.arguments import App
 from ssm_metarl.errors import UserError
-from ssm_metarl.ui.courtesy import SORRY, explained
-from ssm_metarl.ui.shelf import PRETRAINED, Shelf, check_family
+from ssm_metarl.ui.errors import SORRY, explained
+from ssm_metarl.ui.store import PRETRAINED, RunStore, check_family
 
 pytestmark = pytest.mark.slow
 GOOD = {
@@ -128,15 +128,15 @@ def test_the_page_is_for_this_machine_alone(site: Site) -> None:
 def test_links_are_no_runs(tmp_path: Path) -> None:
     elsewhere = tmp_path / "elsewhere"
     shutil.copytree(PRETRAINED / "cartpole", elsewhere)
-    shelf = Shelf(tmp_path / "runs")
-    shelf.runs.mkdir()
-    (shelf.runs / "linked").symlink_to(elsewhere)
-    (shelf.runs / "half").mkdir()
-    (shelf.runs / "half" / "config.json").symlink_to(elsewhere / "config.json")
-    assert not {"linked", "half"} & set(shelf.ids())
+    store = RunStore(tmp_path / "runs")
+    store.runs.mkdir()
+    (store.runs / "linked").symlink_to(elsewhere)
+    (store.runs / "half").mkdir()
+    (store.runs / "half" / "config.json").symlink_to(elsewhere / "config.json")
+    assert not {"linked", "half"} & set(store.ids())
     for run in ("linked", "half"):
         with pytest.raises(UserError, match="there is no run"):
-            shelf.folder(run)
+            store.folder(run)
 
 
 @pytest.mark.parametrize("name", ["os:Env-v0", "Ant-v5", "", None, 3, "CartPole-v1 "])

@@ -12,7 +12,7 @@ from visiting import TINY, Site, Visitor
 from ssm_metarl.checkpoint.lock import RunLock
 from ssm_metarl.errors import UserError
 from ssm_metarl.training.loop import train
-from ssm_metarl.ui.parcel import pack
+from ssm_metarl.ui.archive import pack
 
 pytestmark = pytest.mark.slow
 Visit = Callable[..., Visitor]
@@ -63,7 +63,7 @@ def compared(page: Any) -> list[str]:
 
 @pytest.fixture
 def trained(site: Site) -> Any:
-    """Two runs on the shelf, for as long as a test lasts."""
+    """Two runs on the store, for as long as a test lasts."""
     folders = [site.runs / name for name in ("first-run", "second-run")]
     for folder in folders:
         list(train(TINY, folder))

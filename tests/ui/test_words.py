@@ -7,7 +7,7 @@ from ssm_metarl.env_runner.registry import list_families
 from ssm_metarl.evaluation.modes import EXPLAINED
 from ssm_metarl.evaluation.report import MODES
 from ssm_metarl.training.config import TrainConfig
-from ssm_metarl.ui.shelf import Shelf
+from ssm_metarl.ui.store import RunStore
 from ssm_metarl.ui.words import MEMORIES, TRAINED, about, family_choices, ways_explained
 
 
@@ -30,13 +30,13 @@ def test_what_adapts_in_both_ways_is_said_to(tmp_path: Path) -> None:
     for memory in ("episode", "trial"):
         (tmp_path / memory).mkdir()
         (tmp_path / memory / "config.json").write_text(TrainConfig(memory=memory).to_json())
-    shelf = Shelf(tmp_path)
-    assert "in its memory while it plays, and by a gradient step" in about(shelf, "trial")
-    assert "in its memory" not in about(shelf, "episode")
+    store = RunStore(tmp_path)
+    assert "in its memory while it plays, and by a gradient step" in about(store, "trial")
+    assert "in its memory" not in about(store, "episode")
 
 
 def test_agents_with_similar_names_are_told_apart(tmp_path: Path) -> None:
-    shelf = Shelf(tmp_path)
-    assert "gradient step" in about(shelf, "cartpole")
-    assert "while it plays" in about(shelf, "cartpole-in-context")
-    assert about(shelf, "../x") == about(shelf, None) == ""
+    store = RunStore(tmp_path)
+    assert "gradient step" in about(store, "cartpole")
+    assert "while it plays" in about(store, "cartpole-in-context")
+    assert about(store, "../x") == about(store, None) == ""

@@ -6,15 +6,15 @@ from typing import Any
 import gradio as gr
 
 from ssm_metarl.env_runner.family import TaskFamily
-from ssm_metarl.ui.adapt_shown import told
+from ssm_metarl.ui.adapt_shown import message
 from ssm_metarl.ui.api import Json, endpoint
-from ssm_metarl.ui.desk import HEAVY
+from ssm_metarl.ui.jobs import HEAVY
+from ssm_metarl.ui.lazy_tab import fill, query_of, was_asked
 from ssm_metarl.ui.limits import EPISODES, SEED, integer
-from ssm_metarl.ui.looking import fill, question_of, was_asked
-from ssm_metarl.ui.question import Question, Subject
+from ssm_metarl.ui.query import Query, Subject
 from ssm_metarl.ui.recall_shown import in_words, matches_table, overlay, store_shown
-from ssm_metarl.ui.recollection import as_numbers, recollect, stored_tasks
-from ssm_metarl.ui.shelf import Shelf
+from ssm_metarl.ui.retrieval import as_numbers, retrieve, stored_tasks
+from ssm_metarl.ui.store import RunStore
 
 WAITING = (
     '<p class="working">Hybrid adaptation looks through the tasks of training for some that '
@@ -31,13 +31,13 @@ NOTHING = (
 ONE, ALL = "the first episode", "all episodes"
 
 
-def build(shelf: Shelf, run: gr.Dropdown, question: gr.State, place: gr.State) -> None:
+def build(store: RunStore, run: gr.Dropdown, query: gr.State, place: gr.State) -> None:
     """Add the tab to the page.
 
     Args:
-        shelf: Where agents are.
+        store: Where agents are.
         run: Which agent; it stands above the tabs.
-        question: The visitor's last question.
+        query: The visitor's last query.
         place: The tab that is open.
     """
     with gr.Column(elem_id="memory-screen"):
@@ -53,8 +53,8 @@ def build(shelf: Shelf, run: gr.Dropdown, question: gr.State, place: gr.State) -
         stored = gr.HTML(elem_id="memory-store")
 
     def show(run_id: str, last: dict, by: str) -> Iterator[tuple[Any, ...]]:
-        asked = question_of(shelf, run_id, last)
-        sentence, *rest = shown(shelf, asked, by, mine=was_asked(run_id, last))
+        asked = query_of(store, run_id, last)
+        sentence, *rest = shown(store, asked, by, mine=was_asked(run_id, last))
         yield sentence, *rest, gr.update(visible=any(rest) and asked.episodes > 1)
 
     def memory(
@@ -64,30 +64,30 @@ def build(shelf: Shelf, run: gr.Dropdown, question: gr.State, place: gr.State) -
         seed: Json = SEED.default,
     ) -> Json:
         """Return which earlier tasks hybrid adaptation recalls for a task, with their weights."""
-        asked = Question.asked(run, task or {}, [], episodes, 1, seed)
-        subject = Subject.of(shelf, asked)
-        found = recollect(subject, asked, integer(EPISODES, "episodes", episodes))
+        asked = Query.asked(run, task or {}, [], episodes, 1, seed)
+        subject = Subject.of(store, asked)
+        found = retrieve(subject, asked, integer(EPISODES, "episodes", episodes))
         return as_numbers(found, stored_tasks(subject))
 
-    fill("Memory", place, [run, question, own], show, [sentence, recalled, why, stored, own])
+    fill("Memory", place, [run, query, own], show, [sentence, recalled, why, stored, own])
     endpoint(memory, concurrency_id=HEAVY, concurrency_limit=1)
 
 
-def shown(shelf: Shelf, question: Question, own: str, *, mine: bool) -> tuple[str, str, str, str]:
+def shown(store: RunStore, query: Query, own: str, *, mine: bool) -> tuple[str, str, str, str]:
     """Return what the tab shows: the sentence, the recalled tasks, why these, and the store.
 
     Args:
-        shelf: Where agents are.
-        question: The agent and the task.
+        store: Where agents are.
+        query: The agent and the task.
         own: By what the task is recognised, :data:`ONE` or anything for :data:`ALL`.
         mine: Whether the visitor asked it.
     """
-    subject = Subject.of(shelf, question)
+    subject = Subject.of(store, query)
     tasks = stored_tasks(subject)
-    found = recollect(subject, question, 1 if own == ONE else question.episodes)
+    found = retrieve(subject, query, 1 if own == ONE else query.episodes)
     if found is None:
         return NOTHING, "", "", ""
-    told_task = task_line(subject.family, question, mine=mine)
+    told_task = task_line(subject.family, query, mine=mine)
     return (
         in_words(found, subject) + told_task,
         matches_table(found, subject),
@@ -96,8 +96,8 @@ def shown(shelf: Shelf, question: Question, own: str, *, mine: bool) -> tuple[st
     )
 
 
-def task_line(family: TaskFamily, question: Question, *, mine: bool) -> str:
+def task_line(family: TaskFamily, query: Query, *, mine: bool) -> str:
     """Say which task is looked at."""
-    values = family.task(**question.task).describe(0)
+    values = family.task(**query.task).describe(0)
     whose = "The task you last met under Adapt" if mine else "An example; meet your own under Adapt"
-    return told(f"{whose}: {values}.", "others")
+    return message(f"{whose}: {values}.", "others")

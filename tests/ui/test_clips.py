@@ -10,10 +10,10 @@ pytest.importorskip("gradio")
 
 from ssm_metarl.core.policy import Policy, PolicyConfig, Spaces
 from ssm_metarl.env_runner.registry import get_family
-from ssm_metarl.ui.film import film
+from ssm_metarl.ui.clips import film
 from ssm_metarl.ui.player import Clip
-from ssm_metarl.ui.question import Subject
-from ssm_metarl.ui.shelf import Shelf
+from ssm_metarl.ui.query import Subject
+from ssm_metarl.ui.store import RunStore
 
 
 def filmed(name: str, folder: Path) -> Clip:
@@ -22,7 +22,7 @@ def filmed(name: str, folder: Path) -> Clip:
     spaces = Spaces((1.0, 1.0), family.action_space.shape[0], discrete=False)
     policy = Policy(PolicyConfig(cell="mlp", width=4), spaces)
     params = policy.init(torch.Generator().manual_seed(0))
-    agent, _ = Shelf(folder).agent("cartpole")
+    agent, _ = RunStore(folder).agent("cartpole")
     agent = dataclasses.replace(agent, policy=policy, params=params, family=name, experience=None)
     return film(Subject(agent, family, family.nominal()), agent, "before", "zero_shot", 0, 0)
 

@@ -11,24 +11,24 @@ from visiting import ROOT, Site
 gradio = pytest.importorskip("gradio")
 
 from ssm_metarl.errors import UserError  # noqa: E402
-from ssm_metarl.ui.courtesy import field  # noqa: E402
+from ssm_metarl.ui.errors import field  # noqa: E402
 
 EVENTS = """
 import sys
 from pathlib import Path
-from ssm_metarl.ui import courtesy, desk, page, shelf
+from ssm_metarl.ui import errors, jobs, page, store
 
-built = page.build(shelf.Shelf(Path(sys.argv[1])), desk.Desk())
+built = page.build(store.RunStore(Path(sys.argv[1])), jobs.Jobs())
 for event in built.fns.values():
     if event.fn is not None:
-        print(event.fn.__code__.co_filename == courtesy.__file__, event.name, event.targets)
+        print(event.fn.__code__.co_filename == errors.__file__, event.name, event.targets)
 """
 
 UPDATES = """
 import asyncio
 import gradio as gr
 from gradio.state_holder import SessionState
-from ssm_metarl.ui.courtesy import Page
+from ssm_metarl.ui.errors import Page
 
 with Page() as page:
     slider = gr.Slider(0, 1)
@@ -46,7 +46,7 @@ print(len(visitor.blocks_config.blocks))
 """
 
 
-def test_every_event_is_courteous(tmp_path: Path) -> None:
+def test_every_event_handles_errors(tmp_path: Path) -> None:
     command = [sys.executable, "-c", EVENTS, str(tmp_path)]  # Gradio leaves a loop open
     ran = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
     events = ran.stdout.splitlines()

@@ -6,19 +6,19 @@ from typing import Any
 import gradio as gr
 
 from ssm_metarl.evaluation.report import MODES, counted
-from ssm_metarl.ui.adapt_shown import told
+from ssm_metarl.ui.adapt_shown import message
 from ssm_metarl.ui.api import Json, endpoint
-from ssm_metarl.ui.desk import HEAVY
-from ssm_metarl.ui.film import agent_after, film
+from ssm_metarl.ui.clips import agent_after, film
 from ssm_metarl.ui.inside_shown import spectrum_shown, traces_shown
-from ssm_metarl.ui.knowledge import learn_to_read
+from ssm_metarl.ui.jobs import HEAVY
+from ssm_metarl.ui.lazy_tab import fill, query_of, was_asked
 from ssm_metarl.ui.limits import EPISODES, SEED, STEPS
-from ssm_metarl.ui.looking import fill, question_of, was_asked
-from ssm_metarl.ui.memory import task_line
+from ssm_metarl.ui.linear_probe import learn_to_read
 from ssm_metarl.ui.player import clips_value, player
-from ssm_metarl.ui.question import Question, Subject, ways
-from ssm_metarl.ui.shelf import Shelf
+from ssm_metarl.ui.query import Query, Subject, mode_choices
 from ssm_metarl.ui.spectrum import as_numbers, effects
+from ssm_metarl.ui.store import RunStore
+from ssm_metarl.ui.tabs.memory import task_line
 from ssm_metarl.ui.theme import TRACES
 from ssm_metarl.ui.traces import Watched
 
@@ -29,13 +29,13 @@ WAITING = (
 PREFERRED = ("in_context", "hybrid", "standard", "from_scratch")
 
 
-def build(shelf: Shelf, run: gr.Dropdown, question: gr.State, place: gr.State) -> None:
+def build(store: RunStore, run: gr.Dropdown, query: gr.State, place: gr.State) -> None:
     """Add the tab to the page.
 
     Args:
-        shelf: Where agents are.
+        store: Where agents are.
         run: Which agent; it stands above the tabs.
-        question: The visitor's last question.
+        query: The visitor's last query.
         place: The tab that is open.
     """
     with gr.Column(elem_id="inside-screen"):
@@ -45,8 +45,8 @@ def build(shelf: Shelf, run: gr.Dropdown, question: gr.State, place: gr.State) -
         spectrum = gr.HTML(elem_id="inside-spectrum")
 
     def show(run_id: str, last: dict) -> Iterator[tuple[Any, ...]]:
-        asked = question_of(shelf, run_id, last)
-        yield from shown(shelf, asked, mine=was_asked(run_id, last))
+        asked = query_of(store, run_id, last)
+        yield from shown(store, asked, mine=was_asked(run_id, last))
 
     def inside(
         run: Json,
@@ -60,50 +60,50 @@ def build(shelf: Shelf, run: gr.Dropdown, question: gr.State, place: gr.State) -
         It adapts by the first of hybrid and standard that it can; also said is which parts of its
         network changed by how much.
         """
-        asked = Question.asked(run, task or {}, ["hybrid", "standard"], episodes, steps, seed)
-        subject = Subject.of(shelf, asked)
+        asked = Query.asked(run, task or {}, ["hybrid", "standard"], episodes, steps, seed)
+        subject = Subject.of(store, asked)
         mode = next(mode for mode in ("hybrid", "standard") if mode in _able(subject))
         after = agent_after(subject, asked, mode)
         return {"mode": mode, **as_numbers(subject.agent, after)}
 
-    fill("Inside", place, [run, question], show, [sentence, clips, traces, spectrum])
+    fill("Inside", place, [run, query], show, [sentence, clips, traces, spectrum])
     endpoint(inside, concurrency_id=HEAVY, concurrency_limit=1)
 
 
-def way_of(subject: Subject, question: Question) -> str:
-    """Return the way of adapting to look into: that of the question which tells most."""
+def way_of(subject: Subject, query: Query) -> str:
+    """Return the way of adapting to look into: that of the query which tells most."""
     able = _able(subject)
-    asked = [mode for mode in PREFERRED if mode in question.modes and mode in able]
+    asked = [mode for mode in PREFERRED if mode in query.modes and mode in able]
     return (asked or [mode for mode in PREFERRED if mode in able])[0]
 
 
 def _able(subject: Subject) -> list[str]:
-    return [mode for _, mode in ways(subject.agent)]
+    return [mode for _, mode in mode_choices(subject.agent)]
 
 
-def shown(shelf: Shelf, question: Question, *, mine: bool) -> Iterator[tuple[Any, ...]]:
+def shown(store: RunStore, query: Query, *, mine: bool) -> Iterator[tuple[Any, ...]]:
     """Yield what the tab shows, as it comes: the sentence, the clips, the traces, the eigenvalues.
 
     Args:
-        shelf: Where agents are.
-        question: The agent and the task.
+        store: Where agents are.
+        query: The agent and the task.
         mine: Whether the visitor asked it.
     """
-    subject = Subject.of(shelf, question)
-    mode = way_of(subject, question)
-    line = task_line(subject.family, question, mine=mine)
-    yield told("Filming, and looking inside ...", "working") + line, *[gr.skip()] * 3
-    after = agent_after(subject, question, mode)
-    effect = effects(subject, after, question.seed) if mode != "in_context" else None
+    subject = Subject.of(store, query)
+    mode = way_of(subject, query)
+    line = task_line(subject.family, query, mine=mine)
+    yield message("Filming, and looking inside ...", "working") + line, *[gr.skip()] * 3
+    after = agent_after(subject, query, mode)
+    effect = effects(subject, after, query.seed) if mode != "in_context" else None
     fades = spectrum_shown(subject.agent, after, mode, effect)
-    remembered = question.plan().trial_episodes - 1 if mode == "in_context" else 0
+    remembered = query.plan().trial_episodes - 1 if mode == "in_context" else 0
     names = ("before adapting", f"after: {MODES[mode]}")
     if remembered:
         names = ("the first episode", f"after {counted(remembered, 'other')} of the task")
     watched = Watched.of(subject.agent), Watched.of(after)
     clips = [
-        film(subject, watched[0], names[0], "zero_shot", question.seed, 0),
-        film(subject, watched[1], names[1], mode, question.seed, remembered),
+        film(subject, watched[0], names[0], "zero_shot", query.seed, 0),
+        film(subject, watched[1], names[1], mode, query.seed, remembered),
     ]
     seen = [one.last_episode(clip.steps) for one, clip in zip(watched, clips, strict=True)]
     reader = learn_to_read(subject.agent, subject.family) if mode == "in_context" else None

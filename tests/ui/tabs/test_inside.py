@@ -14,28 +14,28 @@ from ssm_metarl.adaptation.agent import Agent
 from ssm_metarl.core.policy import CellName, Policy, PolicyConfig, Spaces
 from ssm_metarl.env_runner.registry import get_family
 from ssm_metarl.ui.charts import Axis, Line, chart
-from ssm_metarl.ui.disc import discs
-from ssm_metarl.ui.film import agent_after
-from ssm_metarl.ui.inside import shown, way_of
+from ssm_metarl.ui.clips import agent_after
+from ssm_metarl.ui.eigenvalue_plot import discs
 from ssm_metarl.ui.inside_shown import CELLS, HALF_OPEN, spectrum_shown
-from ssm_metarl.ui.knowledge import hidden_states, learn_to_read, moment
-from ssm_metarl.ui.looking import question_of
-from ssm_metarl.ui.question import Question, Subject
-from ssm_metarl.ui.shelf import Shelf
+from ssm_metarl.ui.lazy_tab import query_of
+from ssm_metarl.ui.linear_probe import hidden_states, learn_to_read, moment
+from ssm_metarl.ui.query import Query, Subject
 from ssm_metarl.ui.spectrum import changes, effects, eigenvalues
+from ssm_metarl.ui.store import RunStore
+from ssm_metarl.ui.tabs.inside import shown, way_of
 from ssm_metarl.ui.traces import Trace, Watched, principal
 
-SWAPPED = Question.asked("cartpole", {"swap": 1.0}, ["hybrid"], 2, 1, 0)
+SWAPPED = Query.asked("cartpole", {"swap": 1.0}, ["hybrid"], 2, 1, 0)
 
 
 @pytest.fixture(scope="module")
-def shelf(tmp_path_factory: pytest.TempPathFactory) -> Shelf:
-    return Shelf(tmp_path_factory.mktemp("runs"))
+def store(tmp_path_factory: pytest.TempPathFactory) -> RunStore:
+    return RunStore(tmp_path_factory.mktemp("runs"))
 
 
 @pytest.fixture(scope="module")
-def agent(shelf: Shelf) -> Agent:
-    return shelf.agent("cartpole")[0]
+def agent(store: RunStore) -> Agent:
+    return store.agent("cartpole")[0]
 
 
 def with_cell(agent: Agent, cell: CellName) -> Agent:
@@ -61,8 +61,8 @@ def test_the_disc_has_a_ring_and_a_dot_for_each(agent: Agent) -> None:
     assert "nan" not in html
 
 
-def test_what_adaptation_changed_adds_up(shelf: Shelf, agent: Agent) -> None:
-    subject = Subject.of(shelf, SWAPPED)
+def test_what_adaptation_changed_adds_up(store: RunStore, agent: Agent) -> None:
+    subject = Subject.of(store, SWAPPED)
     after = agent_after(subject, SWAPPED, "hybrid")
     found = changes(agent, after)
     assert sum(change.share for change in found) == pytest.approx(1.0)
@@ -73,8 +73,8 @@ def test_what_adaptation_changed_adds_up(shelf: Shelf, agent: Agent) -> None:
     assert changes(agent, agent) == []
 
 
-def test_the_effect_of_a_change_is_measured(shelf: Shelf) -> None:
-    subject = Subject.of(shelf, SWAPPED)
+def test_the_effect_of_a_change_is_measured(store: RunStore) -> None:
+    subject = Subject.of(store, SWAPPED)
     agent = subject.agent
     one_side = torch.tensor([0.0, 2.0])  # both alike would change nothing
     only = {**agent.params, "action.bias": agent.params["action.bias"] + one_side}
@@ -125,9 +125,9 @@ def test_principal_components_are_common_axes() -> None:
     np.testing.assert_allclose(both, expected - expected.mean(), atol=1e-9)
 
 
-def test_the_reader_finds_the_moment_of_understanding(shelf: Shelf) -> None:
+def test_the_reader_finds_the_moment_of_understanding(store: RunStore) -> None:
     """The agent that adapts in context learns of the swap within its first steps, and keeps it."""
-    agent, family = shelf.agent("cartpole-in-context")
+    agent, family = store.agent("cartpole-in-context")
     reader = learn_to_read(agent, family)
     assert reader is not None
     assert 0.8 < reader.accuracy <= 1.0
@@ -152,12 +152,12 @@ def test_the_reader_finds_the_moment_of_understanding(shelf: Shelf) -> None:
         assert moment(second, surprise=swap == 1.0) == 0
 
 
-def test_the_reader_reads_the_states_that_were_acted_with(shelf: Shelf) -> None:
+def test_the_reader_reads_the_states_that_were_acted_with(store: RunStore) -> None:
     from numpy.random import SeedSequence
 
     from ssm_metarl.env_runner.rollout import collect_trials
 
-    agent, family = shelf.agent("cartpole-in-context")
+    agent, family = store.agent("cartpole-in-context")
     env = family.make(family.nominal(), 2, autoreset=True, horizon=10)
     bound = agent.policy.bind(agent.params)
     played = collect_trials(bound, env, SeedSequence(0), 2)
@@ -182,10 +182,10 @@ def test_families_without_a_surprise_have_nothing_to_read(agent: Agent) -> None:
     assert learn_to_read(agent, get_family("Navigation2D-v0")) is None
 
 
-def test_the_tab_fills_in_context(shelf: Shelf) -> None:
-    question = question_of(shelf, "cartpole-in-context", {})
-    assert way_of(Subject.of(shelf, question), question) == "in_context"
-    first, last = shown(shelf, question, mine=False)
+def test_the_tab_fills_in_context(store: RunStore) -> None:
+    query = query_of(store, "cartpole-in-context", {})
+    assert way_of(Subject.of(store, query), query) == "in_context"
+    first, last = shown(store, query, mine=False)
     assert "Filming" in first[0]
     sentence, clips, traces, spectrum = last
     assert "has understood" in sentence

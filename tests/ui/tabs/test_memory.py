@@ -16,37 +16,37 @@ from ssm_metarl.adaptation.hybrid import Memory
 from ssm_metarl.adaptation.standard import adapt_tasks
 from ssm_metarl.env_runner.streams import substream
 from ssm_metarl.evaluation.evaluate import ADAPTATION_STREAM, task_source
-from ssm_metarl.ui.looking import question_of, was_asked
-from ssm_metarl.ui.memory import ALL, NOTHING, ONE, shown
+from ssm_metarl.ui.lazy_tab import query_of, was_asked
 from ssm_metarl.ui.observations import observed
-from ssm_metarl.ui.question import Question, Subject
+from ssm_metarl.ui.query import Query, Subject
 from ssm_metarl.ui.recall_shown import in_words, matches_table, overlay, store_shown
-from ssm_metarl.ui.recollection import (
+from ssm_metarl.ui.retrieval import (
     as_numbers,
     first_episode,
-    recollect,
     response,
+    retrieve,
     stored_tasks,
 )
-from ssm_metarl.ui.shelf import PRETRAINED, Shelf
+from ssm_metarl.ui.store import PRETRAINED, RunStore
 from ssm_metarl.ui.tables import percent
+from ssm_metarl.ui.tabs.memory import ALL, NOTHING, ONE, shown
 
-SWAPPED = Question.asked("cartpole", {"swap": 1.0, "gravity": 12.0}, ["hybrid"], 5, 1, 0)
-
-
-@pytest.fixture(scope="module")
-def shelf(tmp_path_factory: pytest.TempPathFactory) -> Shelf:
-    return Shelf(tmp_path_factory.mktemp("runs"))
+SWAPPED = Query.asked("cartpole", {"swap": 1.0, "gravity": 12.0}, ["hybrid"], 5, 1, 0)
 
 
 @pytest.fixture(scope="module")
-def subject(shelf: Shelf) -> Subject:
-    return Subject.of(shelf, SWAPPED)
+def store(tmp_path_factory: pytest.TempPathFactory) -> RunStore:
+    return RunStore(tmp_path_factory.mktemp("runs"))
+
+
+@pytest.fixture(scope="module")
+def subject(store: RunStore) -> Subject:
+    return Subject.of(store, SWAPPED)
 
 
 @pytest.mark.parametrize("episodes", [1, 5])
 def test_the_weights_shown_are_those_of_the_step(subject: Subject, episodes: int) -> None:
-    found = recollect(subject, SWAPPED, episodes)
+    found = retrieve(subject, SWAPPED, episodes)
     assert found is not None
     *_, adapted = adapt_tasks(
         subject.agent,
@@ -71,7 +71,7 @@ def test_the_weights_shown_are_those_of_the_step(subject: Subject, episodes: int
 
 
 def test_the_words_name_the_best_match_and_what_it_shares(subject: Subject) -> None:
-    found = recollect(subject, SWAPPED, 1)
+    found = retrieve(subject, SWAPPED, 1)
     assert found is not None
     words = in_words(found, subject)
     best = found.matches[0]
@@ -79,11 +79,11 @@ def test_the_words_name_the_best_match_and_what_it_shares(subject: Subject) -> N
     assert f"task {best.task.id}, which swaps left and right too, weighs {best.weight:.0%}" in words
 
 
-def test_a_task_like_none_recalls_nothing_and_says_so(shelf: Shelf) -> None:
+def test_a_task_like_none_recalls_nothing_and_says_so(store: RunStore) -> None:
     strange = {"gravity": 50.0, "length": 0.05, "force": 100.0, "cart_mass": 0.01}
-    asked = Question.asked("cartpole", strange, ["hybrid"], 5, 1, 0)
-    subject = Subject.of(shelf, asked)
-    found = recollect(subject, asked, 1)
+    asked = Query.asked("cartpole", strange, ["hybrid"], 5, 1, 0)
+    subject = Subject.of(store, asked)
+    found = retrieve(subject, asked, 1)
     assert found is not None
     assert not found.recalls
     assert found.own == 1.0
@@ -91,7 +91,7 @@ def test_a_task_like_none_recalls_nothing_and_says_so(shelf: Shelf) -> None:
 
 
 def test_the_response_tells_a_swapped_task_from_a_usual_one(subject: Subject) -> None:
-    found = recollect(subject, SWAPPED, 1)
+    found = retrieve(subject, SWAPPED, 1)
     assert found is not None
     assert found.unlike.task.parameters["swap"] == 0.0
     new, match, unlike = (
@@ -106,7 +106,7 @@ def test_the_response_tells_a_swapped_task_from_a_usual_one(subject: Subject) ->
 
 
 def test_a_picture_that_speaks_against_the_match_is_shown_too(subject: Subject) -> None:
-    found = recollect(subject, SWAPPED, 1)
+    found = retrieve(subject, SWAPPED, 1)
     assert found is not None
     best, unlike = found.matches[0], found.unlike
     crossed = dataclasses.replace(found, matches=(unlike, *found.matches[1:]), unlike=best)
@@ -116,7 +116,7 @@ def test_a_picture_that_speaks_against_the_match_is_shown_too(subject: Subject) 
 
 
 def test_the_first_episode_ends_where_it_ended(subject: Subject) -> None:
-    found = recollect(subject, SWAPPED, 5)
+    found = retrieve(subject, SWAPPED, 5)
     assert found is not None
     seen, done = first_episode(found.played)
     steps = int(found.played.valid[:, 0, 0].sum())
@@ -135,31 +135,31 @@ def test_the_store_is_shown_as_it_is(subject: Subject) -> None:
     assert rows == [str(task.id) for task in reversed(tasks)]
 
 
-def test_the_same_question_has_the_same_answer(shelf: Shelf) -> None:
-    assert shown(shelf, SWAPPED, ONE, mine=True) == shown(shelf, SWAPPED, ONE, mine=True)
-    assert shown(shelf, SWAPPED, ONE, mine=True) != shown(shelf, SWAPPED, ALL, mine=True)
+def test_the_same_question_has_the_same_answer(store: RunStore) -> None:
+    assert shown(store, SWAPPED, ONE, mine=True) == shown(store, SWAPPED, ONE, mine=True)
+    assert shown(store, SWAPPED, ONE, mine=True) != shown(store, SWAPPED, ALL, mine=True)
 
 
 @pytest.mark.filterwarnings("ignore:this agent came with no experience")
-def test_an_agent_without_a_store_says_how_to_get_one(shelf: Shelf, tmp_path: Path) -> None:
+def test_an_agent_without_a_store_says_how_to_get_one(store: RunStore, tmp_path: Path) -> None:
     shutil.copytree(
         PRETRAINED / "cartpole", tmp_path / "bare", ignore=shutil.ignore_patterns("experience")
     )
-    question = question_of(Shelf(tmp_path), "bare", {})
-    assert shown(Shelf(tmp_path), question, ONE, mine=False) == (NOTHING, "", "", "")
+    query = query_of(RunStore(tmp_path), "bare", {})
+    assert shown(RunStore(tmp_path), query, ONE, mine=False) == (NOTHING, "", "", "")
     assert as_numbers(None, []) == {
         "holds": {"tasks": 0, "transitions": 0},
         "own": 1.0,
         "recalled": [],
     }
-    asked = question_of(shelf, "cartpole-in-context", {})
-    assert shown(shelf, asked, ONE, mine=False)[0] == NOTHING
+    asked = query_of(store, "cartpole-in-context", {})
+    assert shown(store, asked, ONE, mine=False)[0] == NOTHING
 
 
-def test_the_last_question_counts_if_it_was_of_this_agent(shelf: Shelf) -> None:
-    assert question_of(shelf, "cartpole", vars(SWAPPED)) == SWAPPED
+def test_the_last_question_counts_if_it_was_of_this_agent(store: RunStore) -> None:
+    assert query_of(store, "cartpole", vars(SWAPPED)) == SWAPPED
     assert was_asked("cartpole", vars(SWAPPED))
-    other = question_of(shelf, "cartpole-in-context", vars(SWAPPED))
+    other = query_of(store, "cartpole-in-context", vars(SWAPPED))
     assert not was_asked("cartpole-in-context", vars(SWAPPED))
     assert other.task["swap"] == 1.0
     assert other.modes == ("in_context", "standard", "from_scratch")

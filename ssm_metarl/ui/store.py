@@ -23,7 +23,7 @@ PRETRAINED = Path(__file__).parent.parent / "pretrained"
 
 
 @dataclass(frozen=True)
-class Shelf:
+class RunStore:
     """Where runs are.
 
     Attributes:
@@ -75,7 +75,7 @@ class Shelf:
         """Return the folder that a new run will have.
 
         Raises:
-            UserError: The id is not valid, or taken, or the shelf is full.
+            UserError: The id is not valid, or taken, or the store is full.
         """
         name = checked_id(run)
         if len(_runs_in(self.runs)) >= RUNS:

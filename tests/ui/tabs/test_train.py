@@ -11,7 +11,7 @@ from typing import Any
 import gradio as gr
 import pytest
 from gradio_client import Client, handle_file
-from gradio_client.client import Job
+from gradio_client.client import Job as ClientJob
 from visiting import TINY, Site
 
 from ssm_metarl.checkpoint.format import load_checkpoint
@@ -19,44 +19,44 @@ from ssm_metarl.checkpoint.names import RUN_ID
 from ssm_metarl.errors import UserError
 from ssm_metarl.training.loop import resume, train
 from ssm_metarl.training.tracking import read_metrics
-from ssm_metarl.ui.course import (
+from ssm_metarl.ui.form import taken
+from ssm_metarl.ui.jobs import Job, Jobs
+from ssm_metarl.ui.limits import EPOCHS, TASKS_PER_EPOCH, WIDTH
+from ssm_metarl.ui.monitor import Monitor
+from ssm_metarl.ui.store import RunStore
+from ssm_metarl.ui.tabs.train import Trainings, continued, follow
+from ssm_metarl.ui.train_settings import (
     LEARNERS,
     PACE,
-    course,
     defaults,
     duration,
     expected_seconds,
     is_large,
     iterations_of,
     suggested_name,
+    train_settings,
 )
-from ssm_metarl.ui.desk import Desk, Work
-from ssm_metarl.ui.form import taken
-from ssm_metarl.ui.limits import EPOCHS, TASKS_PER_EPOCH, WIDTH
-from ssm_metarl.ui.shelf import Shelf
-from ssm_metarl.ui.train import Trainings, continued, follow
-from ssm_metarl.ui.watch import Watch
 
 ASKED = ("CartPole-v1", "meta_rl", 2, 10)
 
 
 @pytest.fixture
-def shelf(tmp_path: Path) -> Shelf:
-    return Shelf(tmp_path / "runs", tmp_path / "pretrained")
+def store(tmp_path: Path) -> RunStore:
+    return RunStore(tmp_path / "runs", tmp_path / "pretrained")
 
 
 def visitor(name: str) -> gr.Request:
     return gr.Request(session_hash=name)
 
 
-def seen(folder: Path, work: Work, *, again: bool = False) -> list[Any]:
+def seen(folder: Path, job: Job, *, again: bool = False) -> list[Any]:
     stream = resume(folder) if again else train(TINY, folder)
     past = read_metrics(folder / "metrics.jsonl") if again else ()
-    return list(follow(stream, Watch(TINY, past), work, "mine"))
+    return list(follow(stream, Monitor(TINY, past), job, "mine"))
 
 
 def test_a_training_ends_with_words_curves_and_the_name_of_its_run(tmp_path: Path) -> None:
-    *_, last = seen(tmp_path / "mine", Work("training", ends=float("inf")))
+    *_, last = seen(tmp_path / "mine", Job("training", deadline=float("inf")))
     status, curve, name = last
     assert name == "mine"
     assert "After one gradient step mine balances for" in status
@@ -65,13 +65,13 @@ def test_a_training_ends_with_words_curves_and_the_name_of_its_run(tmp_path: Pat
 
 def test_stopping_keeps_the_iteration_and_resuming_ends_where_it_would_have(tmp_path: Path) -> None:
     stopped, whole = tmp_path / "stopped", tmp_path / "whole"
-    work = Work("training", ends=float("inf"))
-    work.asked.set()
-    *_, (status, _, name) = seen(stopped, work)
+    job = Job("training", deadline=float("inf"))
+    job.stop_event.set()
+    *_, (status, _, name) = seen(stopped, job)
     assert name == "mine"  # its agent is there, and can be adapted
     assert "Stopped after 1 of 2 iterations" in status
     assert load_checkpoint(stopped / "checkpoint").meta["iteration"] == 1
-    *_, (status, curve, name) = seen(stopped, Work("training", ends=float("inf")), again=True)
+    *_, (status, curve, name) = seen(stopped, Job("training", deadline=float("inf")), again=True)
     assert name == "mine"
     assert curve.count("<circle") == 8  # those of before the stop are drawn again
     list(train(TINY, whole))
@@ -82,9 +82,9 @@ def test_stopping_keeps_the_iteration_and_resuming_ends_where_it_would_have(tmp_
 def test_a_visitor_who_leaves_closes_the_stream(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ssm_metarl.ui.train.BETWEEN", 0.0)
+    monkeypatch.setattr("ssm_metarl.ui.tabs.train.BETWEEN", 0.0)
     page = follow(
-        train(TINY, tmp_path / "mine"), Watch(TINY), Work("training", float("inf")), "mine"
+        train(TINY, tmp_path / "mine"), Monitor(TINY), Job("training", float("inf")), "mine"
     )
     next(page)
     next(page)
@@ -96,17 +96,17 @@ def test_the_page_hears_what_an_iteration_is_doing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """However long an iteration takes, the page goes on: here every part of it waits for that."""
-    monkeypatch.setattr("ssm_metarl.ui.train.BETWEEN", 0.01)
-    watch, seen_by_page = Watch(TINY), threading.Event()
+    monkeypatch.setattr("ssm_metarl.ui.tabs.train.BETWEEN", 0.01)
+    monitor, seen_by_page = Monitor(TINY), threading.Event()
 
     def slowly(phase: str) -> None:
-        watch.enter(phase)
+        monitor.enter(phase)
         seen_by_page.clear()
         assert seen_by_page.wait(30)
 
     marked = []
     stream = train(TINY, tmp_path / "mine", on_phase=slowly)
-    for status, _, _ in follow(stream, watch, Work("training", ends=float("inf")), "mine"):
+    for status, _, _ in follow(stream, monitor, Job("training", deadline=float("inf")), "mine"):
         marked += re.findall("<li class=now>([^<]*)", status)
         seen_by_page.set()
     parts = ["play new tasks", "adapt and play on", "improve", "look at validation tasks"]
@@ -114,23 +114,23 @@ def test_the_page_hears_what_an_iteration_is_doing(
 
 
 def test_the_bar_moves_within_an_iteration() -> None:
-    watch = Watch(course("CartPole-v1", "meta_rl", 10, 10))
-    assert "--from:0.00%;--to:0.00%;" in watch.status()  # nothing has begun
-    watch.enter("support")
+    monitor = Monitor(train_settings("CartPole-v1", "meta_rl", 10, 10))
+    assert "--from:0.00%;--to:0.00%;" in monitor.status()  # nothing has begun
+    monitor.enter("support")
     time.sleep(0.1)
     (first, to), (later, _) = (
-        re.findall(r"--from:([\d.]+)%;--to:([\d.]+)%", watch.status())[0] for _ in range(2)
+        re.findall(r"--from:([\d.]+)%;--to:([\d.]+)%", monitor.status())[0] for _ in range(2)
     )
     assert 0.0 < float(first) <= float(later) < float(to) == 10.0
 
 
 def test_the_time_allowed_ends_a_training(tmp_path: Path) -> None:
-    *_, (status, _, _) = seen(tmp_path / "mine", Work("training", ends=0.0))
+    *_, (status, _, _) = seen(tmp_path / "mine", Job("training", deadline=0.0))
     assert "The time allowed is over after 1 of 2 iterations" in status
 
 
 def test_numbers_are_brought_within_their_limits() -> None:
-    config = course(
+    config = train_settings(
         "CartPole-v1", "rl2", 1e9, 200, None, None, 1e300, -5, None, "gru", float("inf")
     )
     assert config.num_epochs == EPOCHS.high
@@ -160,7 +160,7 @@ def test_numbers_are_brought_within_their_limits() -> None:
 )
 def test_what_makes_no_sense_is_refused_in_one_line(asked: tuple[Any, ...], words: str) -> None:
     with pytest.raises(UserError, match=words) as error:
-        course(*asked)
+        train_settings(*asked)
     assert "\n" not in str(error.value)
 
 
@@ -176,13 +176,15 @@ def test_every_learner_of_every_family_has_a_time_and_defaults() -> None:
     for family, paces in PACE.items():
         assert paces.keys() == LEARNERS.keys()
         for learner in LEARNERS:
-            config = course(family, learner, 40, 200)
+            config = train_settings(family, learner, 40, 200)
             assert expected_seconds(config) == pytest.approx(paces[learner] * iterations_of(config))
             assert min(defaults(family, learner).values()) > 0
-    twice = course("CartPole-v1", "meta_rl", 40, 200, None, None, 32)
-    assert expected_seconds(twice) == 2 * expected_seconds(course("CartPole-v1", "meta_rl", 40, 9))
+    twice = train_settings("CartPole-v1", "meta_rl", 40, 200, None, None, 32)
+    assert expected_seconds(twice) == 2 * expected_seconds(
+        train_settings("CartPole-v1", "meta_rl", 40, 9)
+    )
     large, small = (
-        course("CartPole-v1", "meta_rl", 40, 9, None, None, None, *size)
+        train_settings("CartPole-v1", "meta_rl", 40, 9, None, None, None, *size)
         for size in ((128, 16), (16, 8))
     )
     assert is_large(large)
@@ -197,9 +199,9 @@ def test_times_are_said_no_more_exactly_than_they_are_known() -> None:
 
 def test_what_suits_the_family_is_left_to_it() -> None:
     usual = defaults("Pendulum-v1", "rl2")
-    config = course("Pendulum-v1", "rl2", 2, 10, *usual.values())
+    config = train_settings("Pendulum-v1", "rl2", 2, 10, *usual.values())
     assert {getattr(config, name) for name in usual} == {None}
-    assert course("Pendulum-v1", "rl2", 2, 10, None, 0.5).outer_lr == 0.1  # the most
+    assert train_settings("Pendulum-v1", "rl2", 2, 10, None, 0.5).outer_lr == 0.1  # the most
 
 
 def test_suggested_names_are_valid_and_free() -> None:
@@ -210,67 +212,67 @@ def test_suggested_names_are_valid_and_free() -> None:
 
 
 def test_a_run_is_held_by_one_visitor() -> None:
-    desk = Desk()
-    with desk.holding("mine"):
-        with pytest.raises(UserError, match="mine is being worked on"), desk.holding("mine"):
+    jobs = Jobs()
+    with jobs.hold("mine"):
+        with pytest.raises(UserError, match="mine is in use right now"), jobs.hold("mine"):
             pass
-        with desk.holding("yours"):
+        with jobs.hold("yours"):
             pass
-    desk.check_free("mine")
+    jobs.check_free("mine")
 
 
 def test_who_waits_can_stop_waiting() -> None:
-    desk = Desk()
-    desk.wait(visitor("a"), "x")
-    desk.stop(visitor("a"))
+    jobs = Jobs()
+    jobs.enqueue(visitor("a"), "x")
+    jobs.stop(visitor("a"))
     with (
-        desk.working(visitor("a"), "x", 60.0) as first,
-        desk.working(visitor("b"), "x", 60.0) as others,
+        jobs.run(visitor("a"), "x", 60.0) as first,
+        jobs.run(visitor("b"), "x", 60.0) as others,
     ):
-        assert first.stopped
-        assert not others.stopped
-    with desk.working(visitor("a"), "x", 60.0) as second:
-        assert not second.stopped
+        assert first.should_stop
+        assert not others.should_stop
+    with jobs.run(visitor("a"), "x", 60.0) as second:
+        assert not second.should_stop
 
 
 def test_all_that_a_visitor_does_is_stopped_or_that_of_a_kind() -> None:
-    desk = Desk()
-    with desk.working(visitor("a"), "x", 60.0) as one, desk.working(visitor("a"), "y", 60.0) as two:
-        desk.stop(visitor("a"), "x")
-        assert one.stopped
-        assert not two.stopped
-        desk.stop(visitor("a"))
-        assert two.stopped
-        assert not two.unwanted
+    jobs = Jobs()
+    with jobs.run(visitor("a"), "x", 60.0) as one, jobs.run(visitor("a"), "y", 60.0) as two:
+        jobs.stop(visitor("a"), "x")
+        assert one.should_stop
+        assert not two.should_stop
+        jobs.stop(visitor("a"))
+        assert two.should_stop
+        assert not two.discarded
 
 
 def test_who_waits_is_not_at_work_yet() -> None:
-    desk = Desk()
-    desk.wait(visitor("a"), "x")
-    assert not desk.busy
-    with desk.working(visitor("a"), "x", 60.0):
-        assert desk.busy
-    with desk.holding("mine"):
-        assert desk.busy
-    assert not desk.busy
+    jobs = Jobs()
+    jobs.enqueue(visitor("a"), "x")
+    assert not jobs.busy
+    with jobs.run(visitor("a"), "x", 60.0):
+        assert jobs.busy
+    with jobs.hold("mine"):
+        assert jobs.busy
+    assert not jobs.busy
 
 
-def test_an_answer_that_is_waited_for_is_not_given_up_for_a_new_agent(shelf: Shelf) -> None:
-    trainings = Trainings(shelf, Desk())
+def test_an_answer_that_is_waited_for_is_not_given_up_for_a_new_agent(store: RunStore) -> None:
+    trainings = Trainings(store, Jobs())
     chosen = [trainings.settle(visitor("a"), "new", "old", *ASKED[:2])[0]["value"]]
-    trainings.desk.wait(visitor("a"), "adapting")
-    trainings.desk.wait(visitor("a"), "adapting")  # a second click
+    trainings.jobs.enqueue(visitor("a"), "adapting")
+    trainings.jobs.enqueue(visitor("a"), "adapting")  # a second click
     chosen.append(trainings.settle(visitor("a"), "new", "old", *ASKED[:2])[0]["value"])
-    assert trainings.desk.give_up(visitor("a"), "adapting")
+    assert trainings.jobs.cancel_waiting(visitor("a"), "adapting")
     chosen.append(trainings.settle(visitor("a"), "new", "old", *ASKED[:2])[0]["value"])
     assert chosen == ["new", "old", "new"]
 
 
-def test_a_name_that_somebody_chose_is_never_replaced(shelf: Shelf) -> None:
-    trainings = Trainings(shelf, Desk())
+def test_a_name_that_somebody_chose_is_never_replaced(store: RunStore) -> None:
+    trainings = Trainings(store, Jobs())
     for name in ("mine", "cartpole-v1-meta-rl-1"):
-        (shelf.runs / name).mkdir(parents=True)
-        (shelf.runs / name / "config.json").write_text(TINY.to_json())
+        (store.runs / name).mkdir(parents=True)
+        (store.runs / name / "config.json").write_text(TINY.to_json())
     *_, name = trainings.ready(visitor("a"), "cartpole-v1-meta-rl-1", *ASKED)
     assert name == "cartpole-v1-meta-rl-2"
     with pytest.raises(UserError, match="already"):
@@ -278,52 +280,52 @@ def test_a_name_that_somebody_chose_is_never_replaced(shelf: Shelf) -> None:
 
 
 def test_who_drops_work_waits_for_its_end() -> None:
-    desk, ended = Desk(), []
+    jobs, ended = Jobs(), []
 
     def work() -> None:
-        with desk.working(visitor("a"), "x", 60.0) as mine:
-            mine.asked.wait(10.0)
-            ended.append(mine.unwanted)
+        with jobs.run(visitor("a"), "x", 60.0) as mine:
+            mine.stop_event.wait(10.0)
+            ended.append(mine.discarded)
 
     at_work = threading.Thread(target=work)
     at_work.start()
-    while not desk._works.get("a"):
+    while not jobs._jobs.get("a"):
         time.sleep(0.01)
-    desk.wait(visitor("a"), "x")  # its turn may be long in coming
-    desk.drop(visitor("a"), "x", 10.0)
+    jobs.enqueue(visitor("a"), "x")  # its turn may be long in coming
+    jobs.discard(visitor("a"), "x", 10.0)
     assert ended == [True]
     at_work.join()
-    with desk.working(visitor("a"), "x", 60.0) as second:
-        assert second.unwanted
+    with jobs.run(visitor("a"), "x", 60.0) as second:
+        assert second.discarded
 
 
 def test_closing_waits_for_work_that_has_begun() -> None:
-    desk, ended = Desk(), []
+    jobs, ended = Jobs(), []
 
     def work() -> None:
-        with desk.working(visitor("a"), "x", 60.0) as mine:
-            mine.asked.wait(10.0)
+        with jobs.run(visitor("a"), "x", 60.0) as mine:
+            mine.stop_event.wait(10.0)
             time.sleep(0.2)
             ended.append(True)
 
     at_work = threading.Thread(target=work)
-    desk.wait(visitor("b"), "x")  # and never comes
+    jobs.enqueue(visitor("b"), "x")  # and never comes
     at_work.start()
-    while not desk._works.get("a"):
+    while not jobs._jobs.get("a"):
         time.sleep(0.01)
-    desk.close(10.0)
+    jobs.close(10.0)
     assert ended
     at_work.join()
 
 
 def test_only_runs_of_the_page_are_continued(tmp_path: Path) -> None:
     list(train(TINY, tmp_path / "pretrained" / "given"))
-    shelf = Shelf(tmp_path / "runs", tmp_path / "pretrained")
+    store = RunStore(tmp_path / "runs", tmp_path / "pretrained")
     with pytest.raises(UserError, match="comes with the page"):
-        continued(shelf, "given")
+        continued(store, "given")
     for hostile in ("../pretrained/given", "/etc", "a/b", "", "A", "x" * 65, None, ["given"]):
         with pytest.raises(UserError):
-            continued(shelf, hostile)
+            continued(store, hostile)
 
 
 @pytest.mark.parametrize(
@@ -344,7 +346,7 @@ def test_runs_from_elsewhere_are_not_continued_beyond_the_limits(
     config = dataclasses.replace(TINY, **setting)
     (tmp_path / "runs" / "big" / "config.json").write_text(config.to_json())
     with pytest.raises(UserError, match=words):
-        continued(Shelf(tmp_path / "runs"), "big")
+        continued(RunStore(tmp_path / "runs"), "big")
 
 
 @pytest.fixture(scope="module")
@@ -357,7 +359,7 @@ def client(site: Site) -> Client:
     return Client(site.url, verbose=False)
 
 
-def ask(client: Client, name: str, iterations: int) -> Job:
+def ask(client: Client, name: str, iterations: int) -> ClientJob:
     settings = ("CartPole-v1", "meta_rl", iterations, 10, None, None, 2, 8, 4, "ssm", 0)
     return client.submit(name, *settings, api_name="/train")
 

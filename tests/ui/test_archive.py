@@ -18,10 +18,10 @@ from ssm_metarl.checkpoint.format import load_checkpoint, save_checkpoint
 from ssm_metarl.errors import SsmMetaRLError, UserError
 from ssm_metarl.training.loading import load
 from ssm_metarl.training.loop import CHECKPOINT, train
-from ssm_metarl.ui import parcel
-from ssm_metarl.ui.desk import Desk
-from ssm_metarl.ui.parcel import KNOWN, pack, unpack
-from ssm_metarl.ui.shelf import Shelf
+from ssm_metarl.ui import archive
+from ssm_metarl.ui.archive import KNOWN, pack, unpack
+from ssm_metarl.ui.jobs import Jobs
+from ssm_metarl.ui.store import RunStore
 
 ONE = dataclasses.replace(TINY, num_epochs=1)
 Files = dict[str, bytes]
@@ -41,8 +41,8 @@ def files(run: Path) -> Files:
 
 
 @pytest.fixture
-def shelf(tmp_path: Path) -> Shelf:
-    return Shelf(tmp_path / "runs", tmp_path / "pretrained")
+def store(tmp_path: Path) -> RunStore:
+    return RunStore(tmp_path / "runs", tmp_path / "pretrained")
 
 
 def zipped(path: Path, files: Mapping[str, bytes]) -> Path:
@@ -52,41 +52,41 @@ def zipped(path: Path, files: Mapping[str, bytes]) -> Path:
     return path
 
 
-def refused(path: Path, shelf: Shelf, words: str) -> None:
-    before = sorted(shelf.runs.parent.rglob("*"))
+def refused(path: Path, store: RunStore, words: str) -> None:
+    before = sorted(store.runs.parent.rglob("*"))
     with pytest.raises(SsmMetaRLError, match=words) as error:
-        unpack(path, shelf, Desk(), "new")
+        unpack(path, store, Jobs(), "new")
     assert "\n" not in str(error.value)
-    assert str(shelf.runs) not in str(error.value)
-    left = set(shelf.runs.parent.rglob("*")) - set(before) - {shelf.runs}
+    assert str(store.runs) not in str(error.value)
+    left = set(store.runs.parent.rglob("*")) - set(before) - {store.runs}
     assert not left
 
 
 @pytest.mark.parametrize("with_experience", [False, True])
 def test_a_run_comes_back_as_it_went(
-    run: Path, shelf: Shelf, tmp_path: Path, with_experience: bool
+    run: Path, store: RunStore, tmp_path: Path, with_experience: bool
 ) -> None:
     pack(run, tmp_path / "mine.zip", with_experience=with_experience)
     names = zipfile.ZipFile(tmp_path / "mine.zip").namelist()
     assert {name.rsplit(".")[-1] for name in names} <= {"json", "jsonl", "safetensors", "sqlite"}
-    unpack(tmp_path / "mine.zip", shelf, Desk(), "new")
-    there, here = load(shelf.folder("new")), load(run)
+    unpack(tmp_path / "mine.zip", store, Jobs(), "new")
+    there, here = load(store.folder("new")), load(run)
     assert all((there.params[name] == value).all() for name, value in here.params.items())
     for name in ("config.json", "metrics.jsonl"):
-        assert (shelf.folder("new") / name).read_bytes() == (run / name).read_bytes()
-    assert (shelf.folder("new") / "experience").exists() == with_experience
+        assert (store.folder("new") / name).read_bytes() == (run / name).read_bytes()
+    assert (store.folder("new") / "experience").exists() == with_experience
 
 
 def test_a_run_without_all_of_its_metrics_is_refused(
-    run: Path, shelf: Shelf, tmp_path: Path
+    run: Path, store: RunStore, tmp_path: Path
 ) -> None:
     copy = tmp_path / "copy"
     shutil.copytree(run, copy)
     (copy / "metrics.jsonl").write_text("")
     pack(copy, tmp_path / "mine.zip", with_experience=False)
     with pytest.raises(UserError, match="does not tell of all of the training"):
-        unpack(tmp_path / "mine.zip", shelf, Desk(), "new")
-    assert "new" not in shelf.ids()
+        unpack(tmp_path / "mine.zip", store, Jobs(), "new")
+    assert "new" not in store.ids()
 
 
 def test_what_else_lies_in_a_run_stays_there(run: Path, tmp_path: Path) -> None:
@@ -120,14 +120,14 @@ def test_what_else_lies_in_a_run_stays_there(run: Path, tmp_path: Path) -> None:
         "links/",
     ],
 )
-def test_other_names_are_refused(files: Files, shelf: Shelf, tmp_path: Path, name: str) -> None:
+def test_other_names_are_refused(files: Files, store: RunStore, tmp_path: Path, name: str) -> None:
     with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
         for other, data in files.items():
             archive.writestr(other, data)
         entry = zipfile.ZipInfo("placeholder")
         entry.filename = name.split("\x00")[0] + "\x00.txt" if "\x00" in name else name
         archive.writestr(entry, b"x")
-    refused(tmp_path / "x.zip", shelf, "is not of a run")
+    refused(tmp_path / "x.zip", store, "is not of a run")
 
 
 def linked(files: Files, path: Path) -> Path:
@@ -212,41 +212,41 @@ def no_zip(files: Files, path: Path) -> Path:
 )
 def test_broken_and_crafted_zips_are_refused(
     files: Files,
-    shelf: Shelf,
+    store: RunStore,
     tmp_path: Path,
     broken: Callable[[Files, Path], Path],
     words: str,
 ) -> None:
-    refused(broken(files, tmp_path / "x.zip"), shelf, words)
+    refused(broken(files, tmp_path / "x.zip"), store, words)
 
 
 def test_a_bomb_is_counted_as_it_comes_out(
-    files: Files, shelf: Shelf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    files: Files, store: RunStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(parcel, "UPLOAD_BYTES", 10**6)
+    monkeypatch.setattr(archive, "UPLOAD_BYTES", 10**6)
     bomb = zipped(tmp_path / "x.zip", {**files, "metrics.jsonl": b"\n" * 2 * 10**6})
     assert bomb.stat().st_size < 10**5
-    refused(bomb, shelf, "unpacks to more than 1 MB")
+    refused(bomb, store, "unpacks to more than 1 MB")
 
 
 def test_a_bomb_that_lies_about_its_size_is_refused(
-    files: Files, shelf: Shelf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    files: Files, store: RunStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(parcel, "UPLOAD_BYTES", 10**6)
+    monkeypatch.setattr(archive, "UPLOAD_BYTES", 10**6)
     bomb = zipped(tmp_path / "x.zip", {**files, "metrics.jsonl": b"\n" * 2 * 10**6})
     data, size = bomb.read_bytes(), (2 * 10**6).to_bytes(4, "little")
     assert data.count(size) == 2  # beside the file and in the directory
     bomb.write_bytes(data.replace(size, (10).to_bytes(4, "little")))
-    refused(bomb, shelf, "can read|unpacks to more")
+    refused(bomb, store, "can read|unpacks to more")
 
 
 def test_a_directory_of_many_names_is_refused_before_it_is_read(
-    shelf: Shelf, tmp_path: Path
+    store: RunStore, tmp_path: Path
 ) -> None:
     many = zipped(tmp_path / "x.zip", {f"{'x' * 50}{number}": b"" for number in range(1000)})
-    refused(many, shelf, "can read")
+    refused(many, store, "can read")
     few = zipped(tmp_path / "x.zip", {f"x{number}": b"" for number in range(65)})
-    refused(few, shelf, "65 entries, of at most 64")
+    refused(few, store, "65 entries, of at most 64")
 
 
 class Evil:
@@ -255,10 +255,10 @@ class Evil:
 
 
 def test_a_pickle_in_the_place_of_tensors_is_refused(
-    files: Files, shelf: Shelf, tmp_path: Path
+    files: Files, store: RunStore, tmp_path: Path
 ) -> None:
     state = next(name for name in files if name.endswith(".safetensors"))
-    refused(zipped(tmp_path / "x.zip", {**files, state: pickle.dumps(Evil())}), shelf, state[11:])
+    refused(zipped(tmp_path / "x.zip", {**files, state: pickle.dumps(Evil())}), store, state[11:])
 
 
 CONFIG = b'{"mode": "meta_rl", "env_name": "CartPole-v1", "width": %s}'
@@ -280,9 +280,9 @@ CONFIG = b'{"mode": "meta_rl", "env_name": "CartPole-v1", "width": %s}'
     ],
 )
 def test_content_that_is_not_of_a_run_is_refused(
-    files: Files, shelf: Shelf, tmp_path: Path, name: str, data: bytes, words: str
+    files: Files, store: RunStore, tmp_path: Path, name: str, data: bytes, words: str
 ) -> None:
-    refused(zipped(tmp_path / "x.zip", {**files, name: data}), shelf, words)
+    refused(zipped(tmp_path / "x.zip", {**files, name: data}), store, words)
 
 
 HUGE = 10**400
@@ -309,22 +309,22 @@ HUGE = 10**400
     ],
 )
 def test_metrics_that_no_training_writes_are_refused(
-    files: Files, shelf: Shelf, tmp_path: Path, change: dict[str, Any]
+    files: Files, store: RunStore, tmp_path: Path, change: dict[str, Any]
 ) -> None:
     record = json.loads(files["metrics.jsonl"].splitlines()[0])
     line = json.dumps({**record, **change}).encode() + b"\n"
     refused(
-        zipped(tmp_path / "x.zip", {**files, "metrics.jsonl": line}), shelf, "not of a training"
+        zipped(tmp_path / "x.zip", {**files, "metrics.jsonl": line}), store, "not of a training"
     )
 
 
 def test_metrics_that_go_back_or_tell_of_another_training_are_refused(
-    files: Files, shelf: Shelf, tmp_path: Path
+    files: Files, store: RunStore, tmp_path: Path
 ) -> None:
     line = files["metrics.jsonl"]
-    refused(zipped(tmp_path / "x.zip", {**files, "metrics.jsonl": line * 2}), shelf, "not of a")
+    refused(zipped(tmp_path / "x.zip", {**files, "metrics.jsonl": line * 2}), store, "not of a")
     longer = line.replace(b'"iterations": 1', b'"iterations": 2')
-    refused(zipped(tmp_path / "x.zip", {**files, "metrics.jsonl": longer}), shelf, "all of the")
+    refused(zipped(tmp_path / "x.zip", {**files, "metrics.jsonl": longer}), store, "all of the")
 
 
 @pytest.mark.parametrize(
@@ -341,44 +341,44 @@ def test_metrics_that_go_back_or_tell_of_another_training_are_refused(
     ],
 )
 def test_a_forged_checkpoint_is_refused(
-    run: Path, files: Files, shelf: Shelf, tmp_path: Path, change: dict[str, Any]
+    run: Path, files: Files, store: RunStore, tmp_path: Path, change: dict[str, Any]
 ) -> None:
     there = load_checkpoint(run / CHECKPOINT)
     save_checkpoint(tmp_path / "forged", there.tensors, {**there.meta, **change})
     kept = {name: data for name, data in files.items() if not name.startswith(CHECKPOINT)}
     forged = {f"{CHECKPOINT}/{p.name}": p.read_bytes() for p in (tmp_path / "forged").iterdir()}
-    refused(zipped(tmp_path / "x.zip", {**kept, **forged}), shelf, "how far its training came")
+    refused(zipped(tmp_path / "x.zip", {**kept, **forged}), store, "how far its training came")
 
 
-def test_an_empty_zip_holds_no_run(shelf: Shelf, tmp_path: Path) -> None:
-    refused(zipped(tmp_path / "x.zip", {}), shelf, r"^that zip holds no run: it has no config.json")
+def test_an_empty_zip_holds_no_run(store: RunStore, tmp_path: Path) -> None:
+    refused(zipped(tmp_path / "x.zip", {}), store, r"^that zip holds no run: it has no config.json")
 
 
 def test_a_full_disk_is_not_taken_for_a_broken_zip(
-    files: Files, shelf: Shelf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    files: Files, store: RunStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(archive: zipfile.ZipFile, place: Path) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(parcel, "_extract", full)
+    monkeypatch.setattr(archive, "_extract", full)
     with pytest.raises(OSError, match="No space left"):
-        unpack(zipped(tmp_path / "x.zip", files), shelf, Desk(), "new")
-    assert not list(shelf.runs.iterdir())
+        unpack(zipped(tmp_path / "x.zip", files), store, Jobs(), "new")
+    assert not list(store.runs.iterdir())
 
 
 @pytest.mark.parametrize("name", ["config.json", "checkpoint/checkpoint.json"])
 def test_a_run_without_its_parts_is_refused(
-    files: Files, shelf: Shelf, tmp_path: Path, name: str
+    files: Files, store: RunStore, tmp_path: Path, name: str
 ) -> None:
     rest = {other: data for other, data in files.items() if other != name}
-    refused(zipped(tmp_path / "x.zip", rest), shelf, name.split("/")[-1])
+    refused(zipped(tmp_path / "x.zip", rest), store, name.split("/")[-1])
 
 
-def test_a_name_that_is_taken_stays_who_it_is(run: Path, shelf: Shelf, tmp_path: Path) -> None:
+def test_a_name_that_is_taken_stays_who_it_is(run: Path, store: RunStore, tmp_path: Path) -> None:
     pack(run, tmp_path / "mine.zip")
-    unpack(tmp_path / "mine.zip", shelf, Desk(), "new")
+    unpack(tmp_path / "mine.zip", store, Jobs(), "new")
     with pytest.raises(UserError, match="choose another name"):
-        unpack(tmp_path / "mine.zip", shelf, Desk(), "new")
-    desk = Desk()
-    with desk.holding("newer"), pytest.raises(UserError, match="being worked on"):
-        unpack(tmp_path / "mine.zip", shelf, desk, "newer")
+        unpack(tmp_path / "mine.zip", store, Jobs(), "new")
+    jobs = Jobs()
+    with jobs.hold("newer"), pytest.raises(UserError, match="in use right now"):
+        unpack(tmp_path / "mine.zip", store, jobs, "newer")

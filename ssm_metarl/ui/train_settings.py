@@ -32,7 +32,7 @@ from ssm_metarl.ui.limits import (
     Range,
     integer,
 )
-from ssm_metarl.ui.shelf import check_family
+from ssm_metarl.ui.store import check_family
 
 LEARNERS = {
     "meta_rl": "finds weights from which one gradient step on a few episodes adapts (MAML)",
@@ -72,7 +72,7 @@ SIZES: Mapping[str, Range] = {
 }
 
 
-def course(
+def train_settings(
     family: object,
     learner: object,
     iterations: object,

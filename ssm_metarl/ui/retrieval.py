@@ -16,7 +16,7 @@ from ssm_metarl.env_runner.streams import substream
 from ssm_metarl.evaluation.evaluate import ADAPTATION_STREAM, task_source
 from ssm_metarl.experience.buffer import ExperienceStore
 from ssm_metarl.experience.records import StoredTask
-from ssm_metarl.ui.question import Question, Subject
+from ssm_metarl.ui.query import Query, Subject
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Match:
 
 
 @dataclass(frozen=True)
-class Recollection:
+class Retrieval:
     """What hybrid adaptation recalls for one task.
 
     Attributes:
@@ -78,12 +78,12 @@ def stored_tasks(subject: Subject) -> list[StoredTask]:
         return store.tasks()
 
 
-def recollect(subject: Subject, question: Question, episodes: int) -> Recollection | None:
+def retrieve(subject: Subject, query: Query, episodes: int) -> Retrieval | None:
     """Take the first step of hybrid adaptation, and see what it recalls; None without a memory.
 
     Args:
         subject: The agent and the task.
-        question: For its seed.
+        query: For its seed.
         episodes: Of the task, to learn from.
 
     Raises:
@@ -98,7 +98,7 @@ def recollect(subject: Subject, question: Question, episodes: int) -> Recollecti
         task_source(subject.agent, subject.family, subject.task),
         episodes=episodes,
         steps=1,
-        seed=substream(SeedSequence(question.seed), ADAPTATION_STREAM),
+        seed=substream(SeedSequence(query.seed), ADAPTATION_STREAM),
         memory=memory,
     )
     recalled, played = adapted.recalled, adapted.played
@@ -117,7 +117,7 @@ def recollect(subject: Subject, question: Question, episodes: int) -> Recollecti
     unlike = match(ids[int(prediction_error.argmax())], 0.0)
     apart = errors[ids.index(unlike.task.id)] - errors[ids.index(matches[0].task.id)]
     own, limit = float(recalled.own[0]), memory.limit
-    return Recollection(adapted.episodes, played, own, matches, unlike, limit, int(apart.argmax()))
+    return Retrieval(adapted.episodes, played, own, matches, unlike, limit, int(apart.argmax()))
 
 
 def first_episode(played: Trajectory) -> tuple[Float[Tensor, "T1 Y"], Float[Tensor, "T A"]]:
@@ -147,7 +147,7 @@ def response(played: Trajectory, telling: int) -> list[float]:
     return [0.0, *((change - change.mean()) * push).cumsum(0).tolist()]
 
 
-def as_numbers(found: Recollection | None, tasks: list[StoredTask]) -> Mapping[str, Any]:
+def as_numbers(found: Retrieval | None, tasks: list[StoredTask]) -> Mapping[str, Any]:
     """Return everything as plain numbers, for the API."""
     held = {"tasks": len(tasks), "transitions": sum(task.transitions for task in tasks)}
     if found is None:

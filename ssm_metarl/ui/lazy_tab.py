@@ -1,4 +1,4 @@
-"""What the tabs look at that look closer: the visitor's last question, or else a telling one."""
+"""What the tabs look at that look closer: the visitor's last query, or else a telling one."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -6,11 +6,11 @@ from typing import Any
 import gradio as gr
 from gradio.components import Component
 
-from ssm_metarl.ui.courtesy import courteous
-from ssm_metarl.ui.desk import HEAVY
+from ssm_metarl.ui.errors import handled
+from ssm_metarl.ui.jobs import HEAVY
 from ssm_metarl.ui.limits import EPISODES, SEED, STEPS
-from ssm_metarl.ui.question import Question, ways
-from ssm_metarl.ui.shelf import Shelf
+from ssm_metarl.ui.query import Query, mode_choices
+from ssm_metarl.ui.store import RunStore
 from ssm_metarl.video.before_after import choose_task
 
 # What a tab showed before stays, faded, until it shows the new: nothing jumps, nothing misleads.
@@ -21,29 +21,29 @@ STALE = """(...inputs) => {
 FRESH = """() => document.querySelector("#%s").classList.remove("stale")"""
 
 
-def question_of(shelf: Shelf, run: Any, last: Mapping[str, Any]) -> Question:
+def query_of(store: RunStore, run: Any, last: Mapping[str, Any]) -> Query:
     """Return what a visitor asked this agent last; if nothing, to meet a task with a surprise.
 
     Args:
-        shelf: Where agents are.
+        store: Where agents are.
         run: The agent.
-        last: Fields of their last question, of whichever agent; empty if there was none.
+        last: Fields of their last query, of whichever agent; empty if there was none.
 
     Raises:
-        UserError: There is no such run, or no such question.
+        UserError: There is no such run, or no such query.
     """
     if last and last["run"] == run:
-        return Question.asked(**last)
-    agent, family = shelf.agent(run)
+        return Query.asked(**last)
+    agent, family = store.agent(run)
     tasks = family.validation()
     task = tasks.parameters(choose_task(family, tasks))
     rounded = {name: float(f"{value:.3g}") for name, value in task.items()}
-    modes = [mode for _, mode in ways(agent)]
-    return Question.asked(run, rounded, modes, EPISODES.default, STEPS.default, SEED.default)
+    modes = [mode for _, mode in mode_choices(agent)]
+    return Query.asked(run, rounded, modes, EPISODES.default, STEPS.default, SEED.default)
 
 
 def was_asked(run: Any, last: Mapping[str, Any]) -> bool:
-    """Whether :func:`question_of` is the visitor's own."""
+    """Whether :func:`query_of` is the visitor's own."""
     return bool(last) and last["run"] == run
 
 
@@ -59,7 +59,7 @@ def fill(
     Args:
         tab: Its name; what is faded meanwhile has the id ``NAME-screen``.
         place: Name of the tab that is open.
-        given: The agent, the last question and whatever else, which ``show`` takes.
+        given: The agent, the last query and whatever else, which ``show`` takes.
         show: What fills the tab; it waits for the heavy slot.
         outputs: Where to.
     """
@@ -75,7 +75,7 @@ def fill(
     changes: list[Any] = [getattr(one, "change") for one in (place, *given)]  # noqa: B009
     gr.on(
         changes,
-        courteous(want),
+        handled(want),
         [place, wanted, *given],
         wanted,
         concurrency_limit=None,  # queued, because only then does a change of state set off others
@@ -84,7 +84,7 @@ def fill(
     )
     screen = f"{tab.lower()}-screen"
     looked = wanted.change(
-        courteous(shown),
+        handled(shown),
         wanted,
         list(outputs),
         concurrency_id=HEAVY,

@@ -11,9 +11,9 @@ from ssm_metarl.env_runner.registry import get_family
 from ssm_metarl.evaluation.report import counted
 from ssm_metarl.training.config import TrainConfig
 from ssm_metarl.ui.charts import Axis, Line, chart
-from ssm_metarl.ui.coinciding import FEW
-from ssm_metarl.ui.course import duration, expected_seconds, iterations_of, tasks_of
+from ssm_metarl.ui.overlap import FEW
 from ssm_metarl.ui.scales import reached, return_scale
+from ssm_metarl.ui.train_settings import duration, expected_seconds, iterations_of, tasks_of
 
 Record = Mapping[str, Any]
 WINDOW = 8  # iterations that the speed is measured over
@@ -41,7 +41,7 @@ LINES = {
 }
 
 
-class Watch:
+class Monitor:
     """What one training has shown so far."""
 
     def __init__(self, config: TrainConfig, records: Iterable[Record] = ()) -> None:

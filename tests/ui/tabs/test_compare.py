@@ -21,38 +21,38 @@ from ssm_metarl.errors import UserError
 from ssm_metarl.evaluation.evaluate import EvaluationPlan, evaluate
 from ssm_metarl.evaluation.report import Evaluation
 from ssm_metarl.ui.charts import Axis, histogram
-from ssm_metarl.ui.compare import follow
 from ssm_metarl.ui.comparing import Comparison, Measured
 from ssm_metarl.ui.comparison_files import COLUMNS, as_csv, as_json, as_png
 from ssm_metarl.ui.comparison_shown import SHARED, curves, results_table, scatters
 from ssm_metarl.ui.comparison_words import in_words
-from ssm_metarl.ui.desk import Work
-from ssm_metarl.ui.shelf import Shelf
+from ssm_metarl.ui.jobs import Job
+from ssm_metarl.ui.store import RunStore
+from ssm_metarl.ui.tabs.compare import follow
 
 ASKED = (["cartpole"], ["standard", "hybrid"], "held_out", 3, 2, 1, 0)
 
 
 @pytest.fixture(scope="module")
-def shelf(tmp_path_factory: pytest.TempPathFactory) -> Shelf:
-    return Shelf(tmp_path_factory.mktemp("runs"))
+def store(tmp_path_factory: pytest.TempPathFactory) -> RunStore:
+    return RunStore(tmp_path_factory.mktemp("runs"))
 
 
 @pytest.fixture(scope="module")
-def found(shelf: Shelf) -> list[Measured]:
-    *_, last = Comparison.asked(*ASKED).measure(shelf)
+def found(store: RunStore) -> list[Measured]:
+    *_, last = Comparison.asked(*ASKED).measure(store)
     return last
 
 
 @pytest.fixture(scope="module")
-def both(shelf: Shelf) -> list[Measured]:
+def both(store: RunStore) -> list[Measured]:
     runs = ["cartpole", "cartpole-in-context"]
     asked = Comparison.asked(runs, ["in_context", "standard"], "held_out", 2, 2, 1, 0)
-    *_, last = asked.measure(shelf)
+    *_, last = asked.measure(store)
     return last
 
 
-def test_the_rows_are_those_of_the_command_line(shelf: Shelf, found: list[Measured]) -> None:
-    agent, family = shelf.agent("cartpole")
+def test_the_rows_are_those_of_the_command_line(store: RunStore, found: list[Measured]) -> None:
+    agent, family = store.agent("cartpole")
     plan = EvaluationPlan(("zero_shot", "standard", "hybrid"), budgets=(1, 2), steps=1, seed=0)
     rows = list(evaluate(agent, family, family.held_out(3), plan, Memory.of(agent)))
     assert found[0].rows == rows
@@ -196,19 +196,19 @@ def test_several_agents_come_as_one_file_of_each_kind(both: list[Measured], tmp_
         assert two.height > 1.5 * one.height  # a family below the other
 
 
-def test_there_is_no_picture_of_one_budget(shelf: Shelf, tmp_path: Path) -> None:
-    *_, last = Comparison.asked(["cartpole"], [], "shifted", 2, 1, 1, 0).measure(shelf)
+def test_there_is_no_picture_of_one_budget(store: RunStore, tmp_path: Path) -> None:
+    *_, last = Comparison.asked(["cartpole"], [], "shifted", 2, 1, 1, 0).measure(store)
     assert as_png(last, tmp_path) is None
     assert "without adapting" in in_words(last).lower()
     assert scatters(last) == ""
 
 
-def test_stop_ends_it_and_keeps_what_there_is(shelf: Shelf) -> None:
-    work = Work("comparing", time.monotonic() + 600, threading.Event())
-    stream = follow(shelf, Comparison.asked(*ASKED), work)
+def test_stop_ends_it_and_keeps_what_there_is(store: RunStore) -> None:
+    job = Job("comparing", time.monotonic() + 600, threading.Event())
+    stream = follow(store, Comparison.asked(*ASKED), job)
     first = next(stream)
     assert "1 of 5 measurements" in first[0]
-    work.asked.set()
+    job.stop_event.set()
     *_, last = stream
     assert "Stopped" in last[0]
     assert last[2].count('<th scope="row">') == 1

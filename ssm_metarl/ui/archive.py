@@ -25,11 +25,11 @@ from ssm_metarl.errors import CheckpointError, SsmMetaRLError, UserError
 from ssm_metarl.experience.buffer import ExperienceStore
 from ssm_metarl.training.loading import load
 from ssm_metarl.training.loop import CHECKPOINT, CONFIG, EXPERIENCE, METRICS, read_config
-from ssm_metarl.ui.course import iterations_of
-from ssm_metarl.ui.desk import Desk
+from ssm_metarl.ui.jobs import Jobs
 from ssm_metarl.ui.limits import UPLOAD_BYTES, UPLOAD_FILES
 from ssm_metarl.ui.records import is_progress, read_records
-from ssm_metarl.ui.shelf import Shelf, check_family
+from ssm_metarl.ui.store import RunStore, check_family
+from ssm_metarl.ui.train_settings import iterations_of
 
 KNOWN = re.compile(
     rf"{re.escape(CONFIG)}|{re.escape(METRICS)}|{CHECKPOINT}/checkpoint\.json"
@@ -74,13 +74,13 @@ def pack(run: Path, parcel: Path, *, with_experience: bool = False) -> None:
             copied.unlink()
 
 
-def unpack(parcel: Path, shelf: Shelf, desk: Desk, name: str) -> None:
+def unpack(parcel: Path, store: RunStore, jobs: Jobs, name: str) -> None:
     """Make a run of a zip, all of it or nothing.
 
     Args:
         parcel: The zip.
-        shelf: Where to.
-        desk: Who else is at work there.
+        store: Where to.
+        jobs: Who else is at work there.
         name: The new run's id.
 
     Raises:
@@ -88,9 +88,9 @@ def unpack(parcel: Path, shelf: Shelf, desk: Desk, name: str) -> None:
         CheckpointError: Its checkpoint or metrics are damaged.
         StoreError: Its experience is.
     """
-    with desk.holding(shelf.new_folder(name).name):
-        shelf.runs.mkdir(parents=True, exist_ok=True)
-        place = shelf.runs / f".import-{secrets.token_hex(8)}"  # which no run can be called
+    with jobs.hold(store.new_folder(name).name):
+        store.runs.mkdir(parents=True, exist_ok=True)
+        place = store.runs / f".import-{secrets.token_hex(8)}"  # which no run can be called
         place.mkdir()
         try:
             with _legible(), parcel.open("rb") as file:
@@ -99,7 +99,7 @@ def unpack(parcel: Path, shelf: Shelf, desk: Desk, name: str) -> None:
                     _extract(archive, place)
             with _naming_files(place):
                 _check(place)
-            place.rename(shelf.new_folder(name))
+            place.rename(store.new_folder(name))
         finally:
             shutil.rmtree(place, ignore_errors=True)
 

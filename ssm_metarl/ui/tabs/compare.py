@@ -10,18 +10,18 @@ from typing import Any
 import gradio as gr
 
 from ssm_metarl.evaluation.report import MODES
-from ssm_metarl.ui.adapt import FAILED, LATE, QUEUED, QUIET, STOPPED
-from ssm_metarl.ui.adapt_shown import told
+from ssm_metarl.ui.adapt_shown import message
 from ssm_metarl.ui.api import Json, endpoint
 from ssm_metarl.ui.comparing import Comparison, Measured
 from ssm_metarl.ui.comparison_files import as_csv, as_json, as_png
 from ssm_metarl.ui.comparison_shown import curves, results_table, scatters
 from ssm_metarl.ui.comparison_words import in_words
-from ssm_metarl.ui.courtesy import courteous
-from ssm_metarl.ui.desk import HEAVY, Desk, Work
-from ssm_metarl.ui.inputs import adaptation_inputs, slider
+from ssm_metarl.ui.errors import handled
+from ssm_metarl.ui.jobs import HEAVY, Job, Jobs
 from ssm_metarl.ui.limits import EPISODES, EVALUATE_SECONDS, EVALUATION_TASKS, SEED, STEPS
-from ssm_metarl.ui.shelf import Shelf
+from ssm_metarl.ui.store import RunStore
+from ssm_metarl.ui.tabs.adapt import FAILED, LATE, QUEUED, QUIET, STOPPED
+from ssm_metarl.ui.widgets import adaptation_inputs, slider
 
 INTRODUCTION = (
     "<p>One task proves little. Here agents meet many that they have never seen, in every way, and "
@@ -36,12 +36,12 @@ SETS = (
 KIND = "comparing"
 
 
-def build(shelf: Shelf, desk: Desk, place: gr.State, run: gr.Dropdown) -> None:
+def build(store: RunStore, jobs: Jobs, place: gr.State, run: gr.Dropdown) -> None:
     """Add the tab to the page, and its endpoint.
 
     Args:
-        shelf: Where agents are.
-        desk: Where visitors stop their work.
+        store: Where agents are.
+        jobs: Where visitors stop their work.
         place: The tab that is open.
         run: Which agent; it stands above the tabs.
     """
@@ -50,34 +50,34 @@ def build(shelf: Shelf, desk: Desk, place: gr.State, run: gr.Dropdown) -> None:
             with gr.Row(elem_classes="actions"):
                 go = gr.Button("Compare", variant="primary", elem_id="compare-go")
                 stop = gr.Button("Stop", elem_id="compare-stop", interactive=False)
-            runs, *settings = controls(shelf)
+            runs, *settings = controls(store)
         with gr.Column(scale=5, min_width=320):
             sentence, *others = results()
 
     def pressed(said: str, *, busy: bool) -> list[Any]:
         buttons = [gr.update(interactive=not busy), gr.update(interactive=busy)]
-        return [told(said, "working") if said else gr.skip(), *buttons]
+        return [message(said, "working") if said else gr.skip(), *buttons]
 
     def ready(request: gr.Request) -> list[Any]:
-        desk.wait(request, KIND)
+        jobs.enqueue(request, KIND)
         return pressed(QUEUED, busy=True)
 
     def halt(request: gr.Request) -> list[Any]:
-        if desk.give_up(request, KIND):
+        if jobs.cancel_waiting(request, KIND):
             return pressed(STOPPED, busy=False)
-        desk.stop(request, KIND)
+        jobs.stop(request, KIND)
         return [gr.skip()] * 3
 
     def respond(request: gr.Request, *given: Any) -> Iterator[tuple[Any, ...]]:
-        with desk.working(request, KIND, EVALUATE_SECONDS) as work:
-            if work.unwanted:
+        with jobs.run(request, KIND, EVALUATE_SECONDS) as job:
+            if job.discarded:
                 yield (gr.skip(),) * 7
                 return
-            yield from follow(shelf, Comparison.asked(*given), work)
+            yield from follow(store, Comparison.asked(*given), job)
 
     told_and_buttons = [sentence, go, stop]
-    met = go.click(courteous(ready), None, told_and_buttons, **QUIET).success(
-        courteous(respond),
+    met = go.click(handled(ready), None, told_and_buttons, **QUIET).success(
+        handled(respond),
         [runs, *settings],
         [sentence, *others],
         trigger_mode="multiple",
@@ -87,23 +87,23 @@ def build(shelf: Shelf, desk: Desk, place: gr.State, run: gr.Dropdown) -> None:
         show_progress_on=[sentence],
         api_visibility="private",
     )
-    met.then(courteous(partial(pressed, "", busy=False)), None, told_and_buttons, **QUIET)
-    met.failure(courteous(partial(pressed, FAILED, busy=False)), None, told_and_buttons, **QUIET)
-    stop.click(courteous(halt), None, told_and_buttons, queue=False, api_visibility="private")
-    suggest(shelf, place, run, runs)
-    endpoint(without_page(shelf, desk), concurrency_id=HEAVY, concurrency_limit=1)
+    met.then(handled(partial(pressed, "", busy=False)), None, told_and_buttons, **QUIET)
+    met.failure(handled(partial(pressed, FAILED, busy=False)), None, told_and_buttons, **QUIET)
+    stop.click(handled(halt), None, told_and_buttons, queue=False, api_visibility="private")
+    suggest(store, place, run, runs)
+    endpoint(without_page(store, jobs), concurrency_id=HEAVY, concurrency_limit=1)
 
 
-def controls(shelf: Shelf) -> list[Any]:
+def controls(store: RunStore) -> list[Any]:
     """Lay out what to compare, in the order of :meth:`Comparison.asked`."""
-    first = shelf.first()
+    first = store.first()
     runs = gr.Dropdown(
-        shelf.trained(),
+        store.trained(),
         value=[first] if first else [],
         multiselect=True,
         label="Agents",
         elem_id="compare-runs",
-        allow_custom_value=True,  # choices come and go; the shelf knows which there are
+        allow_custom_value=True,  # choices come and go; the store knows which there are
     )
     modes = gr.CheckboxGroup(
         WAYS,
@@ -132,12 +132,12 @@ def results() -> list[Any]:
     return [sentence, drawn, numbers, spread, *files]
 
 
-def suggest(shelf: Shelf, place: gr.State, run: gr.Dropdown, runs: gr.Dropdown) -> None:
+def suggest(store: RunStore, place: gr.State, run: gr.Dropdown, runs: gr.Dropdown) -> None:
     """Offer the runs there are; choose the visitor's agent until they have chosen otherwise."""
     suggested = gr.State(runs.value)
 
     def offer(agent: str | None, chosen: list[str] | None, before: list[str]) -> list[Any]:
-        there = shelf.trained()
+        there = store.trained()
         own = [agent] if agent in there else []
         left = [name for name in chosen or () if name in there]
         value = left if left and chosen != before else own
@@ -145,7 +145,7 @@ def suggest(shelf: Shelf, place: gr.State, run: gr.Dropdown, runs: gr.Dropdown) 
 
     gr.on(
         [place.change, run.change],
-        courteous(offer),
+        handled(offer),
         [run, runs, suggested],
         [runs, suggested],
         queue=False,
@@ -154,7 +154,7 @@ def suggest(shelf: Shelf, place: gr.State, run: gr.Dropdown, runs: gr.Dropdown) 
     )
 
 
-def without_page(shelf: Shelf, desk: Desk) -> Callable[..., Json]:
+def without_page(store: RunStore, jobs: Jobs) -> Callable[..., Json]:
     """Return what the endpoint does."""
 
     def compare(
@@ -171,26 +171,32 @@ def without_page(shelf: Shelf, desk: Desk) -> Callable[..., Json]:
         ways = [mode for _, mode in WAYS] if modes is None else modes
         asked = Comparison.asked(runs, ways, split, tasks, episodes, steps, seed)
         found: Sequence[Measured] = []
-        with desk.working(request, KIND, EVALUATE_SECONDS) as work:
-            for found in asked.measure(shelf):  # noqa: B007 the last one is what counts
-                if work.stopped:
+        with jobs.run(request, KIND, EVALUATE_SECONDS) as job:
+            for found in asked.measure(store):  # noqa: B007 the last one is what counts
+                if job.should_stop:
                     break
         return {one.run: json.loads(one.evaluation().to_json()) for one in found}
 
     return compare
 
 
-def follow(shelf: Shelf, asked: Comparison, work: Work) -> Iterator[tuple[Any, ...]]:
+def follow(store: RunStore, asked: Comparison, job: Job) -> Iterator[tuple[Any, ...]]:
     """Measure; yield the sentence, the curves, the table, the scatters and the files."""
     nothing = [gr.update(value=None, interactive=False)] * 3
     found: Sequence[Measured] = []
-    for found in asked.measure(shelf):
+    for found in asked.measure(store):
         newest = found[-1]
         doing = f"{newest.run}: {len(newest.rows)} of {newest.total} measurements ..."
-        yield told(doing, "working"), curves(found), results_table(found), scatters(found), *nothing
-        if work.stopped:
+        yield (
+            message(doing, "working"),
+            curves(found),
+            results_table(found),
+            scatters(found),
+            *nothing,
+        )
+        if job.should_stop:
             break
-    ended = told(LATE if work.late else STOPPED, "working") if work.stopped else ""
+    ended = message(LATE if job.timed_out else STOPPED, "working") if job.should_stop else ""
     with tempfile.TemporaryDirectory() as folder:
         paths = [write(found, Path(folder)) for write in (as_csv, as_json, as_png)]
         ready = [gr.update(value=path and str(path), interactive=bool(path)) for path in paths]

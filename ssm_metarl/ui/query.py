@@ -1,6 +1,6 @@
 """What a visitor asks on the first screen, and the answer.
 
-A question is a few plain numbers, and its answer follows from them alone: that is all a visitor's
+A query is a few plain numbers, and its answer follows from them alone: that is all a visitor's
 session keeps, and the other tabs work it out again where they look closer.
 """
 
@@ -16,14 +16,14 @@ from ssm_metarl.errors import UserError
 from ssm_metarl.evaluation.evaluate import EvaluationPlan, evaluate, modes_of
 from ssm_metarl.evaluation.report import MODES, ModeResult
 from ssm_metarl.ui.limits import EPISODES, SEED, STEPS, integer
-from ssm_metarl.ui.shelf import Shelf
+from ssm_metarl.ui.store import RunStore
 
 BUDGETS = (1, 2, 5, 10, 20, 50)
 ASKABLE = ("in_context", "standard", "hybrid", "from_scratch")
 
 
 @dataclass(frozen=True)
-class Question:
+class Query:
     """How an agent meets one task.
 
     Attributes:
@@ -51,7 +51,7 @@ class Question:
         episodes: Any,
         steps: Any,
         seed: Any,
-    ) -> "Question":
+    ) -> "Query":
         """Read what came from the page or its API, whatever it is.
 
         Raises:
@@ -86,37 +86,37 @@ class Question:
 
 @dataclass(frozen=True)
 class Subject:
-    """Who and what a question is about, read from disk."""
+    """Who and what a query is about, read from disk."""
 
     agent: Agent
     family: TaskFamily
     task: Tasks
 
     @classmethod
-    def of(cls, shelf: Shelf, question: Question) -> "Subject":
+    def of(cls, store: RunStore, query: Query) -> "Subject":
         """Read it.
 
         Raises:
             UserError: There is no such run, or a parameter or its value is not valid.
         """
-        agent, family = shelf.agent(question.run)
-        return cls(agent, family, family.task(**question.task))
+        agent, family = store.agent(query.run)
+        return cls(agent, family, family.task(**query.task))
 
 
-def answers(subject: Subject, question: Question) -> Iterator[ModeResult]:
+def answers(subject: Subject, query: Query) -> Iterator[ModeResult]:
     """Meet the task in each way by itself, as ``ssm-metarl evaluate --modes WAY`` does.
 
     Raises:
         UserError: A way that this agent cannot go.
     """
-    plan = question.plan()
+    plan = query.plan()
     for mode in modes_of(subject.agent, plan):
         memory = Memory.of(subject.agent) if mode == "hybrid" else None
         alone = dataclasses.replace(plan, modes=(mode,))
         yield from evaluate(subject.agent, subject.family, subject.task, alone, memory)
 
 
-def ways(agent: Agent) -> list[tuple[str, str]]:
+def mode_choices(agent: Agent) -> list[tuple[str, str]]:
     """Return the ways in which an agent can adapt: what people call them, and their names."""
     able = modes_of(agent, EvaluationPlan())
     return [(MODES[mode], mode) for mode in ASKABLE if mode in able]

@@ -13,16 +13,16 @@ import gradio as gr
 from ssm_metarl.checkpoint.lock import RunLock
 from ssm_metarl.errors import UserError
 from ssm_metarl.training import loop as training
-from ssm_metarl.ui.adapt import QUEUED
-from ssm_metarl.ui.course import check_size, course
-from ssm_metarl.ui.courtesy import courteous
-from ssm_metarl.ui.desk import HEAVY, Desk, Work
+from ssm_metarl.ui.errors import handled
 from ssm_metarl.ui.form import FIRST, QUIET, Form, free_name, is_suggested
+from ssm_metarl.ui.jobs import HEAVY, Job, Jobs
 from ssm_metarl.ui.limits import EPOCHS, TRAIN_EPISODES, TRAIN_SECONDS
+from ssm_metarl.ui.monitor import Monitor, paragraph
 from ssm_metarl.ui.records import read_records
-from ssm_metarl.ui.shelf import Shelf, check_family
+from ssm_metarl.ui.store import RunStore, check_family
 from ssm_metarl.ui.summary import unfinished
-from ssm_metarl.ui.watch import Watch, paragraph
+from ssm_metarl.ui.tabs.adapt import QUEUED
+from ssm_metarl.ui.train_settings import check_size, train_settings
 
 CHECK: dict[str, Any] = {**QUIET, "queue": True}  # where errors travel without a failed request
 TO_RESULTS = """(...inputs) => {
@@ -43,12 +43,12 @@ Stream = Generator[training.Progress, None, None]
 Shown = tuple[Any, Any, str | None]  # what happens, the curves, the run once it has ended
 
 
-def build(shelf: Shelf, desk: Desk, run: gr.Dropdown) -> None:
+def build(store: RunStore, jobs: Jobs, run: gr.Dropdown) -> None:
     """Add the tab to the page.
 
     Args:
-        shelf: Where runs are.
-        desk: Where visitors stop their work.
+        store: Where runs are.
+        jobs: Where visitors stop their work.
         run: Which agent; it stands above the tabs.
     """
     with gr.Row(elem_classes="screen"):
@@ -56,10 +56,10 @@ def build(shelf: Shelf, desk: Desk, run: gr.Dropdown) -> None:
             form = Form.build()
         with gr.Column(scale=5, min_width=320, elem_classes="results-column"):
             status = gr.HTML(INTRODUCTION, elem_id="training", elem_classes="training")
-            nothing = Watch(course(*FIRST, EPOCHS.default, TRAIN_EPISODES.default))
+            nothing = Monitor(train_settings(*FIRST, EPOCHS.default, TRAIN_EPISODES.default))
             curve = gr.HTML(nothing.drawn, elem_id="learning-curve")
-    form.connect(shelf)
-    connect(Trainings(shelf, desk), form, run, [status, curve, gr.State(None)])
+    form.connect(store)
+    connect(Trainings(store, jobs), form, run, [status, curve, gr.State(None)])
 
 
 def connect(trainings: "Trainings", form: Form, run: gr.Dropdown, shown: list[Any]) -> None:
@@ -82,51 +82,51 @@ def connect(trainings: "Trainings", form: Form, run: gr.Dropdown, shown: list[An
         "trigger_mode": "multiple",
     }
     settled: dict[str, Any] = {
-        "fn": courteous(trainings.settle),
+        "fn": handled(trainings.settle),
         "inputs": [shown[-1], run, form.family, form.learner],
         "outputs": [run, form.waiting, form.name, *pressed],
         **QUIET,
     }
-    new = form.go.click(
-        courteous(trainings.ready), asked, [*waiting, form.name], **checking
-    ).success(courteous(trainings.train), asked, **heavy, api_name="train")
+    new = form.go.click(handled(trainings.ready), asked, [*waiting, form.name], **checking).success(
+        handled(trainings.train), asked, **heavy, api_name="train"
+    )
     again = form.resume.click(
-        courteous(trainings.ready_again), form.waiting, waiting, **checking
-    ).success(courteous(trainings.resume), form.waiting, **heavy, api_name="resume")
+        handled(trainings.ready_again), form.waiting, waiting, **checking
+    ).success(handled(trainings.resume), form.waiting, **heavy, api_name="resume")
     for ended in (new.then, new.failure, again.then, again.failure):
         ended(**settled)
-    form.stop.click(courteous(trainings.stopping), None, [shown[0], *pressed], **QUIET).then(
-        courteous(trainings.stop), None, None, queue=False, api_name="stop"
+    form.stop.click(handled(trainings.stopping), None, [shown[0], *pressed], **QUIET).then(
+        handled(trainings.stop), None, None, queue=False, api_name="stop"
     )
 
 
 @dataclass(frozen=True)
 class Trainings:
-    """What happens when the buttons are pressed, on a shelf and at a desk."""
+    """What happens when the buttons are pressed, on a store and at a jobs."""
 
-    shelf: Shelf
-    desk: Desk
+    store: RunStore
+    jobs: Jobs
 
     def ready(self, request: gr.Request, name: str, *settings: Any) -> list[Any]:
         """Make sure that a new run can be trained, before it waits for its turn."""
-        watch = Watch(course(*settings))
-        if name in self.shelf.ids() and is_suggested(name, *settings[:2]):
-            name = free_name(self.shelf, *settings[:2])  # another visitor was offered the same
-        self.desk.check_free(self.shelf.new_folder(name).name)
-        return [*self._waiting(watch, request), name]
+        monitor = Monitor(train_settings(*settings))
+        if name in self.store.ids() and is_suggested(name, *settings[:2]):
+            name = free_name(self.store, *settings[:2])  # another visitor was offered the same
+        self.jobs.check_free(self.store.new_folder(name).name)
+        return [*self._waiting(monitor, request), name]
 
     def ready_again(self, request: gr.Request, name: str | None) -> list[Any]:
         """Make sure that a run can be continued, before it waits for its turn."""
         if not name:
             raise UserError("there is no unfinished run to continue")
-        folder = continued(self.shelf, name)
-        self.desk.check_free(folder.name)
+        folder = continued(self.store, name)
+        self.jobs.check_free(folder.name)
         RunLock(folder).release()  # it is free now, and is asked again when its turn comes
-        return self._waiting(watch_again(self.shelf, name), request)
+        return self._waiting(monitor_again(self.store, name), request)
 
-    def _waiting(self, watch: Watch, request: gr.Request) -> list[Any]:
-        self.desk.wait(request, KIND)
-        return [paragraph(QUEUED, "working"), watch.drawn, None, *buttons(busy=True)]
+    def _waiting(self, monitor: Monitor, request: gr.Request) -> list[Any]:
+        self.jobs.enqueue(request, KIND)
+        return [paragraph(QUEUED, "working"), monitor.drawn, None, *buttons(busy=True)]
 
     def train(
         self,
@@ -149,28 +149,30 @@ class Trainings:
         `iterations` is the budget of meta_rl and rl2, `episodes` that of policy_gradient. What is
         left empty is chosen to suit the family and the learner.
         """
-        with self.desk.working(request, KIND, TRAIN_SECONDS) as work:
+        with self.jobs.run(request, KIND, TRAIN_SECONDS) as job:
             budget, rates = (iterations, episodes), (inner_lr, outer_lr)
             network = (width, state_size, cell)
-            config = course(family, learner, *budget, *rates, tasks_per_epoch, *network, seed)
-            folder, watch = self.shelf.new_folder(name), Watch(config)
-            if work.stopped:
+            config = train_settings(
+                family, learner, *budget, *rates, tasks_per_epoch, *network, seed
+            )
+            folder, monitor = self.store.new_folder(name), Monitor(config)
+            if job.should_stop:
                 yield NOTHING
                 return
-            with self.desk.holding(name):
-                stream = training.train(config, folder, on_phase=watch.enter)
-                yield from follow(stream, watch, work, name)
+            with self.jobs.hold(name):
+                stream = training.train(config, folder, on_phase=monitor.enter)
+                yield from follow(stream, monitor, job, name)
 
     def resume(self, name: str, request: gr.Request) -> Iterator[Shown]:
         """Continue a run where it stopped, to the same end as if it never had."""
-        with self.desk.working(request, KIND, TRAIN_SECONDS) as work:
-            folder, watch = continued(self.shelf, name), watch_again(self.shelf, name)
-            if work.stopped:
+        with self.jobs.run(request, KIND, TRAIN_SECONDS) as job:
+            folder, monitor = continued(self.store, name), monitor_again(self.store, name)
+            if job.should_stop:
                 yield NOTHING
                 return
-            with self.desk.holding(name):
-                stream = training.resume(folder, on_phase=watch.enter)
-                yield from follow(stream, watch, work, name)
+            with self.jobs.hold(name):
+                stream = training.resume(folder, on_phase=monitor.enter)
+                yield from follow(stream, monitor, job, name)
 
     def settle(
         self, request: gr.Request, name: str | None, agent: str, family: str, learner: str
@@ -179,70 +181,74 @@ class Trainings:
 
         Who waits for something else by now, such as another agent's answer, keeps theirs.
         """
-        found = unfinished(self.shelf)
-        chosen = agent if self.desk.expects(request) else name or agent
+        found = unfinished(self.store)
+        chosen = agent if self.jobs.is_active(request) else name or agent
         return [
-            gr.update(choices=self.shelf.trained(), value=chosen),
+            gr.update(choices=self.store.trained(), value=chosen),
             gr.update(choices=found, value=found[0] if found else None),
-            free_name(self.shelf, family, learner),
+            free_name(self.store, family, learner),
             *buttons(busy=False, unfinished=bool(found)),
         ]
 
     def stopping(self, request: gr.Request) -> list[Any]:
         """Say that stopping has been heard: the iteration ends first, but nobody need wait."""
-        if self.desk.give_up(request, KIND):
-            found = bool(unfinished(self.shelf))
+        if self.jobs.cancel_waiting(request, KIND):
+            found = bool(unfinished(self.store))
             return [paragraph(UNBEGUN, "outcome"), *buttons(busy=False, unfinished=found)]
         return [gr.skip(), gr.skip(), gr.update(interactive=False, value="Stopping …"), gr.skip()]
 
     def stop(self, request: gr.Request) -> None:
         """Stop your training after the iteration it is in; everything so far is saved."""
-        self.desk.stop(request, KIND)
+        self.jobs.stop(request, KIND)
 
 
-def follow(stream: Stream, watch: Watch, work: Work, name: str) -> Iterator[Shown]:
+def follow(stream: Stream, monitor: Monitor, job: Job, name: str) -> Iterator[Shown]:
     """Train to the end, or until the visitor stops or leaves; yield what the page shows.
 
     Iterations run beside this, so that the page hears of what goes on inside of them. However this
     ends, the stream is closed, and so the last iteration is on disk.
     """
     with contextlib.closing(stream), ThreadPoolExecutor(1) as beside:
-        yield watch.status(), watch.drawn, None
+        yield monitor.status(), monitor.drawn, None
         shown = time.monotonic()
         while True:
             coming = beside.submit(next, stream, None)
             while not coming.done():
                 wait([coming], max(0.0, shown + BETWEEN - time.monotonic()))
                 if time.monotonic() - shown >= BETWEEN:
-                    yield watch.status(), watch.drawn, None
+                    yield monitor.status(), monitor.drawn, None
                     shown = time.monotonic()
             progress = coming.result()
             if progress is None:
                 break
-            watch.add(progress.to_record())
-            if work.stopped:
+            monitor.add(progress.to_record())
+            if job.should_stop:
                 break
-    ended = watch.outcome(name) if watch.done == watch.iterations else watch.stopped(late=work.late)
-    yield ended, watch.drawn, name
+    ended = (
+        monitor.outcome(name)
+        if monitor.done == monitor.iterations
+        else monitor.stopped(late=job.timed_out)
+    )
+    yield ended, monitor.drawn, name
 
 
-def continued(shelf: Shelf, name: object) -> Path:
+def continued(store: RunStore, name: object) -> Path:
     """Return the folder of a run that may be continued.
 
     Raises:
         UserError: There is no such run, it comes with the package, or is not for this page.
     """
-    if not shelf.is_own(name):
+    if not store.is_own(name):
         raise UserError(f"{name} comes with the page and cannot be continued; train a new one")
-    config = shelf.config(name)
+    config = store.config(name)
     check_family(config.env_name)
     check_size(config)
-    return shelf.folder(name)
+    return store.folder(name)
 
 
-def watch_again(shelf: Shelf, name: object) -> Watch:
+def monitor_again(store: RunStore, name: object) -> Monitor:
     """Return what a run has shown so far."""
-    return Watch(shelf.config(name), read_records(shelf.folder(name) / training.METRICS))
+    return Monitor(store.config(name), read_records(store.folder(name) / training.METRICS))
 
 
 def buttons(*, busy: bool, unfinished: bool = False) -> list[Any]:

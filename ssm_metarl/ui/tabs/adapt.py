@@ -15,20 +15,20 @@ from ssm_metarl.ui.adapt_shown import (
     curve_of,
     empty_curve,
     introduction,
+    message,
     summary,
     summary_text,
-    told,
 )
 from ssm_metarl.ui.api import Json, endpoint
-from ssm_metarl.ui.courtesy import courteous
-from ssm_metarl.ui.desk import HEAVY, Desk, Work
-from ssm_metarl.ui.film import clips
-from ssm_metarl.ui.inputs import REFILL, adaptation_inputs
+from ssm_metarl.ui.clips import clips
+from ssm_metarl.ui.errors import handled
+from ssm_metarl.ui.jobs import HEAVY, Job, Jobs
 from ssm_metarl.ui.limits import ADAPT_SECONDS, EPISODES, SEED, STEPS
 from ssm_metarl.ui.player import clips_value, player
-from ssm_metarl.ui.question import Question, Subject, answers, ways
-from ssm_metarl.ui.shelf import Shelf
+from ssm_metarl.ui.query import Query, Subject, answers, mode_choices
 from ssm_metarl.ui.sliders import Sliders
+from ssm_metarl.ui.store import RunStore
+from ssm_metarl.ui.widgets import REFILL, adaptation_inputs
 from ssm_metarl.ui.words import ways_explained
 
 STOPPED, LATE = "Stopped.", "This took too long; ask for less to see it to the end."
@@ -68,11 +68,11 @@ class Screen:
     curve: gr.HTML
 
     @classmethod
-    def build(cls, shelf: Shelf) -> "Screen":
+    def build(cls, store: RunStore) -> "Screen":
         """Add it to the page, as it is before anything was asked."""
-        first = shelf.first()
-        agent, family = shelf.agent(first) if first else (None, get_family("CartPole-v1"))
-        choices = ways(agent) if agent else []
+        first = store.first()
+        agent, family = store.agent(first) if first else (None, get_family("CartPole-v1"))
+        choices = mode_choices(agent) if agent else []
         with gr.Row(elem_classes="screen"):
             with gr.Column(scale=2, min_width=300, elem_classes="controls-column"):
                 with gr.Row(elem_classes="actions"):
@@ -102,46 +102,46 @@ class Screen:
         return [self.go, self.surprise, self.stop]
 
 
-def build(shelf: Shelf, desk: Desk, run: gr.Dropdown, question: gr.State) -> None:
+def build(store: RunStore, jobs: Jobs, run: gr.Dropdown, query: gr.State) -> None:
     """Add the tab to the page.
 
     Args:
-        shelf: Where agents are.
-        desk: Where visitors stop their work.
+        store: Where agents are.
+        jobs: Where visitors stop their work.
         run: Which agent; it stands above the tabs.
-        question: The visitor's last question, for the other tabs.
+        query: The visitor's last query, for the other tabs.
     """
-    screen = Screen.build(shelf)
-    meetings = Meetings(shelf, desk, screen.sliders)
-    connect(meetings, screen, run, question)
+    screen = Screen.build(store)
+    meetings = Meetings(store, jobs, screen.sliders)
+    connect(meetings, screen, run, query)
     endpoint(meetings.adapt, concurrency_id=HEAVY, concurrency_limit=1)
 
 
-def connect(meetings: "Meetings", screen: Screen, run: gr.Dropdown, question: gr.State) -> None:
+def connect(meetings: "Meetings", screen: Screen, run: gr.Dropdown, query: gr.State) -> None:
     """Let Adapt and Surprise me check, then meet the task; let Stop stop.
 
     Args:
         meetings: What is done.
         screen: What is asked, and where the answer goes.
         run: Which agent; the screen follows it.
-        question: Takes what was asked.
+        query: Takes what was asked.
     """
     sliders = screen.sliders
     # Read before waiting: by the time that their turn comes the inputs may say something else.
     settings = [screen.modes, screen.episodes, screen.steps, screen.seed]
     asked = gr.State([None, {}, [], EPISODES.default, STEPS.default, SEED.default])
-    surprised = screen.surprise.click(courteous(meetings.invent), run, sliders.flat, **QUIET)
+    surprised = screen.surprise.click(handled(meetings.invent), run, sliders.flat, **QUIET)
     for start in (screen.go.click, surprised.success):
         met = start(
-            courteous(meetings.ready),
+            handled(meetings.ready),
             [run, *settings, *sliders.flat],
             [asked, screen.sentence, *screen.buttons],
             js=TO_RESULTS,
             **QUIET,
         ).success(
-            courteous(meetings.respond),
+            handled(meetings.respond),
             asked,
-            [screen.sentence, screen.clips, screen.curve, question],
+            [screen.sentence, screen.clips, screen.curve, query],
             trigger_mode="multiple",  # also while one still waits that is not wanted any more
             concurrency_id=HEAVY,
             concurrency_limit=1,
@@ -149,14 +149,14 @@ def connect(meetings: "Meetings", screen: Screen, run: gr.Dropdown, question: gr
             show_progress_on=[screen.sentence],
             api_visibility="private",
         )
-        met.then(courteous(partial(pressed, busy=False)), None, screen.buttons, **QUIET)
-        met.failure(courteous(failed), None, [screen.sentence, *screen.buttons], **QUIET)
+        met.then(handled(partial(pressed, busy=False)), None, screen.buttons, **QUIET)
+        met.failure(handled(failed), None, [screen.sentence, *screen.buttons], **QUIET)
     quick: dict[str, Any] = {"queue": False, "api_visibility": "private"}
     screen.stop.click(  # said first and done then, or what has ended would be called ending
-        courteous(meetings.stopping), None, [screen.sentence, *screen.buttons], **quick
-    ).then(courteous(meetings.stop), None, None, **quick, api_name="stop_adapting")
+        handled(meetings.stopping), None, [screen.sentence, *screen.buttons], **quick
+    ).then(handled(meetings.stop), None, None, **quick, api_name="stop_adapting")
     run.change(
-        courteous(meetings.choose),
+        handled(meetings.choose),
         run,
         [
             *(screen.modes, screen.curve, screen.clips, screen.sentence),
@@ -169,15 +169,15 @@ def connect(meetings: "Meetings", screen: Screen, run: gr.Dropdown, question: gr
 
 @dataclass(frozen=True)
 class Meetings:
-    """What happens when the buttons are pressed, with agents from a shelf and work at a desk."""
+    """What happens when the buttons are pressed, with agents from a store and work at a jobs."""
 
-    shelf: Shelf
-    desk: Desk
+    store: RunStore
+    jobs: Jobs
     sliders: Sliders
 
     def invent(self, run: str) -> list[Any]:
         """Set the sliders to a task drawn from the training ranges."""
-        family = get_family(self.shelf.config(run).env_name)
+        family = get_family(self.store.config(run).env_name)
         drawn = family.sample(1, np.random.SeedSequence())
         return self.sliders.values(family.name, drawn.parameters(0))
 
@@ -192,34 +192,34 @@ class Meetings:
         *values: Any,
     ) -> list[Any]:
         """Read what is asked, the task from the sliders, and wait for a turn."""
-        task = self.sliders.task(self.shelf.config(run).env_name, values)
-        self.desk.wait(request, KIND)
+        task = self.sliders.task(self.store.config(run).env_name, values)
+        self.jobs.enqueue(request, KIND)
         asked = [run, task, modes, episodes, steps, seed]
-        return [asked, told(QUEUED, "working"), *pressed(busy=True)]
+        return [asked, message(QUEUED, "working"), *pressed(busy=True)]
 
     def respond(self, request: gr.Request, asked: list[Any]) -> Iterator[tuple[Any, ...]]:
         """Adapt an agent to one task; stream the sentence, the clips and the curve."""
-        with self.desk.working(request, KIND, ADAPT_SECONDS) as work:
-            if work.unwanted:
+        with self.jobs.run(request, KIND, ADAPT_SECONDS) as job:
+            if job.discarded:
                 yield (gr.skip(),) * 4  # without a word Gradio would empty what is shown
                 return
-            yield from follow(self.shelf, Question.asked(*asked), work)
+            yield from follow(self.store, Query.asked(*asked), job)
 
     def stop(self, request: gr.Request) -> None:
         """Stop before the next measurement."""
-        self.desk.stop(request, KIND)
+        self.jobs.stop(request, KIND)
 
     def stopping(self, request: gr.Request) -> list[Any]:
         """Say that this has been heard; who only waits need not wait for the end of anything."""
-        if self.desk.give_up(request, KIND):
-            return [told(STOPPED, "working"), *pressed(busy=False)]
-        return [told(STOPPING, "working"), gr.skip(), gr.skip(), gr.update(interactive=False)]
+        if self.jobs.cancel_waiting(request, KIND):
+            return [message(STOPPED, "working"), *pressed(busy=False)]
+        return [message(STOPPING, "working"), gr.skip(), gr.skip(), gr.update(interactive=False)]
 
     def choose(self, request: gr.Request, run: str) -> list[Any]:
         """Show another agent's ways and the sliders of its family; what is at work is not."""
-        self.desk.drop(request, KIND, PATIENCE)  # or a last word of it would come after this
-        agent, family = self.shelf.agent(run)
-        choices = ways(agent)
+        self.jobs.discard(request, KIND, PATIENCE)  # or a last word of it would come after this
+        agent, family = self.store.agent(run)
+        choices = mode_choices(agent)
         return [
             gr.update(choices=choices, value=[mode for _, mode in choices]),
             empty_curve(family),
@@ -240,14 +240,16 @@ class Meetings:
         seed: Json = SEED.default,
     ) -> Json:
         """Adapt an agent to one task; return the mean return in every way, at every budget."""
-        every = [mode for _, mode in ways(self.shelf.agent(run)[0])] if modes is None else modes
-        asked = Question.asked(run, task or {}, every, episodes, steps, seed)
-        subject = Subject.of(self.shelf, asked)
+        able = [mode for _, mode in mode_choices(self.store.agent(run)[0])]
+        asked = Query.asked(
+            run, task or {}, able if modes is None else modes, episodes, steps, seed
+        )
+        subject = Subject.of(self.store, asked)
         rows: list[ModeResult] = []
-        with self.desk.working(request, KIND, ADAPT_SECONDS) as work:
+        with self.jobs.run(request, KIND, ADAPT_SECONDS) as job:
             for row in answers(subject, asked):
                 rows.append(row)
-                if work.stopped:
+                if job.should_stop:
                     break
         results = [asdict(row) for row in rows]
         return {"summary": summary_text(rows, subject.family), "results": results}
@@ -260,31 +262,31 @@ def pressed(*, busy: bool) -> list[Any]:
 
 def failed() -> list[Any]:
     """Return updates of the sentence and the buttons; the page has said what went wrong."""
-    return [told(FAILED, "working"), *pressed(busy=False)]
+    return [message(FAILED, "working"), *pressed(busy=False)]
 
 
-def follow(shelf: Shelf, question: Question, work: Work) -> Iterator[tuple[Any, ...]]:
-    """Answer a question; yield the sentence, the clips, the curve and the question as they come."""
-    subject = Subject.of(shelf, question)
+def follow(store: RunStore, query: Query, job: Job) -> Iterator[tuple[Any, ...]]:
+    """Answer a query; yield the sentence, the clips, the curve and the query as they come."""
+    subject = Subject.of(store, query)
     rows: list[ModeResult] = []
-    asked = vars(question)
-    for row in answers(subject, question):
-        if work.unwanted:
+    asked = vars(query)
+    for row in answers(subject, query):
+        if job.discarded:
             return
-        if work.stopped:
-            ended = told(LATE if work.late else STOPPED, "working")
-            yield ended, [], curve_of(rows, subject.family, question), asked
+        if job.should_stop:
+            ended = message(LATE if job.timed_out else STOPPED, "working")
+            yield ended, [], curve_of(rows, subject.family, query), asked
             return
         rows.append(row)
         doing = f"Measured {MODES[row.mode]} after {counted(row.shots, 'episode')} ..."
-        yield told(doing, "working"), COMING, curve_of(rows, subject.family, question), asked
-    outcome, drawn = summary(rows, subject.family), curve_of(rows, subject.family, question)
+        yield message(doing, "working"), COMING, curve_of(rows, subject.family, query), asked
+    outcome, drawn = summary(rows, subject.family), curve_of(rows, subject.family, query)
     filmed = []
-    for clip in clips(subject, question):
-        if work.unwanted:
+    for clip in clips(subject, query):
+        if job.discarded:
             return
         filmed.append(clip)
-        yield outcome + told(f"Filmed: {clip.name} ...", "working"), gr.skip(), drawn, asked
-        if work.stopped:
+        yield outcome + message(f"Filmed: {clip.name} ...", "working"), gr.skip(), drawn, asked
+        if job.should_stop:
             break
     yield outcome, clips_value(filmed), drawn, asked

@@ -16,7 +16,7 @@ from ssm_metarl.evaluation.evaluate import untrained
 from ssm_metarl.evaluation.report import MODES
 from ssm_metarl.ui.limits import FILM_STEPS
 from ssm_metarl.ui.player import Clip
-from ssm_metarl.ui.question import Question, Subject
+from ssm_metarl.ui.query import Query, Subject
 from ssm_metarl.video.before_after import FilmedEpisode, adapted_agent, frames_per_second
 from ssm_metarl.video.writer import Frame, encoded
 
@@ -24,25 +24,25 @@ FRAMES_PER_SECOND = 25  # at most, of the video
 SHRUNK = 480  # pixels: wider pictures are halved
 
 
-def clips(subject: Subject, question: Question) -> Iterator[Clip]:
+def clips(subject: Subject, query: Query) -> Iterator[Clip]:
     """Film an episode before adapting and one after, for every way; all start alike."""
-    yield film(subject, subject.agent, "before adapting", "zero_shot", question.seed, 0)
-    for mode in question.modes:
-        remembered = question.plan().trial_episodes - 1 if mode == "in_context" else 0
-        adapted = agent_after(subject, question, mode)
-        yield film(subject, adapted, f"after: {MODES[mode]}", mode, question.seed, remembered)
+    yield film(subject, subject.agent, "before adapting", "zero_shot", query.seed, 0)
+    for mode in query.modes:
+        remembered = query.plan().trial_episodes - 1 if mode == "in_context" else 0
+        adapted = agent_after(subject, query, mode)
+        yield film(subject, adapted, f"after: {MODES[mode]}", mode, query.seed, remembered)
 
 
-def agent_after(subject: Subject, question: Question, mode: str) -> Agent:
+def agent_after(subject: Subject, query: Query, mode: str) -> Agent:
     """Return the agent once it has adapted, exactly as its return was measured."""
-    agent, plan = subject.agent, question.plan()
+    agent, plan = subject.agent, query.plan()
     if mode == "in_context":
         return agent  # only what it remembers changes
     if mode == "from_scratch":
         agent = dataclasses.replace(agent, params=untrained(agent, SeedSequence(plan.seed)))
     memory = Memory.of(agent) if mode == "hybrid" else None
     return adapted_agent(
-        agent, subject.family, subject.task, plan, steps=question.steps, memory=memory
+        agent, subject.family, subject.task, plan, steps=query.steps, memory=memory
     )
 
 

@@ -22,7 +22,7 @@ SHOWN = 200  # characters of an input that was refused, in the log
 
 
 class Page(gr.Blocks):
-    """Blocks that are courteous, too, about values which no event gets to see.
+    """Blocks that also handle values which no event gets to see.
 
     Gradio makes of each input what its component says before it calls the event. The page never
     sends what cannot be made so; others may, and each time the log would get a traceback.
@@ -71,7 +71,7 @@ def _reason(blocks: Iterable[Any], values: Iterable[object]) -> str:
     return NO_VALUE
 
 
-def courteous(action: Callable[..., Any]) -> Callable[..., Any]:
+def handled(action: Callable[..., Any]) -> Callable[..., Any]:
     """Turn the errors of an event into a line for people; the rest goes to the server's log."""
     if inspect.isgeneratorfunction(action):
 
