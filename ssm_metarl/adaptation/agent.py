@@ -111,7 +111,7 @@ class Agent:
         earned = _per_lane("reward", 0.0 if reward is None else reward, lanes)
         inputs = self._inputs(seen, state.action, earned, start)
         keep = ~start if self.policy.config.memory == "episode" else None
-        features, memory = self._bound.features(inputs, state.memory, keep)
+        features, memory = self._bound.step(inputs, state.memory, keep)
         distribution = self._bound.distribution(features)
         action = (
             distribution.mode()

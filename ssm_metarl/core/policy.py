@@ -2,27 +2,29 @@
 
 A :class:`Policy` holds no parameters. ``bind`` puts a dictionary of them in place, shared by all
 tasks (``[...]``) or one set per task (``[K, ...]``), and everything then works on arrays
-``[K, E, ...]`` (acting) or ``[T, K, E, ...]`` (training) by the same code.
+``[K, E, ...]`` (acting, by ``step``) or ``[T, K, E, ...]`` (training, by ``scan``).
 """
 
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
 
 import torch
 from jaxtyping import Bool, Float, Shaped
 from torch import Tensor
 
-from ssm_metarl.core.controls import GRU, MLP, BoundGRU, BoundMLP
+from ssm_metarl.core.cells import CELLS
+from ssm_metarl.core.config import PolicyConfig
 from ssm_metarl.core.distributions import Categorical, DiagonalGaussian, NoiseKind
-from ssm_metarl.core.parameters import Params, linear, per_lane, random_matrix
-from ssm_metarl.core.ssm import BoundDiagonalSSM, BoundGatedSSM, DiagonalSSM, GatedSSM
+from ssm_metarl.core.encoders import ENCODERS
+from ssm_metarl.core.linear import constant, linear, per_lane, random_matrix
+from ssm_metarl.core.parameters import Group, Leaf, Params, combine
+from ssm_metarl.core.protocols import BoundCell, BoundEncoder, Cell, Encoder
 
-CellName = Literal["ssm", "gated", "gru", "mlp"]
 State = tuple[Tensor, ...]
 """The memory of each block, ``[K, E, N]``."""
 
-ACTION_GAIN = 0.01  # near-uniform actions at first: a fresh policy must still have gradients
+HEAD_GAIN = 0.01  # near-uniform actions at first: a fresh policy must still have gradients
 LOG_STD = "action.log_std"
 LOG_STD_RANGE = (-4.0, 1.0)  # a large inner step may not switch exploration off, or blow it up
 REWARD_CLIP = 10.0
@@ -57,33 +59,6 @@ class Spaces:
 
 
 @dataclass(frozen=True)
-class PolicyConfig:
-    """The network.
-
-    Attributes:
-        cell: Kind of memory: diagonal complex ssm, gated (input-dependent) ssm, gru, or mlp (none).
-        width: Features per block, ``D``.
-        state_size: State size of each block, ``N`` (complex for ssm).
-        blocks: Number of blocks.
-        max_time_constant: Longest initial time constant of the memory, in steps.
-        norm: Normalise the input of each block (RMS).
-        trial_inputs: Also see the previous action, previous reward and episode start.
-        memory: What the hidden state lasts for: one episode, or a trial of several.
-        initial_log_std: Of continuous actions, whose bounds are -1 and 1.
-    """
-
-    cell: CellName = "ssm"
-    width: int = 32
-    state_size: int = 16
-    blocks: int = 1
-    max_time_constant: float = 100.0
-    norm: bool = False
-    trial_inputs: bool = False
-    memory: Literal["episode", "trial"] = "episode"
-    initial_log_std: float = -0.5
-
-
-@dataclass(frozen=True)
 class Policy:
     """The network's structure; see the module's first lines for how parameters meet it."""
 
@@ -96,47 +71,56 @@ class Policy:
         return "gumbel" if self.spaces.discrete else "normal"
 
     @cached_property
-    def cells(self) -> tuple[DiagonalSSM | GatedSSM | GRU | MLP, ...]:
-        """The layer of each block."""
-        return tuple(_make_cell(f"block{i}", self.config) for i in range(self.config.blocks))
+    def encoder(self) -> Encoder:
+        """What turns inputs into features."""
+        extras = self.spaces.actions + 2 if self.config.trial_inputs else 0
+        scale = self.spaces.observation_scale + (1.0,) * extras
+        return ENCODERS[self.config.encoder].load()(self.config, scale)
+
+    @cached_property
+    def cells(self) -> tuple[Cell, ...]:
+        """The cell of each block."""
+        cell = CELLS[self.config.cell].load()
+        return tuple(cell(f"block{i}", self.config) for i in range(self.config.blocks))
+
+    @cached_property
+    def leaves(self) -> dict[str, Leaf]:
+        """Every parameter's group and shape, by name."""
+        with torch.device("meta"):  # shapes alone, which take no memory
+            parts = list(self._parts(torch.Generator()))
+        return {
+            name: Leaf(name, group, tuple(value.shape))
+            for group, part in parts
+            for name, value in part.items()
+        }
 
     def init(self, rng: torch.Generator) -> dict[str, Tensor]:
         """Draw initial parameters, float32 on the CPU."""
+        return combine(*(part for _, part in self._parts(rng)))
+
+    def _parts(self, rng: torch.Generator) -> Iterator[tuple[Group, dict[str, Tensor]]]:
+        """Draw initial parameters part by part; a seed's draws depend on the order."""
         width, seen = self.config.width, len(self.spaces.observation_scale)
         actions = self.spaces.actions
-        inputs = seen + (actions + 2 if self.config.trial_inputs else 0)
-        params = {
-            "encoder.weight": random_matrix(rng, inputs, width),
-            "encoder.bias": torch.zeros(width),
-            "action.weight": random_matrix(rng, width, actions, gain=ACTION_GAIN),
-            "action.bias": torch.zeros(actions),
-            "value.weight": random_matrix(rng, width, 1, gain=ACTION_GAIN),
-            "value.bias": torch.zeros(1),
-            "prediction.weight": random_matrix(rng, width + actions, seen, gain=ACTION_GAIN),
-            "prediction.bias": torch.zeros(seen),
-        }
+        yield "encoder", self.encoder.init(rng)
+        yield "action", _head("action", rng, width, actions)
+        yield "value", _head("value", rng, width, 1)
+        yield "prediction", _head("prediction", rng, width + actions, seen)
         if not self.spaces.discrete:
-            params[LOG_STD] = torch.full((actions,), self.config.initial_log_std)
+            yield "action", {LOG_STD: constant(self.config.initial_log_std, actions)}
         for cell in self.cells:
-            params |= cell.init(rng)
+            yield "cell", cell.init(rng)
             if self.config.norm:
-                params[f"{cell.name}.norm"] = torch.ones(width)
-        return params
+                yield "cell", {f"{cell.name}.norm": constant(1.0, width)}
 
     def initial_state(self, tasks: int, lanes: int, like: Tensor) -> State:
         """Return the empty memory, with the dtype and device of a tensor."""
         return tuple(cell.initial_state(tasks, lanes, like) for cell in self.cells)
 
     def bind(self, params: Params) -> "BoundPolicy":
-        """Put parameters in place; the scaling of the inputs goes into the encoder's weights."""
-        weight = params["encoder.weight"]
-        scale = weight.new_ones(weight.shape[-2], 1)
-        scale[: len(self.spaces.observation_scale), 0] = self._scale(weight)
+        """Put parameters in place, to be used for many steps."""
         cells = tuple(cell.bind(params) for cell in self.cells)
-        return BoundPolicy(self, params, weight / scale, cells)
-
-    def _scale(self, like: Tensor) -> Float[Tensor, "O"]:
-        return like.new_tensor(self.spaces.observation_scale)
+        return BoundPolicy(self, params, self.encoder.bind(params), cells)
 
     def inputs(
         self,
@@ -181,16 +165,16 @@ class BoundPolicy:
 
     policy: Policy
     params: Params
-    encoder: Float[Tensor, "*tasks I D"]
-    cells: tuple[BoundDiagonalSSM | BoundGatedSSM | BoundGRU | BoundMLP, ...]
+    encoder: BoundEncoder
+    cells: tuple[BoundCell, ...]
 
-    def features(
+    def step(
         self,
-        inputs: Float[Tensor, "*time K E I"],
+        inputs: Float[Tensor, "K E I"],
         state: State,
-        keep: Bool[Tensor, "*time K E"] | None = None,
-    ) -> tuple[Float[Tensor, "*time K E D"], State]:
-        """Run the network: one step for ``[K, E, I]``, a sequence for ``[T, K, E, I]``.
+        keep: Bool[Tensor, "K E"] | None = None,
+    ) -> tuple[Float[Tensor, "K E D"], State]:
+        """Run the network for one step.
 
         Args:
             inputs: From :meth:`Policy.inputs`.
@@ -198,17 +182,39 @@ class BoundPolicy:
             keep: False where the memory is wiped before the step; None keeps it.
 
         Returns:
-            Features for the heads, and the memory after the last step.
+            Features for the heads, and the memory after the step.
         """
-        p = self.params
-        x = linear(inputs, self.encoder, p["encoder.bias"]).tanh()
-        after = []
-        for spec, cell, memory in zip(self.policy.cells, self.cells, state, strict=True):
-            seen = _rms_norm(x) * per_lane(p[f"{spec.name}.norm"]) if self.policy.config.norm else x
-            y, memory = cell(seen, memory, keep)
+        return self._run([cell.step for cell in self.cells], inputs, state, keep)
+
+    def scan(
+        self,
+        inputs: Float[Tensor, "T K E I"],
+        state: State,
+        keep: Bool[Tensor, "T K E"] | None = None,
+    ) -> tuple[Float[Tensor, "T K E D"], State]:
+        """Run the network over a sequence, with the result of :meth:`step` after :meth:`step`."""
+        return self._run([cell.scan for cell in self.cells], inputs, state, keep)
+
+    def _run(
+        self,
+        advances: Sequence[Callable[..., tuple[Tensor, Tensor]]],
+        inputs: Float[Tensor, "*time K E I"],
+        state: State,
+        keep: Bool[Tensor, "*time K E"] | None,
+    ) -> tuple[Float[Tensor, "*time K E D"], State]:
+        x, after = self.encoder(inputs), []
+        for block, (advance, memory) in enumerate(zip(advances, state, strict=True)):
+            y, memory = advance(self._normed(x, block), memory, keep)
             x = x + torch.nn.functional.silu(y)
             after.append(memory)
         return x, tuple(after)
+
+    def _normed(self, x: Float[Tensor, "*time K E D"], block: int) -> Float[Tensor, "*time K E D"]:
+        """Return the input of a block, normalised if the policy says so."""
+        if not self.policy.config.norm:
+            return x
+        weight = per_lane(self.params[f"{self.policy.cells[block].name}.norm"])
+        return x * torch.rsqrt(x.square().mean(-1, keepdim=True) + 1e-6) * weight
 
     def distribution(
         self, features: Float[Tensor, "*time K E D"]
@@ -236,14 +242,8 @@ class BoundPolicy:
         return linear(acted, self.params["prediction.weight"], self.params["prediction.bias"])
 
 
-def _make_cell(name: str, config: PolicyConfig) -> DiagonalSSM | GatedSSM | GRU | MLP:
-    width, size = config.width, config.state_size
-    if config.cell == "ssm":
-        return DiagonalSSM(name, width, size, config.max_time_constant)
-    if config.cell == "gated":
-        return GatedSSM(name, width, size, config.max_time_constant)
-    return (GRU if config.cell == "gru" else MLP)(name, width, size)
-
-
-def _rms_norm(x: Tensor) -> Tensor:
-    return x * torch.rsqrt(x.square().mean(-1, keepdim=True) + 1e-6)
+def _head(name: str, rng: torch.Generator, inputs: int, outputs: int) -> dict[str, Tensor]:
+    return {
+        f"{name}.weight": random_matrix(rng, inputs, outputs, gain=HEAD_GAIN),
+        f"{name}.bias": constant(0.0, outputs),
+    }

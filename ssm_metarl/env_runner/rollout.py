@@ -181,7 +181,7 @@ class _Walk:
         """Act once in every lane."""
         bound, policy, start = self.bound, self.bound.policy, self.starts[-1]
         inputs = policy.inputs(self.observations[-1], self.action, self.reward, start)
-        features, self.state = bound.features(inputs, self.state, ~start if self.forgets else None)
+        features, self.state = bound.step(inputs, self.state, ~start if self.forgets else None)
         distribution = bound.distribution(features)
         self.action = (
             distribution.mode() if self.deterministic else distribution.sample(self.noise.next())

@@ -73,7 +73,7 @@ class Trajectory:
         """Run a policy over the whole trajectory, from an empty memory."""
         _, tasks, lanes = self.reward.shape
         state = bound.policy.initial_state(tasks, lanes, self.observation)
-        return bound.features(self.inputs(bound.policy), state, self.keep(bound.policy))[0]
+        return bound.scan(self.inputs(bound.policy), state, self.keep(bound.policy))[0]
 
 
 def side_by_side(trajectories: Sequence[Trajectory]) -> Trajectory:

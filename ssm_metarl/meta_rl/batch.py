@@ -66,7 +66,7 @@ class Batch:
         """Run a policy along the batch, from an empty memory."""
         _, tasks, lanes = self.valid.shape
         state = bound.policy.initial_state(tasks, lanes, self.inputs)
-        return bound.features(self.inputs, state, self.keep)[0]
+        return bound.scan(self.inputs, state, self.keep)[0]
 
     def distribution(self, bound: BoundPolicy) -> Categorical | DiagonalGaussian:
         """Return a policy's action distributions along the batch."""

@@ -86,7 +86,7 @@ def hidden_states(bound: BoundPolicy, played: Trajectory) -> Float[Tensor, "T K 
     inputs, keep = played.inputs(policy), played.keep(policy)
     found = []
     for step in range(steps):
-        _, state = bound.features(inputs[step], state, None if keep is None else keep[step])
+        _, state = bound.step(inputs[step], state, None if keep is None else keep[step])
         blocks = [torch.view_as_real(one).flatten(-2) if one.is_complex() else one for one in state]
         found.append(torch.cat(blocks, -1))
     return torch.stack(found)

@@ -10,7 +10,8 @@ import torch
 from numpy.random import SeedSequence
 
 from ssm_metarl.adaptation.agent import Agent
-from ssm_metarl.core.ssm import BoundDiagonalSSM, BoundGatedSSM
+from ssm_metarl.core.gated import BoundGatedSSM
+from ssm_metarl.core.ssm import BoundDiagonalSSM
 from ssm_metarl.evaluation.evaluate import mean_returns
 from ssm_metarl.meta_rl.inner_loop import adaptable
 from ssm_metarl.ui.query import Subject

@@ -159,7 +159,7 @@ def test_a_trial_s_memory_is_that_of_the_collector(make_agent: MakeAgent) -> Non
     assert len(session.returns) == 3
     assert sum(session.returns) == trial.environment_steps
     # Up to the end, which the memory of a trial sees too.
-    _, memory = bound.features(
+    _, memory = bound.scan(
         trial.inputs(agent.policy), agent.policy.initial_state(1, 1, trial.reward)
     )
     for mine, theirs in zip(session._state.memory, memory, strict=True):

@@ -43,18 +43,18 @@ def test_step_equals_scan_and_scan_can_be_split_anywhere(
     x, keep = inputs(length)
     start = policy.initial_state(K, E, x)
     start = tuple(s + torch.randn_like(s) for s in start)  # a memory carried in
-    whole, last = bound.features(x, start, keep)
+    whole, last = bound.scan(x, start, keep)
 
     state, steps = start, []
     for t in range(length):
-        features, state = bound.features(x[t], state, keep[t])
+        features, state = bound.step(x[t], state, keep[t])
         steps.append(features)
     torch.testing.assert_close(torch.stack(steps), whole)
     torch.testing.assert_close(state, last)
 
     for cut in {1, length // 2, length - 1} - {0, length}:
-        first, middle = bound.features(x[:cut], start, keep[:cut])
-        second, end = bound.features(x[cut:], middle, keep[cut:])
+        first, middle = bound.scan(x[:cut], start, keep[:cut])
+        second, end = bound.scan(x[cut:], middle, keep[cut:])
         torch.testing.assert_close(torch.cat([first, second]), whole)
         torch.testing.assert_close(end, last)
 
@@ -63,11 +63,11 @@ def test_step_equals_scan_and_scan_can_be_split_anywhere(
 def test_a_batch_of_tasks_equals_one_task_at_a_time(cell: str) -> None:
     policy, params = make(cell, per_task=True)
     x, keep = inputs(7)
-    together, _ = policy.bind(params).features(x, policy.initial_state(K, E, x), keep)
+    together, _ = policy.bind(params).scan(x, policy.initial_state(K, E, x), keep)
     for k in range(K):
         alone = policy.bind({name: value[k] for name, value in params.items()})
         state = policy.initial_state(1, E, x)
-        features, _ = alone.features(x[:, k : k + 1], state, keep[:, k : k + 1])
+        features, _ = alone.scan(x[:, k : k + 1], state, keep[:, k : k + 1])
         torch.testing.assert_close(together[:, k : k + 1], features)
 
 
@@ -78,9 +78,9 @@ def test_an_episode_leaves_the_next_one_bitwise_unchanged(cell: str) -> None:
     keep[:] = True
     keep[12, 1, 0] = False
     state = policy.initial_state(K, E, x)
-    before, _ = policy.bind(params).features(x, state, keep)
+    before, _ = policy.bind(params).scan(x, state, keep)
     x[:12, 1, 0] += 3.0
-    after, _ = policy.bind(params).features(x, state, keep)
+    after, _ = policy.bind(params).scan(x, state, keep)
     assert torch.equal(before[12:, 1, 0], after[12:, 1, 0])
     assert not torch.equal(before[11, 1, 0], after[11, 1, 0])
     others = torch.ones(K, E, dtype=torch.bool)
@@ -94,7 +94,7 @@ def test_what_was_seen_long_ago_matters_unless_there_is_no_memory(cell: str) -> 
         policy, params = make(name)
         x, _ = inputs(7)
         x.requires_grad_()
-        features, _ = policy.bind(params).features(x, policy.initial_state(K, E, x))
+        features, _ = policy.bind(params).scan(x, policy.initial_state(K, E, x))
         (grad,) = torch.autograd.grad(features[-1].sum(), x)
         return grad[0].abs().max()
 
@@ -110,7 +110,7 @@ def test_second_order_gradients_of_the_whole_network(cell: str) -> None:
 
     def run(*values: torch.Tensor) -> torch.Tensor:
         bound = policy.bind({**params, **dict(zip(names, values, strict=True))})
-        return bound.features(x, policy.initial_state(K, E, x), keep)[0]
+        return bound.scan(x, policy.initial_state(K, E, x), keep)[0]
 
     values = tuple(params[n].clone().requires_grad_() for n in names)
     assert torch.autograd.gradcheck(run, values)
@@ -133,7 +133,7 @@ def test_observations_are_scaled_by_their_typical_magnitude() -> None:
     scaled = x / torch.tensor([1.0, 2.0, 0.5])
     state = policy.initial_state(K, E, x)
     torch.testing.assert_close(
-        policy.bind(params).features(x, state)[0], unit.bind(params).features(scaled, state)[0]
+        policy.bind(params).scan(x, state)[0], unit.bind(params).scan(scaled, state)[0]
     )
 
 
@@ -165,7 +165,7 @@ def test_heads_have_the_shapes_they_promise() -> None:
         policy = Policy(PolicyConfig(), spaces)
         bound = policy.bind(policy.init(torch.Generator().manual_seed(0)))
         x = torch.randn(7, K, E, 3)
-        features, _ = bound.features(x, policy.initial_state(K, E, x))
+        features, _ = bound.scan(x, policy.initial_state(K, E, x))
         distribution = bound.distribution(features)
         assert isinstance(distribution, kind)
         action = distribution.mode()

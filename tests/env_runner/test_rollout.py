@@ -215,7 +215,7 @@ def test_a_memory_of_an_episode_is_wiped_and_one_of_a_trial_is_not() -> None:
         start = int(rollout.episode_start[2:, 0, 0].long().argmax()) + 2
         features = rollout.features(bound)[start:]
         observation = rollout.observation[start:]
-        fresh, _ = bound.features(observation, bound.policy.initial_state(1, 1, observation))
+        fresh, _ = bound.scan(observation, bound.policy.initial_state(1, 1, observation))
         length = int(rollout.valid[start:, 0, 0].long().argmin()) or 5
         close = torch.allclose(features[:length], fresh[:length], atol=1e-5)
         assert close == same

@@ -47,7 +47,7 @@ class Enumerated:
         self.inputs = observation.unsqueeze(1).expand(steps, K, lanes, 2)
 
     def log_prob(self, params: dict[str, Tensor]) -> Tensor:
-        features, _ = POLICY.bind(params).features(
+        features, _ = POLICY.bind(params).scan(
             self.inputs, POLICY.initial_state(K, self.chance.shape[1], self.inputs)
         )
         return POLICY.bind(params).distribution(features).log_prob(self.action) * self.valid

@@ -42,7 +42,7 @@ def test_the_loss_is_the_error_of_each_step_summed_over_an_episode() -> None:
             length = int(valid[:, lane].sum())
             inputs = rollout.inputs(POLICY)[:length, k : k + 1, lane : lane + 1]
             state = POLICY.initial_state(1, 1, inputs)
-            features, _ = bound.features(inputs, state)
+            features, _ = bound.scan(inputs, state)
             acted = rollout.action[:length, k : k + 1, lane : lane + 1]
             wrong = bound.prediction(features, acted)[:, 0, 0] - change[:length, lane] / unit
             total += 0.5 * wrong.square().mean(1).sum().item() / 4

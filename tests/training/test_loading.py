@@ -94,7 +94,7 @@ def test_an_agent_with_a_memory_of_the_trial_does_what_the_collector_does(tmp_pa
         np.testing.assert_array_equal(chosen[alive], played.action[t, 0].numpy()[alive])
     assert state is not None
     clones = agent.policy.initial_state(1, 3, features)
-    _, last = bound.features(played.inputs(agent.policy)[:-1], clones)
+    _, last = bound.scan(played.inputs(agent.policy)[:-1], clones)
     for mine, theirs in zip(state.memory, last, strict=True):
         torch.testing.assert_close(mine, theirs, atol=1e-4, rtol=1e-3)
 

@@ -236,7 +236,7 @@ def test_an_agent_acts_as_its_policy_does(tmp_path: Path) -> None:
     seen = rng.normal(size=(6, 2, 4)).astype(np.float32)
     x = torch.from_numpy(seen).unsqueeze(1)  # [T, K = 1, E, O]
     bound = agent.policy.bind(agent.params)
-    features, _ = bound.features(x, agent.policy.initial_state(1, 2, x))
+    features, _ = bound.scan(x, agent.policy.initial_state(1, 2, x))
     expected = bound.distribution(features).mode()[:, 0].numpy()
     state = lone = None
     for t in range(6):

@@ -11,7 +11,7 @@ import torch
 pytest.importorskip("gradio")
 
 from ssm_metarl.adaptation.agent import Agent
-from ssm_metarl.core.policy import CellName, Policy, PolicyConfig, Spaces
+from ssm_metarl.core.policy import Policy, PolicyConfig, Spaces
 from ssm_metarl.env_runner.registry import get_family
 from ssm_metarl.ui.charts import Axis, Line, chart
 from ssm_metarl.ui.clips import agent_after
@@ -38,7 +38,7 @@ def agent(store: RunStore) -> Agent:
     return store.agent("cartpole")[0]
 
 
-def with_cell(agent: Agent, cell: CellName) -> Agent:
+def with_cell(agent: Agent, cell: str) -> Agent:
     spaces = Spaces((1.0,) * 4, 2, discrete=True)
     policy = Policy(PolicyConfig(cell=cell, width=4, state_size=3), spaces)
     params = policy.init(torch.Generator().manual_seed(0))
@@ -87,7 +87,7 @@ def test_the_effect_of_a_change_is_measured(store: RunStore) -> None:
 
 
 @pytest.mark.parametrize("cell", ["gru", "mlp", "gated"])
-def test_other_cells_say_what_is_shown_instead(agent: Agent, cell: CellName) -> None:
+def test_other_cells_say_what_is_shown_instead(agent: Agent, cell: str) -> None:
     other = with_cell(agent, cell)
     html = unescape(spectrum_shown(other, other, "standard"))
     if cell == "gated":
@@ -162,7 +162,7 @@ def test_the_reader_reads_the_states_that_were_acted_with(store: RunStore) -> No
     bound = agent.policy.bind(agent.params)
     played = collect_trials(bound, env, SeedSequence(0), 2)
     states = hidden_states(bound, played)
-    _, last = bound.features(
+    _, last = bound.scan(
         played.inputs(agent.policy)[:-1],
         agent.policy.initial_state(1, 2, played.observation),
         None,

@@ -1,0 +1,7 @@
+"""The encoders of a policy, by name; each follows :class:`core.protocols.Encoder`."""
+
+from ssm_metarl.core.registry import Entry
+
+ENCODERS = {
+    "linear": Entry("one layer with tanh", "ssm_metarl.core.linear_encoder", "LinearEncoder"),
+}
