@@ -80,7 +80,7 @@ def _disc(
 
 
 def trace_plot(
-    lines: Sequence[tuple[str, str, Float[np.ndarray, "T"]]],
+    lines: Sequence[tuple[str, str, Float[np.ndarray, "_"]]],
     label: str,
     *,
     steps: int,
