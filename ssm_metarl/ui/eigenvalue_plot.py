@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterable, Sequence
 from html import escape
 
-from ssm_metarl.ui.spectrum import Eigenvalue
+from ssm_metarl.analysis.spectrum import Eigenvalue
 
 SIDE = 340  # pixels of a picture
 RIM = 22  # around the drawing

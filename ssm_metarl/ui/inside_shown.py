@@ -7,17 +7,29 @@ from html import escape
 import numpy as np
 
 from ssm_metarl.adaptation.agent import Agent
+from ssm_metarl.analysis.linear_probe import (
+    CONFIDENT,
+    CONFIDENT_STEPS,
+    LinearProbe,
+    first_confident_step,
+)
+from ssm_metarl.analysis.names import action_names, choice_effect
+from ssm_metarl.analysis.spectrum import (
+    EPISODES,
+    PARTS,
+    PARTS_OF_CELLS,
+    Eigenvalue,
+    eigenvalues,
+    parameter_changes,
+)
+from ssm_metarl.analysis.traces import Trace, principal_components
 from ssm_metarl.evaluation.report import MODES
 from ssm_metarl.ui.adapt_shown import message
 from ssm_metarl.ui.charts import Axis, Line, Rule, chart
 from ssm_metarl.ui.eigenvalue_plot import described, discs
-from ssm_metarl.ui.linear_probe import LASTS, SURE, Reader, moment
-from ssm_metarl.ui.observations import action_names
 from ssm_metarl.ui.player import Clip
 from ssm_metarl.ui.query import Subject
-from ssm_metarl.ui.spectrum import EPISODES, OF_OTHER_CELLS, PARTS, Eigenvalue, changes, eigenvalues
 from ssm_metarl.ui.tables import note, numbered, table
-from ssm_metarl.ui.traces import Trace, principal
 
 CELLS = {
     "gru": "This agent's memory is a GRU: what it forgets depends on what it sees, so there are no "
@@ -42,7 +54,7 @@ def traces_shown(
     mode: str,
     clips: Sequence[Clip],
     seen: Sequence[Trace],
-    reader: Reader | None,
+    reader: LinearProbe | None,
 ) -> tuple[str, str]:
     """Draw what goes on during the episodes of two clips, under which it stands.
 
@@ -65,13 +77,13 @@ def traces_shown(
     near = steps if reader is None else Axis(steps.label, 0.0, float(MOMENT_STEPS))
     drawn = [_trace(styles, actions, near, axis, text, [rule])]
     if seen[0].state.shape[1]:
-        parts, share = principal(seen)
+        parts, share = principal_components(seen)
         for number, which in enumerate(("First", "Second")[: len(share)]):
             axis = Axis(f"{which} component")
             values = [part[:, number] for part in parts]
             text = f"{DIRECTIONS[number]} It carries {share[number]:.0%} of what moves."
             drawn.append(_trace(styles, values, steps, axis, text))
-        sizes = [trace.size for trace in seen]
+        sizes = [trace.norm for trace in seen]
         drawn.append(_trace(styles, sizes, steps, Axis("Size of the state", 0.0), SIZE))
     words = _in_words(subject, mode, seen, clips)
     if reader is not None:
@@ -127,14 +139,14 @@ def _trace(
 
 
 def knowledge_shown(
-    subject: Subject, reader: Reader, styles: Sequence[tuple[str, str]], seen: Sequence[Trace]
+    subject: Subject, reader: LinearProbe, styles: Sequence[tuple[str, str]], seen: Sequence[Trace]
 ) -> tuple[str, str]:
     """Show when the hidden state has understood the task, in words and as a chart."""
     name = reader.parameter.name
     surprise = bool(subject.task.values[name][0] != reader.parameter.default)
-    beliefs = [reader.belief(trace.state) for trace in seen]
-    moments = [moment(belief, surprise=surprise) for belief in beliefs]
-    fact = f"this task {'' if surprise else 'never '}{reader.surprise}"
+    beliefs = [reader.probability(trace.state) for trace in seen]
+    moments = [first_confident_step(belief, label=surprise) for belief in beliefs]
+    fact = f"this task {'' if surprise else 'never '}{choice_effect(reader.parameter)}"
     first, later = moments
     if first is None:
         words = f"In its first episode, the agent's memory never makes sure whether {fact}."
@@ -152,9 +164,11 @@ def knowledge_shown(
             else f" In the later episode, it does from step {later} on."
         )
     text = (
-        f"What its memory tells: how likely it is that this task {reader.surprise}, judged by a "
+        f"What its memory tells: how likely it is that this task "
+        f"{choice_effect(reader.parameter)}, judged by a "
         "linear reader of the hidden state. On tasks that it was not trained on, it is right at "
-        f"{reader.accuracy:.0%} of the steps. Understood: it is {SURE:.0%} sure, for {LASTS} steps."
+        f"{reader.accuracy:.0%} of the steps. Understood: it is {CONFIDENT:.0%} sure, "
+        f"for {CONFIDENT_STEPS} steps."
     )
     reach = float(max(MOMENT_STEPS, 3 * (first or 0)))
     axis = Axis("Step of the episode", 0.0, reach)
@@ -188,7 +202,7 @@ def spectrum_shown(
         before: The agent as it was trained.
         after: Once it has adapted.
         mode: How.
-        effect: What each change does alone, from :func:`ssm_metarl.ui.spectrum.effects`.
+        effect: What each change does alone, from :func:`ablated_returns`.
     """
     cell = before.policy.config.cell
     changed = _changes_shown(before, after, mode, effect or {})
@@ -241,7 +255,7 @@ def _period(one: Eigenvalue) -> str:
 
 def _changes_shown(before: Agent, after: Agent, mode: str, effect: Mapping[str, float]) -> str:
     """Show which parts of the network adaptation changed, and what each change does alone."""
-    found = changes(before, after)
+    found = parameter_changes(before, after)
     head = "<h3>What adapting changed</h3>"
     if not found:
         text = (
@@ -249,7 +263,7 @@ def _changes_shown(before: Agent, after: Agent, mode: str, effect: Mapping[str, 
             "its hidden state, which lasts from one episode to the next."
         )
         return head + note(text)
-    names = PARTS | OF_OTHER_CELLS.get(before.policy.config.cell, {})
+    names = PARTS | PARTS_OF_CELLS.get(before.policy.config.cell, {})
     found.sort(key=lambda change: -change.share)
     text = "How large a change is does not say what it does: that is measured in the last column."
     if effect:

@@ -1,18 +1,22 @@
 """What was recalled, as the page shows it: in words, as a table, and as charts."""
 
-import re
 from collections.abc import Sequence
 from html import escape
 
+from ssm_metarl.analysis.names import (
+    action_names,
+    choice_effect,
+    observation_names,
+    with_unit,
+)
+from ssm_metarl.analysis.retrieval import Match, Retrieval, action_response, first_episode
 from ssm_metarl.env_runner.family import Parameter, TaskFamily
 from ssm_metarl.env_runner.rollout import Trajectory
 from ssm_metarl.evaluation.report import counted
 from ssm_metarl.experience.records import StoredTask
 from ssm_metarl.ui.adapt_shown import message
 from ssm_metarl.ui.charts import Axis, Line, chart, histogram
-from ssm_metarl.ui.observations import action_names, observed, with_unit
 from ssm_metarl.ui.query import Subject
-from ssm_metarl.ui.retrieval import Match, Retrieval, first_episode, response
 from ssm_metarl.ui.sliders import reach
 from ssm_metarl.ui.tables import note, numbered, percent, table
 
@@ -22,7 +26,7 @@ LISTED = 500  # stored tasks in the table, the newest
 def in_words(found: Retrieval, subject: Subject) -> str:
     """Say what was recalled, and with what weight."""
     own = counted(found.episodes, "episode")
-    if not found.recalls:
+    if not found.used:
         best = found.matches[0].prediction_error
         return message("Nothing it remembers resembles this task.", "outcome") + message(
             f"The prediction error of the best match is {best:.3g} times what a model of a task "
@@ -30,7 +34,7 @@ def in_words(found: Retrieval, subject: Subject) -> str:
             f"So hybrid learns from the {own} of the new task alone, as standard does.",
             "others",
         )
-    lead = f"From {own}, hybrid recalls {_recalled_count(found)} earlier tasks that behave alike."
+    lead = f"From {own}, hybrid recalls {found.used} earlier tasks that behave alike."
     mine = "one episode" if found.episodes == 1 else own
     verb = "weighs" if found.episodes == 1 else "weigh"
     parts = [f"The {mine} of the new task {verb} {found.own:.0%} in the gradient step"]
@@ -44,17 +48,13 @@ def in_words(found: Retrieval, subject: Subject) -> str:
     return message(lead, "outcome") + message("; ".join(parts) + ".", "others")
 
 
-def _recalled_count(found: Retrieval) -> int:
-    return sum(match.weight > 0 for match in found.matches)
-
-
 def _kinship(match: Match, subject: Subject) -> str:
     """Say whether a task has the same surprise in it as the new one."""
     for parameter in subject.family.parameters:
         if not parameter.choices:
             continue
         new, stored = subject.task.values[parameter.name][0], match.task.parameters[parameter.name]
-        does = re.sub(r"^-?\d+ ", "", parameter.description)
+        does = choice_effect(parameter)
         if new != parameter.default:
             return f", which {does} too," if stored == new else f", although it never {does},"
         if stored != new:
@@ -142,7 +142,7 @@ def _cell(parameter: Parameter, value: float, new: float, style: str) -> str:
 
 def overlay(found: Retrieval, family: TaskFamily) -> str:
     """Draw why the tasks match: episodes of three of them, one over the other."""
-    names = [*observed(family), ("reward", "")]
+    names = [*observation_names(family), ("reward", "")]
     name, unit = names[found.telling]
     best = found.matches[0]
     shown = [
@@ -178,7 +178,7 @@ def _responses(
 ) -> str:
     """Draw how each task answers to actions, and say which of the two the new one is like."""
     lines = [
-        Line(label, style, numbered(response(played, telling)), dots=False)
+        Line(label, style, numbered(action_response(played, telling)), dots=False)
         for label, style, played in shown
     ]
     match, unlike, new = (line.points[-1][1] for line in lines)

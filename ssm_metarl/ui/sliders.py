@@ -1,6 +1,5 @@
 """Sliders and switches for the parameters of a family, made from the family itself."""
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,6 +8,7 @@ import gradio as gr
 import numpy as np
 from gradio.components import Component
 
+from ssm_metarl.analysis.names import choice_effect
 from ssm_metarl.env_runner.family import Parameter, TaskFamily
 from ssm_metarl.env_runner.registry import get_family, list_families
 from ssm_metarl.ui.errors import handled
@@ -97,7 +97,7 @@ def _input(family: TaskFamily, parameter: Parameter) -> Component:
         return gr.Checkbox(
             value=False,
             label=words,
-            info=re.sub(r"^-?\d+ ", "", parameter.description),  # it names the value first
+            info=choice_effect(parameter),
             elem_classes="switch",
         )
     low, high = reach(parameter)

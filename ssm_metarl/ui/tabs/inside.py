@@ -5,6 +5,9 @@ from typing import Any
 
 import gradio as gr
 
+from ssm_metarl.analysis.linear_probe import train_probe
+from ssm_metarl.analysis.spectrum import ablated_returns, as_numbers
+from ssm_metarl.analysis.traces import RecordedAgent
 from ssm_metarl.evaluation.report import MODES, counted
 from ssm_metarl.ui.adapt_shown import message
 from ssm_metarl.ui.api import Json, endpoint
@@ -13,14 +16,11 @@ from ssm_metarl.ui.inside_shown import spectrum_shown, traces_shown
 from ssm_metarl.ui.jobs import HEAVY
 from ssm_metarl.ui.lazy_tab import fill, query_of, was_asked
 from ssm_metarl.ui.limits import EPISODES, SEED, STEPS
-from ssm_metarl.ui.linear_probe import learn_to_read
 from ssm_metarl.ui.player import clips_value, player
 from ssm_metarl.ui.query import Query, Subject, mode_choices
-from ssm_metarl.ui.spectrum import as_numbers, effects
 from ssm_metarl.ui.store import RunStore
 from ssm_metarl.ui.tabs.memory import task_line
 from ssm_metarl.ui.theme import TRACES
-from ssm_metarl.ui.traces import Watched
 
 WAITING = (
     '<p class="working">A state space is a memory that fades at set speeds. This tab shows the '
@@ -94,18 +94,20 @@ def shown(store: RunStore, query: Query, *, mine: bool) -> Iterator[tuple[Any, .
     line = task_line(subject.family, query, mine=mine)
     yield message("Filming, and looking inside ...", "working") + line, *[gr.skip()] * 3
     after = agent_after(subject, query, mode)
-    effect = effects(subject, after, query.seed) if mode != "in_context" else None
+    effect = None
+    if mode != "in_context":
+        effect = ablated_returns(subject.agent, after, subject.family, subject.task, query.seed)
     fades = spectrum_shown(subject.agent, after, mode, effect)
     remembered = query.plan().trial_episodes - 1 if mode == "in_context" else 0
     names = ("before adapting", f"after: {MODES[mode]}")
     if remembered:
         names = ("the first episode", f"after {counted(remembered, 'other')} of the task")
-    watched = Watched.of(subject.agent), Watched.of(after)
+    watched = RecordedAgent.of(subject.agent), RecordedAgent.of(after)
     clips = [
         film(subject, watched[0], names[0], "zero_shot", query.seed, 0),
         film(subject, watched[1], names[1], mode, query.seed, remembered),
     ]
     seen = [one.last_episode(clip.steps) for one, clip in zip(watched, clips, strict=True)]
-    reader = learn_to_read(subject.agent, subject.family) if mode == "in_context" else None
+    reader = train_probe(subject.agent, subject.family) if mode == "in_context" else None
     words, charts = traces_shown(subject, mode, clips, seen, reader)
     yield words + line, clips_value(clips), charts, fades

@@ -5,6 +5,7 @@ from typing import Any
 
 import gradio as gr
 
+from ssm_metarl.analysis.retrieval import as_numbers, retrieve, stored_tasks
 from ssm_metarl.env_runner.family import TaskFamily
 from ssm_metarl.ui.adapt_shown import message
 from ssm_metarl.ui.api import Json, endpoint
@@ -13,7 +14,6 @@ from ssm_metarl.ui.lazy_tab import fill, query_of, was_asked
 from ssm_metarl.ui.limits import EPISODES, SEED, integer
 from ssm_metarl.ui.query import Query, Subject
 from ssm_metarl.ui.recall_shown import in_words, matches_table, overlay, store_shown
-from ssm_metarl.ui.retrieval import as_numbers, retrieve, stored_tasks
 from ssm_metarl.ui.store import RunStore
 
 WAITING = (
@@ -66,8 +66,14 @@ def build(store: RunStore, run: gr.Dropdown, query: gr.State, place: gr.State) -
         """Return which earlier tasks hybrid adaptation recalls for a task, with their weights."""
         asked = Query.asked(run, task or {}, [], episodes, 1, seed)
         subject = Subject.of(store, asked)
-        found = retrieve(subject, asked, integer(EPISODES, "episodes", episodes))
-        return as_numbers(found, stored_tasks(subject))
+        found = retrieve(
+            subject.agent,
+            subject.family,
+            subject.task,
+            episodes=integer(EPISODES, "episodes", episodes),
+            seed=asked.seed,
+        )
+        return as_numbers(found, stored_tasks(subject.agent))
 
     fill("Memory", place, [run, query, own], show, [sentence, recalled, why, stored, own])
     endpoint(memory, concurrency_id=HEAVY, concurrency_limit=1)
@@ -83,8 +89,14 @@ def shown(store: RunStore, query: Query, own: str, *, mine: bool) -> tuple[str, 
         mine: Whether the visitor asked it.
     """
     subject = Subject.of(store, query)
-    tasks = stored_tasks(subject)
-    found = retrieve(subject, query, 1 if own == ONE else query.episodes)
+    tasks = stored_tasks(subject.agent)
+    found = retrieve(
+        subject.agent,
+        subject.family,
+        subject.task,
+        episodes=1 if own == ONE else query.episodes,
+        seed=query.seed,
+    )
     if found is None:
         return NOTHING, "", "", ""
     told_task = task_line(subject.family, query, mine=mine)

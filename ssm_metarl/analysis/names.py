@@ -1,15 +1,16 @@
-"""What an agent sees, in words: the families say it in numbers only."""
+"""Names and units of what an agent observes and does; the families themselves have numbers only."""
 
-from ssm_metarl.env_runner.family import TaskFamily
+import re
 
-_CARTPOLE = (
-    ("position of the cart", "m"),
-    ("speed of the cart", "m/s"),
-    ("angle of the pole", "rad"),
-    ("speed of the pole", "rad/s"),
-)
-_OBSERVED = {
-    "CartPole-v1": _CARTPOLE,
+from ssm_metarl.env_runner.family import Parameter, TaskFamily
+
+_OBSERVATIONS = {
+    "CartPole-v1": (
+        ("position of the cart", "m"),
+        ("speed of the cart", "m/s"),
+        ("angle of the pole", "rad"),
+        ("speed of the pole", "rad/s"),
+    ),
     "Pendulum-v1": (
         ("cosine of the angle", ""),
         ("sine of the angle", ""),
@@ -35,18 +36,23 @@ _ACTIONS = {
 }
 
 
-def observed(family: TaskFamily) -> list[tuple[str, str]]:
-    """Return the name and the unit of each observation, as the agent sees them."""
+def observation_names(family: TaskFamily) -> list[tuple[str, str]]:
+    """Return the name and the unit of each observation, in the order in which the agent sees it."""
     size = family.observation_space.shape[0]
-    everything = _OBSERVED.get(family.env_id)
-    if everything is None:
+    names = _OBSERVATIONS.get(family.env_id)
+    if names is None:
         return [(f"observation {number}", "") for number in range(size)]
-    return [everything[place] for place in family.observed or range(size)]
+    return [names[index] for index in family.observed or range(size)]
 
 
 def action_names(family: TaskFamily, actions: int) -> list[str]:
-    """Return what each action (or dimension of one) is."""
+    """Return the name of each discrete action, or of each action dimension."""
     return list(_ACTIONS.get(family.env_id, [f"action {number}" for number in range(actions)]))
+
+
+def choice_effect(parameter: Parameter) -> str:
+    """Return what the unusual value of a categorical parameter does: ``swaps left and right``."""
+    return re.sub(r"^-?\d+ ", "", parameter.description)  # the description starts with the value
 
 
 def with_unit(name: str, unit: str) -> str:

@@ -1,0 +1,1 @@
+"""What is inside an agent: its eigenvalues, its hidden state, and what it retrieves."""
