@@ -2,11 +2,15 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ssm_metarl.errors import UserError
 from ssm_metarl.evaluation.figures.panel import finish, panels
 from ssm_metarl.evaluation.figures.style import style, write
 from ssm_metarl.evaluation.report import MODES, Evaluation, ModeResult, counted, label
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 STEPPING = ("standard", "hybrid", "from_scratch")
 TICK_RATIO = 1.25  # budgets closer than that on a log axis have labels that touch
@@ -78,6 +82,17 @@ def budget_curve(
     Raises:
         UserError: Fewer than two budgets, or matplotlib is missing.
     """
+    return write(budget_figure(evaluations, steps=steps, best=best, titles=titles), path)
+
+
+def budget_figure(
+    evaluations: Evaluation | Sequence[Evaluation],
+    *,
+    steps: int = 1,
+    best: float | None = None,
+    titles: Sequence[str] | None = None,
+) -> "Figure":
+    """Return the figure that :func:`budget_curve` writes."""
     with style():
         from matplotlib.ticker import NullLocator
 
@@ -102,7 +117,7 @@ def budget_curve(
             panel.axes.xaxis.set_minor_locator(NullLocator())
             panel.axes.set_xlabel("episodes of the new task used to adapt")
         finish([panel for _, panel in drawn], best)
-        return write(figure, path)
+        return figure
 
 
 def trial_curve(

@@ -21,6 +21,7 @@ from ssm_metarl.evaluation.report import MODES, Evaluation, counted, describe
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 
 def performance_profile(
@@ -98,6 +99,11 @@ def task_scatter(panels: Sequence[Scatter], path: str | Path) -> Path:
     Raises:
         UserError: More groups than colours, or matplotlib is missing.
     """
+    return write(scatter_figure(panels), path)
+
+
+def scatter_figure(panels: Sequence[Scatter]) -> "Figure":
+    """Return the figure that :func:`task_scatter` writes."""
     names = list(dict.fromkeys(name for panel in panels for name in panel.groups or ()))
     if len(names) > len(GROUPS):
         raise UserError(f"at most {len(GROUPS)} groups of tasks can be told apart, not {names}")
@@ -117,7 +123,7 @@ def task_scatter(panels: Sequence[Scatter], path: str | Path) -> Path:
                 for name, (colour, marker) in looks.items()
             ]
             figure.legend(handles=dots, loc="outside lower center", ncols=len(dots), frameon=False)
-        return write(figure, path)
+        return figure
 
 
 def _draw_tasks(axes: "Axes", panel: Scatter, looks: dict[str, tuple[str, str]]) -> None:

@@ -1,0 +1,64 @@
+"""The figures of :mod:`ssm_metarl.evaluation.figures` as inline SVG, and native line plots.
+
+An SVG takes its colours from the page's style sheet, so that it follows light and dark; its text
+stays text.
+"""
+
+import io
+from collections.abc import Iterable, Mapping
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+import gradio as gr
+import pandas as pd
+
+from ssm_metarl.evaluation.figures.style import COLOURS, FAINT, INK, QUIET
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+SIZE = (5.8, 3.5)  # inches; text stays readable on a phone and is not huge on a desk
+VARIABLES = {
+    INK: "--body-text-color",
+    QUIET: "--body-text-color-subdued",
+    FAINT: "--border-color-primary",
+    "#e5e7eb": "--border-color-primary",
+    "#ffffff": "--background-fill-primary",
+    **{colour: f"--mode-{mode}" for mode, colour in COLOURS.items() if mode != "zero_shot"},
+}
+PLOT_COLOURS = {**COLOURS, "best": FAINT}  # of a line plot, whose colours cannot be variables
+
+
+def svg(figure: "Figure", alt: str, size: tuple[float, float] | None = SIZE) -> str:
+    """Return a figure as HTML.
+
+    Args:
+        figure: What to show.
+        alt: What it shows, in words.
+        size: In inches; None for the figure's own.
+    """
+    import matplotlib
+
+    text = io.StringIO()
+    if size is not None:
+        figure.set_size_inches(size)
+    with matplotlib.rc_context({"svg.fonttype": "none"}):
+        figure.savefig(text, format="svg", transparent=True)
+    drawn = text.getvalue()
+    drawn = drawn[drawn.index("<svg") :]
+    for colour, variable in VARIABLES.items():
+        drawn = drawn.replace(colour, f"var({variable})")
+    return f'<figure class="figure" role="img" aria-label="{escape(alt)}">{drawn}</figure>'
+
+
+def line_plot(**how: Any) -> gr.LinePlot:
+    """Return a line plot whose value :func:`lines_of` makes."""
+    return gr.LinePlot(
+        x="x", y="y", color="line", color_title=" ", x_label_angle=0, height=320, **how
+    )
+
+
+def lines_of(lines: Mapping[str, Iterable[tuple[float, float]]]) -> pd.DataFrame:
+    """Return named lines of points as the value of a line plot."""
+    rows = [(name, x, y) for name, points in lines.items() for x, y in points]
+    return pd.DataFrame(rows, columns=["line", "x", "y"])
