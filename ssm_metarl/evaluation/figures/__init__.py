@@ -1,8 +1,8 @@
 """The figures: one style, one colour per way of meeting a task, names on the lines.
 
 Most functions write a PNG at twice screen density (to a temporary name, then renamed) and return
-its path; ``*_figure`` and ``*_plot`` return the figure, which the page shows. matplotlib is an extra, imported
-only when a figure is drawn; pyplot's global state is never touched.
+its path; ``*_figure`` and ``*_plot`` return the figure, which the page shows. matplotlib is an
+extra, imported only when a figure is drawn; pyplot's global state is never touched.
 """
 
 from ssm_metarl.evaluation.figures.curves import (
