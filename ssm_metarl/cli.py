@@ -81,7 +81,6 @@ def _train(argv: list[str]) -> int:
     asked = parse(Train, f"{PROGRAM} train", argv)
     if asked.resume:
         return _resume(asked, argv)
-    asked.config.validate()
     _refuse_unused(asked.config.unused(), asked.config.mode)
     run_dir = asked.run_dir or _default_run_dir(asked.config)
     from ssm_metarl.commands.train import train_run

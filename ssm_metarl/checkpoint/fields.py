@@ -1,6 +1,9 @@
-"""From JSON to a frozen dataclass of plain values, strictly: names, types and nothing more."""
+"""From plain values, such as JSON's, to a frozen dataclass, strictly."""
 
 import sys
+from collections.abc import Collection
+from pathlib import Path
+from types import NoneType, UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from ssm_metarl.errors import UserError, nearest
@@ -23,43 +26,59 @@ def read_fields(kind: type[T], values: object, source: str) -> T:
         UserError: No object, an unknown or missing name, or a value of the wrong type.
     """
     hints = get_type_hints(kind)
-    if not isinstance(values, dict):
-        raise UserError(f"{source} must hold one object")
     read: dict[str, Any] = {}
-    for written, value in values.items():
-        name = RENAMED.get(written, written)
-        if name not in hints:
-            raise UserError(f"{source} has an unknown name {written!r}; {nearest(name, hints)}")
-        if not _fits(value, hints[name]):
-            raise UserError(f"{source}: {name} cannot be {value!r}")
-        read[name] = _converted(value, hints[name])
+    for name, value in known_fields(hints, values, source).items():
+        try:
+            read[name] = as_type(value, hints[name])
+        except TypeError:
+            raise UserError(f"{source}: {name} cannot be {value!r}") from None
     try:
         return kind(**read)
     except TypeError as error:  # a field without a default was not given
         raise UserError(f"{source}: {error}") from None
 
 
-def _converted(value: Any, hint: object) -> Any:  # noqa: ANN401 (a JSON value)
-    """Undo what JSON does to numbers and tuples."""
-    if isinstance(value, list):
-        return tuple(float(item) for item in value)
-    if type(value) is int and int not in (hint, *get_args(hint)):
-        return float(value)  # JSON has one kind of number
-    return value
+def known_fields(known: Collection[str], values: object, source: str) -> dict[str, Any]:
+    """Return a JSON object with former names replaced by today's.
+
+    Raises:
+        UserError: It is no object, or has an unknown name.
+    """
+    if not isinstance(values, dict):
+        raise UserError(f"{source} must hold one object")
+    read = {RENAMED.get(str(name), str(name)): value for name, value in values.items()}
+    for name in read:
+        if name not in known:
+            raise UserError(f"{source} has an unknown name {name!r}; {nearest(name, known)}")
+    return read
 
 
-def _fits(value: object, hint: object) -> bool:
-    """Whether a JSON value is of an annotated type (a plain one, a union, or a literal)."""
-    if get_origin(hint) is Literal:
-        return value in get_args(hint)
-    if get_origin(hint) is tuple:
-        return isinstance(value, list) and all(_fits(item, float) for item in value)
-    if hint is float:
-        if not isinstance(value, int | float) or isinstance(value, bool):
-            return False
-        return abs(value) <= sys.float_info.max
-    if isinstance(hint, type):
-        return type(value) is hint
-    return get_origin(hint) in (Union, type(int | None)) and any(
-        _fits(value, option) for option in get_args(hint)
-    )
+def as_type(value: Any, hint: Any) -> Any:  # noqa: ANN401 (any value, any type)
+    """Return a value as the plain one of an annotated type: NumPy's scalars become Python's.
+
+    A whole number is valid where any number is, but neither 1.0 nor True where a whole one is.
+    Numbers are finite.
+
+    Raises:
+        TypeError: It is not of that type.
+    """
+    if getattr(value, "ndim", None) == 0:  # a NumPy scalar
+        value = value.item()
+    origin, options = get_origin(hint), get_args(hint)
+    if origin in (Union, UnionType) and value is None and NoneType in options:
+        return None
+    if origin in (Union, UnionType):
+        (hint,) = (option for option in options if option is not NoneType)
+        return as_type(value, hint)
+    if origin is tuple and isinstance(value, list | tuple):
+        return tuple(as_type(item, options[0]) for item in value)
+    if origin is Literal and isinstance(value, str) and value in options:
+        return value
+    if hint is float and isinstance(value, int | float) and not isinstance(value, bool):
+        if abs(value) <= sys.float_info.max:
+            return float(value)
+    elif hint is Path and isinstance(value, str | Path):
+        return Path(value)
+    elif type(value) is hint:
+        return value
+    raise TypeError(f"{value!r} is not of the type {hint}")

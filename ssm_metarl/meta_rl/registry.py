@@ -18,12 +18,14 @@ class LearnerSpec:
         uses: Names of the settings that it uses and some other learner does not; a setting that
             no learner lists is used by all.
         defaults: Its values of settings that nobody set; they go before a family's suggestions.
+        trial_defaults: More of them, for a memory that lasts a trial where it usually does not.
     """
 
     name: str
     help: str
     uses: frozenset[str]
     defaults: Mapping[str, Any] = field(default_factory=dict)
+    trial_defaults: Mapping[str, Any] = field(default_factory=dict)
 
 
 LEARNERS: dict[str, LearnerSpec] = {
@@ -45,6 +47,8 @@ LEARNERS: dict[str, LearnerSpec] = {
                 "outer_epochs": 3,
                 "gae_lambda": 1.0,
             },
+            # To adapt before any step too has to be asked for, and takes longer.
+            trial_defaults={"num_epochs": 150, "outer_epochs": 8, "support_weight": 1.0},
         ),
         LearnerSpec(
             "rl2",

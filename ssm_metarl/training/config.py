@@ -1,209 +1,248 @@
-"""The configuration of a training run: the flags of ``ssm-metarl train``, and ``config.json``."""
+"""The settings of a training run: the flags of ``ssm-metarl train``, and ``config.json``.
+
+Every default, bound, choice and help text is here, in the fields of :class:`TrainConfig`, or, where
+it is a learner's own, in :mod:`ssm_metarl.meta_rl.registry`. See
+:func:`ssm_metarl.training.settings.settings_of` for how to read them.
+"""
 
 import dataclasses
 import json
-import math
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, no_type_check
 
-import tyro
-
-from ssm_metarl.checkpoint.fields import read_fields
+from ssm_metarl.checkpoint.fields import known_fields
 from ssm_metarl.checkpoint.files import parse_json
+from ssm_metarl.core.cells import CELLS
+from ssm_metarl.core.encoders import ENCODERS
 from ssm_metarl.errors import UserError
+from ssm_metarl.meta_rl.registry import LEARNERS
+from ssm_metarl.training.settings import Setting, check_settings, setting, settings_of
 
-AT_LEAST_ONE = (
-    "num_epochs",
-    "num_episodes",
-    "tasks_per_epoch",
-    "episodes_per_task",
-    "episodes_per_trial",
-    "inner_steps",
-    "outer_epochs",
-    "support_steps",
-    "query_steps",
-    "width",
-    "state_size",
-    "blocks",
-    "validate_every",
-    "validation_tasks",
-)
-AT_MOST = {"width": 4096, "state_size": 4096, "blocks": 64}  # of a network
-MOST = AT_MOST | {
-    "num_epochs": 10**6,
-    "num_episodes": 10**8,
-    "tasks_per_epoch": 10**4,
-    "episodes_per_task": 10**4,
-    "episodes_per_trial": 10**3,
-    "inner_steps": 100,
-    "outer_epochs": 10**3,
-    "validation_tasks": 10**4,
-}
-USED_BY = {
-    "num_epochs": ("meta_rl", "rl2"),
-    "num_episodes": ("policy_gradient",),
-    "tasks_per_epoch": ("meta_rl", "rl2"),
-    "episodes_per_task": ("meta_rl",),
-    "outer_epochs": ("meta_rl",),
-    "query_steps": ("meta_rl", "rl2"),
-    "first_order": ("meta_rl",),
-    "learn_inner_lr": ("meta_rl",),
-    "experience": ("meta_rl",),
-    "validate_every": ("meta_rl", "rl2"),
-    "validation_tasks": ("meta_rl", "rl2"),
-}
-"""Modes that use a setting, where not all do. Those of the inner step serve adaptation later."""
+if TYPE_CHECKING:  # it imports torch
+    from ssm_metarl.env_runner.family import TaskFamily
 
-POSITIVE = ("inner_lr", "outer_lr", "max_grad_norm")
-FRACTIONS = ("discount", "adaptation_discount", "gae_lambda", "clip")
+MAX_TIME_CONSTANT = 100.0  # steps at first; longer memories are learned from there
+MOST_STEPS = 10**9
+
+
+@dataclass(frozen=True)
+class ByAction:
+    """A value that depends on the kind of the actions."""
+
+    discrete: float
+    continuous: float
+
+    def __str__(self) -> str:
+        return f"{self.discrete:g} for discrete and {self.continuous:g} for continuous actions"
 
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """Meta-train (or plainly train) a policy on a family of tasks."""
+    """Meta-train (or plainly train) a policy on a family of tasks.
 
-    mode: Literal["meta_rl", "rl2", "policy_gradient"] = "meta_rl"
-    """meta_rl: MAML over a family of tasks. rl2: PPO over trials of several episodes, so that the
-    memory adapts. policy_gradient: PPO on the one nominal task."""
+    None stands for what the learner or the family suggests, which :meth:`resolve` fills in.
 
-    env_name: Annotated[str, tyro.conf.arg(aliases=["--env"])] = "CartPole-v1"
-    """Family of tasks, or any Gymnasium id; `ssm-metarl envs` lists them."""
+    Raises:
+        UserError: A value that is not valid, by its flag; NumPy's scalars are.
+    """
 
-    num_epochs: Annotated[int | None, tyro.conf.arg(aliases=["--epochs"])] = None
-    """meta_rl, rl2: iterations. Each samples new tasks, meets them and improves the policy; None
-    is 40 for meta_rl (150 with --memory trial) and 80 for rl2."""
+    mode: str = setting(
+        "meta_rl",
+        help=f"{'. '.join(f'{name}: {spec.help}' for name, spec in LEARNERS.items())}.",
+        choices=tuple(LEARNERS),
+    )
+    env_name: str = setting(
+        "CartPole-v1",
+        help="Family of tasks, or any Gymnasium id; `ssm-metarl envs` lists the families.",
+        aliases=("--env",),
+    )
+    num_epochs: int | None = setting(
+        None,
+        help="Iterations; each samples new tasks, collects data and improves the policy.",
+        least=1,
+        most=10**6,
+        aliases=("--epochs",),
+    )
+    num_episodes: int = setting(
+        200, help="Episodes in all.", least=1, most=10**8, aliases=("--episodes",)
+    )
+    tasks_per_epoch: int | None = setting(None, help="Tasks per iteration.", least=1, most=10**4)
+    episodes_per_task: int = setting(
+        20,
+        help="Episodes per task before, and as many again after, each inner update.",
+        least=1,
+        most=10**4,
+    )
+    episodes_per_trial: int = setting(
+        4,
+        help="Episodes of one task in a row, through which a memory of a trial lasts.",
+        least=1,
+        most=10**3,
+    )
+    inner_lr: float | None = setting(
+        None,
+        help="Rate of the inner step, on the policy gradient summed over an episode's steps.",
+        family="inner_lr",
+        otherwise=ByAction(0.03, 0.01),
+        above=0,
+    )
+    outer_lr: float | None = setting(
+        None,
+        help="Rate of the optimiser, Adam.",
+        family="outer_lr",
+        otherwise=ByAction(0.005, 0.01),
+        above=0,
+        aliases=("--lr",),
+    )
+    inner_steps: int = setting(1, help="Gradient steps per task in training.", least=1, most=100)
+    outer_epochs: int | None = setting(
+        None, help="Outer gradient steps on the data of one iteration.", least=1, most=10**3
+    )
+    support_steps: int | None = setting(
+        None,
+        help="Step limit of the episodes to adapt from.",
+        unset="the family's, twice that for meta_rl with --memory trial",
+        least=1,
+        most=MOST_STEPS,
+    )
+    query_steps: int | None = setting(
+        None,
+        help="Step limit of the episodes after adaptation, or that those of rl2 grow to.",
+        family="max_episode_steps",
+        least=1,
+        most=MOST_STEPS,
+    )
+    first_steps: int | None = setting(
+        None,
+        help="Step limit of episodes in the first iteration, from where it grows.",
+        unset="--support_steps if given, else a tenth of query_steps",
+        least=1,
+        most=MOST_STEPS,
+    )
+    discount: float | None = setting(
+        None, help="Discount per step.", family="discount", least=0, most=1
+    )
+    adaptation_discount: float | None = setting(
+        None,
+        help="Discount of the data that a trained agent adapts from.",
+        unset="the family's, else discount",
+        family="adaptation_discount",
+        least=0,
+        most=1,
+    )
+    gae_lambda: float | None = setting(
+        None,
+        help="Lambda of the generalised advantages.",
+        least=0,
+        most=1,
+        aliases=("--trace",),
+    )
+    adaptation_gae_lambda: float | None = setting(
+        None,
+        help="The same for the data that a trained agent adapts from.",
+        unset="--gae_lambda if given, else 1",
+        least=0,
+        most=1,
+    )
+    clip: float = setting(0.2, help="Clipping range of the likelihood ratio.", least=0, most=1)
+    entropy: float = setting(0.0, help="Weight of the entropy bonus.", least=0)
+    support_weight: float | None = setting(
+        None,
+        help="Weight of the return before adapting in the outer objective.",
+        family="support_weight",
+        least=0,
+    )
+    max_grad_norm: float = setting(
+        1.0, help="Bound on the norm of a gradient of the optimiser.", above=0
+    )
+    trust: float | None = setting(
+        None,
+        help="Largest mean divergence, in nats, of an adaptation step that training never took.",
+        family="trust",
+        otherwise=0.03,
+        above=0,
+    )
+    adapted_std: float | None = setting(
+        None,
+        help="Largest spread of an adapted agent's continuous actions; 0 for no limit.",
+        family="adapted_std",
+        otherwise=0.0,
+        least=0,
+    )
+    surrogate: Literal["lvc", "dice", "emaml", "prediction"] = setting(
+        "lvc",
+        help="Inner loss; docs/gradients.md compares the first three. prediction adapts by "
+        "learning to predict observations, and so needs no rewards of a new task.",
+    )
+    first_order: bool = setting(False, help="Treat the inner gradient as a constant.")
+    learn_inner_lr: bool = setting(
+        False, help="Also learn an inner rate for every parameter, starting at inner_lr."
+    )
+    cell: str = setting(
+        "ssm",
+        help=f"Memory: {'; '.join(f'{name}, {cell.help}' for name, cell in CELLS.items())}.",
+        choices=tuple(CELLS),
+    )
+    encoder: str = setting(
+        "linear",
+        help="Input features: "
+        f"{'; '.join(f'{name}, {encoder.help}' for name, encoder in ENCODERS.items())}.",
+        choices=tuple(ENCODERS),
+    )
+    width: int | None = setting(None, help="Features per block.", otherwise=32, least=1, most=4096)
+    state_size: int | None = setting(
+        None, help="State size of each block.", otherwise=16, least=1, most=4096
+    )
+    blocks: int | None = setting(None, help="Number of blocks.", otherwise=1, least=1, most=64)
+    max_time_constant: float | None = setting(
+        None,
+        help="Longest time constant of the initial memory, in steps.",
+        unset=f"the length of an episode, at most {MAX_TIME_CONSTANT:g}",
+        above=0,
+    )
+    norm: bool = setting(False, help="Normalise the input of each block.")
+    trial_inputs: bool = setting(
+        False,
+        help="Also show the policy its previous action and reward; a memory of a trial always "
+        "sees them.",
+    )
+    memory: Literal["episode", "trial"] | None = setting(
+        None,
+        help="What the hidden state lasts for. meta_rl with a memory of a trial learns to adapt "
+        "in context and by gradient steps.",
+        otherwise="episode",
+    )
+    initial_log_std: float | None = setting(
+        None,
+        help="Log of the initial spread of continuous actions, whose bounds are -1 and 1.",
+        family="initial_log_std",
+    )
+    experience: int = setting(
+        1_000_000,
+        help="Steps of earlier tasks kept on disk, for hybrid adaptation; the newest ones stay.",
+        least=0,
+    )
+    validate_every: int = setting(
+        10, help="Iterations between evaluations on the validation tasks.", least=1
+    )
+    validation_tasks: int = setting(
+        20,
+        help="Number of validation tasks; the checkpoint keeps the policy that is best on them.",
+        least=1,
+        most=10**4,
+    )
+    seed: int = setting(0, help="Seed of everything random in the run.", least=0)
+    device: Literal["cpu", "cuda"] = setting("cpu", help="Where tensors live.")
+    trust_env_code: bool = setting(
+        False, help="Allow env ids of the form module:Env-v0, which import and run code."
+    )
 
-    num_episodes: Annotated[int, tyro.conf.arg(aliases=["--episodes"])] = 200
-    """policy_gradient: episodes in all."""
+    def __post_init__(self) -> None:
+        check_settings(self)
+        self._check_together()
 
-    tasks_per_epoch: int | None = None
-    """meta_rl, rl2: tasks per iteration; None is 16 for meta_rl and 32 for rl2."""
-
-    episodes_per_task: int = 20
-    """meta_rl: episodes per task before, and as many again after, each inner update."""
-
-    episodes_per_trial: int = 4
-    """Episodes of one task in a row, through which the memory lasts (rl2, or --memory trial)."""
-
-    inner_lr: float | None = None
-    """meta_rl: rate of the inner step, on the policy gradient summed over an episode's steps;
-    None takes the family's, or 0.03 for discrete actions and 0.01 for continuous ones."""
-
-    outer_lr: Annotated[float | None, tyro.conf.arg(aliases=["--lr"])] = None
-    """Rate of the optimiser (Adam); None is 0.003 for rl2; for meta_rl the family's, or 0.005
-    with discrete actions and else 0.01; and 0.01 for policy_gradient."""
-
-    inner_steps: int = 1
-    """meta_rl: gradient steps per task."""
-
-    outer_epochs: int | None = None
-    """meta_rl: outer gradient steps on the data of one iteration; None is 3, or 8 with --memory
-    trial."""
-
-    support_steps: int | None = None
-    """Step limit of the episodes to adapt from (meta_rl), or of those of the first iteration, from
-    where it grows (rl2); None takes the family's (twice that with --memory trial), or a tenth of
-    query_steps."""
-
-    query_steps: int | None = None
-    """Step limit of the episodes after adaptation (meta_rl), or that they grow to (rl2); None
-    takes the family's."""
-
-    discount: float | None = None
-    """Discount per step; None takes the family's."""
-
-    adaptation_discount: float | None = None
-    """meta_rl: discount of the data a trained agent adapts from; None takes the family's."""
-
-    gae_lambda: Annotated[float | None, tyro.conf.arg(aliases=["--trace"])] = None
-    """Lambda of the generalised advantages; None is 1 for meta_rl, 0.95 for rl2 and 0.98 for
-    policy_gradient."""
-
-    clip: float = 0.2
-    """Clipping range of the likelihood ratio."""
-
-    entropy: float = 0.0
-    """Weight of the entropy bonus."""
-
-    support_weight: float | None = None
-    """meta_rl: weight of the return before adapting in what is learned; None takes the family's, or
-    1 with --memory trial."""
-
-    max_grad_norm: float = 1.0
-    """Bound on the norm of a gradient of the optimiser."""
-
-    surrogate: Literal["lvc", "dice", "emaml", "prediction"] = "lvc"
-    """meta_rl: inner loss; docs/gradients.md compares the first three. prediction adapts by
-    learning to predict observations, and so needs no rewards of a new task."""
-
-    first_order: bool = False
-    """meta_rl: treat the inner gradient as a constant."""
-
-    learn_inner_lr: bool = False
-    """meta_rl: also learn an inner rate for every parameter, starting at inner_lr."""
-
-    cell: Literal["ssm", "gated", "gru", "mlp"] = "ssm"
-    """Memory: ssm (diagonal complex), gated (input-dependent ssm), gru, or mlp (none)."""
-
-    width: int | None = None
-    """Features per block; None is 64 for rl2, and else 32."""
-
-    state_size: int | None = None
-    """State size of each block; None is 32 for rl2, and else 16."""
-
-    blocks: int | None = None
-    """Number of blocks; None is 2 for rl2, and else 1."""
-
-    norm: bool = False
-    """Normalise the input of each block."""
-
-    trial_inputs: bool = False
-    """Also show the policy its previous action and reward; a memory of a trial always sees them."""
-
-    memory: Literal["episode", "trial"] | None = None
-    """What the hidden state lasts for; None is a trial for rl2, and else an episode. meta_rl with a
-    memory of a trial learns to adapt in both ways: in context, and by gradient steps."""
-
-    experience: int = 1_000_000
-    """meta_rl: steps of earlier tasks kept on disk, for hybrid adaptation; the newest ones stay."""
-
-    validate_every: int = 10
-    """meta_rl, rl2: iterations between looks at the validation tasks."""
-
-    validation_tasks: int = 20
-    """meta_rl, rl2: number of validation tasks; the best policy on them is the one kept."""
-
-    seed: int = 0
-    """Seed of everything random in the run."""
-
-    device: Literal["cpu", "cuda"] = "cpu"
-    """Where tensors live."""
-
-    trust_env_code: bool = False
-    """Allow env ids of the form module:Env-v0, which import and run code."""
-
-    def validate(self) -> None:
-        """Refuse values that make no sense.
-
-        Raises:
-            UserError: Naming the flag, its value and what would be valid.
-        """
-        for name in AT_LEAST_ONE:
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise UserError(f"--{name} is {value}; it must be at least 1")
-        for name, most in MOST.items():
-            value = getattr(self, name)
-            if value is not None and value > most:
-                raise UserError(f"--{name} is {value}; it must be at most {most}")
-        for name in POSITIVE:
-            value = getattr(self, name)
-            if value is not None and not (value > 0 and math.isfinite(value)):
-                raise UserError(f"--{name} is {value}; it must be positive and finite")
-        for name in FRACTIONS:
-            value = getattr(self, name)
-            if value is not None and not 0.0 <= value <= 1.0:
-                raise UserError(f"--{name} is {value}; it must be between 0 and 1")
+    def _check_together(self) -> None:
+        """Refuse values that do not go together."""
         if self.surrogate == "prediction" and self.first_order:
             raise UserError(
                 "--first_order: --surrogate prediction is learned through the inner step, which "
@@ -214,24 +253,15 @@ class TrainConfig:
                 f"--tasks_per_epoch is {self.tasks_per_epoch}; --surrogate emaml needs at least 2, "
                 "as it compares each task with the others"
             )
-        if self.memory == "trial" and self.cell == "mlp":
+        if not self.adapts_both_ways:
+            return
+        if self.cell == "mlp":
             raise UserError("--memory trial: --cell mlp has no memory; valid: ssm, gated, gru")
-        if self.adapts_both_ways:
-            episodes, each = self.episodes_per_task, self.episodes_per_trial
-            if episodes % each:
-                raise UserError(
-                    f"--episodes_per_task is {episodes}; with --memory trial it must be a multiple "
-                    f"of --episodes_per_trial, which is {each}"
-                )
-        if not (self.entropy >= 0 and math.isfinite(self.entropy)):
-            raise UserError(f"--entropy is {self.entropy}; it must not be negative")
-        weight = self.support_weight
-        if weight is not None and not (weight >= 0 and math.isfinite(weight)):
-            raise UserError(f"--support_weight is {weight}; it must not be negative")
-        if self.experience < 0:
-            raise UserError(f"--experience is {self.experience}; it must not be negative")
-        if self.seed < 0:
-            raise UserError(f"--seed is {self.seed}; it must not be negative")
+        if self.episodes_per_task % self.episodes_per_trial:
+            raise UserError(
+                f"--episodes_per_task is {self.episodes_per_task}; with --memory trial it must be "
+                f"a multiple of --episodes_per_trial, which is {self.episodes_per_trial}"
+            )
 
     @property
     def adapts_both_ways(self) -> bool:
@@ -240,31 +270,94 @@ class TrainConfig:
 
     def unused(self) -> list[str]:
         """Return the settings that were changed though the mode has no use for them."""
-        usual = TrainConfig()
         return [
             name
-            for name, modes in USED_BY.items()
-            if self.mode not in modes and getattr(self, name) != getattr(usual, name)
+            for name, one in settings_of(TrainConfig).items()
+            if self.mode not in used_by(name) and getattr(self, name) != one.default
         ]
 
+    def resolve(self, family: "TaskFamily") -> "TrainConfig":
+        """Return the same settings with a value for every None that the learner uses.
+
+        What was resolved once stays as it is, whatever the family suggests later.
+        """
+        from gymnasium.spaces import Discrete
+
+        spec, values = LEARNERS[self.mode], dict(vars(self))
+        learner_s = {**spec.defaults, **(spec.trial_defaults if self.adapts_both_ways else {})}
+        derived = self._derived(family)
+        discrete = isinstance(family.action_space, Discrete)
+        for name, one in settings_of(TrainConfig).items():
+            last = one.otherwise
+            if isinstance(last, ByAction):
+                last = last.discrete if discrete else last.continuous
+            suggested = getattr(family, one.family) if one.family else None
+            options = (values[name], learner_s.get(name), suggested, derived.get(name), last)
+            if self.mode in used_by(name):
+                values[name] = next((each for each in options if each is not None), None)
+        return TrainConfig(**values)
+
+    def changed(self, family: "TaskFamily") -> dict[str, Any]:
+        """Return the settings that are not what its learner and the family suggest."""
+        usual = TrainConfig(mode=self.mode, env_name=self.env_name).resolve(family)
+        own = vars(self.resolve(family))
+        return {name: value for name, value in own.items() if value != getattr(usual, name)}
+
+    def _derived(self, family: "TaskFamily") -> dict[str, Any]:
+        """Return the values that follow from other settings."""
+        longest, support = family.max_episode_steps, family.support_steps
+        return {
+            "support_steps": min(2 * support, longest) if self.adapts_both_ways else support,
+            "first_steps": self.support_steps or max(1, (self.query_steps or longest) // 10),
+            "adaptation_discount": family.discount if self.discount is None else self.discount,
+            "adaptation_gae_lambda": 1.0 if self.gae_lambda is None else self.gae_lambda,
+            "max_time_constant": min(MAX_TIME_CONSTANT, float(longest)),
+        }
+
     def to_json(self) -> str:
-        """Return the configuration as readable JSON."""
+        """Return the settings as readable JSON."""
         return json.dumps(dataclasses.asdict(self), indent=2) + "\n"
 
     @classmethod
     def from_json(cls, text: str) -> "TrainConfig":
-        """Read what :meth:`to_json` wrote.
+        """Read what :meth:`to_json` wrote, or a former version did.
 
         Raises:
-            UserError: Malformed JSON, an unknown or missing name, or a value of the wrong type.
+            UserError: Malformed JSON, an unknown or missing name, or a value that is not valid.
         """
         try:
             values: Any = parse_json(text.encode())
         except ValueError as error:
             raise UserError(f"config.json is not valid JSON: {error}") from error
-        config = read_fields(cls, values, "config.json")
-        missing = [name for name in ("mode", "env_name") if name not in values]
+        fields = known_fields(settings_of(cls), values, "config.json")
+        missing = [name for name in ("mode", "env_name") if name not in fields]
         if missing:
             raise UserError(f"config.json does not say {' and '.join(missing)}")
-        config.validate()
-        return config
+        try:
+            return cls(**fields)
+        except UserError as error:
+            raise UserError(f"config.json: {error}") from None
+
+
+no_type_check(TrainConfig.__init__)  # it takes any values, and checks them by itself
+
+
+def used_by(name: str) -> tuple[str, ...]:
+    """Return the learners that use a setting."""
+    some = tuple(spec.name for spec in LEARNERS.values() if name in spec.uses)
+    return some or tuple(LEARNERS)
+
+
+def default_text(one: Setting) -> str:
+    """Return the default of a setting of :class:`TrainConfig` in words."""
+    if one.unset or not one.optional:
+        return one.unset or str(one.default)
+    parts = [
+        f"{values[one.name]} for {spec.name}{trial}"
+        for spec in LEARNERS.values()
+        for values, trial in ((spec.defaults, ""), (spec.trial_defaults, " with --memory trial"))
+        if one.name in values
+    ]
+    last = [] if one.otherwise is None else [str(one.otherwise)]
+    rest = " or ".join(["the family's", *last] if one.family else last)
+    return ", ".join([*parts, f"else {rest}"] if parts and rest else parts or [rest])

@@ -19,9 +19,10 @@ from ssm_metarl.env_runner.registry import get_family
 from ssm_metarl.errors import CheckpointError, UserError
 from ssm_metarl.meta_rl.inner_loop import adaptable
 from ssm_metarl.meta_rl.maml import MetaConfig
-from ssm_metarl.training.config import AT_MOST
+from ssm_metarl.training.config import TrainConfig
 from ssm_metarl.training.learners import check_same_shapes, make_agent
 from ssm_metarl.training.loop import CHECKPOINT, CONFIG, EXPERIENCE, read_config, run_family
+from ssm_metarl.training.settings import settings_of
 
 MAX_ACTIONS, MAX_HORIZON = 100_000, 10**9
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
@@ -47,7 +48,7 @@ def load(folder: str | Path, *, trust_env_code: bool = False) -> Agent:
     config = read_config(folder, trust_env_code=trust_env_code)
     checkpoint = load_checkpoint(folder / CHECKPOINT)
     agent = make_agent(checkpoint.tensors, config, run_family(config))
-    return dataclasses.replace(agent, experience=folder / EXPERIENCE)
+    return dataclasses.replace(agent, experience=(folder / EXPERIENCE).absolute())
 
 
 def locate(folder: str | Path) -> Path:
@@ -164,7 +165,8 @@ def _part(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
 
 def _check_values(network: PolicyConfig, spaces: Spaces, config: MetaConfig, source: str) -> None:
     """Refuse numbers that no agent was ever saved with."""
-    sizes = {name: (getattr(network, name), most) for name, most in AT_MOST.items()}
+    known = settings_of(TrainConfig)
+    sizes = {n: (getattr(network, n), known[n].most) for n in ("width", "state_size", "blocks")}
     sizes["actions"] = spaces.actions, MAX_ACTIONS
     sizes["support_horizon"] = config.support_horizon, MAX_HORIZON
     for name, (value, most) in sizes.items():

@@ -89,10 +89,10 @@ def train(
         UserError: Bad configuration, or the folder exists; nothing was written.
         DivergenceError: While training: names the iteration and the last good checkpoint.
     """
-    run_dir = Path(run_dir)
+    run_dir = Path(run_dir).absolute()  # another working folder later changes nothing
     if run_dir.exists():
         raise UserError(f"{run_dir} exists; add --resume to continue it, or choose another")
-    learner = _prepare(config, on_phase)
+    config, learner = _prepare(config, on_phase)
     session = _Session(config, learner, run_dir, tracker)  # a missing tracker leaves no folder
     run_dir.mkdir(parents=True, exist_ok=True)
     lock = RunLock(run_dir)
@@ -101,8 +101,11 @@ def train(
 
 
 def resume(
-    run_dir: Path,
+    run_dir: str | Path,
     *,
+    num_epochs: int | None = None,
+    num_episodes: int | None = None,
+    device: str | None = None,
     tracker: str = "none",
     trust_env_code: bool = False,
     on_phase: Callable[[str], object] | None = None,
@@ -113,19 +116,35 @@ def resume(
 
     Args:
         run_dir: The folder of the run.
+        num_epochs: Another length of the training; None for the run's own. The learning rate falls
+            to zero over the new length.
+        num_episodes: The same for policy_gradient.
+        device: Where to go on; None for where the run was.
         tracker: As for :func:`train`.
         trust_env_code: As in :func:`read_config`.
         on_phase: As for :func:`train`.
 
     Raises:
-        UserError: The folder is not a run, or is being trained already.
+        UserError: The folder is not a run, is being trained already, or is to be shortened to less
+            than it has trained.
         CheckpointError: Its checkpoint is damaged.
     """
-    config = read_config(run_dir, trust_env_code=trust_env_code)
+    run_dir = Path(run_dir).absolute()
+    stored = read_config(run_dir, trust_env_code=trust_env_code)
+    asked = {"num_epochs": num_epochs, "num_episodes": num_episodes, "device": device}
+    changes = {name: value for name, value in asked.items() if value is not None}
     lock = RunLock(run_dir)  # before the tracker, which continues a file
-    session = _Session(config, _prepare(config, on_phase), run_dir, tracker, resumed=True)
+    config, learner = _prepare(dataclasses.replace(stored, **changes), on_phase)
+    session = _Session(config, learner, run_dir, tracker, resumed=True)
     if (run_dir / CHECKPOINT).exists():
         session.restore()
+    if session.done > learner.iterations:
+        raise UserError(
+            f"{run_dir} has trained {session.done} iterations; it cannot end after "
+            f"{learner.iterations}"
+        )
+    if changes:
+        write_text_atomically(run_dir / CONFIG, config.to_json())
     return session.stream(lock)
 
 
@@ -150,11 +169,15 @@ def read_config(run_dir: Path, *, trust_env_code: bool = False) -> TrainConfig:
     return dataclasses.replace(config, trust_env_code=trust_env_code)
 
 
-def _prepare(config: TrainConfig, on_phase: Callable[[str], object] | None) -> Learner:
-    config.validate()
+def _prepare(
+    config: TrainConfig, on_phase: Callable[[str], object] | None
+) -> tuple[TrainConfig, Learner]:
+    """Return the resolved settings, and the learner that they describe."""
     if config.device == "cuda" and not torch.cuda.is_available():
         raise UserError("--device cuda: no CUDA device is available; valid here: cpu")
-    learner = make_learner(config, run_family(config))
+    family = run_family(config)
+    config = config.resolve(family)
+    learner = make_learner(config, family)
     if isinstance(learner, MetaRun) and 0 < config.experience < learner.longest_lane:
         raise UserError(
             f"--experience is {config.experience}; it must be 0, for none, or at least "
@@ -162,7 +185,7 @@ def _prepare(config: TrainConfig, on_phase: Callable[[str], object] | None) -> L
         )
     if on_phase:
         learner.core.on_phase = on_phase
-    return learner
+    return config, learner
 
 
 def run_family(config: TrainConfig) -> TaskFamily:

@@ -1,8 +1,6 @@
-"""From a run's configuration and family to the settings of each part."""
+"""From a run's settings and family to the configuration of each part."""
 
-from typing import TypeVar
-
-import gymnasium
+from typing import Any
 
 from ssm_metarl.core.policy import Policy, PolicyConfig
 from ssm_metarl.env_runner.family import TaskFamily
@@ -12,10 +10,6 @@ from ssm_metarl.meta_rl.policy_gradient import PolicyGradientConfig
 from ssm_metarl.meta_rl.rl2 import RL2Config
 from ssm_metarl.training.config import TrainConfig
 
-T = TypeVar("T")
-
-MAX_TIME_CONSTANT = 100.0  # steps; longer memories are learned from there
-
 
 def make_policy(config: TrainConfig, family: TaskFamily) -> Policy:
     """Return the network of a run.
@@ -23,18 +17,18 @@ def make_policy(config: TrainConfig, family: TaskFamily) -> Policy:
     To find out what task it is on, a memory has to relate what was done to what came of it. That
     is a product of things seen at different times, which takes a second block to make use of.
     """
-    rl2 = config.mode == "rl2"
-    memory = config.memory or ("trial" if rl2 else "episode")
+    values = _resolved(config, family)
     network = PolicyConfig(
-        cell=config.cell,
-        width=_or(config.width, 64 if rl2 else 32),
-        state_size=_or(config.state_size, 32 if rl2 else 16),
-        blocks=_or(config.blocks, 2 if rl2 else 1),
-        max_time_constant=min(MAX_TIME_CONSTANT, float(family.max_episode_steps)),
-        norm=config.norm,
-        trial_inputs=config.trial_inputs or memory == "trial",
-        memory=memory,
-        initial_log_std=family.initial_log_std,
+        cell=values["cell"],
+        width=values["width"],
+        state_size=values["state_size"],
+        blocks=values["blocks"],
+        max_time_constant=values["max_time_constant"],
+        norm=values["norm"],
+        trial_inputs=values["trial_inputs"] or values["memory"] == "trial",
+        memory=values["memory"],
+        initial_log_std=values["initial_log_std"],
+        encoder=values["encoder"],
     )
     return Policy(network, policy_spaces(family))
 
@@ -43,74 +37,66 @@ def meta_config(config: TrainConfig, family: TaskFamily) -> MetaConfig:
     """Return the settings of meta-training, and of adapting what any training led to.
 
     Only meta-training makes gradient steps safe at full length: other agents have taken none.
-
-    An agent of meta-training whose memory lasts a trial is to adapt before any step too, in
-    context. That has to be asked for, in episodes long enough to show it, and takes longer.
     """
-    both = config.adapts_both_ways
-    support = family.support_steps
-    if both:
-        support = min(2 * support, family.max_episode_steps)
-    discount = _or(config.discount, family.discount)
-    discrete = isinstance(family.action_space, gymnasium.spaces.Discrete)
-    return MetaConfig(
-        inner_lr=_or(config.inner_lr, _or(family.inner_lr, 0.03 if discrete else 0.01)),
-        outer_lr=_or(config.outer_lr, _or(family.outer_lr, 0.005 if discrete else 0.01)),
-        iterations=_or(config.num_epochs, 150 if both else 40),
-        inner_steps=config.inner_steps if config.mode == "meta_rl" else 0,
-        tasks=_or(config.tasks_per_epoch, 16),
-        episodes=config.episodes_per_task,
-        episodes_per_trial=config.episodes_per_trial,
-        support_horizon=_or(config.support_steps, support),
-        query_horizon=_or(config.query_steps, family.max_episode_steps),
-        discount=discount,
-        adaptation_discount=_or(
-            config.adaptation_discount, _or(family.adaptation_discount, discount)
-        ),
-        gae_lambda=_or(config.gae_lambda, 1.0),
-        epochs=_or(config.outer_epochs, 8 if both else 3),
-        clip=config.clip,
-        entropy=config.entropy,
-        support_weight=_or(config.support_weight, 1.0 if both else family.support_weight),
-        max_grad_norm=config.max_grad_norm,
-        trust=_or(family.trust, MetaConfig.trust),
-        adapted_std=family.adapted_std,
-        surrogate=config.surrogate,
-        first_order=config.first_order,
-        learn_rates=config.learn_inner_lr,
-    )
+    values, meta = _resolved(config, family), config.mode == "meta_rl"
+    given = {
+        "inner_lr": values["inner_lr"],
+        "outer_lr": values["outer_lr"],
+        "iterations": values["num_epochs"],
+        "inner_steps": values["inner_steps"] if meta else 0,
+        "tasks": values["tasks_per_epoch"],
+        "episodes": values["episodes_per_task"],
+        "episodes_per_trial": values["episodes_per_trial"],
+        "support_horizon": values["support_steps"],
+        "query_horizon": values["query_steps"],
+        "discount": values["discount"],
+        "adaptation_discount": values["adaptation_discount"],
+        "gae_lambda": values["gae_lambda" if meta else "adaptation_gae_lambda"],
+        "epochs": values["outer_epochs"],
+        "clip": values["clip"],
+        "entropy": values["entropy"],
+        "support_weight": values["support_weight"],
+        "max_grad_norm": values["max_grad_norm"],
+        "trust": values["trust"],
+        "adapted_std": values["adapted_std"] or None,
+        "surrogate": values["surrogate"],
+        "first_order": values["first_order"],
+        "learn_rates": values["learn_inner_lr"],
+    }
+    return MetaConfig(**{name: value for name, value in given.items() if value is not None})
 
 
 def rl2_config(config: TrainConfig, family: TaskFamily) -> RL2Config:
     """Return the settings of training over trials."""
-    horizon = _or(config.query_steps, family.max_episode_steps)
+    values = _resolved(config, family)
     return RL2Config(
-        lr=_or(config.outer_lr, 0.003),
-        iterations=_or(config.num_epochs, 80),
-        tasks=_or(config.tasks_per_epoch, 32),
-        episodes=config.episodes_per_trial,
-        first_horizon=min(horizon, _or(config.support_steps, max(1, horizon // 10))),
-        horizon=horizon,
-        discount=_or(config.discount, family.discount),
-        gae_lambda=_or(config.gae_lambda, 0.95),
-        clip=config.clip,
-        entropy=config.entropy,
-        max_grad_norm=config.max_grad_norm,
+        lr=values["outer_lr"],
+        iterations=values["num_epochs"],
+        tasks=values["tasks_per_epoch"],
+        episodes=values["episodes_per_trial"],
+        first_horizon=min(values["first_steps"], values["query_steps"]),
+        horizon=values["query_steps"],
+        discount=values["discount"],
+        gae_lambda=values["gae_lambda"],
+        clip=values["clip"],
+        entropy=values["entropy"],
+        max_grad_norm=values["max_grad_norm"],
     )
 
 
 def policy_gradient_config(config: TrainConfig, family: TaskFamily) -> PolicyGradientConfig:
     """Return the settings of training on the nominal task."""
+    values = _resolved(config, family)
     return PolicyGradientConfig(
-        lr=_or(config.outer_lr, PolicyGradientConfig.lr),
-        total_episodes=config.num_episodes,
-        discount=_or(config.discount, family.discount),
-        gae_lambda=_or(config.gae_lambda, PolicyGradientConfig.gae_lambda),
-        clip=config.clip,
-        entropy=config.entropy,
-        max_grad_norm=config.max_grad_norm,
+        lr=values["outer_lr"],
+        total_episodes=values["num_episodes"],
+        discount=values["discount"],
+        gae_lambda=values["gae_lambda"],
+        clip=values["clip"],
+        entropy=values["entropy"],
+        max_grad_norm=values["max_grad_norm"],
     )
 
 
-def _or(value: T | None, default: T) -> T:
-    return default if value is None else value
+def _resolved(config: TrainConfig, family: TaskFamily) -> dict[str, Any]:
+    return vars(config.resolve(family))

@@ -1,6 +1,6 @@
 """How runs look: a list to choose from, and one run in detail."""
 
-import dataclasses
+import contextlib
 import time
 from collections.abc import Iterable, Sequence
 from html import escape
@@ -101,9 +101,10 @@ def settings(store: RunStore, run: str) -> str:
 
 def differing(config: TrainConfig) -> dict[str, Any]:
     """Return the learner, the family, and what is not at its default."""
-    usual = {field.name: field.default for field in dataclasses.fields(config)}
     chosen = {name: getattr(config, name) for name in FIRST}
-    return chosen | {n: v for n, v in vars(config).items() if v != usual[n]}
+    with contextlib.suppress(SsmMetaRLError):  # a family that is not known here
+        chosen |= config.changed(get_family(config.env_name))
+    return chosen
 
 
 def _settings(values: Iterable[tuple[str, Any]]) -> str:

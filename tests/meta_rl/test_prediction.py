@@ -78,4 +78,4 @@ def test_meta_training_learns_the_head_that_predicts() -> None:
 
 def test_first_order_is_refused() -> None:
     with pytest.raises(UserError, match="first_order"):
-        TrainConfig(surrogate="prediction", first_order=True).validate()
+        TrainConfig(surrogate="prediction", first_order=True)

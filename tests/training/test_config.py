@@ -1,15 +1,20 @@
-"""config.json is read back exactly, or refused with the name of what is wrong in it."""
+"""Settings are valid from the start, are resolved once, and come back from config.json."""
 
 import dataclasses
 import json
+from fractions import Fraction
 
+import gymnasium
+import numpy as np
 import pytest
 
-from ssm_metarl.env_runner.registry import get_family
+from ssm_metarl.env_runner.registry import get_family, list_families
 from ssm_metarl.errors import UserError
-from ssm_metarl.meta_rl.policy_gradient import PolicyGradientConfig
-from ssm_metarl.training.config import TrainConfig
-from ssm_metarl.training.recipes import policy_gradient_config
+from ssm_metarl.meta_rl.registry import LEARNERS
+from ssm_metarl.training.config import TrainConfig, default_text, used_by
+from ssm_metarl.training.settings import settings_of
+
+SETTINGS = settings_of(TrainConfig)
 
 
 def changed(**values: object) -> str:
@@ -19,16 +24,6 @@ def changed(**values: object) -> str:
 def test_a_configuration_comes_back_as_it_was() -> None:
     config = TrainConfig(mode="policy_gradient", outer_lr=0.1, support_steps=30, norm=True, seed=7)
     assert TrainConfig.from_json(config.to_json()) == config
-
-
-def test_flags_that_are_not_given_leave_policy_gradient_at_its_own_settings() -> None:
-    family = get_family("CartPole-v1")
-    plain = policy_gradient_config(TrainConfig(mode="policy_gradient"), family)
-    assert plain == PolicyGradientConfig(discount=family.discount)
-    given = policy_gradient_config(
-        TrainConfig(outer_lr=0.1, gae_lambda=0.5, num_episodes=30), family
-    )
-    assert (given.lr, given.gae_lambda, given.total_episodes) == (0.1, 0.5, 30)
 
 
 @pytest.mark.parametrize(
@@ -43,27 +38,10 @@ def test_flags_that_are_not_given_leave_policy_gradient_at_its_own_settings() ->
         ('{"mode": "rl2"}', "does not say env_name"),
         (changed(entropy=float("nan")), "NaN"),
         (changed(sead=1), "unknown name 'sead'; did you mean 'seed'"),
-        (changed(seed=1.0), "seed cannot be 1.0"),
-        (changed(seed=True), "seed cannot be True"),
-        (changed(norm=1), "norm cannot be 1"),
-        (changed(inner_lr="0.1"), "inner_lr cannot be '0.1'"),
-        (changed(inner_lr=10**400), "inner_lr cannot be 1000"),
-        (changed(mode="maml"), "mode cannot be 'maml'"),
-        (changed(mode=["meta_rl"]), "mode cannot be"),
-        (changed(num_episodes=None), "num_episodes cannot be None"),
-        (changed(num_epochs=0), "--num_epochs is 0; it must be at least 1"),
-        (changed(clip=2.0), "--clip is 2.0; it must be between 0 and 1"),
-        (changed(entropy=-1.0), "--entropy is -1.0; it must not be negative"),
-        (changed(memory="trial", cell="mlp"), "--cell mlp has no memory"),
-        (
-            changed(memory="trial", episodes_per_task=6),
-            "a multiple of --episodes_per_trial",
-        ),
-        (changed(support_weight=-1.0), "--support_weight is -1.0; it must not be negative"),
-        (
-            changed(surrogate="emaml", tasks_per_epoch=1),
-            "--tasks_per_epoch is 1; --surrogate emaml",
-        ),
+        (changed(mode="maml"), "config.json: --mode is 'maml'; "),
+        (changed(mode=["meta_rl"]), "config.json: --mode is ['meta_rl']; it must be one of"),
+        (changed(num_episodes=None), "--num_episodes is None; it must be a whole number"),
+        (changed(inner_lr=10**400), "--inner_lr is 1000"),
     ],
 )
 def test_a_bad_file_is_refused_by_name(text: str, reason: str) -> None:
@@ -72,8 +50,125 @@ def test_a_bad_file_is_refused_by_name(text: str, reason: str) -> None:
     assert reason in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("values", "reason"),
+    [
+        ({"mode": "RL2"}, "--mode is 'RL2'; valid: meta_rl, policy_gradient, rl2"),
+        ({"mode": "maml"}, "--mode is 'maml'"),
+        ({"cell": "lstm"}, "--cell is 'lstm'; did you mean 'ssm'? valid: gated, gru"),
+        ({"surrogate": "ppo"}, "--surrogate is 'ppo'"),
+        ({"memory": "trials"}, "--memory is 'trials'; did you mean 'trial'"),
+        ({"device": "gpu"}, "--device is 'gpu'"),
+        ({"num_epochs": 1.0}, "--num_epochs is 1.0; it must be a whole number from 1 to 1,000,000"),
+        ({"experience": 1e6}, "--experience is 1000000.0; it must be a whole number, at least 0"),
+        ({"seed": True}, "--seed is True; it must be a whole number, at least 0"),
+        ({"seed": "3"}, "--seed is '3'"),
+        ({"norm": 1}, "--norm is 1; it must be true or false"),
+        ({"first_order": "no"}, "--first_order is 'no'; it must be true or false"),
+        ({"inner_lr": "0.1"}, "--inner_lr is '0.1'; it must be a number above 0"),
+        ({"inner_lr": Fraction(1, 3)}, "--inner_lr is Fraction(1, 3)"),
+        ({"inner_lr": np.array([0.1])}, "--inner_lr is array([0.1])"),
+        ({"num_epochs": 0}, "--num_epochs is 0; it must be a whole number from 1 to 1,000,000"),
+        ({"num_epochs": 10**7}, "--num_epochs is 10000000; it must be a whole number from 1 to"),
+        ({"width": 4097}, "--width is 4097; it must be a whole number from 1 to 4,096"),
+        ({"clip": 2.0}, "--clip is 2.0; it must be a number from 0 to 1"),
+        ({"entropy": -1.0}, "--entropy is -1.0; it must be a number, at least 0"),
+        ({"support_weight": -1.0}, "--support_weight is -1.0"),
+        ({"memory": "trial", "cell": "mlp"}, "--cell mlp has no memory"),
+        ({"memory": "trial", "episodes_per_task": 6}, "a multiple of --episodes_per_trial"),
+        ({"surrogate": "emaml", "tasks_per_epoch": 1}, "--tasks_per_epoch is 1; --surrogate emaml"),
+        ({"surrogate": "prediction", "first_order": True}, "--first_order: --surrogate prediction"),
+        (
+            {"env_name": gymnasium.spaces.Discrete(2)},
+            "--env_name is Discrete(2); it must be a text",
+        ),
+    ],
+)
+def test_what_is_not_valid_is_refused_at_construction(
+    values: dict[str, object], reason: str
+) -> None:
+    with pytest.raises(UserError) as caught:
+        TrainConfig(**values)  # pyright: ignore[reportArgumentType]
+    assert reason in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
 @pytest.mark.parametrize("name", ["inner_lr", "outer_lr", "max_grad_norm", "clip", "discount"])
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -1.0])
 def test_numbers_that_make_no_sense_are_refused_by_flag(name: str, value: float) -> None:
     with pytest.raises(UserError, match=f"--{name} is"):
-        dataclasses.replace(TrainConfig(), **{name: value}).validate()
+        dataclasses.replace(TrainConfig(), **{name: value})
+
+
+def test_numpy_s_scalars_become_plain_ones() -> None:
+    config = TrainConfig(
+        seed=np.int64(3),  # pyright: ignore[reportArgumentType]
+        inner_lr=np.float32(0.5),  # pyright: ignore[reportArgumentType]
+        outer_lr=1,
+        norm=np.bool_(True),  # pyright: ignore[reportArgumentType]
+        env_name=np.str_("Pendulum-v1"),
+    )
+    plain = TrainConfig(seed=3, inner_lr=0.5, outer_lr=1.0, norm=True, env_name="Pendulum-v1")
+    assert config == plain
+    for name, value in vars(config).items():
+        assert type(value) is type(getattr(plain, name)), name
+    assert TrainConfig.from_json(config.to_json()) == plain
+
+
+@pytest.mark.parametrize("mode", LEARNERS)
+@pytest.mark.parametrize("name", ["CartPole-v1", "Navigation2D-v0"])
+def test_resolving_fills_in_all_that_the_learner_uses(mode: str, name: str) -> None:
+    config = TrainConfig(mode=mode, env_name=name)
+    resolved = config.resolve(get_family(name))
+    left = {name for name, value in vars(resolved).items() if value is None}
+    assert left == {n for n in left if mode not in used_by(n)}
+    assert resolved.unused() == []
+    given = {n: v for n, v in vars(config).items() if v is not None}
+    assert {n: getattr(resolved, n) for n in given} == given
+
+
+@pytest.mark.parametrize("mode", LEARNERS)
+def test_what_was_resolved_stays_when_the_family_changes_its_mind(mode: str) -> None:
+    for family in list_families():
+        resolved = TrainConfig(mode=mode, env_name=family.name).resolve(family)
+        other = dataclasses.replace(
+            family,
+            support_steps=7,
+            discount=0.5,
+            adaptation_discount=0.5,
+            inner_lr=9.0,
+            outer_lr=9.0,
+            initial_log_std=-3.0,
+            support_weight=0.9,
+            adapted_std=0.1,
+            trust=9.0,
+            max_episode_steps=8,
+        )
+        again = TrainConfig.from_json(resolved.to_json()).resolve(other)
+        assert again == resolved
+
+
+def test_what_was_changed_is_told_from_what_is_suggested() -> None:
+    family = get_family("CartPole-v1")
+    config = TrainConfig(width=8, inner_lr=0.03, num_epochs=40)
+    assert config.changed(family) == config.resolve(family).changed(family) == {"width": 8}
+
+
+def test_every_setting_says_what_it_is_and_what_its_default_is() -> None:
+    for one in SETTINGS.values():
+        assert one.help.endswith("."), one.name
+        assert default_text(one) not in ("", "None"), one.name
+        if not one.optional:
+            assert one.check(one.default) == one.default
+    assert default_text(SETTINGS["num_epochs"]) == (
+        "40 for meta_rl, 150 for meta_rl with --memory trial, 80 for rl2"
+    )
+    assert default_text(SETTINGS["width"]) == "64 for rl2, else 32"
+    assert default_text(SETTINGS["query_steps"]) == "the family's"
+
+
+def test_learners_and_families_speak_of_settings_that_there_are() -> None:
+    for spec in LEARNERS.values():
+        assert {*spec.uses, *spec.defaults, *spec.trial_defaults} <= SETTINGS.keys()
+    for one in SETTINGS.values():
+        assert not one.family or hasattr(get_family("CartPole-v1"), one.family)

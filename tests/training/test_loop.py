@@ -13,7 +13,9 @@ import pytest
 import torch
 from numpy.random import SeedSequence
 
+from ssm_metarl.adaptation.hybrid import Memory
 from ssm_metarl.checkpoint.format import load_checkpoint
+from ssm_metarl.env_runner import registry
 from ssm_metarl.env_runner.registry import get_family
 from ssm_metarl.env_runner.streams import substream
 from ssm_metarl.errors import CheckpointError, DivergenceError, StoreError, UserError
@@ -92,6 +94,67 @@ def test_a_stopped_and_resumed_run_equals_an_uninterrupted_one(
     assert list(resume(tmp_path / "parts")) == []
 
 
+@pytest.mark.parametrize("mode", ["meta_rl", "policy_gradient"])
+def test_a_finished_run_can_be_trained_for_longer(mode: str, tmp_path: Path) -> None:
+    config = dataclasses.replace(META, mode=mode, num_epochs=2, num_episodes=20)
+    list(train(config, tmp_path / "run"))
+    assert list(resume(tmp_path / "run")) == []
+    longer = {"num_epochs": 3} if mode == "meta_rl" else {"num_episodes": 30}
+    assert [progress.iteration for progress in resume(tmp_path / "run", **longer)] == [3]
+    stored = TrainConfig.from_json((tmp_path / "run" / "config.json").read_text())
+    assert {name: getattr(stored, name) for name in longer} == longer
+    assert len(read_metrics(tmp_path / "run" / "metrics.jsonl")) == 3
+    before = (tmp_path / "run" / "config.json").read_bytes()
+    shorter = {"num_epochs": 1} if mode == "meta_rl" else {"num_episodes": 10}
+    with pytest.raises(UserError, match="has trained 3 iterations; it cannot end after 1"):
+        resume(tmp_path / "run", **shorter)
+    assert (tmp_path / "run" / "config.json").read_bytes() == before
+
+
+def test_a_run_of_a_gpu_goes_on_where_there_is_none(tmp_path: Path) -> None:
+    stream = train(META, tmp_path / "run")
+    next(stream)
+    stream.close()
+    path = tmp_path / "run" / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "device": "cuda"}))
+    with pytest.raises(UserError, match="--device cuda: no CUDA device"):
+        resume(tmp_path / "run")
+    assert [progress.iteration for progress in resume(tmp_path / "run", device="cpu")] == [2, 3, 4]
+    assert load(tmp_path / "run").family == "CartPole-v1"
+
+
+def test_another_working_folder_does_not_lose_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    stream = train(META, "run")
+    next(stream)
+    agent = load("run")
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    next(stream)
+    stream.close()
+    assert Memory.of(agent) is not None
+    monkeypatch.chdir(tmp_path)
+    stream = resume("run")
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert [progress.iteration for progress in stream] == [3, 4]
+    assert list((tmp_path / "elsewhere").iterdir()) == []
+
+
+def test_a_run_stores_what_its_family_suggested_at_the_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    list(train(dataclasses.replace(META, num_epochs=1), tmp_path / "run"))
+    stored = json.loads((tmp_path / "run" / "config.json").read_text())
+    assert [name for name, value in stored.items() if value is None] == ["first_steps"]
+    before = load(tmp_path / "run")
+    family = get_family("CartPole-v1")
+    other = dataclasses.replace(family, support_steps=7, adaptation_discount=0.5, trust=9.0)
+    monkeypatch.setitem(registry._FAMILIES, "CartPole-v1", other)
+    assert load(tmp_path / "run").config == before.config
+
+
 @pytest.mark.parametrize("mode", ["meta_rl", "rl2", "policy_gradient"])
 def test_rewards_need_no_discount(mode: str, tmp_path: Path) -> None:
     config = dataclasses.replace(META, mode=mode, num_epochs=1, num_episodes=8, discount=1.0)
@@ -156,7 +219,8 @@ def test_a_killed_process_loses_nothing_that_resuming_cannot_redo(
 def test_a_run_is_a_folder_that_explains_itself(tmp_path: Path) -> None:
     run_dir = tmp_path / "run"
     last = list(train(META, run_dir))[-1]
-    assert TrainConfig.from_json((run_dir / "config.json").read_text()) == META
+    stored = TrainConfig.from_json((run_dir / "config.json").read_text())
+    assert stored == META.resolve(get_family("CartPole-v1"))
     records = read_metrics(run_dir / "metrics.jsonl")
     assert [record["iteration"] for record in records] == [1, 2, 3, 4]
     assert records[0]["return_after"] is None

@@ -1,12 +1,12 @@
 """Names in plain words."""
 
 from pathlib import Path
-from typing import get_args, get_type_hints
 
 from ssm_metarl.env_runner.registry import list_families
 from ssm_metarl.evaluation.modes import EXPLAINED
 from ssm_metarl.evaluation.report import MODES
 from ssm_metarl.training.config import TrainConfig
+from ssm_metarl.training.settings import settings_of
 from ssm_metarl.ui.store import RunStore
 from ssm_metarl.ui.words import MEMORIES, TRAINED, about, family_choices, ways_explained
 
@@ -14,9 +14,9 @@ from ssm_metarl.ui.words import MEMORIES, TRAINED, about, family_choices, ways_e
 def test_all_that_has_a_name_has_words() -> None:
     assert EXPLAINED.keys() == MODES.keys()
     assert all(words in ways_explained().replace("&#x27;", "'") for words in EXPLAINED.values())
-    fields = get_type_hints(TrainConfig)
-    assert set(TRAINED) == set(get_args(fields["mode"]))
-    assert set(MEMORIES) == set(get_args(fields["cell"]))
+    settings = settings_of(TrainConfig)
+    assert set(TRAINED) == set(settings["mode"].choices)
+    assert set(MEMORIES) == set(settings["cell"].choices)
 
 
 def test_families_are_chosen_by_what_they_are() -> None:
