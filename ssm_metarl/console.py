@@ -4,6 +4,7 @@ import contextlib
 import re
 import signal
 import sys
+import threading
 import time
 import warnings
 from collections.abc import Iterator
@@ -104,18 +105,22 @@ class Bar:
 class Interruption:
     """Ctrl-C as a wish: inside this context it only sets `asked`, so that work ends in order.
 
-    A second Ctrl-C interrupts at once, as usual.
+    A second Ctrl-C interrupts at once, as usual. Other threads than the main one get no signals,
+    and cannot ask for any.
     """
 
     def __init__(self) -> None:
         self.asked = False
 
     def __enter__(self) -> "Interruption":
-        self._previous = signal.signal(signal.SIGINT, self._ask)
+        self._main = threading.current_thread() is threading.main_thread()
+        if self._main:
+            self._previous = signal.signal(signal.SIGINT, self._ask)
         return self
 
     def __exit__(self, *error: object) -> None:
-        signal.signal(signal.SIGINT, self._previous)
+        if self._main:
+            signal.signal(signal.SIGINT, self._previous)
 
     def _ask(self, number: int, frame: FrameType | None) -> None:
         self.asked = True

@@ -175,7 +175,7 @@ class Agent:
 
     def begin(self, lanes: int, noise: torch.Generator) -> AgentState:
         """Return an empty memory: nothing has been seen or done yet."""
-        memory = self.policy.initial_state(1, lanes, torch.zeros(()))
+        memory = self.policy.initial_state(1, lanes, torch.zeros((), dtype=torch.float32))
         return AgentState(self.policy, memory, self._nothing_done(lanes), noise)
 
     def _remembers_alike(self, other: Policy) -> bool:
@@ -186,7 +186,7 @@ class Agent:
         spaces = self.policy.spaces
         if spaces.discrete:
             return torch.full((1, lanes), -1)
-        return torch.zeros(1, lanes, spaces.actions)
+        return torch.zeros(1, lanes, spaces.actions, dtype=torch.float32)
 
     def _inputs(self, seen: Tensor, action: Tensor, reward: Tensor, start: Tensor) -> Tensor:
         """Return the policy's inputs; a memory of an episode knows of nothing before its start."""
@@ -199,8 +199,8 @@ class Agent:
     def _noise(self, lanes: int, rng: torch.Generator) -> Tensor:
         shape = (1, lanes, self.policy.spaces.actions)
         if self.policy.noise_kind == "normal":
-            return torch.randn(shape, generator=rng)
-        return -torch.rand(shape, generator=rng).log().neg().log()
+            return torch.randn(shape, generator=rng, dtype=torch.float32)
+        return -torch.rand(shape, generator=rng, dtype=torch.float32).log().neg().log()
 
 
 def _per_lane(name: str, values: np.ndarray | float, lanes: int) -> Float[Tensor, "1 E"]:

@@ -41,7 +41,7 @@ def replacing(path: Path) -> Iterator[Path]:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-    _sync(path.parent)
+    _sync_folder(path.parent)
 
 
 def check_writable(folder: Path) -> None:
@@ -142,9 +142,15 @@ def _without_repeats(pairs: list[tuple[str, object]]) -> dict[str, object]:
     return value
 
 
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
+def _sync(path: Path, mode: int = os.O_RDWR) -> None:
+    """Wait until a file is on the disk; Windows needs it open for writing."""
+    descriptor = os.open(path, mode)
     try:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _sync_folder(path: Path) -> None:
+    with contextlib.suppress(PermissionError):  # Windows opens no folders
+        _sync(path, os.O_RDONLY)

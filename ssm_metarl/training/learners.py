@@ -81,7 +81,7 @@ class Learner(ABC):
         tensors |= {f"best/{name}": value for name, value in self.best.items()}
         for name, value in self.core.learned.items():
             state = self.core.optimizer.state[value] or _no_moments(value)
-            tensors |= {f"adam/{name}/{moment}": state[moment] for moment in MOMENTS}
+            tensors |= {f"adam/{name}/{moment}": state[moment].float() for moment in MOMENTS}
         return Snapshot(_copies(tensors), {"best_return": self.best_return})
 
     def restore(self, tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) -> None:
@@ -295,4 +295,5 @@ def _copies(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 def _no_moments(value: Tensor) -> dict[str, Tensor]:
     zero = torch.zeros_like(value)
-    return {"step": torch.zeros(()), "exp_avg": zero, "exp_avg_sq": zero}
+    step = torch.zeros((), dtype=torch.float32)  # whatever torch's default is
+    return {"step": step, "exp_avg": zero, "exp_avg_sq": zero}

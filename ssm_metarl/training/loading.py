@@ -34,8 +34,8 @@ def load(folder: str | Path, *, trust_env_code: bool = False) -> Agent:
     """Load the best agent of a run, or one that was saved by itself.
 
     Args:
-        folder: What ``train`` or :func:`save` wrote; or, where there is no such place here, the id
-            of a repository on the Hugging Face Hub (``owner/name``) that holds it.
+        folder: What ``train`` or :func:`save` wrote; or ``hf://owner/name``, a repository on the
+            Hugging Face Hub that holds it.
         trust_env_code: Allow a run to name its environment as module:Env-v0, which runs code.
 
     Raises:
@@ -52,35 +52,33 @@ def load(folder: str | Path, *, trust_env_code: bool = False) -> Agent:
 
 
 def locate(folder: str | Path) -> Path:
-    """Return where a run is: here, or where it has been fetched to from the Hub.
+    """Return where a run is: the folder itself, or where one of the Hub has been downloaded to.
 
     Raises:
-        UserError: It looks like the id of a repository, and cannot be fetched.
+        UserError: It is ``hf://...``, and cannot be downloaded.
     """
-    folder = Path(folder)
-    if HUB_ID.fullmatch(str(folder)) and not folder.parent.exists():
-        return _download(str(folder))
-    return folder
+    if not str(folder).startswith("hf:/"):  # Path makes hf:/owner/name of hf://owner/name
+        return Path(folder)
+    name = str(folder).removeprefix("hf:").lstrip("/")
+    if not HUB_ID.fullmatch(name):
+        raise UserError(f"{folder} is not valid; a run on the Hugging Face Hub is hf://owner/name")
+    return _download(name)
 
 
 def _download(name: str) -> Path:
-    """Fetch what belongs to a run or an agent from the Hub, as plain files; return the folder."""
+    """Download what belongs to a run or an agent from the Hub, as plain files."""
     try:
         from huggingface_hub import snapshot_download
         from huggingface_hub.errors import HfHubHTTPError
     except ImportError:
-        raise UserError(
-            f"{name} is no folder here; to look on the Hub: pip install 'ssm-metarl[hub]'"
-        ) from None
+        raise UserError(f"hf://{name} needs the extra: pip install 'ssm-metarl[hub]'") from None
     place = Path.home() / ".cache" / "ssm-metarl" / name.replace("/", "--")
     try:
         # Not the shared cache, which is made of links: checkpoints refuse those.
         snapshot_download(name, local_dir=place, allow_patterns=HUB_FILES)
     except (HfHubHTTPError, OSError, ValueError) as error:
         reason = " ".join(str(error).split())[:200]
-        raise UserError(
-            f"{name} is no folder here, and not to be had from the Hub: {reason}"
-        ) from error
+        raise UserError(f"hf://{name} cannot be downloaded: {reason}") from error
     return place
 
 

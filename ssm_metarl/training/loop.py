@@ -160,6 +160,11 @@ def read_config(run_dir: Path, *, trust_env_code: bool = False) -> TrainConfig:
         UserError: There is none, or it is malformed.
     """
     path = run_dir / CONFIG
+    if not run_dir.exists():
+        raise UserError(
+            f"{run_dir} is not a run: there is no such folder (a run on the Hugging Face Hub is "
+            "hf://owner/name)"
+        )
     if not path.is_file():
         raise UserError(f"{run_dir} is not a run: it has no {CONFIG}")
     try:
@@ -169,6 +174,8 @@ def read_config(run_dir: Path, *, trust_env_code: bool = False) -> TrainConfig:
     return dataclasses.replace(config, trust_env_code=trust_env_code)
 
 
+@torch.inference_mode(False)  # whatever the caller has set: training needs gradients
+@torch.enable_grad()
 def _prepare(
     config: TrainConfig, on_phase: Callable[[str], object] | None
 ) -> tuple[TrainConfig, Learner]:
@@ -267,6 +274,8 @@ class _Session:
         store.truncate_after(self.done)
         return store
 
+    @torch.inference_mode(False)
+    @torch.enable_grad()
     def _iterate(self, seed: SeedSequence) -> Progress:
         started, iteration = time.monotonic(), self.done + 1
         try:

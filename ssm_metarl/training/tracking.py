@@ -7,6 +7,7 @@ import io
 import json
 import math
 import os
+import secrets
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
@@ -209,15 +210,23 @@ class TrackioTracker:
         self, run_dir: Path, project: str, config: Mapping[str, Any], resume: bool
     ) -> None:
         trackio = _import_extra("trackio", "trackio")
+        # It finds a run to resume by its name alone, and folders elsewhere may have the same.
+        stored = run_dir / "trackio_name.txt"
+        name = run_dir.resolve().name
+        if not resume:
+            name = f"{name}-{secrets.token_hex(3)}"
+        elif stored.exists():
+            name = stored.read_text(encoding="utf-8").strip()
         with contextlib.redirect_stdout(io.StringIO()):
             self._run = contextvars.copy_context().run(
                 trackio.init,
                 project=project,
-                name=run_dir.resolve().name,
+                name=name,
                 config=dict(config),
                 resume="allow" if resume else "never",
                 embed=False,
             )
+        write_text_atomically(stored, f"{name}\n")
 
     def log(self, iteration: int, values: Mapping[str, float]) -> None:
         """Queue the named numbers of one iteration; trackio writes them within a second."""

@@ -101,6 +101,30 @@ def test_content_is_synced_before_the_rename_and_the_folder_after(
     assert events == ["content", "rename", "folder"]
 
 
+def test_a_file_is_saved_where_folders_cannot_be_opened_nor_readers_sync(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on Windows."""
+    system_open, fsync, writable = os.open, os.fsync, set[int]()
+
+    def windows_open(path: Path, flags: int, *more: int) -> int:
+        if os.path.isdir(path):
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        descriptor = system_open(path, flags, *more)
+        (writable.add if flags & (os.O_RDWR | os.O_WRONLY) else writable.discard)(descriptor)
+        return descriptor
+
+    def windows_fsync(descriptor: int) -> None:
+        if descriptor not in writable:
+            raise OSError(errno.EBADF, "Bad file descriptor")
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "open", windows_open)
+    monkeypatch.setattr(os, "fsync", windows_fsync)
+    write_text_atomically(tmp_path / "file", "new")
+    assert (tmp_path / "file").read_text() == "new"
+
+
 def test_json_that_cannot_be_written_leaves_the_old_file(tmp_path: Path) -> None:
     write_json_atomically(tmp_path / "file", [1])
     with pytest.raises(ValueError, match="not JSON compliant"):

@@ -3,6 +3,7 @@
 import os
 import shutil
 import signal
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -153,6 +154,11 @@ def test_ctrl_c_while_adapting_keeps_what_was_learned(
     (row,) = [line.split() for line in capsys.readouterr().out.splitlines() if "standard" in line]
     assert row[1] == "3"
     assert not torch.equal(load(saved).params["action.bias"], load(run_dir).params["action.bias"])
+
+
+def test_the_command_line_works_in_a_thread(run_dir: Path, tmp_path: Path) -> None:
+    with ThreadPoolExecutor() as pool:
+        assert pool.submit(main, ["adapt", str(run_dir), *ADAPT, f"--out={tmp_path}"]).result() == 0
 
 
 @pytest.mark.filterwarnings("default")

@@ -273,7 +273,7 @@ def test_a_run_s_network_that_was_never_saved_takes_no_memory(
         load(tmp_path)
 
 
-def test_an_agent_is_fetched_from_the_hub_where_there_is_no_such_folder(
+def test_only_what_is_named_as_of_the_hub_is_asked_for_there(
     run_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[str] = []
@@ -290,15 +290,20 @@ def test_an_agent_is_fetched_from_the_hub_where_there_is_no_such_folder(
     monkeypatch.setattr("huggingface_hub.snapshot_download", snapshot)
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.chdir(tmp_path)
-    fetched, here = load("somebody/cartpole"), load(run_dir)
+    fetched, here = load("hf://somebody/cartpole"), load(run_dir)
     assert all(torch.equal(fetched.params[name], value) for name, value in here.params.items())
     assert fetched.experience is not None
     assert fetched.experience.exists()
-    assert (locate("somebody/cartpole") / "checkpoint").is_dir()
+    assert (locate("hf://somebody/cartpole") / "checkpoint").is_dir()
+    assert locate(Path("hf://somebody/cartpole")) == locate("hf://somebody/cartpole")
     assert locate(run_dir) == run_dir
-    with pytest.raises(UserError, match=r"nobody/nothing is no folder here, and not .* 404"):
-        load("nobody/nothing")
-    (tmp_path / "runs").mkdir()
-    with pytest.raises(UserError, match=r"runs/typo is not a run"):
-        load("runs/typo")
-    assert asked == ["somebody/cartpole"] * 2 + ["nobody/nothing"]
+    with pytest.raises(UserError, match=r"hf://nobody/nothing cannot be downloaded: 404"):
+        load("hf://nobody/nothing")
+    with pytest.raises(UserError, match=r"hf://somebody is not valid"):
+        load("hf://somebody")
+    for path in ("runs/demo", "demo", "./runs/demo"):
+        with pytest.raises(
+            UserError, match=r"is not a run: .* \(a run on the .* is hf://owner/name"
+        ):
+            load(path)
+    assert asked == ["somebody/cartpole"] * 4 + ["nobody/nothing"]

@@ -123,6 +123,19 @@ def test_a_run_of_a_gpu_goes_on_where_there_is_none(tmp_path: Path) -> None:
     assert load(tmp_path / "run").family == "CartPole-v1"
 
 
+def test_what_the_caller_has_set_in_torch_does_not_matter(tmp_path: Path) -> None:
+    list(train(META, tmp_path / "plain"))
+    torch.set_default_dtype(torch.float64)
+    try:
+        with torch.inference_mode():
+            list(train(META, tmp_path / "other"))
+            agent = load(tmp_path / "plain")
+        agent.predict(np.zeros(4, np.float32))
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert_same(tmp_path / "plain", tmp_path / "other")
+
+
 def test_another_working_folder_does_not_lose_the_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -189,8 +189,11 @@ def run_trackio(run_dir: Path, home: Path, body: str) -> str:
 def test_trackio_keeps_the_numbers_offline_and_in_silence(tmp_path: Path) -> None:
     run_dir = tmp_path / "runs" / "demo"
     body = (
-        "for resume, iterations in [(False, (1, 2)), (True, (3,)), (False, (1,))]:\n"
-        "    tracker = make_tracker('trackio', run_dir, 'cartpole', {'lr': 0.1}, resume=resume)\n"
+        "for place, resume, iterations in [\n"
+        "    ('', False, (1, 2)), ('x', False, (1,)), ('', True, (3,)), ('', False, (1,))\n"
+        "]:\n"
+        "    at = run_dir.parent / place / run_dir.name\n"
+        "    tracker = make_tracker('trackio', at, 'cartpole', {'lr': 0.1}, resume=resume)\n"
         "    for i in iterations: tracker.log(i, {'return': i / 4, 'loss': float('nan')})\n"
         "    tracker.close()\n"
     )
@@ -199,15 +202,12 @@ def test_trackio_keeps_the_numbers_offline_and_in_silence(tmp_path: Path) -> Non
         rows = database.execute("SELECT run_id, run_name, step, metrics FROM metrics").fetchall()
         configs = database.execute("SELECT config FROM configs").fetchall()
     database.close()
-    assert {name for _, name, _, _ in rows} == {"demo"}
-    assert [(step, json.loads(metrics)["return"]) for _, _, step, metrics in rows] == [
-        (1, 0.25),
-        (2, 0.5),
-        (3, 0.75),
-        (1, 0.25),
-    ]
-    one, two, three, four = (run for run, *_ in rows)
-    assert one == two == three != four  # the last one was a new run of the same name
+    assert {name.rpartition("-")[0] for _, name, _, _ in rows} == {"demo"}
+    runs: dict[str, list[tuple[int, float]]] = {}
+    for run, _, step, metrics in rows:
+        runs.setdefault(run, []).append((step, json.loads(metrics)["return"]))
+    # Of the same name are: a run that was resumed, one elsewhere, and a new one in the same place.
+    assert [*runs.values()] == [[(1, 0.25), (2, 0.5), (3, 0.75)], [(1, 0.25)], [(1, 0.25)]]
     assert all(json.loads(config)["lr"] == 0.1 for (config,) in configs)
 
 
