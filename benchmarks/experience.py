@@ -40,7 +40,7 @@ from ssm_metarl.env_runner.rollout import Trajectory, collect_episodes
 from ssm_metarl.env_runner.spaces import policy_spaces
 from ssm_metarl.experience.buffer import ExperienceStore
 from ssm_metarl.training.config import TrainConfig
-from ssm_metarl.training.learners import make_learner
+from ssm_metarl.training.learners import make_trainer
 
 RESULTS = Path(__file__).parent / "results"
 TASKS, LANES = 16, 20
@@ -180,9 +180,9 @@ def measure_store(
 def iteration_row(rounds: int) -> Row:
     """Time an iteration of meta-training with the default settings."""
     config = TrainConfig()
-    learner = make_learner(config, get_family(config.env_name))
+    trainer = make_trainer(config, get_family(config.env_name))
     numbers = iter(range(1, rounds + 2))
-    work = lambda: learner.iterate(SeedSequence(0), next(numbers))  # noqa: E731
+    work = lambda: trainer.iterate(SeedSequence(0), next(numbers))  # noqa: E731
     work()  # warm up
     return measure("an iteration of meta-training", work, rounds)
 

@@ -54,7 +54,7 @@ from ssm_metarl.evaluation.figures import budget_curve
 from ssm_metarl.evaluation.report import Evaluation
 from ssm_metarl.evaluation.statistics import iqm, paired_difference, stratified_bootstrap
 from ssm_metarl.experience.buffer import ExperienceStore
-from ssm_metarl.meta_rl.inner_loop import descend
+from ssm_metarl.meta_rl.inner_rule import descend
 from ssm_metarl.training.loading import load
 
 RESULTS = Path(__file__).parent / "results"

@@ -38,7 +38,6 @@ from ssm_metarl.evaluation.report import Evaluation
 from ssm_metarl.training.config import TrainConfig
 from ssm_metarl.training.loading import load
 from ssm_metarl.training.loop import Progress, train
-from ssm_metarl.training.recipes import rl2_config
 
 RESULTS = Path(__file__).parent / "results"
 TASKS = 100
@@ -79,7 +78,7 @@ def run_seed(config: TrainConfig, folder: Path) -> Trained:
     seed, run_dir = config.seed, folder / f"seed-{config.seed}"
     family = get_family(config.env_name)
     started, looks, progress = time.process_time(), [], None
-    stream, total = train(config, run_dir), rl2_config(config, family).iterations
+    stream, total = train(config, run_dir), config.resolve(family).num_epochs
     for progress in track(stream, f"seed {seed}", total=total, console=console):
         if progress.return_before is not None and progress.return_after is not None:
             looks.append((progress.seconds, progress.return_before, progress.return_after))

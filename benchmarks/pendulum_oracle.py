@@ -27,7 +27,7 @@ from ssm_metarl.env_runner.family import TaskFamily
 from ssm_metarl.env_runner.registry import get_family
 from ssm_metarl.env_runner.spaces import policy_spaces
 from ssm_metarl.evaluation.evaluate import mean_returns
-from ssm_metarl.meta_rl.policy_gradient import PolicyGradientConfig, PolicyGradientLearner
+from ssm_metarl.meta_rl.policy_gradient import PolicyGradient, PolicyGradientConfig
 
 RESULTS = Path(__file__).parent / "results"
 PPO = PolicyGradientConfig(
@@ -48,11 +48,12 @@ def oracle_return(family: TaskFamily, index: int) -> float:
     task = dataclasses.replace(family, parameters=fixed)
     policy = Policy(PolicyConfig(), policy_spaces(task))
     params = policy.init(torch.Generator().manual_seed(index))
-    learner = PolicyGradientLearner(policy, PPO, task, params)
+    learner = PolicyGradient(policy, PPO, task, params)
     for iteration in range(1, PPO.total_episodes // PPO.episodes + 1):
         learner.iterate(SeedSequence(index), iteration)
-    trained = {name: value.detach() for name, value in learner.params.items()}
-    return float(mean_returns(policy, trained, task, task.nominal(), 50, SeedSequence(1))[0])
+    return float(
+        mean_returns(policy, learner.detached(), task, task.nominal(), 50, SeedSequence(1))[0]
+    )
 
 
 def main(tasks: int = 20, threads: int = 1, again: bool = True) -> None:

@@ -30,7 +30,10 @@ from ssm_metarl.env_runner.registry import get_family
 from ssm_metarl.env_runner.rollout import collect_steps
 from ssm_metarl.env_runner.spaces import policy_spaces
 from ssm_metarl.meta_rl.batch import Batch
-from ssm_metarl.meta_rl.maml import MetaConfig, meta_loss
+from ssm_metarl.meta_rl.inner_losses import lvc
+from ssm_metarl.meta_rl.inner_rule import InnerRule
+from ssm_metarl.meta_rl.maml import MAMLConfig
+from ssm_metarl.meta_rl.objective import ClippedObjective
 
 RESULTS = Path(__file__).parent / "results"
 FAMILY = get_family("CartPole-v1")
@@ -109,6 +112,8 @@ def random_batch(length: int) -> Batch:
         valid=torch.ones(shape, dtype=torch.bool),
         change=torch.zeros(*shape, 4),
         scale=torch.ones(TASKS),
+        value=torch.zeros(shape),
+        target=torch.zeros(shape),
     )
 
 
@@ -117,17 +122,15 @@ def meta_gradient_seconds(length: int, chunk: int, repeats: int) -> float:
     policy, fresh = make_policy(WIDE)
     params = {name: value.requires_grad_() for name, value in fresh.items()}
     support, query = random_batch(length), random_batch(length)
-    config = MetaConfig(tasks=TASKS, episodes=LANES)
+    objective = ClippedObjective(InnerRule(policy, lvc, 1e-3), MAMLConfig.clip)
 
     def work() -> None:
         for value in params.values():
             value.grad = None
         for first in range(0, TASKS, chunk):
             part = slice(first, first + chunk)
-            losses = meta_loss(
-                policy, params, 1e-3, [support.tasks(part)], query.tasks(part), config
-            )
-            losses.sum().backward()
+            outer = objective([support.tasks(part)], query.tasks(part), params)
+            outer.loss.sum().backward()
 
     return best_seconds(work, repeats)
 
@@ -146,7 +149,7 @@ def measure(threads: int, repeats: int, steps: int) -> list[Row]:
                 relative = (rate / peak) / (reference / REFERENCE_PEAK)
                 what = f"rollout, {size}, {lanes} lanes, {kind} parameters"
                 rows.append(Row(what, threads, rate, "env steps/s", peak, relative))
-    default = MetaConfig().chunk
+    default = MAMLConfig.chunk
     for length, reference in REFERENCE_SECONDS.items():
         for chunk in (default, TASKS):
             peak = matmul_peak()

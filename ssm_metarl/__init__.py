@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from ssm_metarl.adaptation.agent import Agent as Agent
     from ssm_metarl.adaptation.online import adapt as adapt
+    from ssm_metarl.adaptation.session import Session as Session
     from ssm_metarl.env_runner.family import TaskFamily as TaskFamily
     from ssm_metarl.env_runner.registry import get_family as get_family
     from ssm_metarl.env_runner.registry import list_families as list_families
@@ -36,6 +37,7 @@ _HOME = {
     "DivergenceError": "errors",
     "EnvironmentFailure": "errors",
     "ExperienceStore": "experience.buffer",
+    "Session": "adaptation.session",
     "SsmMetaRLError": "errors",
     "StoreError": "errors",
     "TaskFamily": "env_runner.family",

@@ -3,22 +3,21 @@
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from ssm_metarl.adaptation.config import AdaptationConfig
 from ssm_metarl.core.distributions import Distribution
 from ssm_metarl.core.parameters import Params
 from ssm_metarl.core.policy import BoundPolicy, Policy, State
+from ssm_metarl.env_runner.rollout import Trajectory
 from ssm_metarl.errors import UserError, check_whole
-from ssm_metarl.meta_rl.inner_loop import Rates
-from ssm_metarl.meta_rl.maml import MetaConfig
-
-if TYPE_CHECKING:
-    from ssm_metarl.adaptation.session import Session
+from ssm_metarl.meta_rl.batch import Batch, make_batch
+from ssm_metarl.meta_rl.inner_losses import inner_loss
+from ssm_metarl.meta_rl.inner_rule import InnerRule, Rates
 
 
 @dataclass(frozen=True)
@@ -39,7 +38,7 @@ class Agent:
         policy: The network.
         params: Shared parameters, detached.
         rates: Inner learning rates, detached.
-        config: How it was meta-trained.
+        config: How it adapts.
         family: Name of the family it was trained on.
         experience: The store of earlier tasks that came with it, for hybrid adaptation.
     """
@@ -47,7 +46,7 @@ class Agent:
     policy: Policy
     params: Params
     rates: Rates
-    config: MetaConfig
+    config: AdaptationConfig
     family: str
     experience: Path | None = None
 
@@ -122,29 +121,13 @@ class Agent:
         after = AgentState(self.policy, memory, action, state.noise)
         return np.asarray(out[0] if single else out), after, distribution
 
-    def session(
-        self,
-        mode: str = "standard",
-        *,
-        episodes: int = 5,
-        guarded: bool = True,
-        deterministic: bool = False,
-        seed: int = 0,
-    ) -> "Session":
-        """Open a session, in which the agent acts in a live system and adapts between episodes.
+    def batch(self, played: Trajectory) -> Batch:
+        """Return what adapting needs of episodes of K tasks."""
+        return make_batch(played, self.policy, self.config.discount, self.config.gae_lambda)
 
-        See :class:`ssm_metarl.adaptation.session.Session`.
-        """
-        from ssm_metarl.adaptation.session import Session
-
-        return Session(
-            self,
-            mode,
-            episodes=episodes,
-            guarded=guarded,
-            deterministic=deterministic,
-            seed=seed,
-        )
+    def rule(self) -> InnerRule:
+        """Return the inner rule that it adapts by."""
+        return InnerRule(self.policy, inner_loss(self.config.surrogate), self.rates)
 
     def with_params(self, params: Params) -> "Agent":
         """Return an agent that acts with other parameters, of one task if they have a task axis.

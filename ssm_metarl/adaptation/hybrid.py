@@ -27,8 +27,7 @@ from ssm_metarl.core.parameters import Params
 from ssm_metarl.env_runner.rollout import Trajectory
 from ssm_metarl.errors import StoreError, UserError
 from ssm_metarl.experience.buffer import ExperienceStore
-from ssm_metarl.meta_rl.batch import make_batch
-from ssm_metarl.meta_rl.inner_loop import inner_gradients
+from ssm_metarl.meta_rl.inner_rule import broadcast_tasks
 
 MOST_TASKS = 500
 MATCHES = 10  # tasks recalled for each new one
@@ -163,7 +162,7 @@ class Memory:
         joined = {}
         for name, gradient in own.items():
             earlier = torch.stack([each[name] for each in gradients])
-            kept = recalled.own.view(-1, *[1] * (gradient.ndim - 1)) * gradient
+            kept = broadcast_tasks(recalled.own, gradient) * gradient
             joined[name] = kept + torch.tensordot(share, earlier, 1)
         return joined
 
@@ -171,11 +170,7 @@ class Memory:
         """Return the inner gradient of an earlier task at the meta-parameters, computed once."""
         if task not in self._gradients:
             agent = self.agent
-            config = agent.config
-            batch = make_batch(
-                self.tasks[task], agent.policy, config.adaptation_discount, config.gae_lambda
-            )
-            gradients = inner_gradients(agent.policy, agent.params, batch, config.surrogate)
+            gradients = agent.rule().gradients(agent.params, agent.batch(self.tasks[task]))
             self._gradients[task] = {name: value[0] for name, value in gradients.items()}
         return self._gradients[task]
 

@@ -1,4 +1,4 @@
-"""Adapt to somebody's own environment: any Gymnasium environment, one lane or many."""
+"""Adapt to any Gymnasium environment, with one lane or many."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,7 +14,6 @@ from ssm_metarl.adaptation.hybrid import Memory, Recalled
 from ssm_metarl.adaptation.session import check_mode
 from ssm_metarl.adaptation.source import EnvironmentSource
 from ssm_metarl.adaptation.standard import Adaptation
-from ssm_metarl.env_runner.rollout import Trajectory, side_by_side
 from ssm_metarl.env_runner.streams import substream
 from ssm_metarl.errors import check_whole
 
@@ -23,10 +22,10 @@ EPISODE_STREAM, ADAPTATION_STREAM = 0, 1
 
 @dataclass(frozen=True)
 class AdaptProgress:
-    """What came of some more episodes, one of each lane: there as soon as all of them have ended.
+    """The result of one more episode in each lane, available as soon as all of them have ended.
 
     Attributes:
-        mode: How the agent meets the task.
+        mode: One of :data:`ssm_metarl.adaptation.session.MODES`.
         episodes: Episodes of the task played so far.
         total: Episodes there will be.
         environment_steps: Steps of the task used so far.
@@ -66,21 +65,21 @@ def adapt(
 
     Args:
         agent: Where to start from.
-        env: The task. Episodes are cut at the horizon that the agent was meta-trained to adapt
-            from, so ones that never end do no harm. It is not closed.
+        env: The task. Episodes are cut at the horizon of adaptation, so the environment needs no
+            time limit. It is not closed.
         mode: ``zero_shot`` (plays as it is), ``in_context`` (its memory goes on across episodes),
-            ``standard`` (gradient steps on the episodes played) or ``hybrid`` (together with what
-            earlier tasks have taught).
+            ``standard`` (gradient steps on the episodes played) or ``hybrid`` (the same, with the
+            gradients of similar earlier tasks).
         episodes: Episodes per gradient step; for the modes without, in all (``zero_shot``) or of
             the trial in every lane (``in_context``).
         steps: Gradient steps.
         memory: Earlier tasks, for hybrid; None reads those that came with the agent.
-        guarded: Whether to go back where the episodes played show that a step did harm.
+        guarded: Whether to roll back where the episodes played show that a step did harm.
         seed: Of the episodes.
 
     Raises:
-        UserError: A mode that there is not, a number that is none or too small, spaces that are
-            not the agent's, or a memory of another agent.
+        UserError: An unknown mode, a number that is too small or not whole, spaces that are not
+            the agent's, or a memory of another agent.
         EnvironmentFailure: While playing: the environment raised an error.
         DivergenceError: While playing: something is not finite. As for every error, the agent of
             the last record is whole.
@@ -93,50 +92,48 @@ def adapt(
         memory = Memory.of(agent)
     if mode == "in_context":
         return _in_context(agent, source, episodes, seed)
-    learns = mode in ("standard", "hybrid")
+    if mode == "zero_shot":
+        return _play_and_learn(mode, agent, None, source, episodes, 1, seed)
     adaptation = Adaptation(
         agent,
         1,
         seed=substream(SeedSequence(seed), ADAPTATION_STREAM),
+        episodes=episodes,
         memory=memory if mode == "hybrid" else None,
         guarded=guarded,
     )
-    return _play_and_learn(mode, adaptation, source, episodes, steps if learns else 0, seed)
+    return _play_and_learn(mode, agent, adaptation, source, episodes, steps, seed)
 
 
 def _play_and_learn(
     mode: str,
-    adaptation: Adaptation,
+    agent: Agent,
+    adaptation: Adaptation | None,
     source: EnvironmentSource,
     episodes: int,
     steps: int,
     seed: int,
 ) -> Iterator[AdaptProgress]:
-    """Play all episodes of a step, a record for each round of the lanes, then learn from them."""
-    agent, done, used = adaptation.agent, 0, 0
-    for step in range(max(1, steps)):
-        played: list[Trajectory] = []
+    """Play the episodes of each step, a record for each round of the lanes, and learn from them."""
+    start, done, used = agent, 0, 0
+    for step in range(steps):
         for first in range(0, episodes, source.lanes):
             own = substream(SeedSequence(seed), EPISODE_STREAM, step, first)
-            rollout = source.play_round(agent.policy.bind(agent.params), own)
-            played.append(rollout.lanes(torch.arange(min(source.lanes, episodes - first))))
-            rolled_back, recalled = False, None
-            if steps and first + source.lanes >= episodes:
-                adapted = adaptation.learn(side_by_side(played))
-                agent = adaptation.agent.with_params(adapted.params)
-                rolled_back = adapted.rolled_back is not None and bool(adapted.rolled_back[0])
-                recalled = adapted.recalled
-            returns = played[-1].reward.sum(0)[0].numpy()
-            done, used = done + len(returns), used + played[-1].environment_steps
+            played = source.play_round(agent.policy.bind(agent.params), own)
+            played = played.lanes(torch.arange(min(source.lanes, episodes - first)))
+            done, used = done + played.valid.shape[2], used + played.environment_steps
+            stage = adaptation.now if adaptation and adaptation.add(played) else None
+            if stage:
+                agent = start.with_params(stage.params)
             yield AdaptProgress(
                 mode=mode,
                 episodes=done,
-                total=episodes * max(1, steps),
+                total=episodes * steps,
                 environment_steps=used,
-                returns=returns,
-                steps=adaptation.now.steps,
-                rolled_back=rolled_back,
-                recalled=recalled,
+                returns=played.reward.sum(0)[0].numpy(),
+                steps=adaptation.now.steps if adaptation else 0,
+                rolled_back=bool(stage and stage.rolled_back is not None and stage.rolled_back[0]),
+                recalled=stage.recalled if stage else None,
                 agent=agent,
             )
 

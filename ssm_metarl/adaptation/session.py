@@ -1,11 +1,11 @@
-"""A session: the agent in somebody's live system, which calls it and not the other way round.
+"""A session: an agent that adapts inside a live system, which calls it for every step.
 
-    session = agent.session(mode="standard", episodes=5)
+    session = ssm_metarl.Session(agent, mode="standard", episodes=5)
     action = session.act(observation)
     session.observe(reward, terminated, truncated)
 
 Episodes are recorded as they are played. When enough of them have ended the agent takes a gradient
-step, inside ``observe`` and thus between two episodes, never between two steps of one.
+step inside ``observe``, so always between two episodes.
 """
 
 import math
@@ -23,7 +23,7 @@ from ssm_metarl.adaptation.agent import Agent
 from ssm_metarl.adaptation.hybrid import Memory
 from ssm_metarl.adaptation.standard import Adaptation, Adapted
 from ssm_metarl.core.distributions import Distribution
-from ssm_metarl.env_runner.rollout import Trajectory, side_by_side
+from ssm_metarl.env_runner.rollout import Trajectory
 from ssm_metarl.errors import DivergenceError, UserError, check_whole, nearest
 
 Mode = Literal["zero_shot", "in_context", "standard", "hybrid"]
@@ -71,14 +71,14 @@ class Session:
             mode: One of :data:`MODES`.
             episodes: Episodes per gradient step.
             memory: Earlier tasks, for hybrid; None reads those that came with the agent.
-            guarded: Whether to go back where later episodes show that a step did harm.
-            deterministic: Take the most likely actions: no way to learn, and so only for the modes
-                without gradient steps.
+            guarded: Whether to roll back where later episodes show that a step did harm.
+            deterministic: Take the most likely actions; only for the modes without gradient steps,
+                which learn from sampled ones.
             seed: Of the sampling.
 
         Raises:
-            UserError: A mode that there is not, or that this agent cannot do; a number that is none
-                or too small; or a memory of another agent.
+            UserError: A mode that is unknown or that this agent cannot do; a number that is too
+                small or not whole; or a memory of another agent.
         """
         check_mode(agent, mode)
         learns = mode in ("standard", "hybrid")
@@ -86,17 +86,23 @@ class Session:
             raise UserError(f"mode {mode} learns from sampled actions; deterministic is not valid")
         episodes, seed = check_whole("episodes", episodes, 1), check_whole("seed", seed, 0)
         recalled = (memory or Memory.of(agent)) if mode == "hybrid" else None
-        self.agent, self.mode, self.episodes = agent, mode, episodes
+        self.agent, self.mode = agent, mode
         self._start, self._deterministic = agent, deterministic
         self._adaptation = (
-            Adaptation(agent, 1, seed=SeedSequence(seed), memory=recalled, guarded=guarded)
+            Adaptation(
+                agent,
+                1,
+                seed=SeedSequence(seed),
+                episodes=episodes,
+                memory=recalled,
+                guarded=guarded,
+            )
             if learns
             else None
         )
         self.returns: list[float] = []
         self.longest_pause = 0.0
         self._state = agent.begin(1, torch.Generator().manual_seed(seed))
-        self._ended: list[Trajectory] = []
         self._seen = torch.zeros(0)
         self.drop_episode()
 
@@ -166,24 +172,25 @@ class Session:
     def drop_episode(self) -> None:
         """Forget the episode that is being played, as after a failure; the next `act` starts one.
 
-        Only in context does the memory go on: what is learned from, and what `zero_shot` means,
-        are episodes met with an empty memory.
+        Only ``in_context`` carries the memory over; in the other modes episodes start without any.
         """
         self._episode, self._acted, self._earned = _Episode(), False, 0.0
         if self.mode != "in_context":
             self._state = self.agent.begin(1, self._state.noise)
 
     def _end(self, observation: np.ndarray | None, *, terminated: bool) -> None:
-        """Keep the episode, and learn if there are enough of them."""
+        """Record the return, and hand the episode to the adaptation, which waits for enough."""
         last = self._seen if observation is None else self._one(observation)
         self.returns.append(self._episode.total)
-        if self._adaptation is not None:
-            self._ended.append(self._trajectory(last, terminated=terminated))
         if self.mode == "in_context":  # the memory sees how the episode ended, as in training
             self._choose(last, start=False)
+        played = self._trajectory(last, terminated=terminated) if self._adaptation else None
         self.drop_episode()
-        if len(self._ended) >= self.episodes:
-            self._learn()
+        if self._adaptation and played:
+            started = time.perf_counter()
+            if self._adaptation.add(played):
+                self.agent = self._start.with_params(self._adaptation.now.params)
+                self.longest_pause = max(self.longest_pause, time.perf_counter() - started)
 
     def _choose(self, seen: Tensor, *, start: bool) -> tuple[np.ndarray, Distribution]:
         action, self._state, distribution = self.agent.choose(
@@ -192,8 +199,8 @@ class Session:
         return action, distribution
 
     def _record(self, seen: Tensor, distribution: Distribution) -> None:
-        """Keep what adaptation has use for: steps up to its horizon, and where they led to."""
-        episode, horizon = self._episode, self._start.config.support_horizon
+        """Record a step and what it led to, up to the horizon of adaptation."""
+        episode, horizon = self._episode, self._start.config.horizon
         if len(episode.observations) <= horizon:
             episode.observations.append(seen)
         if len(episode.actions) < horizon:
@@ -212,14 +219,6 @@ class Session:
             self.drop_episode()
             raise
         return seen[0]
-
-    def _learn(self) -> None:
-        assert self._adaptation is not None
-        started = time.perf_counter()
-        played, self._ended = side_by_side(self._ended), []
-        adapted = self._adaptation.learn(played)
-        self.agent = self._start.with_params(adapted.params)
-        self.longest_pause = max(self.longest_pause, time.perf_counter() - started)
 
     def _trajectory(self, last: Tensor, *, terminated: bool) -> Trajectory:
         """Return the episode as ``[T, 1, 1]``, no longer than those of meta-training."""
@@ -245,7 +244,7 @@ class Session:
 
 
 def check_mode(agent: Agent, mode: str) -> None:
-    """Refuse what is no agent, a mode that there is not, or that the agent cannot do.
+    """Refuse what is not an agent, and a mode that is unknown or that the agent cannot do.
 
     Raises:
         UserError: Naming what is valid.

@@ -79,7 +79,7 @@ class EnvironmentSource:
         Raises:
             UserError: It cannot; the message shows both spaces.
         """
-        self.horizon = agent.config.support_horizon
+        self.horizon = agent.config.horizon
         sees = f"the agent sees {agent.policy.spaces.describe()}"
         try:
             self._environment = _one_task(env)

@@ -1,9 +1,10 @@
-"""Adaptation by gradient steps: on the current task's data (standard), or with recalled data too.
+"""Adaptation by gradient steps: on the current task's data (standard), or with retrieval too.
 
 The loop is the same for both: play episodes, take a step per task, play with what came out. Only
 where the gradient comes from differs, see :class:`ssm_metarl.adaptation.hybrid.Memory`.
 """
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -16,12 +17,13 @@ from ssm_metarl.adaptation.agent import Agent
 from ssm_metarl.adaptation.guard import Guard, choose
 from ssm_metarl.adaptation.hybrid import Memory, Recalled
 from ssm_metarl.adaptation.source import Source
-from ssm_metarl.core.parameters import Params
+from ssm_metarl.core.parameters import Params, combine
+from ssm_metarl.core.policy import LOG_STD
 from ssm_metarl.env_runner.rollout import Trajectory
 from ssm_metarl.env_runner.streams import substream
 from ssm_metarl.errors import DivergenceError, UserError
-from ssm_metarl.meta_rl.batch import make_batch
-from ssm_metarl.meta_rl.inner_loop import descend, inner_gradients, narrowed
+from ssm_metarl.meta_rl.inner_loop import InnerLoop
+from ssm_metarl.meta_rl.inner_rule import descend
 from ssm_metarl.meta_rl.natural import natural_step
 
 EPISODE_STREAM, GUARD_STREAM = 0, 1
@@ -38,7 +40,7 @@ class Adapted:
         environment_steps: Steps of each task used so far, ``[K]``.
         played: The episodes of this step, played with the parameters before it; None at the start.
         rolled_back: Tasks on which these episodes showed that earlier parameters were better, so
-            that those were taken up again instead of a step.
+            that those were restored instead of a step.
         recalled: Which earlier tasks the step used (hybrid).
     """
 
@@ -52,7 +54,12 @@ class Adapted:
 
 
 class Adaptation:
-    """The parameters of K tasks on their way from the agent's own to adapted ones."""
+    """Adapts the parameters of K tasks as their episodes come in.
+
+    Attributes:
+        agent: Where all tasks start from; it stays as it is.
+        now: The state after the last step.
+    """
 
     def __init__(
         self,
@@ -60,17 +67,19 @@ class Adaptation:
         tasks: int,
         *,
         seed: SeedSequence,
+        episodes: int = 1,
         memory: Memory | None = None,
         guarded: bool = True,
     ) -> None:
-        """Start from the agent as it was meta-trained, which stays as it is.
+        """Start from the agent as it was trained.
 
         Args:
             agent: Where all tasks start from.
             tasks: K.
             seed: Of the guard's bootstrap.
+            episodes: Episodes per task that a step waits for.
             memory: Earlier tasks to recall; None adapts from the current task's data alone.
-            guarded: Whether to go back where the episodes played show that a step did harm.
+            guarded: Whether to roll back where the episodes played show that a step did harm.
 
         Raises:
             UserError: The memory is of another agent.
@@ -79,22 +88,29 @@ class Adaptation:
             if not isinstance(memory, Memory):
                 raise UserError(f"{memory!r:.60} is no memory; valid: Memory.of(agent), or None")
             memory.check(agent)
-        self.agent, self.memory = agent, memory
-        self.guard = Guard(substream(seed, GUARD_STREAM)) if guarded else None
+        self.agent, self._memory = agent, memory
+        self._guard = Guard(substream(seed, GUARD_STREAM)) if guarded else None
+        self._loop = InnerLoop(agent.params, self._step, episodes)
         self.now = Adapted(agent.params, 0, 0, np.zeros(tasks, dtype=np.int64))
 
-    def learn(self, played: Trajectory) -> Adapted:
-        """Take a step per task from episodes ``[T, K, E]`` played with the current parameters.
+    def add(self, rollout: Trajectory) -> bool:
+        """Take in episodes ``[T, K, E]`` played with the current parameters; step if they suffice.
+
+        Returns:
+            Whether a step was taken; ``now`` is the state after it.
 
         Raises:
             DivergenceError: The adapted parameters are not finite; the current ones stay.
         """
-        theta, step = self.now.params, self.now.steps
-        memory = self.memory if step == 0 else None
+        return self._loop.add(rollout)
+
+    def _step(self, theta: Params, played: Trajectory, step: int) -> Params:
+        """Take a step per task, or roll back."""
+        memory = self._memory if step == 0 else None
         stepped, recalled = take_step(self.agent, theta, played, step, memory)
         rolled_back = None
-        if self.guard is not None:
-            best, rolled_back = self.guard.check(theta, played.reward.sum(0).cpu().numpy())
+        if self._guard is not None:
+            best, rolled_back = self._guard.check(theta, played.reward.sum(0).cpu().numpy())
             stepped = choose(rolled_back, best, stepped)
         self.now = Adapted(
             params=stepped,
@@ -105,7 +121,7 @@ class Adaptation:
             rolled_back=rolled_back,
             recalled=recalled,
         )
-        return self.now
+        return stepped
 
 
 def adapt_tasks(
@@ -123,7 +139,7 @@ def adapt_tasks(
     Every step plays fresh episodes with the parameters it improves.
 
     Args:
-        agent: As it was meta-trained; it stays as it is.
+        agent: As it was trained; it stays as it is.
         source: The K tasks.
         episodes: Episodes per task and step.
         steps: Gradient steps.
@@ -132,21 +148,18 @@ def adapt_tasks(
         guarded: As for :class:`Adaptation`.
 
     Raises:
-        DivergenceError: Observations, rewards or the adapted parameters are not finite.
+        DivergenceError: The adapted parameters are not finite.
     """
     adaptation = Adaptation(agent, len(source), seed=seed, memory=memory, guarded=guarded)
     yield adaptation.now
     for step in range(steps):
         bound = agent.policy.bind(adaptation.now.params)
-        yield adaptation.learn(source.play(bound, episodes, substream(seed, EPISODE_STREAM, step)))
+        adaptation.add(source.play(bound, episodes, substream(seed, EPISODE_STREAM, step)))
+        yield adaptation.now
 
 
 def take_step(
-    agent: Agent,
-    theta: Params,
-    played: Trajectory,
-    step: int,
-    memory: Memory | None = None,
+    agent: Agent, theta: Params, played: Trajectory, step: int, memory: Memory | None = None
 ) -> tuple[Params, Recalled | None]:
     """Take one gradient step per task.
 
@@ -155,7 +168,7 @@ def take_step(
     leaves continuous actions a wider spread than ``config.adapted_std``.
 
     Args:
-        agent: The meta-trained agent.
+        agent: The trained agent.
         theta: Parameters that played the episodes, shared or per task.
         played: Episodes ``[T, K, E]``.
         step: Number of the step, from 0.
@@ -165,16 +178,16 @@ def take_step(
         Parameters with a task axis, and what was recalled.
     """
     config, policy, recalled = agent.config, agent.policy, None
-    batch = make_batch(played, policy, config.adaptation_discount, config.gae_lambda)
-    gradients = inner_gradients(policy, theta, batch, config.surrogate)
+    batch = agent.batch(played)
+    gradients = agent.rule().gradients(theta, batch)
     if memory is not None:
         recalled = memory.recall(played)
         gradients = memory.join(gradients, recalled)
-    stepped = {**theta, **descend(theta, gradients, agent.rates)}
+    stepped = combine(theta, descend(theta, gradients, agent.rates))
     if step >= config.inner_steps:
         stepped = natural_step(policy, theta, gradients, stepped, batch, config.trust)
     if config.adapted_std is not None:
-        stepped = {**stepped, **narrowed(stepped, config.adapted_std)}
+        stepped = combine(stepped, limited_std(stepped, config.adapted_std))
     for name, value in stepped.items():
         if not torch.isfinite(value).all():
             raise DivergenceError(
@@ -182,3 +195,8 @@ def take_step(
                 f"lower than {config.inner_lr:g}"
             )
     return stepped, recalled
+
+
+def limited_std(params: Params, most: float) -> dict[str, torch.Tensor]:
+    """Return the log spread of continuous actions, limited in every dimension; else nothing."""
+    return {LOG_STD: params[LOG_STD].clamp_max(math.log(most))} if LOG_STD in params else {}

@@ -16,7 +16,7 @@ from ssm_metarl.core.gated import GATE_SHARPNESS, GatedSSM
 from ssm_metarl.core.ssm import DiagonalSSM
 from ssm_metarl.env_runner.family import TaskFamily, Tasks
 from ssm_metarl.evaluation.evaluate import mean_returns
-from ssm_metarl.meta_rl.inner_loop import adaptable
+from ssm_metarl.meta_rl.inner_rule import ACTING
 
 HALF_OPEN = 0.5  # the gate at which the decay of a gated cell is given
 EPISODES, RETURN_STREAM = 10, 7
@@ -117,7 +117,7 @@ def parameter_changes(before: Agent, after: Agent) -> list[ParameterChange]:
     squared_change: dict[str, float] = {}
     squared_norm: dict[str, float] = {}
     for name, old in before.params.items():
-        if not adaptable(name):
+        if not ACTING(before.policy.leaves[name]):
             continue
         part = _part(name)
         change = torch.linalg.vector_norm(after.params[name] - old).item()
@@ -152,9 +152,10 @@ def ablated_returns(
         seed: Of the episodes.
     """
     mixtures = {"before": dict(before.params), "after": dict(after.params)}
+    leaves = before.policy.leaves
     for part in PARTS:
         mixtures[part] = {
-            name: after.params[name] if adaptable(name) and _part(name) == part else value
+            name: after.params[name] if ACTING(leaves[name]) and _part(name) == part else value
             for name, value in before.params.items()
         }
     stream = SeedSequence([seed, RETURN_STREAM])

@@ -59,7 +59,7 @@ def adapt_run(asked: Adapt) -> int:
         print("Stopped before the first gradient step: the agent is as it was, and is not saved.")
     elif asked.save:
         made("agent", _saved(adapted, asked.save))
-    horizon = agent.config.support_horizon
+    horizon = agent.config.horizon
     whole = asked.mode == "in_context" or horizon >= family.max_episode_steps
     if records:
         attempt(

@@ -153,7 +153,7 @@ def modes_of(agent: Agent, plan: EvaluationPlan) -> tuple[str, ...]:
 def task_source(agent: Agent, family: TaskFamily, tasks: Tasks) -> TaskSource:
     """Return where an agent plays the episodes it adapts from, as long as in meta-training."""
     device = agent.params["encoder.bias"].device
-    return TaskSource(family, tasks, agent.config.support_horizon, device)
+    return TaskSource(family, tasks, agent.config.horizon, device)
 
 
 def summarise(

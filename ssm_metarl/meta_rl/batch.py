@@ -24,7 +24,7 @@ NOISE_FLOOR = 0.05  # of the size of the returns
 
 @dataclass(frozen=True)
 class Batch:
-    """A trajectory with advantages; all of it constant under the gradient."""
+    """A trajectory with advantages; all of it is constant under the gradient."""
 
     inputs: Float[Tensor, "T K E I"]
     keep: Bool[Tensor, "T K E"] | None
@@ -33,11 +33,17 @@ class Batch:
     advantage: Float[Tensor, "T K E"]
     valid: Bool[Tensor, "T K E"]
     change: Float[Tensor, "T K E O"]
-    """Of the observation, in units of its root mean square on the task."""
+    """Of the observation at each step, in units of its root mean square on the task."""
     scale: Float[Tensor, "K"]
     """What the advantages were divided by, in units of the rewards."""
+    value: Float[Tensor, "T K E"]
+    """What the baseline says, in units of the rewards."""
+    target: Float[Tensor, "T K E"]
+    """What it should say: the lambda-return, which is the value plus the advantage."""
     episodes: int = 1
     """In each lane."""
+    credit: Float[Tensor, "K"] | None = None
+    """For support data: what adapting from them led to, if they are credited with it (E-MAML)."""
 
     def tasks(self, tasks: slice) -> "Batch":
         """Return the part of some of the tasks."""
@@ -50,7 +56,10 @@ class Batch:
             valid=self.valid[:, tasks],
             change=self.change[:, tasks],
             scale=self.scale[tasks],
+            value=self.value[:, tasks],
+            target=self.target[:, tasks],
             episodes=self.episodes,
+            credit=None if self.credit is None else self.credit[tasks],
         )
 
     @property
@@ -85,21 +94,23 @@ def make_batch(
 
     Args:
         trajectory: Of K tasks.
-        policy: Whose inputs and memory they are for.
+        policy: The network whose inputs and memory they are for.
         discount: Gamma.
         gae_lambda: Lambda.
     """
     keep = trajectory.keep(policy)
-    advantage, scale = fitted_advantages(trajectory, policy, discount, gae_lambda)
+    fitted = fit_advantages(trajectory, policy, discount, gae_lambda)
     return Batch(
         inputs=trajectory.inputs(policy)[:-1],
         keep=None if keep is None else keep[:-1],
         action=trajectory.action,
         behaviour=trajectory.log_prob,
-        advantage=advantage,
+        advantage=fitted.advantage,
         valid=trajectory.valid,
         change=_relative_change(trajectory),
-        scale=scale,
+        scale=fitted.scale,
+        value=fitted.value,
+        target=fitted.target,
         episodes=max(1, int(trajectory.done[:, 0, 0].sum())),
     )
 
@@ -123,7 +134,7 @@ def collect_data(
     horizon: int,
     device: torch.device,
 ) -> Trajectory:
-    """Play episodes of K tasks to learn from, in the way the policy's memory is meant for.
+    """Play episodes of K tasks to learn from: trials, if the policy's memory lasts one.
 
     Args:
         bound: The policy.
@@ -149,14 +160,21 @@ def collect_data(
     return rollout
 
 
+@dataclass(frozen=True)
+class FittedAdvantages:
+    """Advantages ``[T, K, E]`` against a fitted baseline; fields as in :class:`Batch`."""
+
+    advantage: Float[Tensor, "T K E"]
+    scale: Float[Tensor, "K"]
+    value: Float[Tensor, "T K E"]
+    target: Float[Tensor, "T K E"]
+
+
 @torch.no_grad()
-def fitted_advantages(
-    trajectory: Trajectory,
-    policy: Policy,
-    discount: float,
-    gae_lambda: float,
-) -> tuple[Float[Tensor, "T K E"], Float[Tensor, "K"]]:
-    """Return standardised GAE against the linear baseline of the same data, and its scale.
+def fit_advantages(
+    trajectory: Trajectory, policy: Policy, discount: float, gae_lambda: float
+) -> FittedAdvantages:
+    """Return standardised GAE against the linear baseline of the same data.
 
     Where the baseline explains nearly all of the returns, as it does once every episode survives,
     what is left is noise; standardising must not blow it up to a full-sized step.
@@ -168,9 +186,10 @@ def fitted_advantages(
     weights = fit_baseline(trajectory.reward, features, *ends, discount)
     value = baseline_values(features, weights)
     advantage = generalized_advantages(trajectory.reward, value, *ends, discount, gae_lambda)
-    size = step_mean((value[:-1] + advantage).square(), valid).sqrt()
+    target = value[:-1] + advantage
+    size = step_mean(target.square(), valid).sqrt()
     scale = deviation(advantage, valid, NOISE_FLOOR * size)
-    return standardize(advantage, valid, scale), scale
+    return FittedAdvantages(standardize(advantage, valid, scale), scale, value[:-1], target)
 
 
 def episode_age(trajectory: Trajectory) -> Float[Tensor, "T1 K E"]:

@@ -5,13 +5,9 @@ the expected return does; so ``inner_lr`` multiplies a policy gradient in its tr
 average over steps instead would need a rate larger by the mean episode length.
 """
 
-from typing import Literal
-
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
-
-Surrogate = Literal["lvc", "dice", "emaml", "prediction"]
 
 
 def per_episode(x: Float[Tensor, "T K E"]) -> Float[Tensor, "K"]:

@@ -6,16 +6,17 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ssm_metarl.core.parameters import Params, expand_tasks
+from ssm_metarl.core.parameters import Params, combine
 from ssm_metarl.core.policy import Policy
 from ssm_metarl.meta_rl.batch import Batch
-from ssm_metarl.meta_rl.inner_loop import is_shared, per_task, within_trust
+from ssm_metarl.meta_rl.inner_rule import broadcast_tasks, per_task_params
 from ssm_metarl.meta_rl.losses import step_mean
 
 DAMPING = 1e-2  # added to the Fisher matrix, so that ways it does not see stay finite
 ITERATIONS = 10  # of conjugate gradients
 AIM = 2.0 / 3.0  # of the trust: the quadratic model of the divergence is not exact
 TINY = 1e-12
+MAX_HALVINGS = 12
 Vector = dict[str, Tensor]  # of each task: a tensor [K, ...] per parameter
 
 
@@ -49,8 +50,44 @@ def natural_step(
     until_trust = (2.0 * AIM * trust / (dot(way, fisher(way)) + TINY)).sqrt()
     as_good = dot(down, plain) / (dot(down, way) + TINY)
     step = scaled(torch.minimum(until_trust, as_good), way)
-    natural = {**before, **{name: before[name] + value for name, value in step.items()}}
+    natural = combine(before, {name: before[name] + value for name, value in step.items()})
     return within_trust(policy, before, natural, batch, trust)
+
+
+@torch.no_grad()
+def within_trust(
+    policy: Policy, before: Params, after: Params, batch: Batch, bound: float
+) -> dict[str, Tensor]:
+    """Halve each task's step until the policy has not moved too far on the data it is based on.
+
+    Args:
+        policy: The network.
+        before: Parameters that collected the batch, shared or per task.
+        after: Parameters after a step, with a task axis where they differ.
+        batch: The data.
+        bound: Largest divergence KL(before || after) in nats, the mean over a task's steps
+            (Schulman et al. 2015, arXiv:1502.05477).
+
+    Returns:
+        The parameters between, per task; those of a task whose step is small enough are ``after``.
+    """
+    start = batch.distribution(policy.bind(before))
+    scale = batch.advantage.new_ones(batch.valid.shape[1])
+    for _ in range(MAX_HALVINGS):
+        theta = {name: _between(before[name], value, scale) for name, value in after.items()}
+        moved = step_mean(start.kl(batch.distribution(policy.bind(theta))), batch.valid)
+        too_far = ~(moved <= bound)
+        if not too_far.any():
+            break
+        scale = torch.where(too_far, 0.5 * scale, scale)
+    return {name: _between(before[name], value, scale) for name, value in after.items()}
+
+
+def _between(before: Tensor, after: Tensor, scale: Float[Tensor, "K"]) -> Tensor:
+    """Return a point on each task's way; a tensor that is shared did not move."""
+    if after is before:
+        return after
+    return torch.lerp(before.expand_as(after), after, broadcast_tasks(scale, after))
 
 
 class Fisher:
@@ -69,11 +106,11 @@ class Fisher:
             like: Has the parameters that vectors are made of.
         """
         varied = {name: params[name] for name in like}
-        theta = expand_tasks(varied, batch.valid.shape[1]) if is_shared(params) else varied
+        theta = per_task_params(policy, varied, batch.valid.shape[1])
         self._theta = {name: value.detach().requires_grad_() for name, value in theta.items()}
         before = batch.distribution(policy.bind(params))
         with torch.enable_grad():
-            after = batch.distribution(policy.bind({**params, **self._theta}))
+            after = batch.distribution(policy.bind(combine(params, self._theta)))
             divergence = step_mean(before.kl(after), batch.valid).sum()  # tasks do not interact
             self._slope = self._differentiate(divergence, create_graph=True)
 
@@ -122,4 +159,4 @@ def plus(a: Params, b: Params) -> Vector:
 
 def scaled(scale: Float[Tensor, "K"], vector: Mapping[str, Tensor]) -> Vector:
     """Return a vector times a number of each task's own."""
-    return {name: per_task(scale, value) * value for name, value in vector.items()}
+    return {name: broadcast_tasks(scale, value) * value for name, value in vector.items()}

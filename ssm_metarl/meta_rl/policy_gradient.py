@@ -1,15 +1,9 @@
-"""Plain policy gradient on one task: PPO with GAE through the sequence model.
-
-Whole episodes are the unit: each minibatch is a set of lanes, run through the network from their
-first step to their last, so that the memory is trained exactly as it is used (Schulman et al.
-2017, arXiv:1707.06347).
-"""
+"""Plain policy gradient on one task: PPO with GAE, without meta-learning."""
 
 from dataclasses import dataclass
 
 import torch
-from numpy.random import Generator, SeedSequence, default_rng
-from torch import Tensor
+from numpy.random import SeedSequence, default_rng
 
 from ssm_metarl.core.parameters import Params
 from ssm_metarl.core.policy import Policy
@@ -18,7 +12,8 @@ from ssm_metarl.env_runner.rollout import Trajectory, collect_episodes, episode_
 from ssm_metarl.env_runner.streams import substream
 from ssm_metarl.meta_rl.baseline import baseline_features, baseline_values, fit_baseline
 from ssm_metarl.meta_rl.batch import episode_age
-from ssm_metarl.meta_rl.ppo import PPOConfig, PPOLearner
+from ssm_metarl.meta_rl.learner import Report, Settings
+from ssm_metarl.meta_rl.ppo import PPOConfig, PPOLearner, Targets
 from ssm_metarl.meta_rl.returns import generalized_advantages, standardize
 
 ROLLOUT_STREAM, SHUFFLE_STREAM = 0, 1
@@ -41,78 +36,45 @@ class PolicyGradientConfig(PPOConfig):
     episodes: int = 10
 
 
-@dataclass(frozen=True)
-class PolicyGradientProgress:
-    """One iteration.
-
-    Attributes:
-        iteration: Counted from 1.
-        episodes: Episodes so far.
-        environment_steps: Of this iteration.
-        mean_return: Undiscounted return of this iteration's complete episodes.
-        loss: Of the last minibatch; zero where there was nothing to learn.
-    """
-
-    iteration: int
-    episodes: int
-    environment_steps: int
-    mean_return: float
-    loss: float
-
-
-class PolicyGradientLearner(PPOLearner):
-    """The parameters, their optimiser, and one iteration of PPO at a time."""
+class PolicyGradient(PPOLearner):
+    """PPO on whole episodes of the nominal task, one per lane."""
 
     def __init__(
         self, policy: Policy, config: PolicyGradientConfig, family: TaskFamily, params: Params
     ) -> None:
-        super().__init__(policy, config, family, params)
+        iterations = -(-config.total_episodes // config.episodes)
+        super().__init__(policy, config, family, params, iterations)
         self.config: PolicyGradientConfig = config
 
-    def iterate(self, seed: SeedSequence, iteration: int) -> PolicyGradientProgress:
-        """Collect a few episodes of the nominal task and improve the policy on them.
+    def iterate(self, seed: SeedSequence, iteration: int) -> Report:
+        """Collect a few episodes and improve the policy on them; see the base class."""
+        own, config = substream(seed, iteration), self.config
+        before = (iteration - 1) * config.episodes
+        lanes = min(config.episodes, config.total_episodes - before)
+        self.on_phase("play")
+        rollout = self._collect(lanes, substream(own, ROLLOUT_STREAM))
+        self.on_phase("update")
+        if _nothing_to_learn(rollout):
+            metrics = NOTHING_LEARNED | {"learning_rate": self.optimizer.learning_rate}
+        else:
+            rng = default_rng(substream(own, SHUFFLE_STREAM))
+            metrics = self.improve(rollout, self._targets(rollout), rng, axis=2)
+        return Report(
+            rollout.environment_steps,
+            {"episodes": before + lanes, **metrics},
+            mean_return=episode_returns(rollout).mean().item(),
+        )
 
-        Args:
-            seed: Of the run; this iteration's randomness depends on it and the number alone.
-            iteration: Number of this iteration, from 1.
-
-        Raises:
-            DivergenceError: The loss or its gradient is not finite.
-        """
-        own = substream(seed, iteration)
-        before = (iteration - 1) * self.config.episodes
-        lanes = min(self.config.episodes, self.config.total_episodes - before)
+    def _collect(self, lanes: int, seed: SeedSequence) -> Trajectory:
         environment = self.family.make(
             self.family.nominal(), lanes, autoreset=False, device=self.device
         )
-        self.on_phase("play")
-        rollout = collect_episodes(self.acting(), environment, substream(own, ROLLOUT_STREAM))
+        rollout = collect_episodes(self.acting(), environment, seed)
         environment.close()
-        self.on_phase("update")
-        loss = 0.0
-        if not _nothing_to_learn(rollout):
-            loss = self._improve(rollout, default_rng(substream(own, SHUFFLE_STREAM)))
-        return PolicyGradientProgress(
-            iteration=iteration,
-            episodes=before + lanes,
-            environment_steps=rollout.environment_steps,
-            mean_return=episode_returns(rollout).mean().item(),
-            loss=loss,
-        )
-
-    def _improve(self, rollout: Trajectory, rng: Generator) -> float:
-        """Take the epochs of gradient steps, each on some of the lanes; return the last loss."""
-        advantage, target = self._advantages(rollout)
-        lanes, loss = rollout.valid.shape[-1], 0.0
-        for _ in range(self.config.epochs):
-            order = torch.from_numpy(rng.permutation(lanes))
-            for part in order.tensor_split(min(self.config.minibatches, lanes)):
-                chosen = rollout.lanes(part), advantage[:, :, part], target[:, :, part]
-                loss, _ = self.step(*chosen)
-        return loss
+        return rollout
 
     @torch.no_grad()
-    def _advantages(self, rollout: Trajectory) -> tuple[Tensor, Tensor]:
+    def _targets(self, rollout: Trajectory) -> Targets:
         """Return standardised advantages and the value targets they imply.
 
         Two baselines are averaged: the value head knows all episodes so far but lags behind a
@@ -128,14 +90,36 @@ class PolicyGradientLearner(PPOLearner):
         advantage = generalized_advantages(
             rollout.reward, value, *ends, config.discount, config.gae_lambda
         )
-        return standardize(advantage, rollout.valid), value[:-1] + advantage
+        return Targets(standardize(advantage, rollout.valid), value[:-1], value[:-1] + advantage)
+
+
+NOTHING_LEARNED: dict[str, float | None] = {
+    "loss": 0.0,
+    **dict.fromkeys(
+        ("gradient_norm", "approx_kl", "clip_fraction", "entropy", "explained_variance")
+    ),
+}
 
 
 def _nothing_to_learn(rollout: Trajectory) -> bool:
     """Whether every episode lasted to the time limit with the same return.
 
-    Advantages would be noise, and standardising would blow it up to steps of full size. Once
+    Advantages would be noise, and standardising would scale it up to steps of full size. Once
     CartPole is solved these are the longest rollouts and so the costliest updates, too.
     """
     returns = episode_returns(rollout)
     return bool(rollout.truncated.any(0).all() and (returns == returns[0, 0]).all())
+
+
+def make(policy: Policy, family: TaskFamily, params: Params, settings: Settings) -> PolicyGradient:
+    """Build the learner of a run's settings."""
+    config = PolicyGradientConfig(
+        lr=settings["outer_lr"],
+        total_episodes=settings["num_episodes"],
+        discount=settings["discount"],
+        gae_lambda=settings["gae_lambda"],
+        clip=settings["clip"],
+        entropy=settings["entropy"],
+        max_grad_norm=settings["max_grad_norm"],
+    )
+    return PolicyGradient(policy, config, family, params)

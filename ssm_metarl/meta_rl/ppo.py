@@ -1,18 +1,31 @@
-"""What training over trials and on one task share: a step of PPO through the sequence model."""
+"""Proximal policy optimisation through the sequence model, for learners that take no inner step.
+
+Whole lanes are the unit: each minibatch is a set of tasks or lanes, run through the network from
+their first step to their last, so that the memory is trained exactly as it is used (Schulman et
+al. 2017, arXiv:1707.06347).
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from jaxtyping import Float
+from numpy.random import Generator
 from torch import Tensor
 
-from ssm_metarl.core.parameters import Params
+from ssm_metarl.core.parameters import Params, in_groups
 from ssm_metarl.core.policy import BoundPolicy, Policy
 from ssm_metarl.env_runner.family import TaskFamily
 from ssm_metarl.env_runner.rollout import Trajectory
-from ssm_metarl.errors import DivergenceError
-from ssm_metarl.meta_rl.losses import clipped_loss, step_mean
+from ssm_metarl.meta_rl.diagnostics import Diagnostics, averaged, explained_variance
+from ssm_metarl.meta_rl.learner import Learner
+from ssm_metarl.meta_rl.losses import step_mean
+from ssm_metarl.meta_rl.objective import surrogate_terms
+from ssm_metarl.meta_rl.optimizer import AdamOptimizer, OptimizerStep
+
+LEARNED = in_groups("encoder", "cell", "action", "value")
+ADAM_EPS = 1e-5
 
 
 @dataclass(frozen=True)
@@ -20,7 +33,7 @@ class PPOConfig:
     """How to take steps of PPO.
 
     Attributes:
-        lr: Rate of Adam.
+        lr: Rate of Adam at the start.
         gae_lambda: Lambda of the advantages.
         epochs: Passes over one iteration's data.
         minibatches: Gradient steps per pass.
@@ -42,73 +55,119 @@ class PPOConfig:
     max_grad_norm: float = 1.0
 
 
-class PPOLearner:
-    """The parameters, their optimiser, and its step; what it learns from is for others to say.
+@dataclass(frozen=True)
+class Targets:
+    """What a rollout ``[T, K, E]`` says about its actions and values.
 
     Attributes:
-        params: Shared parameters, leaves of the graph.
-        tensors: All that defines the learned agent.
-        learned: Those of them that the optimiser changes: all but the prediction head.
+        advantage: Of each action, standardised.
+        value: That the baseline gave, in reward units.
+        target: That it should have given.
+    """
+
+    advantage: Float[Tensor, "T K E"]
+    value: Float[Tensor, "T K E"]
+    target: Float[Tensor, "T K E"]
+
+
+class PPOLearner(Learner):
+    """The updates of PPO; a subclass collects the rollouts and estimates their targets.
+
+    Attributes:
         value_scale: What a unit of the value head stands for, in units of the rewards.
-        on_phase: Called as an iteration goes on: with "play" and "update".
     """
 
     def __init__(
-        self, policy: Policy, config: PPOConfig, family: TaskFamily, params: Params
+        self,
+        policy: Policy,
+        config: PPOConfig,
+        family: TaskFamily,
+        params: Params,
+        iterations: int,
     ) -> None:
-        self.policy, self.config, self.family = policy, config, family
-        self.params = {name: v.detach().clone().requires_grad_() for name, v in params.items()}
-        self.tensors = {f"params/{name}": v for name, v in self.params.items()}
-        self.learned = {n: v for n, v in self.tensors.items() if "prediction." not in n}
-        self.optimizer = torch.optim.Adam(self.learned.values(), lr=config.lr, eps=1e-5)
+        super().__init__(policy, family, params, iterations)
+        self.config = config
+        learned = {
+            f"params/{name}": value
+            for name, value in self.params.items()
+            if LEARNED(policy.leaves[name])
+        }
+        self.optimizer = AdamOptimizer(learned, config.lr, config.max_grad_norm, ADAM_EPS)
         steps = family.max_episode_steps  # all that can follow, where nothing is discounted
         self.value_scale = 1.0 / max(1.0 - config.discount, 1.0 / steps)
-        self.on_phase: Callable[[str], object] = lambda phase: None
-
-    @property
-    def device(self) -> torch.device:
-        """Where the parameters are."""
-        return self.params["encoder.bias"].device
-
-    def acting(self) -> BoundPolicy:
-        """Return the policy as it is now, for collecting data."""
-        return self.policy.bind({name: value.detach() for name, value in self.params.items()})
 
     def value(self, bound: BoundPolicy, features: Tensor) -> Tensor:
         """Return values in reward units; the head works in units of ``value_scale``."""
         return self.value_scale * bound.value(features)
+
+    def improve(
+        self, rollout: Trajectory, targets: Targets, rng: Generator, axis: Literal[1, 2]
+    ) -> dict[str, float | None]:
+        """Take all epochs of minibatch steps on a rollout; return the metrics of the update.
+
+        Args:
+            rollout: On-policy data ``[T, K, E]``.
+            targets: Of the rollout.
+            rng: Of the order of the minibatches.
+            axis: What minibatches are made of: 1 for tasks, 2 for lanes.
+        """
+        select = rollout.tasks if axis == 1 else rollout.lanes
+        size = rollout.valid.shape[axis]
+        step, parts = OptimizerStep(0.0, 0.0), []
+        for _ in range(self.config.epochs):
+            parts: list[Diagnostics] = []  # those of the last epoch are reported
+            order = torch.from_numpy(rng.permutation(size))
+            for chosen in order.tensor_split(min(self.config.minibatches, size)):
+                advantage = targets.advantage.index_select(axis, chosen)
+                target = targets.target.index_select(axis, chosen)
+                step = self.step(select(chosen), advantage, target, parts.append)
+        return {
+            "loss": step.loss,
+            "gradient_norm": step.gradient_norm,
+            "learning_rate": self.optimizer.learning_rate,
+            **averaged(parts),
+            "explained_variance": explained_variance(targets.value, targets.target, rollout.valid),
+        }
 
     def step(
         self,
         part: Trajectory,
         advantage: Float[Tensor, "T K E"],
         target: Float[Tensor, "T K E"],
-    ) -> tuple[float, float]:
-        """Take one step of Adam on some trajectories, each run through from its first step.
+        report: Callable[[Diagnostics], object] = lambda diagnostics: None,
+    ) -> OptimizerStep:
+        """Take one step of the optimiser on some lanes, each run through from its first step.
 
         Args:
-            part: The trajectories (Schulman et al. 2017, arXiv:1707.06347).
+            part: The lanes.
             advantage: Of their actions.
             target: What their values should be, in reward units.
-
-        Returns:
-            The loss, and the gradient's norm before clipping.
+            report: Called with the diagnostics of the policy before the step.
 
         Raises:
-            DivergenceError: They are not finite; nothing was changed.
+            DivergenceError: The loss or its gradient is not finite; nothing was changed.
         """
+
+        def losses() -> list[Tensor]:
+            loss, diagnostics = self._loss(part, advantage, target)
+            report(diagnostics)
+            return [loss]
+
+        return self.optimizer.step(losses)
+
+    def _loss(
+        self, part: Trajectory, advantage: Tensor, target: Tensor
+    ) -> tuple[Tensor, Diagnostics]:
         bound, config = self.policy.bind(self.params), self.config
         features = part.features(bound)[:-1]
-        distribution = bound.distribution(features)
-        log_prob = distribution.log_prob(part.action)
-        loss = clipped_loss(log_prob, part.log_prob, advantage, part.valid, config.clip)
+        terms = surrogate_terms(
+            bound.distribution(features),
+            part.action,
+            part.log_prob,
+            advantage,
+            part.valid,
+            config.clip,
+        )
         error = (self.value(bound, features) - target) / self.value_scale
-        loss = loss + config.value_weight * step_mean(error.square(), part.valid)
-        loss = (loss - config.entropy * step_mean(distribution.entropy(), part.valid)).mean()
-        self.optimizer.zero_grad()
-        loss.backward()
-        norm = torch.nn.utils.clip_grad_norm_(self.learned.values(), config.max_grad_norm).item()
-        if not (torch.isfinite(loss) and norm < float("inf")):
-            raise DivergenceError(f"loss {loss.item()}, gradient norm {norm}")
-        self.optimizer.step()
-        return loss.item(), norm
+        loss = terms.loss + config.value_weight * step_mean(error.square(), part.valid)
+        return (loss - config.entropy * terms.entropy).mean(), terms.diagnostics

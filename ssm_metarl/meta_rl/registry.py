@@ -1,11 +1,16 @@
-"""The learners by name: what the command line, the page, the docs and loading know of each.
+"""The learners and inner losses by name, for the command line, the page, the docs and loading.
 
 This module imports no torch, so that ``--help`` is quick.
 """
 
-from collections.abc import Mapping
+import importlib
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
+
+from ssm_metarl.core.registry import Entry
+
+Validation = Literal["adaptation", "trials", "training"]
 
 
 @dataclass(frozen=True)
@@ -19,14 +24,31 @@ class LearnerSpec:
             no learner lists is used by all.
         defaults: Its values of settings that nobody set; they go before a family's suggestions.
         trial_defaults: More of them, for a memory that lasts a trial where it usually does not.
+        module: Module whose function ``make(policy, family, params, settings)`` builds it.
+        phases: What an iteration consists of, with a line on each, in order.
+        validation: What ``return_before`` and ``return_after`` are, and by what the best parameters
+            are chosen: "adaptation" (on validation tasks, before and after a gradient step),
+            "trials" (on validation tasks, first and last episode of a trial) or "training" (of the
+            episodes it trains on).
+        rates: Its learning rates among the settings, which may be too high where it diverges.
     """
 
     name: str
     help: str
     uses: frozenset[str]
+    module: str
+    phases: Mapping[str, str]
+    validation: Validation
+    rates: tuple[str, ...] = ("outer_lr",)
     defaults: Mapping[str, Any] = field(default_factory=dict)
     trial_defaults: Mapping[str, Any] = field(default_factory=dict)
 
+    def load(self) -> Callable[..., Any]:
+        """Import the function that builds the learner."""
+        return importlib.import_module(self.module).make
+
+
+VALIDATING = "evaluates on the validation tasks"
 
 LEARNERS: dict[str, LearnerSpec] = {
     spec.name: spec
@@ -41,6 +63,15 @@ LEARNERS: dict[str, LearnerSpec] = {
                     *("experience", "validate_every", "validation_tasks"),
                 )
             ),
+            module="ssm_metarl.meta_rl.maml",
+            phases={
+                "support": "plays episodes to adapt from",
+                "query": "plays episodes with the adapted policies",
+                "update": "improves the shared parameters",
+                "validation": VALIDATING,
+            },
+            validation="adaptation",
+            rates=("outer_lr", "inner_lr"),
             defaults={
                 "num_epochs": 40,
                 "tasks_per_epoch": 16,
@@ -59,6 +90,13 @@ LEARNERS: dict[str, LearnerSpec] = {
                     *("validate_every", "validation_tasks"),
                 )
             ),
+            module="ssm_metarl.meta_rl.rl2",
+            phases={
+                "play": "plays trials",
+                "update": "improves the policy",
+                "validation": VALIDATING,
+            },
+            validation="trials",
             defaults={
                 "num_epochs": 80,
                 "tasks_per_epoch": 32,
@@ -74,7 +112,43 @@ LEARNERS: dict[str, LearnerSpec] = {
             "policy_gradient",
             "PPO on the one nominal task",
             uses=frozenset({"num_episodes"}),
+            module="ssm_metarl.meta_rl.policy_gradient",
+            phases={"play": "plays episodes", "update": "improves the policy"},
+            validation="training",
             defaults={"outer_lr": 0.01, "gae_lambda": 0.98},
         ),
     )
+}
+
+
+@dataclass(frozen=True)
+class InnerLossEntry(Entry):
+    """An inner loss, a value of ``--surrogate``.
+
+    Attributes:
+        heads: Heads of the network, beside what acts, that it trains.
+        credits_sampling: Whether the outer loss needs the sampling term of E-MAML.
+    """
+
+    heads: tuple[Literal["value", "prediction"], ...] = ()
+    credits_sampling: bool = False
+
+
+_LOSSES = "ssm_metarl.meta_rl.inner_losses"
+
+INNER_LOSSES: dict[str, InnerLossEntry] = {
+    "lvc": InnerLossEntry("low-variance curvature, as in ProMP", _LOSSES, "lvc"),
+    "dice": InnerLossEntry("DiCE, exact to any order", _LOSSES, "dice"),
+    "emaml": InnerLossEntry(
+        "log pi * A, with E-MAML's sampling term in the outer loss",
+        _LOSSES,
+        "score",
+        credits_sampling=True,
+    ),
+    "prediction": InnerLossEntry(
+        "prediction of observations, which needs no rewards of a new task",
+        _LOSSES,
+        "prediction",
+        heads=("prediction",),
+    ),
 }

@@ -17,8 +17,7 @@ Two choices decide whether that is learned:
 from dataclasses import dataclass
 
 import torch
-from numpy.random import Generator, SeedSequence, default_rng
-from torch import Tensor
+from numpy.random import SeedSequence, default_rng
 
 from ssm_metarl.core.parameters import Params
 from ssm_metarl.core.policy import Policy
@@ -26,11 +25,17 @@ from ssm_metarl.env_runner.family import TaskFamily, Tasks
 from ssm_metarl.env_runner.rollout import Trajectory, collect_trials, per_trial_episode
 from ssm_metarl.env_runner.streams import substream
 from ssm_metarl.meta_rl.batch import NOISE_FLOOR
+from ssm_metarl.meta_rl.learner import (
+    ROLLOUT_STREAM,
+    SHUFFLE_STREAM,
+    TASK_STREAM,
+    Report,
+    Settings,
+)
 from ssm_metarl.meta_rl.losses import step_mean
-from ssm_metarl.meta_rl.ppo import PPOConfig, PPOLearner
+from ssm_metarl.meta_rl.ppo import PPOConfig, PPOLearner, Targets
 from ssm_metarl.meta_rl.returns import generalized_advantages, standardize
 
-TASK_STREAM, ROLLOUT_STREAM, SHUFFLE_STREAM = 0, 1, 2
 GROWTH = 0.75  # of the training, during which episodes grow to their full length
 
 
@@ -60,67 +65,34 @@ class RL2Config(PPOConfig):
     horizon: int = 500
 
 
-@dataclass(frozen=True)
-class RL2Progress:
-    """One iteration.
-
-    Attributes:
-        iteration: Counted from 1.
-        environment_steps: Of this iteration.
-        horizon: Step limit of its episodes.
-        first_reward: Mean reward collected in the first episode of a trial, within the horizon.
-        last_reward: The same in the last episode.
-        loss: Of the last minibatch.
-        gradient_norm: Likewise, before clipping.
-    """
-
-    iteration: int
-    environment_steps: int
-    horizon: int
-    first_reward: float
-    last_reward: float
-    loss: float
-    gradient_norm: float
-
-
-class RL2Learner(PPOLearner):
-    """The parameters, their optimiser, and one iteration of PPO over trials at a time."""
+class RL2(PPOLearner):
+    """PPO over trials of newly sampled tasks."""
 
     def __init__(
         self, policy: Policy, config: RL2Config, family: TaskFamily, params: Params
     ) -> None:
-        super().__init__(policy, config, family, params)
+        super().__init__(policy, config, family, params, config.iterations)
         self.config: RL2Config = config
 
-    def iterate(self, seed: SeedSequence, iteration: int) -> RL2Progress:
-        """Play trials of new tasks and improve the policy on them.
-
-        Args:
-            seed: Of the run; this iteration's randomness depends on it and the number alone.
-            iteration: Number of this iteration, from 1.
-
-        Raises:
-            DivergenceError: The loss or its gradient is not finite.
-        """
+    def iterate(self, seed: SeedSequence, iteration: int) -> Report:
+        """Play trials of new tasks and improve the policy on them; see the base class."""
         own, config = substream(seed, iteration), self.config
-        done = (iteration - 1) / config.iterations
+        done = self.progress(iteration)
         horizon = self._horizon(done)
-        self.optimizer.param_groups[0]["lr"] = config.lr * (1.0 - done)
+        self.optimizer.anneal(done)
         tasks = self.family.sample(config.tasks, substream(own, TASK_STREAM))
         self.on_phase("play")
         rollout = self._collect(tasks, horizon, substream(own, ROLLOUT_STREAM))
         rewards = per_trial_episode(rollout.reward, rollout, config.episodes).mean((1, 2))
         self.on_phase("update")
-        loss, norm = self._improve(rollout, default_rng(substream(own, SHUFFLE_STREAM)))
-        return RL2Progress(
-            iteration=iteration,
-            environment_steps=rollout.environment_steps,
-            horizon=horizon,
-            first_reward=rewards[0].item(),
-            last_reward=rewards[-1].item(),
-            loss=loss,
-            gradient_norm=norm,
-        )
+        rng = default_rng(substream(own, SHUFFLE_STREAM))
+        metrics = {
+            "horizon": horizon,
+            "first_reward": rewards[0].item(),
+            "last_reward": rewards[-1].item(),
+            **self.improve(rollout, self._targets(rollout), rng, axis=1),
+        }
+        return Report(rollout.environment_steps, metrics)
 
     def _horizon(self, done: float) -> int:
         """Return the step limit of episodes when some fraction of the training is done."""
@@ -135,37 +107,41 @@ class RL2Learner(PPOLearner):
         environment.close()
         return rollout
 
-    def _improve(self, rollout: Trajectory, rng: Generator) -> tuple[float, float]:
-        """Take the epochs of gradient steps, each on some of the tasks; report the last one."""
-        advantage, target = self._advantages(rollout)
-        report = (0.0, 0.0)
-        for _ in range(self.config.epochs):
-            for part in self._parts(torch.from_numpy(rng.permutation(self.config.tasks))):
-                report = self.step(rollout.tasks(part), advantage[:, part], target[:, part])
-        return report
-
-    def _parts(self, tasks: Tensor) -> tuple[Tensor, ...]:
-        return tasks.tensor_split(min(self.config.minibatches, len(tasks)))
-
     @torch.no_grad()
-    def _advantages(self, rollout: Trajectory) -> tuple[Tensor, Tensor]:
+    def _targets(self, rollout: Trajectory) -> Targets:
         """Return advantages, standardised by task, and the value targets they imply.
 
         Once every episode of a task survives, what is left of its advantages is the error of the
-        values; standardising must not blow that up to steps of full size.
+        values; standardising must not scale that up to steps of full size.
         """
         bound, config = self.policy.bind(self.params), self.config
         ends = rollout.terminated, rollout.done, rollout.valid
+        parts = torch.arange(config.tasks).tensor_split(min(config.minibatches, config.tasks))
         value = torch.cat(
-            [
-                self.value(bound, rollout.tasks(part).features(bound))
-                for part in self._parts(torch.arange(config.tasks))
-            ],
-            dim=1,
+            [self.value(bound, rollout.tasks(part).features(bound)) for part in parts], dim=1
         )
         advantage = generalized_advantages(
             rollout.reward, value, *ends, config.discount, config.gae_lambda
         )
         target = value[:-1] + advantage
         size = step_mean(target.square(), rollout.valid).sqrt()
-        return standardize(advantage, rollout.valid, NOISE_FLOOR * size), target
+        standard = standardize(advantage, rollout.valid, NOISE_FLOOR * size)
+        return Targets(standard, value[:-1], target)
+
+
+def make(policy: Policy, family: TaskFamily, params: Params, settings: Settings) -> RL2:
+    """Build the learner of a run's settings."""
+    config = RL2Config(
+        lr=settings["outer_lr"],
+        iterations=settings["num_epochs"],
+        tasks=settings["tasks_per_epoch"],
+        episodes=settings["episodes_per_trial"],
+        first_horizon=min(settings["first_steps"], settings["query_steps"]),
+        horizon=settings["query_steps"],
+        discount=settings["discount"],
+        gae_lambda=settings["gae_lambda"],
+        clip=settings["clip"],
+        entropy=settings["entropy"],
+        max_grad_norm=settings["max_grad_norm"],
+    )
+    return RL2(policy, config, family, params)

@@ -8,19 +8,20 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from ssm_metarl.adaptation.agent import Agent
+from ssm_metarl.adaptation.config import AdaptationConfig, saved_adaptation
 from ssm_metarl.checkpoint.fields import read_fields
 from ssm_metarl.checkpoint.format import load_checkpoint, save_checkpoint
+from ssm_metarl.core.parameters import partition
 from ssm_metarl.core.policy import Policy, PolicyConfig, Spaces
 from ssm_metarl.env_runner.family import TaskFamily
 from ssm_metarl.env_runner.registry import get_family
 from ssm_metarl.errors import CheckpointError, UserError
-from ssm_metarl.meta_rl.inner_loop import adaptable
-from ssm_metarl.meta_rl.maml import MetaConfig
+from ssm_metarl.meta_rl.inner_rule import ACTING
+from ssm_metarl.meta_rl.registry import INNER_LOSSES
 from ssm_metarl.training.config import TrainConfig
-from ssm_metarl.training.learners import check_same_shapes, make_agent
+from ssm_metarl.training.learners import check_same_shapes, load_agent, part
 from ssm_metarl.training.loop import CHECKPOINT, CONFIG, EXPERIENCE, read_config, run_family
 from ssm_metarl.training.settings import settings_of
 
@@ -47,7 +48,7 @@ def load(folder: str | Path, *, trust_env_code: bool = False) -> Agent:
         return _load_agent(folder)
     config = read_config(folder, trust_env_code=trust_env_code)
     checkpoint = load_checkpoint(folder / CHECKPOINT)
-    agent = make_agent(checkpoint.tensors, config, run_family(config))
+    agent = load_agent(checkpoint.tensors, config, run_family(config))
     return dataclasses.replace(agent, experience=(folder / EXPERIENCE).absolute())
 
 
@@ -137,7 +138,8 @@ def _load_agent(folder: Path) -> Agent:
         settings: dict[str, Any] = checkpoint.meta[AGENT]
         network = read_fields(PolicyConfig, settings["policy"], f"{source}: policy")
         spaces = read_fields(Spaces, settings["spaces"], f"{source}: spaces")
-        config = read_fields(MetaConfig, settings["config"], f"{source}: config")
+        saved = saved_adaptation(settings["config"])
+        config = read_fields(AdaptationConfig, saved, f"{source}: config")
         family = settings["family"]
     except (KeyError, TypeError) as error:
         raise CheckpointError(f"{source}: is no saved agent: {error} is missing") from error
@@ -151,25 +153,27 @@ def _load_agent(folder: Path) -> Agent:
         shapes = policy.init(torch.Generator())
     expected = {f"params/{name}": value for name, value in shapes.items()}
     if any(name.startswith("rates/") for name in checkpoint.tensors):
-        expected |= {f"rates/{name}": v for name, v in shapes.items() if adaptable(name)}
+        rated, _ = partition(shapes, policy.leaves, ACTING)
+        expected |= {f"rates/{name}": value for name, value in rated.items()}
     check_same_shapes(checkpoint.tensors, expected)
-    params, rates = (_part(checkpoint.tensors, name) for name in ("params/", "rates/"))
+    params = {name: checkpoint.tensors[f"params/{name}"] for name in policy.leaves}
+    rates = part(checkpoint.tensors, "rates/")
     return Agent(policy, params, rates or config.inner_lr, config, family)
 
 
-def _part(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    return {n.removeprefix(prefix): v for n, v in tensors.items() if n.startswith(prefix)}
-
-
-def _check_values(network: PolicyConfig, spaces: Spaces, config: MetaConfig, source: str) -> None:
+def _check_values(
+    network: PolicyConfig, spaces: Spaces, config: AdaptationConfig, source: str
+) -> None:
     """Refuse numbers that no agent was ever saved with."""
     known = settings_of(TrainConfig)
     sizes = {n: (getattr(network, n), known[n].most) for n in ("width", "state_size", "blocks")}
     sizes["actions"] = spaces.actions, MAX_ACTIONS
-    sizes["support_horizon"] = config.support_horizon, MAX_HORIZON
+    sizes["horizon"] = config.horizon, MAX_HORIZON
     for name, (value, most) in sizes.items():
         if not 1 <= value <= most:
             raise CheckpointError(f"{source}: {name} cannot be {value}")
+    if config.surrogate not in INNER_LOSSES:
+        raise CheckpointError(f"{source}: surrogate cannot be {config.surrogate!r}")
     if not spaces.observation_scale or min(spaces.observation_scale) <= 0:
         raise CheckpointError(f"{source}: observation_scale must be positive numbers")
     bounds = len(spaces.action_low), len(spaces.action_high)

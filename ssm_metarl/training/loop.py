@@ -20,7 +20,7 @@ from ssm_metarl.env_runner.streams import substream
 from ssm_metarl.errors import DivergenceError, UserError
 from ssm_metarl.experience.buffer import ExperienceStore
 from ssm_metarl.training.config import TrainConfig
-from ssm_metarl.training.learners import Learner, MetaRun, Snapshot, make_learner
+from ssm_metarl.training.learners import Snapshot, Trainer, make_trainer
 from ssm_metarl.training.tracking import PROJECT, MetricsFile, make_tracker
 
 TRAINING_STREAM = 1
@@ -44,7 +44,7 @@ class Progress:
             trial (rl2).
         best_return: The best so far; the checkpoint keeps the parameters that reached it.
         seconds: Spent training so far, over all sessions of the run.
-        metrics: The learner's own numbers.
+        metrics: The learner's own numbers; None where there is none.
     """
 
     iteration: int
@@ -54,7 +54,7 @@ class Progress:
     return_after: float | None
     best_return: float | None
     seconds: float
-    metrics: Mapping[str, float | int]
+    metrics: Mapping[str, float | int | None]
 
     def to_record(self) -> dict[str, float | int | None]:
         """Return the line of ``metrics.jsonl``."""
@@ -92,8 +92,8 @@ def train(
     run_dir = Path(run_dir).absolute()  # another working folder later changes nothing
     if run_dir.exists():
         raise UserError(f"{run_dir} exists; add --resume to continue it, or choose another")
-    config, learner = _prepare(config, on_phase)
-    session = _Session(config, learner, run_dir, tracker)  # a missing tracker leaves no folder
+    config, trainer = _prepare(config, on_phase)
+    session = _Session(config, trainer, run_dir, tracker)  # a missing tracker leaves no folder
     run_dir.mkdir(parents=True, exist_ok=True)
     lock = RunLock(run_dir)
     write_text_atomically(run_dir / CONFIG, config.to_json())
@@ -134,14 +134,14 @@ def resume(
     asked = {"num_epochs": num_epochs, "num_episodes": num_episodes, "device": device}
     changes = {name: value for name, value in asked.items() if value is not None}
     lock = RunLock(run_dir)  # before the tracker, which continues a file
-    config, learner = _prepare(dataclasses.replace(stored, **changes), on_phase)
-    session = _Session(config, learner, run_dir, tracker, resumed=True)
+    config, trainer = _prepare(dataclasses.replace(stored, **changes), on_phase)
+    session = _Session(config, trainer, run_dir, tracker, resumed=True)
     if (run_dir / CHECKPOINT).exists():
         session.restore()
-    if session.done > learner.iterations:
+    if session.done > trainer.learner.iterations:
         raise UserError(
             f"{run_dir} has trained {session.done} iterations; it cannot end after "
-            f"{learner.iterations}"
+            f"{trainer.learner.iterations}"
         )
     if changes:
         write_text_atomically(run_dir / CONFIG, config.to_json())
@@ -178,21 +178,21 @@ def read_config(run_dir: Path, *, trust_env_code: bool = False) -> TrainConfig:
 @torch.enable_grad()
 def _prepare(
     config: TrainConfig, on_phase: Callable[[str], object] | None
-) -> tuple[TrainConfig, Learner]:
-    """Return the resolved settings, and the learner that they describe."""
+) -> tuple[TrainConfig, Trainer]:
+    """Return the resolved settings, and the trainer of the learner that they describe."""
     if config.device == "cuda" and not torch.cuda.is_available():
         raise UserError("--device cuda: no CUDA device is available; valid here: cpu")
     family = run_family(config)
     config = config.resolve(family)
-    learner = make_learner(config, family)
-    if isinstance(learner, MetaRun) and 0 < config.experience < learner.longest_lane:
+    trainer = make_trainer(config, family)
+    if 0 < config.experience < trainer.learner.longest_rollout:
         raise UserError(
             f"--experience is {config.experience}; it must be 0, for none, or at least "
-            f"{learner.longest_lane}, the steps of one trajectory"
+            f"{trainer.learner.longest_rollout}, the steps of one trajectory"
         )
     if on_phase:
-        learner.core.on_phase = on_phase
-    return config, learner
+        trainer.learner.on_phase = on_phase
+    return config, trainer
 
 
 def run_family(config: TrainConfig) -> TaskFamily:
@@ -206,13 +206,13 @@ class _Session:
     def __init__(
         self,
         config: TrainConfig,
-        learner: Learner,
+        trainer: Trainer,
         run_dir: Path,
         tracker: str,
         *,
         resumed: bool = False,
     ) -> None:
-        self.config, self.learner, self.run_dir = config, learner, run_dir
+        self.config, self.trainer, self.run_dir = config, trainer, run_dir
         self.tracker = make_tracker(
             tracker, run_dir, PROJECT, dataclasses.asdict(config), resume=resumed
         )
@@ -220,17 +220,17 @@ class _Session:
         self.store: ExperienceStore | None = None
         self.unstored: tuple[Tasks, Trajectory] | None = None
         self.done, self.environment_steps, self.seconds = 0, 0, 0.0
-        self.snapshot: Snapshot = learner.snapshot()
+        self.snapshot: Snapshot = trainer.snapshot()
         self.saved_at = time.monotonic()
 
     def restore(self) -> None:
         """Take up the state of the last checkpoint."""
         checkpoint = load_checkpoint(self.run_dir / CHECKPOINT)
-        self.learner.restore(checkpoint.tensors, checkpoint.meta)
+        self.trainer.restore(checkpoint.tensors, checkpoint.meta)
         self.done = checkpoint.meta["iteration"]
         self.environment_steps = checkpoint.meta["environment_steps"]
         self.seconds = checkpoint.meta["seconds"]
-        self.snapshot = self.learner.snapshot()
+        self.snapshot = self.trainer.snapshot()
         self.metrics.truncate_after(self.done)
 
     def stream(self, lock: RunLock) -> Generator[Progress, None, None]:
@@ -239,7 +239,7 @@ class _Session:
         A run that is finished already is left untouched.
         """
         with lock:
-            if self.done < self.learner.iterations:
+            if self.done < self.trainer.learner.iterations:
                 yield from self._iterations()
             else:
                 self.tracker.close()
@@ -251,7 +251,7 @@ class _Session:
             self._save()
         seed = substream(SeedSequence(self.config.seed), TRAINING_STREAM)
         try:
-            while self.done < self.learner.iterations:
+            while self.done < self.trainer.learner.iterations:
                 yield self._iterate(seed)
                 if time.monotonic() - self.saved_at > SAVE_EVERY:
                     self._save()
@@ -263,9 +263,9 @@ class _Session:
 
     def _open_store(self) -> ExperienceStore | None:
         """Open the store of what meta-training plays, as of the last checkpoint."""
-        if self.config.mode != "meta_rl" or not self.config.experience:
+        if not (self.trainer.learner.longest_rollout and self.config.experience):
             return None
-        path, family = self.run_dir / EXPERIENCE, self.learner.core.family
+        path, family = self.run_dir / EXPERIENCE, self.trainer.learner.family
         if not path.exists():
             return ExperienceStore.create(
                 path, family, capacity=self.config.experience, retention="fifo"
@@ -279,20 +279,20 @@ class _Session:
     def _iterate(self, seed: SeedSequence) -> Progress:
         started, iteration = time.monotonic(), self.done + 1
         try:
-            report = self.learner.iterate(seed, iteration)
+            report = self.trainer.iterate(seed, iteration)
         except DivergenceError as error:
             where = self.run_dir / CHECKPOINT
             raise DivergenceError(
-                f"iteration {iteration}: {error}; a lower {self.learner.rates} may help; the last "
+                f"iteration {iteration}: {error}; a lower {self.trainer.rates} may help; the last "
                 f"good checkpoint is that of iteration {self.done}, in {where}"
             ) from error
         progress = Progress(
             iteration=iteration,
-            iterations=self.learner.iterations,
+            iterations=self.trainer.learner.iterations,
             environment_steps=self.environment_steps + report.environment_steps,
             return_before=report.return_before,
             return_after=report.return_after,
-            best_return=self.learner.best_return,
+            best_return=self.trainer.best_return,
             seconds=self.seconds + time.monotonic() - started,
             metrics=report.metrics,
         )
@@ -300,7 +300,7 @@ class _Session:
         self.metrics.append(record)
         self.tracker.log(iteration, {k: float(v) for k, v in record.items() if v is not None})
         # Last, and all at once: an interruption before this repeats the iteration when resumed.
-        self.snapshot, self.unstored = self.learner.snapshot(), report.experience
+        self.snapshot, self.unstored = self.trainer.snapshot(), report.experience
         self.done, self.environment_steps = iteration, progress.environment_steps
         self.seconds = progress.seconds
         self._store()

@@ -10,8 +10,8 @@ from typing import Any
 from ssm_metarl.checkpoint.names import as_name
 from ssm_metarl.env_runner.registry import get_family
 from ssm_metarl.errors import UserError
+from ssm_metarl.meta_rl.policy_gradient import PolicyGradientConfig
 from ssm_metarl.training.config import TrainConfig
-from ssm_metarl.training.recipes import make_policy, meta_config, policy_gradient_config, rl2_config
 from ssm_metarl.ui.limits import (
     BLOCKS,
     EPISODES_PER_TASK,
@@ -151,37 +151,27 @@ def check_learner(name: object) -> Any:
 
 def defaults(family: str, learner: str) -> dict[str, float]:
     """Return what the advanced settings are where nothing is asked."""
-    config, world = TrainConfig(mode=check_learner(learner), env_name=family), get_family(family)
-    meta, network = meta_config(config, world), make_policy(config, world).config
-    rates: dict[str, Callable[[], float]] = {
-        "meta_rl": lambda: meta.outer_lr,
-        "rl2": lambda: rl2_config(config, world).lr,
-        "policy_gradient": lambda: policy_gradient_config(config, world).lr,
-    }
-    return {
-        "inner_lr": meta.inner_lr,
-        "outer_lr": rates[learner](),
-        "tasks_per_epoch": tasks_of(config),
-        "width": network.width,
-        "state_size": network.state_size,
-    }
+    config = TrainConfig(mode=check_learner(learner), env_name=family)
+    values = dict(vars(config.resolve(get_family(family))))
+    values["tasks_per_epoch"] = tasks_of(config)
+    names = ("inner_lr", "outer_lr", "tasks_per_epoch", "width", "state_size")
+    return {name: values[name] for name in names}
 
 
 def tasks_of(config: TrainConfig) -> int:
-    """Return how many tasks an iteration meets."""
-    world = get_family(config.env_name)
-    made = rl2_config if config.mode == "rl2" else meta_config
-    return made(config, world).tasks
+    """Return how many tasks an iteration samples; without meaning for policy_gradient."""
+    return config.resolve(get_family(config.env_name)).tasks_per_epoch or int(
+        TASKS_PER_EPOCH.default
+    )
 
 
 def iterations_of(config: TrainConfig) -> int:
     """Return how many iterations a training has."""
-    world = get_family(config.env_name)
     if config.mode == "policy_gradient":
-        settings = policy_gradient_config(config, world)
-        return math.ceil(settings.total_episodes / settings.episodes)
-    made = rl2_config if config.mode == "rl2" else meta_config
-    return made(config, world).iterations
+        return math.ceil(config.num_episodes / PolicyGradientConfig.episodes)
+    resolved = config.resolve(get_family(config.env_name))
+    assert resolved.num_epochs is not None
+    return resolved.num_epochs
 
 
 def expected_seconds(config: TrainConfig) -> float:

@@ -10,6 +10,7 @@ from numpy.random import SeedSequence
 
 from ssm_metarl.adaptation.agent import Agent
 from ssm_metarl.adaptation.hybrid import Memory
+from ssm_metarl.adaptation.session import Session
 from ssm_metarl.adaptation.standard import adapt_tasks
 from ssm_metarl.env_runner.family import Parameter, TaskFamily, Tasks
 from ssm_metarl.env_runner.streams import substream
@@ -166,7 +167,7 @@ class FilmedEpisode:
         self, agent: Agent, family: TaskFamily, task: Tasks, seed: int, episodes_before: int
     ) -> None:
         os.environ.setdefault("SDL_VIDEODRIVER", "dummy")  # pygame looks for a screen otherwise
-        self.session = agent.session("in_context" if episodes_before else "zero_shot", seed=seed)
+        self.session = Session(agent, "in_context" if episodes_before else "zero_shot", seed=seed)
         self.seed, self.episodes_before = seed, episodes_before
         self.total, self.steps, self.ended = 0.0, 0, False
         self.env = family.gymnasium(task, render_mode="rgb_array")

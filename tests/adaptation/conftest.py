@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from ssm_metarl.adaptation.agent import Agent
+from ssm_metarl.adaptation.config import AdaptationConfig
 from ssm_metarl.core.policy import Policy, PolicyConfig
 from ssm_metarl.env_runner.registry import get_family
 from ssm_metarl.env_runner.spaces import policy_spaces
-from ssm_metarl.meta_rl.maml import MetaConfig
 
 MakeAgent = Callable[..., Agent]
 
@@ -26,7 +26,7 @@ def make_agent() -> MakeAgent:
         params = policy.init(torch.Generator().manual_seed(0))
         # Livelier than at birth, so that what is seen and remembered shows in what is done.
         params["action.weight"] = 100.0 * params["action.weight"]
-        return Agent(policy, params, 0.1, MetaConfig(support_horizon=horizon), name)
+        return Agent(policy, params, 0.1, AdaptationConfig(horizon=horizon), name)
 
     return make
 

@@ -7,6 +7,7 @@ import torch
 from numpy.random import SeedSequence
 
 from ssm_metarl.adaptation.agent import Agent
+from ssm_metarl.adaptation.config import AdaptationConfig
 from ssm_metarl.adaptation.hybrid import MATCHES, Memory
 from ssm_metarl.adaptation.source import TaskSource
 from ssm_metarl.adaptation.standard import Adaptation, adapt_tasks
@@ -17,8 +18,8 @@ from ssm_metarl.env_runner.rollout import Trajectory
 from ssm_metarl.env_runner.spaces import policy_spaces
 from ssm_metarl.errors import UserError
 from ssm_metarl.meta_rl.batch import collect_data, make_batch
-from ssm_metarl.meta_rl.inner_loop import inner_gradients
-from ssm_metarl.meta_rl.maml import MetaConfig
+from ssm_metarl.meta_rl.inner_losses import lvc
+from ssm_metarl.meta_rl.inner_rule import InnerRule
 
 CARTPOLE = get_family("CartPole-v1")
 STORED = 30
@@ -27,7 +28,7 @@ STORED = 30
 def agent_for(family: TaskFamily) -> Agent:
     policy = Policy(PolicyConfig(width=8, state_size=4), policy_spaces(family))
     params = policy.init(torch.Generator().manual_seed(0))
-    return Agent(policy, params, 0.1, MetaConfig(), family.name)
+    return Agent(policy, params, 0.1, AdaptationConfig(), family.name)
 
 
 def source(family: TaskFamily, tasks: Tasks) -> TaskSource:
@@ -93,8 +94,8 @@ def test_the_joint_gradient_is_the_weighted_sum(agent: Agent, memory: Memory) ->
     config = agent.config
 
     def gradients(trajectory: Trajectory) -> dict[str, torch.Tensor]:
-        batch = make_batch(trajectory, agent.policy, config.adaptation_discount, config.gae_lambda)
-        return inner_gradients(agent.policy, agent.params, batch, config.surrogate)
+        batch = make_batch(trajectory, agent.policy, config.discount, config.gae_lambda)
+        return InnerRule(agent.policy, lvc, agent.rates).gradients(agent.params, batch)
 
     own, recalled = gradients(played), memory.recall(played)
     joined = memory.join(own, recalled)
@@ -178,7 +179,7 @@ def test_the_episodes_of_a_trial_count_one_by_one(stored: Tasks) -> None:
         policy_spaces(CARTPOLE),
     )
     params = policy.init(torch.Generator().manual_seed(0))
-    agent = Agent(policy, params, 0.1, MetaConfig(episodes_per_trial=2), CARTPOLE.name)
+    agent = Agent(policy, params, 0.1, AdaptationConfig(episodes_per_trial=2), CARTPOLE.name)
     played = [trials_of(agent, task, 3, 1) for task in stored]
     memory = Memory(agent, dict(enumerate(played)))
     assert set(memory.episodes.values()) == {6}

@@ -109,8 +109,9 @@ def test_it_learns_what_the_episodes_played_teach(
     *_, last = adapt(agent, envs, episodes=3)
     envs.close()
     (trajectory,) = played
-    expected = Adaptation(agent, 1, seed=SeedSequence(0)).learn(trajectory)
-    assert_same(agent.with_params(expected.params).params, last.agent.params)
+    expected = Adaptation(agent, 1, seed=SeedSequence(0))
+    expected.add(trajectory)
+    assert_same(agent.with_params(expected.now.params).params, last.agent.params)
     # Lanes are different episodes, and what was sampled differs too.
     assert len(set(trajectory.observation[0, 0, :, 0].tolist())) == 3
 

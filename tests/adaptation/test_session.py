@@ -47,7 +47,7 @@ def play(session: Session, episodes: int, name: str = "CartPole-v1") -> list[lis
 
 def as_trajectory(agent: Agent, steps: list[tuple]) -> Trajectory:
     """One episode put together by hand, with log-probabilities of the policy's own scan."""
-    steps = steps[: agent.config.support_horizon]
+    steps = steps[: agent.config.horizon]
     seen, action, reward, ended, after = zip(*steps, strict=True)
     flags = torch.zeros(len(steps), 1, 1, dtype=torch.bool)
     start, last = torch.zeros(len(steps) + 1, 1, 1, dtype=torch.bool), flags.clone()
@@ -70,11 +70,11 @@ def as_trajectory(agent: Agent, steps: list[tuple]) -> Trajectory:
 
 def test_a_session_learns_what_the_same_episodes_teach_at_once(agent: Agent) -> None:
     before = {name: value.clone() for name, value in agent.params.items()}
-    session = agent.session(episodes=4, seed=3)
+    session = Session(agent, episodes=4, seed=3)
     first = play(session, 4)
     expected = Adaptation(agent, 1, seed=SeedSequence(3))
     played = side_by_side([as_trajectory(agent, steps) for steps in first])
-    expected.learn(played)
+    expected.add(played)
     assert session.adapted is not None
     assert session.adapted.played is not None
     for name, value in vars(played).items():
@@ -83,7 +83,7 @@ def test_a_session_learns_what_the_same_episodes_teach_at_once(agent: Agent) -> 
         torch.testing.assert_close(session.agent.params[name], value)
     second = play(session, 4)
     adapted = agent.with_params(expected.now.params)
-    expected.learn(side_by_side([as_trajectory(adapted, steps) for steps in second]))
+    expected.add(side_by_side([as_trajectory(adapted, steps) for steps in second]))
     for name, value in agent.with_params(expected.now.params).params.items():
         torch.testing.assert_close(session.agent.params[name], value, atol=1e-5, rtol=1e-4)
     assert session.adapted.steps == 2
@@ -98,7 +98,7 @@ def test_what_is_recorded_is_what_the_policy_would_say_of_it(
     make_agent: MakeAgent, kind: dict
 ) -> None:
     agent = make_agent(**kind)
-    session = agent.session(episodes=3)
+    session = Session(agent, episodes=3)
     play(session, 3, kind.get("name", "CartPole-v1"))
     assert session.adapted is not None
     played = session.adapted.played
@@ -109,7 +109,7 @@ def test_what_is_recorded_is_what_the_policy_would_say_of_it(
 
 
 def test_long_episodes_are_cut_at_the_horizon_of_adaptation(make_agent: MakeAgent) -> None:
-    session = make_agent(horizon=5).session(episodes=1)
+    session = Session(make_agent(horizon=5), episodes=1)
     for step in range(200):
         session.act(np.full(4, step / 1000))
         assert len(session._episode.observations) <= 6
@@ -129,7 +129,7 @@ def test_long_episodes_are_cut_at_the_horizon_of_adaptation(make_agent: MakeAgen
 def test_modes_without_steps_record_nothing(make_agent: MakeAgent) -> None:
     agent = make_agent(memory="trial")
     for mode in ("zero_shot", "in_context"):
-        session = agent.session(mode, deterministic=True)
+        session = Session(agent, mode, deterministic=True)
         session.act(np.zeros(4))
         session.observe(1.0, False, False)
         assert session._episode.observations == session._episode.actions == []
@@ -149,7 +149,7 @@ def test_a_trial_s_memory_is_that_of_the_collector(make_agent: MakeAgent) -> Non
     bound = agent.policy.bind(agent.params)
     trial = collect_trials(bound, world, SeedSequence(1), 3, deterministic=True)
     world.close()
-    session = agent.session("in_context", deterministic=True)
+    session = Session(agent, "in_context", deterministic=True)
     for t in range(len(trial.reward)):
         if not trial.valid[t, 0, 0]:
             continue
@@ -170,7 +170,7 @@ def test_only_in_context_does_memory_outlast_the_episode(make_agent: MakeAgent) 
     agent = make_agent(trial_inputs=True, memory="trial")
     empty = agent.policy.initial_state(1, 1, torch.zeros(()))
     for mode in ("zero_shot", "standard", "in_context"):
-        session = agent.session(mode, episodes=50)
+        session = Session(agent, mode, episodes=50)
         play(session, 2)
         forgotten = torch.equal(session._state.memory[0], empty[0])
         assert forgotten == (mode != "in_context")
@@ -178,7 +178,7 @@ def test_only_in_context_does_memory_outlast_the_episode(make_agent: MakeAgent) 
 
 def test_sampling_goes_on_across_episodes_and_follows_the_seed(agent: Agent) -> None:
     def actions(seed: int) -> list[list[int]]:
-        session, taken = agent.session("zero_shot", seed=seed), []
+        session, taken = Session(agent, "zero_shot", seed=seed), []
         for _ in range(2):
             taken.append([])
             for step in range(30):
@@ -193,7 +193,7 @@ def test_sampling_goes_on_across_episodes_and_follows_the_seed(agent: Agent) -> 
 
 
 def test_a_failure_drops_the_episode_and_nothing_else(agent: Agent) -> None:
-    session = agent.session(episodes=2)
+    session = Session(agent, episodes=2)
     play(session, 1)
     session.act(np.zeros(4))
     with pytest.raises(DivergenceError, match="the reward is nan"):
@@ -219,7 +219,7 @@ def test_a_failure_drops_the_episode_and_nothing_else(agent: Agent) -> None:
 
 
 def test_what_is_no_reward_drops_the_episode_too(agent: Agent) -> None:
-    session = agent.session(episodes=2)
+    session = Session(agent, episodes=2)
     session.act(np.zeros(4))
     session.observe(np.float32(1.0), False, False)
     session.act(np.zeros(4))
@@ -234,7 +234,7 @@ def test_what_is_no_reward_drops_the_episode_too(agent: Agent) -> None:
 
 
 def test_an_observation_that_is_none_ends_the_episode_it_was_seen_in(agent: Agent) -> None:
-    session = agent.session(episodes=1)
+    session = Session(agent, episodes=1)
     for _ in range(3):
         session.act(np.zeros(4))
         session.observe(1.0, False, False)
@@ -247,7 +247,7 @@ def test_an_observation_that_is_none_ends_the_episode_it_was_seen_in(agent: Agen
 
 def test_what_cannot_be_learned_leaves_the_agent_as_it_was(agent: Agent) -> None:
     wild = dataclasses.replace(agent, rates=1e39)
-    session = wild.session(episodes=1)
+    session = Session(wild, episodes=1)
     with pytest.raises(DivergenceError, match="no longer finite"):
         play(session, 1)
     assert session.agent is wild
@@ -256,7 +256,7 @@ def test_what_cannot_be_learned_leaves_the_agent_as_it_was(agent: Agent) -> None
 
 
 def test_calls_out_of_turn_and_bad_observations_are_refused(agent: Agent) -> None:
-    session = agent.session()
+    session = Session(agent)
     with pytest.raises(UserError, match="call act first"):
         session.observe(1.0, False, False)
     for wrong, words in ((np.zeros((2, 4)), "one episode at a time"), (np.zeros(5), "sees")):
@@ -280,17 +280,17 @@ def test_what_an_agent_cannot_do_is_refused(agent: Agent) -> None:
         ({"seed": -1}, "seed is -1"),
     ):
         with pytest.raises(UserError, match=words):
-            agent.session(**wrong)
+            Session(agent, **wrong)
 
 
 def test_hybrid_with_nothing_to_recall_is_standard_and_says_so_once(agent: Agent) -> None:
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
-        hybrid = agent.session("hybrid", episodes=2, seed=4)
+        hybrid = Session(agent, "hybrid", episodes=2, seed=4)
         play(hybrid, 4)
     assert len(said) == 1
     assert "as standard" in str(said[0].message)
-    standard = agent.session("standard", episodes=2, seed=4)
+    standard = Session(agent, "standard", episodes=2, seed=4)
     play(standard, 4)
     for name, value in standard.agent.params.items():
         assert torch.equal(value, hybrid.agent.params[name])

@@ -7,6 +7,7 @@ from numpy.random import SeedSequence
 from with_cells import with_cell
 
 from ssm_metarl.adaptation.agent import Agent
+from ssm_metarl.adaptation.session import Session
 from ssm_metarl.analysis.linear_probe import (
     L2,
     first_confident_step,
@@ -100,7 +101,7 @@ def test_the_swap_is_read_from_the_state_within_the_first_steps(
     assert 0.8 < probe.accuracy <= 1.0
     for swap in (0.0, 1.0):
         recorded = RecordedAgent.of(agent)
-        session = recorded.session("in_context", seed=1)
+        session = Session(recorded, "in_context", seed=1)
         env = cartpole.gymnasium(cartpole.task(swap=swap))
         traces = []
         for seed in range(2):

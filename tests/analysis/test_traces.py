@@ -6,13 +6,14 @@ import torch
 from with_cells import with_cell
 
 from ssm_metarl.adaptation.agent import Agent
+from ssm_metarl.adaptation.session import Session
 from ssm_metarl.analysis.traces import RecordedAgent, Trace, principal_components
 
 
 def test_an_agent_that_is_recorded_acts_as_ever(agent: Agent) -> None:
     rng = np.random.default_rng(0)
     recorded = RecordedAgent.of(agent)
-    mine, theirs = agent.session("zero_shot", seed=3), recorded.session("zero_shot", seed=3)
+    mine, theirs = Session(agent, "zero_shot", seed=3), Session(recorded, "zero_shot", seed=3)
     observations = rng.normal(size=(6, 4)).astype(np.float32)
     for step, observation in enumerate(observations):
         assert mine.act(observation) == theirs.act(observation)

@@ -13,7 +13,7 @@ from numpy.random import SeedSequence
 from ssm_metarl.checkpoint.names import RUN_ID
 from ssm_metarl.cli import main
 from ssm_metarl.errors import CheckpointError, DivergenceError
-from ssm_metarl.meta_rl.maml import MetaLearner
+from ssm_metarl.meta_rl.maml import MAML
 
 
 def test_a_run_without_a_name_gets_one_that_the_page_knows(
@@ -71,7 +71,7 @@ def test_divergence_is_one_line(
     def diverge(*arguments: object) -> None:
         raise DivergenceError("meta-loss nan")
 
-    monkeypatch.setattr("ssm_metarl.meta_rl.maml.MetaLearner.iterate", diverge)
+    monkeypatch.setattr("ssm_metarl.meta_rl.maml.MAML.iterate", diverge)
     line = fails(capsys, ["train", *TINY, f"--run_dir={tmp_path / 'run'}"], code=1)
     assert "iteration 1: meta-loss nan" in line
     assert "a lower --outer_lr (now 0.005) or --inner_lr (now 0.03)" in line
@@ -81,14 +81,14 @@ def test_divergence_is_one_line(
 def test_ctrl_c_ends_the_iteration_and_says_how_to_go_on(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    iterate = MetaLearner.iterate
+    iterate = MAML.iterate
 
-    def interrupted(self: MetaLearner, seed: SeedSequence, iteration: int) -> object:
+    def interrupted(self: MAML, seed: SeedSequence, iteration: int) -> object:
         os.kill(os.getpid(), signal.SIGINT)
         return iterate(self, seed, iteration)
 
     handler = signal.getsignal(signal.SIGINT)
-    monkeypatch.setattr(MetaLearner, "iterate", interrupted)
+    monkeypatch.setattr(MAML, "iterate", interrupted)
     run_dir = tmp_path / "my run"
     assert main(["train", *TINY, f"--run_dir={run_dir}", "--track=tensorboard"]) == 130
     assert signal.getsignal(signal.SIGINT) is handler

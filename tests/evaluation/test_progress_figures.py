@@ -9,12 +9,12 @@ from drawing import METRICS, pattern, points, texts
 from matplotlib.figure import Figure
 
 from ssm_metarl.adaptation.agent import Agent
+from ssm_metarl.adaptation.config import AdaptationConfig
 from ssm_metarl.adaptation.online import AdaptProgress, adapt
 from ssm_metarl.core.policy import Policy, PolicyConfig
 from ssm_metarl.env_runner.registry import get_family
 from ssm_metarl.env_runner.spaces import policy_spaces
 from ssm_metarl.evaluation import figures
-from ssm_metarl.meta_rl.maml import MetaConfig
 
 
 def test_learning_curve_draws_records_and_their_mean(tmp_path: Path, drawn: list[Figure]) -> None:
@@ -62,7 +62,7 @@ def records() -> list[AdaptProgress]:
     family = get_family("CartPole-v1")
     policy = Policy(PolicyConfig(width=8, state_size=4), policy_spaces(family))
     params = policy.init(torch.Generator().manual_seed(0))
-    agent = Agent(policy, params, 0.1, MetaConfig(support_horizon=20), family.name)
+    agent = Agent(policy, params, 0.1, AdaptationConfig(horizon=20), family.name)
     return list(adapt(agent, family.gymnasium(family.nominal()), episodes=3, steps=2))
 
 

@@ -9,9 +9,10 @@ import itertools
 import torch
 from torch import Tensor
 
+from ssm_metarl.core.parameters import partition
 from ssm_metarl.core.policy import Policy, PolicyConfig, Spaces
 from ssm_metarl.meta_rl.batch import Batch
-from ssm_metarl.meta_rl.inner_loop import adaptable
+from ssm_metarl.meta_rl.inner_rule import ACTING
 
 K, ALPHA = 2, 0.3
 POLICY = Policy(PolicyConfig(width=2, state_size=1), Spaces((1.0, 1.0), 2, discrete=True))
@@ -72,13 +73,16 @@ class Enumerated:
             valid=self.valid,
             change=torch.zeros(*self.valid.shape, 1, dtype=torch.float64),
             scale=torch.ones(K, dtype=torch.float64),
+            value=torch.zeros_like(self.reward),
+            target=torch.zeros_like(self.reward),
         )
 
 
 def make_params() -> dict[str, Tensor]:
     params = POLICY.init(torch.Generator().manual_seed(3))
     params["action.weight"] = params["action.weight"] * 100  # far from uniform
-    return {name: v.double() for name, v in params.items() if adaptable(name)}
+    acting, _ = partition(params, POLICY.leaves, ACTING)
+    return {name: value.double() for name, value in acting.items()}
 
 
 def flatten(params: dict[str, Tensor]) -> Tensor:

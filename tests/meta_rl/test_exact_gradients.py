@@ -5,9 +5,9 @@ from collections.abc import Callable
 import pytest
 import torch
 from enumerated import ALPHA, POLICY, Enumerated, K, flatten, make_params, unflatten
+from rules import rule
 from torch import Tensor
 
-from ssm_metarl.meta_rl.inner_loop import inner_step
 from ssm_metarl.meta_rl.losses import dice_loss, lvc_loss, score_loss
 
 
@@ -93,19 +93,13 @@ def test_log_pi_times_advantage_is_wrong_even_for_one_step(steps: int, task: int
 
 
 def meta_gradient(problem: Enumerated, kind: str) -> Tensor:
-    """Gradient of the tasks' mean return after one step, through :func:`inner_step`."""
+    """Gradient of the tasks' mean return after one step, through :class:`InnerRule`."""
     params = make_params()
     vector = flatten(params).requires_grad_()
     shared = unflatten(vector, params)
-    theta = inner_step(
-        POLICY,
-        shared,
-        problem.batch(params),
-        ALPHA,
-        surrogate="dice" if kind == "dice" else "lvc",
-        create_graph=True,
-        first_order=kind == "first order",
-    )
+    surrogate, first_order = "dice" if kind == "dice" else "lvc", kind == "first order"
+    inner = rule(POLICY, ALPHA, surrogate, first_order=first_order)
+    theta = inner.step(shared, problem.batch(params), create_graph=True)
     return torch.autograd.grad(problem.expected_return(theta).mean(), vector)[0]
 
 
@@ -136,7 +130,7 @@ def test_one_step_is_theta_minus_alpha_times_the_gradient() -> None:
     problem, params = Enumerated(2), make_params()
     rates = {name: torch.rand_like(value) for name, value in params.items()}
     for rate in (ALPHA, rates):
-        adapted = inner_step(POLICY, params, problem.batch(params), rate)
+        adapted = rule(POLICY, rate).step(params, problem.batch(params))
         for task in range(K):
             vector = flatten(params).requires_grad_()
             value = -problem.expected_return(unflatten(vector, params))[task]
@@ -149,8 +143,8 @@ def test_one_step_is_theta_minus_alpha_times_the_gradient() -> None:
 
 def test_first_and_second_order_take_the_same_step() -> None:
     problem, params = Enumerated(2), make_params()
-    plain = inner_step(POLICY, params, problem.batch(params), ALPHA)
+    plain = rule(POLICY, ALPHA).step(params, problem.batch(params))
     leaves = {name: value.clone().requires_grad_() for name, value in params.items()}
-    second = inner_step(POLICY, leaves, problem.batch(params), ALPHA, create_graph=True)
+    second = rule(POLICY, ALPHA).step(leaves, problem.batch(params), create_graph=True)
     for name in params:
         torch.testing.assert_close(plain[name], second[name])

@@ -7,6 +7,7 @@ import torch
 from numpy.random import SeedSequence
 
 from ssm_metarl.adaptation.agent import Agent
+from ssm_metarl.adaptation.config import AdaptationConfig
 from ssm_metarl.adaptation.source import TaskSource
 from ssm_metarl.adaptation.standard import adapt_tasks
 from ssm_metarl.core.policy import Policy, PolicyConfig
@@ -14,24 +15,25 @@ from ssm_metarl.env_runner.registry import get_family
 from ssm_metarl.env_runner.spaces import policy_spaces
 from ssm_metarl.errors import DivergenceError
 from ssm_metarl.evaluation.evaluate import mean_returns
-from ssm_metarl.meta_rl import maml
+from ssm_metarl.meta_rl import maml, objective
 from ssm_metarl.meta_rl.batch import collect_data, make_batch
 from ssm_metarl.meta_rl.losses import sampling_loss
-from ssm_metarl.meta_rl.maml import MetaConfig, MetaLearner, meta_loss
+from ssm_metarl.meta_rl.maml import MAML, MAMLConfig
 
 FAMILY = get_family("CartPole-v1")
-SMALL = MetaConfig(tasks=3, episodes=4, support_horizon=20, query_horizon=30, epochs=2)
+SMALL = MAMLConfig(tasks=3, episodes=4, support_horizon=20, query_horizon=30, epochs=2)
 
 
-def learner(**changes: object) -> MetaLearner:
+def learner(**changes: object) -> MAML:
     policy = Policy(PolicyConfig(width=8, state_size=4), policy_spaces(FAMILY))
     params = policy.init(torch.Generator().manual_seed(0))
-    return MetaLearner(policy, dataclasses.replace(SMALL, **changes), FAMILY, params)
+    return MAML(policy, dataclasses.replace(SMALL, **changes), FAMILY, params)
 
 
-def agent_of(learning: MetaLearner, config: MetaConfig) -> Agent:
-    params = {name: value.detach() for name, value in learning.params.items()}
-    return Agent(learning.policy, params, learning.detached_rates(), config, FAMILY.name)
+def agent_of(learning: MAML) -> Agent:
+    config = AdaptationConfig(horizon=learning.config.support_horizon)
+    rate = learning.config.inner_lr
+    return Agent(learning.policy, learning.detached(), rate, config, FAMILY.name)
 
 
 def after_one_iteration(**changes: object) -> dict[str, torch.Tensor]:
@@ -77,7 +79,7 @@ def test_support_data_are_credited_with_the_return_against_the_other_tasks(
         return sampling_loss(log_prob, behaviour, credit, *rest)
 
     monkeypatch.setattr(maml, "collect_data", spy_on_rollouts)
-    monkeypatch.setattr(maml, "sampling_loss", spy_on_credit)
+    monkeypatch.setattr(objective, "sampling_loss", spy_on_credit)
     learner(surrogate="emaml", inner_steps=2, epochs=1).iterate(SeedSequence(3), 1)
     a, b, c = rollouts[-1].reward.sum(0).mean(-1).tolist()
     better = torch.tensor([a - (b + c) / 2, b - (a + c) / 2, c - (a + b) / 2])
@@ -89,7 +91,8 @@ def test_support_data_are_credited_with_the_return_against_the_other_tasks(
 
 def test_the_return_before_adapting_adds_its_policy_gradient() -> None:
     """Against ``-A log pi`` averaged over the live steps of each task, differentiated directly."""
-    learning = learner(support_weight=0.5)
+    learning, plain = learner(support_weight=0.5), learner()
+    plain.params = learning.params
     policy, tasks = learning.policy, FAMILY.validation(3)
     settings = {"episodes": 4, "per_trial": 1, "device": torch.device("cpu")}
     support, query = (
@@ -103,17 +106,15 @@ def test_the_return_before_adapting_adds_its_policy_gradient() -> None:
         )
         for n in range(2)
     )
+    learned = list(learning.optimizer.learned.values())
     with_it, without = (
-        torch.autograd.grad(
-            meta_loss(policy, learning.params, 0.1, [support], query, config).sum(),
-            list(learning.learned.values()),
-        )
-        for config in (learning.config, SMALL)
+        torch.autograd.grad(one.objective()([support], query, learning.params).loss.sum(), learned)
+        for one in (learning, plain)
     )
     log_prob = support.distribution(policy.bind(learning.params)).log_prob(support.action)
     steps = support.valid.sum((0, 2))
     direct = -((support.advantage * log_prob * support.valid).sum((0, 2)) / steps).sum()
-    expected = torch.autograd.grad(direct, list(learning.learned.values()))
+    expected = torch.autograd.grad(direct, learned)
     assert max(g.abs().max() for g in expected) > 1e-3
     for a, b, e in zip(with_it, without, expected, strict=True):
         torch.testing.assert_close(a - b, 0.5 * e, atol=1e-5, rtol=1e-4)
@@ -128,11 +129,11 @@ def test_an_iteration_depends_on_the_seed_and_its_number_alone() -> None:
 
 def test_learned_rates_start_at_inner_lr_and_move() -> None:
     learning = learner(learn_rates=True)
-    rates = learning.rates()
+    rates = learning.rule().rates
     assert not isinstance(rates, float)
     assert all((rate == SMALL.inner_lr).all() for rate in rates.values())
     learning.iterate(SeedSequence(3), 1)
-    moved = learning.rates()
+    moved = learning.rule().rates
     assert not isinstance(moved, float)
     assert all((moved[n] != SMALL.inner_lr).any() for n in moved)
     assert all((rate > 0).all() for rate in moved.values())
@@ -177,7 +178,7 @@ def test_a_gradient_that_is_not_finite_changes_nothing() -> None:
 def test_adaptation_counts_its_data() -> None:
     learning = learner()
     source = TaskSource(FAMILY, FAMILY.held_out(3), SMALL.support_horizon, learning.device)
-    agent = agent_of(learning, SMALL)
+    agent = agent_of(learning)
     stages = list(adapt_tasks(agent, source, episodes=5, steps=2, seed=SeedSequence(0)))
     assert [s.steps for s in stages] == [0, 1, 2]
     assert [s.episodes for s in stages] == [0, 5, 10]
@@ -190,14 +191,14 @@ def test_adaptation_counts_its_data() -> None:
 @pytest.mark.slow
 def test_meta_training_teaches_to_adapt() -> None:
     policy = Policy(PolicyConfig(), policy_spaces(FAMILY))
-    config = MetaConfig(tasks=8, episodes=10, query_horizon=200, iterations=12, inner_lr=0.1)
+    config = MAMLConfig(tasks=8, episodes=10, query_horizon=200, iterations=12, inner_lr=0.1)
     params = policy.init(torch.Generator().manual_seed(0))
-    learning = MetaLearner(policy, config, FAMILY, params)
+    learning = MAML(policy, config, FAMILY, params)
     tasks = FAMILY.validation(20)
 
     def returns() -> list[float]:
         source = TaskSource(FAMILY, tasks, config.support_horizon, learning.device)
-        agent = agent_of(learning, config)
+        agent = agent_of(learning)
         stages = adapt_tasks(agent, source, episodes=10, steps=1, seed=SeedSequence(1))
         seed = SeedSequence(2)
         return [mean_returns(policy, s.params, FAMILY, tasks, 2, seed).mean() for s in stages]

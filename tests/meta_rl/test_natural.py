@@ -3,6 +3,7 @@
 import pytest
 import torch
 from numpy.random import SeedSequence
+from rules import rule
 from torch import Tensor
 
 from ssm_metarl.core.parameters import Params
@@ -12,7 +13,7 @@ from ssm_metarl.env_runner.rollout import collect_episodes
 from ssm_metarl.env_runner.spaces import policy_spaces
 from ssm_metarl.meta_rl import natural
 from ssm_metarl.meta_rl.batch import Batch, make_batch
-from ssm_metarl.meta_rl.inner_loop import descend, inner_gradients, inner_step
+from ssm_metarl.meta_rl.inner_rule import descend
 from ssm_metarl.meta_rl.losses import step_mean
 from ssm_metarl.meta_rl.natural import Fisher, conjugate_gradients, natural_step
 
@@ -50,7 +51,7 @@ def score_outer_products(policy: Policy, params: Params, batch: Batch, task: int
     Actions of a categorical policy are enumerated. Of a Gaussian one, the two terms of its mean and
     of its spread are known: ``J_mean' J_mean / var + 2 J_logstd' J_logstd``.
     """
-    names = list(inner_gradients(policy, params, batch, "lvc"))
+    names = list(rule(policy).gradients(params, batch))
     theta = [params[name].clone().requires_grad_() for name in names]
     alone = batch.tasks(slice(task, task + 1))
     found = alone.distribution(policy.bind({**params, **dict(zip(names, theta, strict=True))}))
@@ -80,7 +81,7 @@ def score_outer_products(policy: Policy, params: Params, batch: Batch, task: int
 @FAMILIES
 def test_products_are_those_of_the_matrix_of_scores(family: str) -> None:
     policy, params, batch = setting(family)
-    vector = inner_gradients(policy, params, batch, "lvc")
+    vector = rule(policy).gradients(params, batch)
     product = Fisher(policy, params, batch, vector)(vector)
     for task in range(TASKS):
         matrix = score_outer_products(policy, params, batch, task)
@@ -94,7 +95,7 @@ def test_conjugate_gradients_solve_what_elimination_solves(
     family: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     policy, params, batch = setting(family)
-    vector = inner_gradients(policy, params, batch, "lvc")
+    vector = rule(policy).gradients(params, batch)
     monkeypatch.setattr(natural, "ITERATIONS", 100)
     monkeypatch.setattr(natural, "TINY", 1e-40)
     found = conjugate_gradients(Fisher(policy, params, batch, vector), vector)
@@ -108,9 +109,9 @@ def test_conjugate_gradients_solve_what_elimination_solves(
 @FAMILIES
 def test_long_steps_end_near_the_trust_and_gain_more_than_plain_ones(family: str) -> None:
     policy, params, batch = setting(family)
-    gradients = inner_gradients(policy, params, batch, "lvc")
+    gradients = rule(policy).gradients(params, batch)
     trust = 1e-3
-    plain = inner_step(policy, params, batch, 1e6)
+    plain = rule(policy, 1e6).step(params, batch)
     after = natural_step(policy, params, gradients, plain, batch, trust)
     moved = divergence(policy, params, after, batch)
     assert (moved <= trust).all()
@@ -127,7 +128,7 @@ def test_long_steps_end_near_the_trust_and_gain_more_than_plain_ones(family: str
 @FAMILIES
 def test_short_steps_are_to_gain_as_much_and_change_the_policy_less(family: str) -> None:
     policy, params, batch = setting(family)
-    gradients = inner_gradients(policy, params, batch, "lvc")
+    gradients = rule(policy).gradients(params, batch)
     plain = descend(params, gradients, 1e-5)
     after = natural_step(policy, params, gradients, {**params, **plain}, batch, 0.1)
     for task in range(TASKS):
@@ -143,7 +144,7 @@ def test_short_steps_are_to_gain_as_much_and_change_the_policy_less(family: str)
 
 def test_rates_of_their_own_say_how_far_and_not_where_to() -> None:
     policy, params, batch = setting("CartPole-v1")
-    gradients = inner_gradients(policy, params, batch, "lvc")
+    gradients = rule(policy).gradients(params, batch)
     generator = torch.Generator().manual_seed(0)
     uneven = {
         name: 1e-5 * torch.randn(params[name].shape, generator=generator, dtype=torch.float64).exp()
@@ -164,7 +165,7 @@ def test_rates_of_their_own_say_how_far_and_not_where_to() -> None:
 
 def test_tasks_do_not_interact_and_no_gradient_is_no_step() -> None:
     policy, params, batch = setting("CartPole-v1")
-    gradients = inner_gradients(policy, params, batch, "lvc")
+    gradients = rule(policy).gradients(params, batch)
     for gradient in gradients.values():
         gradient[1] = 0.0
     plain = {**params, **descend(params, gradients, 1.0)}

@@ -12,33 +12,33 @@ from ssm_metarl.env_runner.registry import get_family
 from ssm_metarl.env_runner.rollout import Trajectory, collect_episodes
 from ssm_metarl.env_runner.spaces import policy_spaces
 from ssm_metarl.errors import DivergenceError
-from ssm_metarl.meta_rl.policy_gradient import PolicyGradientConfig, PolicyGradientLearner
+from ssm_metarl.meta_rl.policy_gradient import PolicyGradient, PolicyGradientConfig
 from ssm_metarl.meta_rl.returns import discounted_sum
 
 FAMILY = get_family("CartPole-v1")
 TOO_SHORT_TO_FALL = dataclasses.replace(FAMILY, max_episode_steps=6)
 
 
-def learner(seed: int = 0, family: object = FAMILY, **changes: object) -> PolicyGradientLearner:
+def learner(seed: int = 0, family: object = FAMILY, **changes: object) -> PolicyGradient:
     policy = Policy(PolicyConfig(), policy_spaces(FAMILY))
     config = dataclasses.replace(PolicyGradientConfig(), **changes)
     params = policy.init(torch.Generator().manual_seed(seed))
-    return PolicyGradientLearner(policy, config, family, params)  # pyright: ignore[reportArgumentType]
+    return PolicyGradient(policy, config, family, params)  # pyright: ignore[reportArgumentType]
 
 
-def rollout_of(learning: PolicyGradientLearner, lanes: int = 6, horizon: int = 500) -> Trajectory:
+def rollout_of(learning: PolicyGradient, lanes: int = 6, horizon: int = 500) -> Trajectory:
     params = {name: value.detach() for name, value in learning.params.items()}
     environment = FAMILY.make(FAMILY.nominal(), lanes, autoreset=False, horizon=horizon)
     return collect_episodes(learning.policy.bind(params), environment, SeedSequence(4))
 
 
-def copies(learning: PolicyGradientLearner) -> dict[str, Tensor]:
+def copies(learning: PolicyGradient) -> dict[str, Tensor]:
     return {name: value.detach().clone() for name, value in learning.params.items()}
 
 
 def test_every_episode_asked_for_is_played_and_no_more() -> None:
     learning = learner(total_episodes=19, episodes=8, epochs=1)
-    counts = [learning.iterate(SeedSequence(0), i).episodes for i in (1, 2, 3)]
+    counts = [learning.iterate(SeedSequence(0), i).metrics["episodes"] for i in (1, 2, 3)]
     assert counts == [8, 16, 19]
 
 
@@ -65,7 +65,7 @@ def test_an_iteration_depends_on_the_seed_and_its_number_alone() -> None:
     with torch.no_grad():
         for name, value in b.params.items():
             value.copy_(a.params[name])
-    b.optimizer.state.clear()
+    b.optimizer.load_state(a.optimizer.state())
     reports = [learning.iterate(SeedSequence(0), 3) for learning in (a, b)]
     assert reports[0] == reports[1]
     assert all(torch.equal(a.params[name], b.params[name]) for name in a.params)
@@ -74,11 +74,14 @@ def test_an_iteration_depends_on_the_seed_and_its_number_alone() -> None:
 def test_minibatches_of_whole_episodes_add_up_to_the_whole_gradient() -> None:
     learning = learner(lr=0.0, max_grad_norm=1e9, entropy=0.01)
     rollout = rollout_of(learning)
-    advantage, target = learning._advantages(rollout)
+    targets = learning._targets(rollout)
+    advantage, target = targets.advantage, targets.target
 
     def gradient(lanes: Tensor) -> Tensor:
         learning.step(rollout.lanes(lanes), advantage[:, :, lanes], target[:, :, lanes])
-        parts = [v.grad.flatten() for v in learning.learned.values() if v.grad is not None]
+        parts = [
+            v.grad.flatten() for v in learning.optimizer.learned.values() if v.grad is not None
+        ]
         return torch.cat(parts) * rollout.valid[:, :, lanes].sum()
 
     whole = gradient(torch.arange(6))
@@ -92,7 +95,7 @@ def test_with_a_full_trace_the_value_targets_are_the_returns() -> None:
     learning = learner(gae_lambda=1.0)
     rollout = rollout_of(learning)
     assert rollout.terminated.any(0).all()
-    _, target = learning._advantages(rollout)
+    target = learning._targets(rollout).target
     returns = discounted_sum(rollout.reward, rollout.done | ~rollout.valid, 0.99)
     torch.testing.assert_close(target[rollout.valid], returns[rollout.valid], rtol=1e-4, atol=1e-3)
 
@@ -104,15 +107,15 @@ def test_a_time_limit_is_bootstrapped_and_an_end_is_not() -> None:
     cut = rollout_of(learning, horizon=6)
     assert cut.truncated.any(0).all()
     ended = dataclasses.replace(cut, terminated=cut.truncated, truncated=cut.terminated)
-    assert (learning._advantages(cut)[1][-1] > 10.0).all()
-    assert (learning._advantages(ended)[1][-1] < 1.1).all()
+    assert (learning._targets(cut).target[-1] > 10.0).all()
+    assert (learning._targets(ended).target[-1] < 1.1).all()
 
 
 def test_episodes_that_all_survive_alike_change_nothing() -> None:
     learning = learner(family=TOO_SHORT_TO_FALL)
     before = copies(learning)
     report = learning.iterate(SeedSequence(0), 1)
-    assert (report.mean_return, report.loss) == (6.0, 0.0)
+    assert (report.mean_return, report.metrics["loss"]) == (6.0, 0.0)
     assert all(torch.equal(before[name], value) for name, value in learning.params.items())
 
 

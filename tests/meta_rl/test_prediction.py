@@ -5,6 +5,7 @@ import dataclasses
 import pytest
 import torch
 from numpy.random import SeedSequence
+from rules import rule
 
 from ssm_metarl.core.parameters import Params
 from ssm_metarl.core.policy import Policy, PolicyConfig
@@ -13,8 +14,8 @@ from ssm_metarl.env_runner.rollout import Trajectory, collect_episodes
 from ssm_metarl.env_runner.spaces import policy_spaces
 from ssm_metarl.errors import UserError
 from ssm_metarl.meta_rl.batch import make_batch
-from ssm_metarl.meta_rl.inner_loop import inner_loss, inner_step
-from ssm_metarl.meta_rl.maml import MetaConfig, MetaLearner
+from ssm_metarl.meta_rl.inner_losses import inner_loss
+from ssm_metarl.meta_rl.maml import MAML, MAMLConfig
 from ssm_metarl.training.config import TrainConfig
 
 FAMILY = get_family("CartPole-v1")
@@ -31,7 +32,7 @@ def setting() -> tuple[Params, Trajectory]:
 def test_the_loss_is_the_error_of_each_step_summed_over_an_episode() -> None:
     params, rollout = setting()
     batch = make_batch(rollout, POLICY, 0.9, 1.0)
-    loss = inner_loss(POLICY, params, batch, "prediction")
+    loss = inner_loss("prediction")(POLICY.bind(params), batch)
     bound = POLICY.bind(params)
     for k in range(3):
         change = (rollout.observation[1:] - rollout.observation[:-1])[:, k]
@@ -53,7 +54,7 @@ def test_a_step_needs_no_rewards_and_changes_how_the_policy_acts() -> None:
     params, rollout = setting()
     unpaid = dataclasses.replace(rollout, reward=torch.zeros_like(rollout.reward))
     steps = [
-        inner_step(POLICY, params, make_batch(r, POLICY, 0.9, 1.0), 0.1, surrogate="prediction")
+        rule(POLICY, 0.1, "prediction").step(params, make_batch(r, POLICY, 0.9, 1.0))
         for r in (rollout, unpaid)
     ]
     for name, value in steps[0].items():
@@ -66,10 +67,10 @@ def test_a_step_needs_no_rewards_and_changes_how_the_policy_acts() -> None:
 
 def test_meta_training_learns_the_head_that_predicts() -> None:
     params, _ = setting()
-    config = MetaConfig(
+    config = MAMLConfig(
         tasks=3, episodes=4, support_horizon=20, query_horizon=30, epochs=2, surrogate="prediction"
     )
-    learner = MetaLearner(POLICY, config, FAMILY, params)
+    learner = MAML(POLICY, config, FAMILY, params)
     learner.iterate(SeedSequence(0), 1)
     moved = {n for n, v in learner.params.items() if not torch.equal(v, params[n])}
     assert {"prediction.weight", "prediction.bias", "action.weight", "encoder.weight"} <= moved

@@ -12,7 +12,7 @@ from ssm_metarl.env_runner.registry import get_family
 from ssm_metarl.env_runner.rollout import Trajectory
 from ssm_metarl.env_runner.spaces import policy_spaces
 from ssm_metarl.errors import DivergenceError
-from ssm_metarl.meta_rl.rl2 import RL2Config, RL2Learner
+from ssm_metarl.meta_rl.rl2 import RL2, RL2Config
 
 FAMILY = get_family("CartPole-v1")
 SMALL = RL2Config(
@@ -20,23 +20,23 @@ SMALL = RL2Config(
 )
 
 
-def learner(**changes: object) -> RL2Learner:
+def learner(**changes: object) -> RL2:
     network = PolicyConfig(width=16, state_size=8, blocks=2, trial_inputs=True, memory="trial")
     policy = Policy(network, policy_spaces(FAMILY))
     params = policy.init(torch.Generator().manual_seed(0))
-    return RL2Learner(policy, dataclasses.replace(SMALL, **changes), FAMILY, params)
+    return RL2(policy, dataclasses.replace(SMALL, **changes), FAMILY, params)
 
 
-def rollout_of(learning: RL2Learner, horizon: int = 40) -> Trajectory:
+def rollout_of(learning: RL2, horizon: int = 40) -> Trajectory:
     tasks = FAMILY.sample(learning.config.tasks, SeedSequence(3))
     return learning._collect(tasks, horizon, SeedSequence(4))
 
 
-def copies(learning: RL2Learner) -> dict[str, Tensor]:
+def copies(learning: RL2) -> dict[str, Tensor]:
     return {name: value.detach().clone() for name, value in learning.params.items()}
 
 
-def with_a_voice(learning: RL2Learner) -> RL2Learner:
+def with_a_voice(learning: RL2) -> RL2:
     """Make values that differ from step to step."""
     with torch.no_grad():
         learning.params["value.weight"].normal_(generator=torch.Generator().manual_seed(1))
@@ -48,7 +48,7 @@ def test_the_targets_are_those_of_a_slow_reference_that_knows_only_single_episod
     rollout, config = rollout_of(learning), learning.config
     bound = learning.policy.bind(learning.params)
     value = learning.value(bound, rollout.features(bound)).detach()
-    _, target = learning._advantages(rollout)
+    target = learning._targets(rollout).target
     assert rollout.terminated.any()
     assert rollout.truncated.any()
     for task in range(config.tasks):
@@ -69,7 +69,7 @@ def test_the_targets_are_those_of_a_slow_reference_that_knows_only_single_episod
 def test_advantages_are_standardised_by_task() -> None:
     learning = with_a_voice(learner())
     rollout = rollout_of(learning)
-    advantage, _ = learning._advantages(rollout)
+    advantage = learning._targets(rollout).advantage
     for task in range(learning.config.tasks):
         own = advantage[:, task][rollout.valid[:, task]]
         assert own.mean().item() == pytest.approx(0.0, abs=1e-4)
@@ -89,11 +89,14 @@ def test_episodes_grow_by_a_constant_factor_to_their_full_length() -> None:
 def test_minibatches_of_tasks_add_up_to_the_whole_gradient() -> None:
     learning = with_a_voice(learner(lr=0.0, max_grad_norm=1e9, entropy=0.01))
     rollout = rollout_of(learning)
-    advantage, target = learning._advantages(rollout)
+    targets = learning._targets(rollout)
+    advantage, target = targets.advantage, targets.target
 
     def gradient(tasks: Tensor) -> Tensor:
         learning.step(rollout.tasks(tasks), advantage[:, tasks], target[:, tasks])
-        parts = [v.grad.flatten() for v in learning.learned.values() if v.grad is not None]
+        parts = [
+            v.grad.flatten() for v in learning.optimizer.learned.values() if v.grad is not None
+        ]
         return torch.cat(parts)
 
     whole = gradient(torch.arange(4))
@@ -118,7 +121,7 @@ def test_an_iteration_depends_on_the_seed_and_its_number_alone() -> None:
     with torch.no_grad():
         for name, value in b.params.items():
             value.copy_(a.params[name])
-    b.optimizer.state.clear()
+    b.optimizer.load_state(a.optimizer.state())
     reports = [learning.iterate(SeedSequence(0), 3) for learning in (a, b)]
     assert reports[0] == reports[1]
     assert all(torch.equal(a.params[name], b.params[name]) for name in a.params)

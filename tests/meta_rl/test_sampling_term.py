@@ -6,13 +6,13 @@ import itertools
 import pytest
 import torch
 from enumerated import ALPHA, POLICY, Enumerated, flatten, make_params, unflatten
+from rules import rule
 from torch import Tensor
 
 from ssm_metarl.core.parameters import expand_tasks
 from ssm_metarl.meta_rl.batch import Batch
-from ssm_metarl.meta_rl.inner_loop import inner_step
-from ssm_metarl.meta_rl.losses import Surrogate, sampling_credit, sampling_loss
-from ssm_metarl.meta_rl.maml import MetaConfig, meta_loss
+from ssm_metarl.meta_rl.losses import sampling_credit, sampling_loss
+from ssm_metarl.meta_rl.objective import ClippedObjective
 
 SCALE, ANY_BASELINE = 2.5, 0.7
 
@@ -42,6 +42,8 @@ class Adaptations:
             valid=valid,
             change=torch.zeros(*valid.shape, 1, dtype=torch.float64),
             scale=torch.full((len(paths),), SCALE, dtype=torch.float64),
+            value=torch.zeros(valid.shape, dtype=torch.float64),
+            target=torch.zeros(valid.shape, dtype=torch.float64),
         )
         log_prob = batch.distribution(POLICY.bind(params)).log_prob(batch.action)
         return dataclasses.replace(batch, behaviour=log_prob * valid)
@@ -65,7 +67,7 @@ class Adaptations:
         for paths in self.supports:
             supports.append(self.batch(theta, paths))
             probability = probability * self.probability(theta, paths).prod(-1)
-            theta = inner_step(POLICY, theta, supports[-1], ALPHA)
+            theta = rule(POLICY, ALPHA).step(theta, supports[-1])
         query = self.batch(theta, self.everything)
         weight = self.probability(theta, self.everything) * self.everything.shape[1] / SCALE
         query = dataclasses.replace(query, advantage=query.advantage * weight)
@@ -83,14 +85,15 @@ class Adaptations:
             theta = {name: value + ALPHA * gradient for (name, value), gradient in moved}
         return (probability * self.expected_return(theta)).sum()
 
-    def expected_meta_gradient(self, surrogate: Surrogate, *, sampling: bool) -> Tensor:
+    def expected_meta_gradient(self, surrogate: str, *, sampling: bool) -> Tensor:
         """Return the gradient that training takes, averaged over all it may collect."""
         params = make_params()
         vector = flatten(params).requires_grad_()
         supports, query, value, probability = self.collect(params)
         credit = (value - ANY_BASELINE) / query.unit if sampling else None
-        shared, config = unflatten(vector, params), MetaConfig(surrogate=surrogate)
-        losses = meta_loss(POLICY, shared, ALPHA, supports, query, config, credit)
+        supports = [dataclasses.replace(support, credit=credit) for support in supports]
+        objective = ClippedObjective(rule(POLICY, ALPHA, surrogate), clip=0.2)
+        losses = objective(supports, query, unflatten(vector, params)).loss
         return torch.autograd.grad(-(probability * losses * query.unit).sum(), vector)[0]
 
     def true_meta_gradient(self) -> Tensor:
@@ -137,7 +140,7 @@ def test_with_the_sampling_term_the_meta_gradient_is_exact(name: str) -> None:
 @pytest.mark.parametrize("surrogate", ["lvc", "dice"])
 @pytest.mark.parametrize("name", ADAPTATIONS)
 def test_surrogates_that_foresee_the_data_count_them_twice_with_it(
-    name: str, surrogate: Surrogate
+    name: str, surrogate: str
 ) -> None:
     adaptations = ADAPTATIONS[name]
     twice = adaptations.expected_meta_gradient(surrogate, sampling=True)

@@ -7,6 +7,7 @@ import torch
 from numpy.random import SeedSequence
 
 from ssm_metarl.adaptation.agent import Agent
+from ssm_metarl.adaptation.config import AdaptationConfig
 from ssm_metarl.adaptation.standard import adapt_tasks
 from ssm_metarl.core.policy import Policy, PolicyConfig
 from ssm_metarl.env_runner.registry import get_family
@@ -14,12 +15,11 @@ from ssm_metarl.env_runner.rollout import collect_trials, per_trial_episode
 from ssm_metarl.env_runner.spaces import policy_spaces
 from ssm_metarl.evaluation.evaluate import task_source
 from ssm_metarl.meta_rl.batch import Batch, collect_data, make_batch
-from ssm_metarl.meta_rl.inner_loop import inner_loss
-from ssm_metarl.meta_rl.losses import Surrogate
-from ssm_metarl.meta_rl.maml import MetaConfig, MetaLearner
+from ssm_metarl.meta_rl.inner_losses import inner_loss
+from ssm_metarl.meta_rl.maml import MAML, MAMLConfig
 
 FAMILY = get_family("CartPole-v1")
-SMALL = MetaConfig(
+SMALL = MAMLConfig(
     tasks=3, episodes=4, episodes_per_trial=2, support_horizon=20, query_horizon=30, epochs=2
 )
 
@@ -29,10 +29,10 @@ def make_policy(memory: str) -> Policy:
     return Policy(network, policy_spaces(FAMILY))
 
 
-def learner(memory: str = "trial", **changes: object) -> MetaLearner:
+def learner(memory: str = "trial", **changes: object) -> MAML:
     policy = make_policy(memory)
     params = policy.init(torch.Generator().manual_seed(0))
-    return MetaLearner(policy, dataclasses.replace(SMALL, **changes), FAMILY, params)
+    return MAML(policy, dataclasses.replace(SMALL, **changes), FAMILY, params)
 
 
 @pytest.mark.parametrize(
@@ -61,7 +61,7 @@ def test_lanes_hold_trials_where_the_memory_lasts_one(
 
 @pytest.mark.parametrize("surrogate", ["lvc", "dice"])
 def test_the_gradient_of_a_trial_is_the_mean_of_its_episodes_gradients(
-    surrogate: Surrogate,
+    surrogate: str,
 ) -> None:
     """With a memory that ends with the episode, cutting a trial up must change nothing."""
     policy = make_policy("episode")
@@ -74,7 +74,7 @@ def test_the_gradient_of_a_trial_is_the_mean_of_its_episodes_gradients(
     whole = dataclasses.replace(batch, advantage=advantage * data.valid)
 
     def gradient(part: Batch) -> torch.Tensor:
-        loss = inner_loss(policy, params, part, surrogate).sum()
+        loss = inner_loss(surrogate)(policy.bind(params), part).sum()
         return torch.autograd.grad(loss, params["encoder.weight"])[0]
 
     episode, parts = data.done.cumsum(0) - data.done.long(), []
@@ -101,17 +101,16 @@ def test_chunks_of_tasks_give_the_gradient_of_all_at_once() -> None:
 def test_rewards_are_reported_per_episode() -> None:
     learning = learner()
     report = learning.iterate(SeedSequence(3), 1)
-    assert report.support_reward <= 20
-    assert report.query_reward <= 30
-    assert report.environment_steps == pytest.approx(
-        12 * (report.support_reward + report.query_reward), rel=1e-4
-    )
+    support, query = report.metrics["support_reward"], report.metrics["query_reward"]
+    assert support <= 20
+    assert query <= 30
+    assert report.environment_steps == pytest.approx(12 * (support + query), rel=1e-4)
 
 
 def test_adaptation_counts_the_episodes_it_played() -> None:
     learning, tasks = learner(), FAMILY.held_out(3)
-    params = {name: value.detach() for name, value in learning.params.items()}
-    agent = Agent(learning.policy, params, 0.1, learning.config, FAMILY.name)
+    config = AdaptationConfig(horizon=20)
+    agent = Agent(learning.policy, learning.detached(), 0.1, config, FAMILY.name)
     source = task_source(agent, FAMILY, tasks)
     stages = list(adapt_tasks(agent, source, episodes=5, steps=2, seed=SeedSequence(4)))
     assert [stage.episodes for stage in stages] == [0, 5, 10]

@@ -6,9 +6,11 @@ import math
 import pytest
 import torch
 from numpy.random import SeedSequence
+from rules import rule
 
 from ssm_metarl.adaptation import standard
 from ssm_metarl.adaptation.agent import Agent
+from ssm_metarl.adaptation.config import AdaptationConfig
 from ssm_metarl.adaptation.source import TaskSource
 from ssm_metarl.core.parameters import Params
 from ssm_metarl.core.policy import Policy, PolicyConfig
@@ -16,10 +18,8 @@ from ssm_metarl.env_runner.registry import get_family
 from ssm_metarl.env_runner.rollout import collect_episodes
 from ssm_metarl.env_runner.spaces import policy_spaces
 from ssm_metarl.meta_rl.batch import Batch, make_batch
-from ssm_metarl.meta_rl.inner_loop import inner_step, narrowed, within_trust
 from ssm_metarl.meta_rl.losses import step_mean
-from ssm_metarl.meta_rl.maml import MetaConfig
-from ssm_metarl.meta_rl.natural import natural_step
+from ssm_metarl.meta_rl.natural import natural_step, within_trust
 
 BOUND = 0.01
 
@@ -42,7 +42,7 @@ def moved(policy: Policy, before: Params, after: Params, batch: Batch) -> torch.
 @pytest.mark.parametrize("family", ["CartPole-v1", "Pendulum-v1"])
 def test_long_steps_end_at_the_bound_on_the_same_line(family: str) -> None:
     policy, params, batch = setting(family)
-    after = inner_step(policy, params, batch, 5.0)
+    after = rule(policy, 5.0).step(params, batch)
     assert (moved(policy, params, after, batch) > BOUND).all()
     kept = within_trust(policy, params, after, batch, BOUND)
     reached = moved(policy, params, kept, batch)
@@ -61,7 +61,7 @@ def test_long_steps_end_at_the_bound_on_the_same_line(family: str) -> None:
 
 def test_short_steps_are_left_as_they_are_and_tasks_do_not_interact() -> None:
     policy, params, batch = setting()
-    short, long = (inner_step(policy, params, batch, rate) for rate in (1e-4, 5.0))
+    short, long = (rule(policy, rate).step(params, batch) for rate in (1e-4, 5.0))
     mixed = {
         name: long[name].clone().index_copy_(0, torch.tensor([1]), short[name][1:2])
         if long[name] is not params[name]
@@ -88,7 +88,7 @@ def test_only_steps_beyond_the_trained_ones_are_bounded(monkeypatch: pytest.Monk
     policy, params, _ = setting()
     family = get_family("CartPole-v1")
     for inner_steps, expected in ((1, [0.02, 0.02]), (2, [0.02])):
-        config = dataclasses.replace(MetaConfig(), inner_steps=inner_steps, trust=0.02)
+        config = dataclasses.replace(AdaptationConfig(), inner_steps=inner_steps, trust=0.02)
         agent = Agent(policy, params, 0.1, config, family.name)
         source = TaskSource(family, family.validation(2), 100, torch.device("cpu"))
         adaptation = standard.adapt_tasks(agent, source, episodes=2, steps=3, seed=SeedSequence(0))
@@ -111,7 +111,7 @@ def test_an_adapted_policy_acts_with_no_more_spread_than_its_configuration_allow
     played = source.play(policy.bind(params), 3, SeedSequence(0))
     free, narrow, wide = (
         standard.take_step(
-            Agent(policy, params, 0.01, MetaConfig(adapted_std=limit), family.name),
+            Agent(policy, params, 0.01, AdaptationConfig(adapted_std=limit), family.name),
             params,
             played,
             step=0,
@@ -132,7 +132,9 @@ def test_the_limit_on_the_spread_does_not_use_up_the_trust_region() -> None:
     played = source.play(policy.bind(params), 3, SeedSequence(0))
     free, narrow = (
         standard.take_step(
-            Agent(policy, params, 1.0, MetaConfig(inner_steps=0, adapted_std=limit), family.name),
+            Agent(
+                policy, params, 1.0, AdaptationConfig(inner_steps=0, adapted_std=limit), family.name
+            ),
             params,
             played,
             step=0,
@@ -145,4 +147,4 @@ def test_the_limit_on_the_spread_does_not_use_up_the_trust_region() -> None:
 
 def test_discrete_actions_have_no_spread_to_limit() -> None:
     _, params, _ = setting("CartPole-v1")
-    assert narrowed(params, 0.1) == {}
+    assert standard.limited_std(params, 0.1) == {}

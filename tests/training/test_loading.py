@@ -22,7 +22,7 @@ from ssm_metarl.training.config import TrainConfig
 from ssm_metarl.training.learners import initial_params
 from ssm_metarl.training.loading import load, locate, save
 from ssm_metarl.training.loop import resume, train
-from ssm_metarl.training.recipes import make_policy, meta_config
+from ssm_metarl.training.recipes import adaptation_config, make_policy
 
 TINY = TrainConfig(
     num_epochs=2,
@@ -175,7 +175,10 @@ def test_an_agent_of_continuous_actions_with_one_rate_is_saved_too(
     name: str, tmp_path: Path
 ) -> None:
     config = TrainConfig(env_name=name, cell="gated", norm=True, memory="trial")
-    policy, settings = make_policy(config, get_family(name)), meta_config(config, get_family(name))
+    policy, settings = (
+        make_policy(config, get_family(name)),
+        adaptation_config(config, get_family(name)),
+    )
     agent = Agent(policy, initial_params(policy, 3), settings.inner_lr, settings, name)
     read = load(save(agent, tmp_path / "agent"))
     assert (read.policy, read.config, read.rates) == (agent.policy, agent.config, agent.rates)
@@ -229,7 +232,7 @@ Edit = Callable[[dict[str, torch.Tensor], dict[str, Any]], object]
         (lambda t, s: s["spaces"].update(observation_scale=[]), "observation_scale"),
         (lambda t, s: s["spaces"].update(action_low=[1.0]), "do not fit the actions"),
         (lambda t, s: s["spaces"].pop("discrete"), "discrete"),
-        (lambda t, s: s["config"].update(support_horizon=0), "support_horizon cannot be 0"),
+        (lambda t, s: s["config"].update(support_horizon=0), "horizon cannot be 0"),
         (lambda t, s: s["config"].update(inner_lr="fast"), "inner_lr cannot be 'fast'"),
         (lambda t, s: s.update(family=["CartPole-v1"]), "family cannot be"),
         (lambda t, s: s.update(family=None), "family cannot be None"),

@@ -14,6 +14,7 @@ import torch
 from numpy.random import SeedSequence
 
 from ssm_metarl.adaptation.hybrid import Memory
+from ssm_metarl.adaptation.session import Session
 from ssm_metarl.checkpoint.format import load_checkpoint
 from ssm_metarl.env_runner import registry
 from ssm_metarl.env_runner.registry import get_family
@@ -22,12 +23,14 @@ from ssm_metarl.errors import CheckpointError, DivergenceError, StoreError, User
 from ssm_metarl.evaluation.evaluate import mean_returns, play_trials
 from ssm_metarl.experience.buffer import ExperienceStore
 from ssm_metarl.experience.records import StoredTask
-from ssm_metarl.meta_rl.maml import MetaLearner, MetaProgress
+from ssm_metarl.meta_rl.learner import Report
+from ssm_metarl.meta_rl.maml import MAML
 from ssm_metarl.training.config import TrainConfig
-from ssm_metarl.training.learners import VALIDATION_EPISODES, VALIDATION_STREAM
+from ssm_metarl.training.learners import VALIDATION_STREAM
 from ssm_metarl.training.loading import load
 from ssm_metarl.training.loop import EXPERIENCE, resume, train
 from ssm_metarl.training.tracking import MetricsFile, read_metrics
+from ssm_metarl.training.validation import EPISODES
 
 META = TrainConfig(
     num_epochs=4,
@@ -250,9 +253,7 @@ def test_what_adapts_in_both_ways_is_best_where_it_is_good_in_both(tmp_path: Pat
     family, agent = get_family("CartPole-v1"), load(tmp_path / "run")
     seed = substream(SeedSequence(config.seed), VALIDATION_STREAM)
     tasks = family.validation(config.validation_tasks)
-    trials = play_trials(
-        agent.policy, agent.params, family, tasks, VALIDATION_EPISODES, 2, substream(seed, 1)
-    )
+    trials = play_trials(agent.policy, agent.params, family, tasks, EPISODES, 2, substream(seed, 1))
     best = max(range(4), key=lambda n: (both[n], n))
     assert records[best]["return_before"] == pytest.approx(trials.returns.mean())
 
@@ -284,14 +285,14 @@ def test_bad_settings_leave_no_folder(tmp_path: Path) -> None:
 def test_divergence_names_the_iteration_and_the_last_good_checkpoint(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    iterate = MetaLearner.iterate
+    iterate = MAML.iterate
 
     def diverge(self, seed, iteration):  # noqa: ANN001, ANN202
         if iteration == 3:
             raise DivergenceError("meta-loss nan")
         return iterate(self, seed, iteration)
 
-    monkeypatch.setattr(MetaLearner, "iterate", diverge)
+    monkeypatch.setattr(MAML, "iterate", diverge)
     with pytest.raises(DivergenceError, match=r"iteration 3: meta-loss nan.*of iteration 2"):
         list(train(META, tmp_path / "run"))
     assert load_checkpoint(tmp_path / "run" / "checkpoint").meta["iteration"] == 2
@@ -335,14 +336,14 @@ def test_what_meta_training_plays_on_each_task_is_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     played = []
-    iterate = MetaLearner.iterate
+    iterate = MAML.iterate
 
-    def watched(self: MetaLearner, seed: SeedSequence, iteration: int) -> MetaProgress:
+    def watched(self: MAML, seed: SeedSequence, iteration: int) -> Report:
         progress = iterate(self, seed, iteration)
-        played.append(self.experience)
+        played.append(progress.experience)
         return progress
 
-    monkeypatch.setattr(MetaLearner, "iterate", watched)
+    monkeypatch.setattr(MAML, "iterate", watched)
     list(train(META, tmp_path / "run"))
     kept = stored(tmp_path / "run")
     assert [task.label for task, _ in kept] == [1, 1, 2, 2, 3, 3, 4, 4]
@@ -433,4 +434,4 @@ def test_a_run_s_store_of_another_family_is_said_to_be_so(tmp_path: Path) -> Non
     with pytest.raises(StoreError, match=r"experience of Pendulum-v1"):
         list(resume(tmp_path / "run"))
     with pytest.raises(StoreError, match=r"Pendulum-v1, but the agent is for CartPole-v1"):
-        load(tmp_path / "run").session("hybrid")
+        Session(load(tmp_path / "run"), "hybrid")

@@ -16,7 +16,7 @@ from ssm_metarl.errors import UserError
 from ssm_metarl.evaluation.evaluate import ADAPTATION_STREAM, EvaluationPlan, task_source
 from ssm_metarl.training.config import TrainConfig
 from ssm_metarl.training.learners import initial_params
-from ssm_metarl.training.recipes import make_policy, meta_config
+from ssm_metarl.training.recipes import adaptation_config, make_policy
 from ssm_metarl.video import before_after as showcase
 from ssm_metarl.video.before_after import (
     adapted_agent,
@@ -32,7 +32,7 @@ PLAN = EvaluationPlan(budgets=(3,), seed=5)
 @pytest.fixture(scope="module")
 def agent() -> Agent:
     config = TrainConfig(width=8, state_size=4)
-    policy, settings = make_policy(config, CARTPOLE), meta_config(config, CARTPOLE)
+    policy, settings = make_policy(config, CARTPOLE), adaptation_config(config, CARTPOLE)
     params = initial_params(policy, 0)
     return Agent(policy, params, settings.inner_lr, settings, CARTPOLE.name)
 

@@ -1,0 +1,49 @@
+"""What an agent needs to know to adapt, however it was trained."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class AdaptationConfig:
+    """How an agent adapts.
+
+    Attributes:
+        inner_lr: Rate of a gradient step, on the policy gradient summed over an episode's steps,
+            unless the agent has learned rates.
+        inner_steps: Gradient steps that meta-training took; later ones, or all for 0, are natural
+            steps within the trust region.
+        horizon: Step limit of the episodes to adapt from.
+        discount: Gamma of these episodes.
+        gae_lambda: Lambda of their advantages.
+        surrogate: Loss of the steps, of :data:`ssm_metarl.meta_rl.registry.INNER_LOSSES`.
+        episodes: Episodes per gradient step in meta-training.
+        episodes_per_trial: Episodes through which a memory of a trial lasted in training.
+        trust: Largest mean divergence, in nats, of a natural step.
+        adapted_std: Largest spread of continuous actions after a step, or no limit.
+    """
+
+    inner_lr: float = 0.1
+    inner_steps: int = 1
+    horizon: int = 100
+    discount: float = 0.9
+    gae_lambda: float = 1.0
+    surrogate: str = "lvc"
+    episodes: int = 20
+    episodes_per_trial: int = 4
+    trust: float = 0.03
+    adapted_std: float | None = None
+
+
+# A former version saved all settings of meta-training with an agent, by these names.
+_RENAMED = {"support_horizon": "horizon", "adaptation_discount": "discount"}
+_DROPPED = (
+    *("outer_lr", "iterations", "tasks", "query_horizon", "discount", "epochs", "clip"),
+    *("entropy", "support_weight", "max_grad_norm", "first_order", "learn_rates", "chunk"),
+)
+
+
+def saved_adaptation(values: object) -> object:
+    """Return the saved settings of an agent, an object of JSON, by today's names."""
+    if not isinstance(values, dict) or "support_horizon" not in values:
+        return values
+    return {_RENAMED.get(name, name): v for name, v in values.items() if name not in _DROPPED}

@@ -1,0 +1,62 @@
+"""The diagnostics that every learner logs, as CleanRL and Stable-Baselines3 define them."""
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from ssm_metarl.meta_rl.losses import step_mean
+
+Diagnostics = Mapping[str, Tensor]
+"""Name to one number per task, ``[K]``, constant under the gradient."""
+
+
+@torch.no_grad()
+def policy_diagnostics(
+    log_ratio: Float[Tensor, "T K E"],
+    entropy: Float[Tensor, "T K E"],
+    valid: Bool[Tensor, "T K E"],
+    clip: float,
+) -> Diagnostics:
+    """Return how far a policy is from the one that played, averaged over each task's steps.
+
+    Args:
+        log_ratio: Log of its probability of each action over that of the policy that played.
+        entropy: Of its distributions, in nats.
+        valid: False on dead steps.
+        clip: Clipping range of the ratio.
+
+    Returns:
+        ``approx_kl``, the estimate ``(ratio - 1) - log ratio`` of KL(played || policy) in nats
+        (http://joschu.net/blog/kl-approx.html); ``clip_fraction``, the share of steps whose ratio
+        is outside of the range; and ``entropy``.
+    """
+    ratio = log_ratio.exp()
+    return {
+        "approx_kl": step_mean((ratio - 1.0) - log_ratio, valid),
+        "clip_fraction": step_mean(((ratio - 1.0).abs() > clip).to(ratio.dtype), valid),
+        "entropy": step_mean(entropy, valid),
+    }
+
+
+def averaged(parts: Sequence[Diagnostics]) -> dict[str, float]:
+    """Average diagnostics over the tasks of several parts."""
+    return {name: torch.cat([part[name] for part in parts]).mean().item() for name in parts[0]}
+
+
+@torch.no_grad()
+def explained_variance(
+    value: Float[Tensor, "T K E"], target: Float[Tensor, "T K E"], valid: Bool[Tensor, "T K E"]
+) -> float:
+    """Return ``1 - Var(target - value) / Var(target)``, over all valid steps together.
+
+    1 is a perfect baseline, 0 one that might as well be constant; also 0 where the targets do not
+    vary, of which there is nothing to explain.
+    """
+    aim = target[valid].double()
+    variance = aim.var(correction=0)
+    if variance == 0.0:
+        return 0.0
+    left = (aim - value[valid].double()).var(correction=0)
+    return (1.0 - left / variance).item()

@@ -1,0 +1,124 @@
+"""Outer optimisers: what changes the learned tensors, given losses of them."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from ssm_metarl.errors import DivergenceError
+
+Losses = Callable[[], Iterable[Tensor]]
+"""Evaluates, at the current parameters, the scalar losses whose sum is to become smaller. Each is
+differentiated before the next is asked for, so that one graph is in memory at a time."""
+
+MOMENTS = ("step", "exp_avg", "exp_avg_sq")  # what Adam keeps of each tensor
+
+
+@dataclass(frozen=True)
+class OptimizerStep:
+    """What one step was based on.
+
+    Attributes:
+        loss: The sum of the losses.
+        gradient_norm: Of its gradient, before clipping.
+    """
+
+    loss: float
+    gradient_norm: float
+
+
+class OuterOptimizer(Protocol):
+    """Improves some named tensors; a checkpoint keeps its state."""
+
+    learned: Mapping[str, Tensor]
+
+    @property
+    def learning_rate(self) -> float:
+        """Return the rate of the next step."""
+        ...
+
+    def anneal(self, fraction: float) -> None:
+        """Set the rate for a training of which some fraction is done."""
+        ...
+
+    def step(self, losses: Losses) -> OptimizerStep:
+        """Take one step."""
+        ...
+
+    def state(self) -> dict[str, Tensor]:
+        """Return what resuming needs, by names that start with that of a learned tensor."""
+        ...
+
+    def load_state(self, state: Mapping[str, Tensor]) -> None:
+        """Take over what :meth:`state` returned."""
+        ...
+
+
+class AdamOptimizer:
+    """Adam on clipped gradients (Kingma and Ba 2015, arXiv:1412.6980).
+
+    Attributes:
+        learned: The tensors it changes, by name.
+    """
+
+    def __init__(
+        self, learned: Mapping[str, Tensor], lr: float, max_grad_norm: float, eps: float = 1e-8
+    ) -> None:
+        """Start with no moments.
+
+        Args:
+            learned: Leaves of the graph.
+            lr: Learning rate at the start.
+            max_grad_norm: Bound on the norm of the gradient of all of them together.
+            eps: Added to the root of the second moment.
+        """
+        self.learned, self._initial_lr, self._max_grad_norm = learned, lr, max_grad_norm
+        self._adam = torch.optim.Adam(learned.values(), lr=lr, eps=eps)
+
+    @property
+    def learning_rate(self) -> float:
+        """Return the rate of the next step."""
+        return self._adam.param_groups[0]["lr"]
+
+    def anneal(self, fraction: float) -> None:
+        """Let the rate fall linearly to zero over the training, of which some fraction is done."""
+        self._adam.param_groups[0]["lr"] = self._initial_lr * (1.0 - fraction)
+
+    def step(self, losses: Losses) -> OptimizerStep:
+        """Take one step down the gradient of the sum of the losses.
+
+        Raises:
+            DivergenceError: The loss or its gradient is not finite; nothing was changed.
+        """
+        self._adam.zero_grad()
+        total = 0.0
+        for loss in losses():
+            loss.backward()
+            total += loss.item()
+        norm = torch.nn.utils.clip_grad_norm_(self.learned.values(), self._max_grad_norm).item()
+        if not (abs(total) < float("inf") and norm < float("inf")):
+            raise DivergenceError(f"loss {total}, gradient norm {norm}")
+        self._adam.step()
+        return OptimizerStep(total, norm)
+
+    def state(self) -> dict[str, Tensor]:
+        """Return the moments of each tensor, as ``name/moment``."""
+        return {
+            f"{name}/{moment}": value.float() if moment == "step" else value
+            for name, tensor in self.learned.items()
+            for moment, value in (self._adam.state[tensor] or _no_moments(tensor)).items()
+        }  # Adam counts steps in torch's default dtype
+
+    def load_state(self, state: Mapping[str, Tensor]) -> None:
+        """Take over copies of what :meth:`state` returned, on whatever device it was."""
+        for name, tensor in self.learned.items():
+            step, *moments = (state[f"{name}/{moment}"].clone() for moment in MOMENTS)
+            moved = [moment.to(tensor.device) for moment in moments]  # the step stays on the CPU
+            self._adam.state[tensor] = dict(zip(MOMENTS, [step, *moved], strict=True))
+
+
+def _no_moments(tensor: Tensor) -> dict[str, Tensor]:
+    zero = torch.zeros_like(tensor)
+    return dict(zip(MOMENTS, (torch.zeros((), dtype=torch.float32), zero, zero), strict=True))
