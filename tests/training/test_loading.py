@@ -232,7 +232,7 @@ Edit = Callable[[dict[str, torch.Tensor], dict[str, Any]], object]
         (lambda t, s: s["spaces"].update(observation_scale=[]), "observation_scale"),
         (lambda t, s: s["spaces"].update(action_low=[1.0]), "do not fit the actions"),
         (lambda t, s: s["spaces"].pop("discrete"), "discrete"),
-        (lambda t, s: s["config"].update(support_horizon=0), "horizon cannot be 0"),
+        (lambda t, s: s["config"].update(horizon=0), "horizon cannot be 0"),
         (lambda t, s: s["config"].update(inner_lr="fast"), "inner_lr cannot be 'fast'"),
         (lambda t, s: s.update(family=["CartPole-v1"]), "family cannot be"),
         (lambda t, s: s.update(family=None), "family cannot be None"),
