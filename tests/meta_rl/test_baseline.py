@@ -42,6 +42,19 @@ def test_recovers_linear_values_through_terminations_and_time_limits(
     torch.testing.assert_close(weights, truth, atol=1e-6, rtol=0)
 
 
+def test_what_goes_on_when_the_rollout_stops_is_cut_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As by a time limit: the value of the last observation stands for the rest."""
+    monkeypatch.setattr(baseline, "PSEUDO_STEPS", 1e-9)
+    features = make_features()
+    truth = torch.randn(K, F, dtype=torch.float64)
+    value = baseline_values(features, truth)
+    terminated, done, valid = flags((11, True), (5, True))
+    assert not done[:, :, 2:].any()
+    reward = value[:-1] - GAMMA * value[1:] * ~terminated
+    weights = fit_baseline(reward, features, terminated, done, valid, GAMMA)
+    torch.testing.assert_close(weights, truth, atol=1e-6, rtol=0)
+
+
 def test_equals_ridge_regression_written_out_with_numpy() -> None:
     features = make_features()
     terminated, done, valid = flags((11, True), (5, True), (7, True), (2, True))

@@ -7,7 +7,13 @@ from numpy.random import SeedSequence
 
 from ssm_metarl.core.policy import Policy, PolicyConfig
 from ssm_metarl.env_runner.registry import get_family
-from ssm_metarl.env_runner.rollout import Trajectory, collect_episodes, collect_steps
+from ssm_metarl.env_runner.rollout import (
+    Trajectory,
+    collect_episodes,
+    collect_steps,
+    collect_trials,
+    episode_returns,
+)
 from ssm_metarl.env_runner.spaces import policy_spaces
 from ssm_metarl.meta_rl.batch import episode_age, make_batch
 
@@ -60,3 +66,51 @@ def test_age_counts_from_the_start_of_each_episode() -> None:
     assert (age[steps.episode_start] == 0).all()
     going_on = ~steps.episode_start[1:]
     assert torch.equal(age[1:][going_on], age[:-1][going_on] + 1)
+
+
+def test_the_unit_is_of_one_episode_where_a_lane_has_several() -> None:
+    environment = FAMILY.make(FAMILY.held_out(2), 3, autoreset=True, horizon=20)
+    batch = make_batch(
+        collect_trials(POLICY.bind(PARAMS), environment, SeedSequence(0), 4), POLICY, 0.99, 1.0
+    )
+    assert batch.episodes == 4
+    length = batch.valid.sum((0, 2)) / 3 / 4
+    torch.testing.assert_close(batch.unit, batch.scale * length)
+
+
+def test_values_and_targets_differ_by_the_advantage_before_it_was_standardised() -> None:
+    batch = make_batch(rollout(), POLICY, 1.0, 1.0)
+    for k in range(4):
+        valid = batch.valid[:, k]
+        left = (batch.target - batch.value)[:, k][valid]
+        standard = (left - left.mean()) / batch.scale[k]
+        torch.testing.assert_close(batch.advantage[:, k][valid], standard, atol=1e-4, rtol=1e-4)
+    returns = episode_returns(rollout())
+    torch.testing.assert_close(batch.target[0], returns, atol=1e-3, rtol=1e-4)
+
+
+def test_some_of_the_tasks_are_all_that_is_known_of_them() -> None:
+    batch = dataclasses.replace(
+        make_batch(rollout(), POLICY, 0.99, 1.0), credit=torch.arange(4.0), episodes=3
+    )
+    some = batch.tasks(slice(1, 3))
+    assert some.credit is not None
+    assert some.credit.tolist() == [1.0, 2.0]
+    assert some.episodes == 3
+    assert torch.equal(some.scale, batch.scale[1:3])
+    for name in ("inputs", "action", "behaviour", "advantage", "valid", "change"):
+        assert torch.equal(getattr(some, name), getattr(batch, name)[:, 1:3]), name
+    for name in ("value", "target"):
+        assert torch.equal(getattr(some, name), getattr(batch, name)[:, 1:3]), name
+    assert make_batch(rollout(), POLICY, 0.99, 1.0).tasks(slice(1, 3)).credit is None
+
+
+def test_changes_are_of_unit_size_in_each_dimension_of_each_task() -> None:
+    once = rollout()
+    batch = make_batch(once, POLICY, 0.99, 1.0)
+    for k in range(4):
+        valid = batch.valid[:, k]
+        change = (once.observation[1:] - once.observation[:-1])[:, k][valid]
+        unit = change.square().mean(0).sqrt()
+        torch.testing.assert_close(batch.change[:, k][valid], change / unit)
+    assert (batch.change[~batch.valid] == 0).all()
