@@ -1,122 +1,129 @@
-"""From what a user typed to a dataclass of flags, or one line about what is wrong with it."""
+"""From the command line to a dataclass of settings, or one line about what is wrong.
 
-import ast
+tyro finds the flags and prints ``--help``. It is given every value as a text, so that checking
+values, and saying what would be valid, is :class:`ssm_metarl.training.settings.Setting`'s alone.
+"""
+
 import contextlib
 import dataclasses
 import difflib
-import functools
-import inspect
 import io
 import itertools
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, TypeVar
 
 import tyro
 
-from ssm_metarl.errors import UserError, nearest
+from ssm_metarl.errors import UserError
+from ssm_metarl.meta_rl.registry import LEARNERS
+from ssm_metarl.training.config import default_text, used_by
+from ssm_metarl.training.settings import Setting, settings_of
 
 T = TypeVar("T")
 
-KINDS = {int: "a whole number", float: "a number"}
+METAVARS = {int: "INT", float: "NUMBER", str: "TEXT"}
 
 
-def parse(kind: type[T], program: str, argv: Sequence[str], default: T | None = None) -> T:
-    """Read flags, spelled with underscores or hyphens, into a dataclass.
+def parse(kind: type[T], program: str, argv: Sequence[str]) -> T:
+    """Read flags, spelled with underscores or hyphens, into a dataclass of settings.
 
     Args:
-        kind: The dataclass, whose documentation is that of the flags.
+        kind: The dataclass.
         program: What stands before the flags.
         argv: The flags.
-        default: Where values that are not given come from; None takes the dataclass's own.
 
     Raises:
-        UserError: An unknown flag or a bad value: its name, and the nearest valid ones.
-        SystemExit: With code 0, after `--help` was answered.
+        UserError: An unknown flag or a value that is not valid: its name, and what would be.
+        SystemExit: With code 0, after ``--help`` was answered.
     """
-    settings: dict[str, Any] = {} if default is None else {"default": default}
-    _join_help_lines(kind)
-    complaint = io.StringIO()
+    settings = settings_of(kind)
+    flags = _flags(kind)
+    for token in argv:
+        if "=" in token and _is_switch(flags.get(_name(token))):
+            flag, _, value = token.partition("=")
+            raise UserError(_too_much(flag, value, flags))
     try:
-        with contextlib.redirect_stderr(complaint):
-            value, unknown = tyro.cli(
-                kind,
+        with contextlib.redirect_stderr(io.StringIO()):  # what tyro says of mistakes is a box
+            typed, unknown = tyro.cli(
+                _texts(kind),
                 prog=program,
+                description=kind.__doc__,
                 args=argv,
                 use_underscores=True,
                 return_unknown_args=True,
-                **settings,
             )
     except SystemExit as stop:
         if stop.code == 0:
             raise
-        raise UserError(_bad_value(complaint.getvalue(), argv, _flags(kind))) from None
+        raise UserError(_missing(argv, flags, program)) from None
     if unknown:
-        raise UserError(_unknown(unknown[0], argv, _flags(kind), program))
-    return value
+        raise UserError(_unknown(unknown[0], argv, flags, program))
+    values = {name: getattr(typed, name) for name in settings}
+    for name, one in settings.items():
+        values[name] = values[name] if one.type is bool else one.parse(values[name])
+    return kind(**values)
+
+
+def given(kind: type, argv: Sequence[str]) -> list[str]:
+    """Return the names of the settings whose flags were typed."""
+    flags, typed = _flags(kind), [_name(token) for token in argv if token.startswith("--")]
+    return [flags[flag].name for flag in typed if flag in flags]
 
 
 def as_typed(message: str, kind: type, argv: Sequence[str]) -> str:
     """Say a message that names flags with the spellings that were typed for them."""
     typed = {_name(token): token.partition("=")[0] for token in argv if token.startswith("--")}
-    for name, hint, extras in _fields(kind):
-        for flag in _spellings(name, hint, extras):
+    for one in settings_of(kind).values():
+        for flag in _spellings(one):
             if flag in typed:
-                message = re.sub(rf"--{name}\b", typed[flag], message)
+                message = re.sub(rf"--{one.name}\b", typed[flag], message)
     return message
 
 
-def _fields(kind: type) -> Iterator[tuple[str, Any, tuple[Any, ...]]]:
-    """Yield the name, type and annotations of every flag, also of dataclasses within."""
-    hints = get_type_hints(kind, include_extras=True)
-    for field in dataclasses.fields(kind):
-        hint, *extras = _taken_apart(hints[field.name])
-        if isinstance(hint, type) and dataclasses.is_dataclass(hint):
-            yield from _fields(hint)
-        else:
-            yield field.name, hint, tuple(extras)
+def _texts(kind: type) -> type:
+    """Return a dataclass with the same flags, whose values are texts, or true or false."""
+    fields: list[tuple[str, Any, Any]] = []
+    for name, one in settings_of(kind).items():
+        hint: Any = bool if one.type is bool else str
+        needed = one.default is dataclasses.MISSING
+        default = one.default if needed or hint is bool else str(one.default)
+        marks: list[Any] = [_described(kind, one)]
+        marks += [tyro.conf.Positional] if one.positional else []
+        marks += [] if one.negatable else [tyro.conf.FlagCreatePairsOff]
+        for mark in marks:
+            hint = Annotated[hint, mark]
+        fields.append((name, hint, dataclasses.field(default=default)))
+    return dataclasses.make_dataclass(kind.__name__, fields)
 
 
-def _spellings(name: str, hint: object, extras: tuple[Any, ...]) -> list[str]:
-    """Return all names of a flag, spelled with underscores."""
-    aliases = [alias for extra in extras for alias in getattr(extra, "aliases", None) or ()]
-    paired = hint is bool and tyro.conf.FlagCreatePairsOff not in extras
-    return [f"--{name}", *aliases, *([f"--no_{name}"] if paired else [])]
+def _described(kind: type, one: Setting) -> object:
+    users = used_by(one.name)
+    only = f"{', '.join(users)}: " if len(users) < len(LEARNERS) else ""
+    default = "required" if one.default is dataclasses.MISSING else f"default: {default_text(one)}"
+    values = f"{{{','.join(one.choices)}}}" if one.choices else METAVARS.get(one.type, "PATH")
+    return tyro.conf.arg(
+        help=only + one.help,
+        help_behavior_hint=f"({default})",
+        metavar=None if one.type is bool else one.metavar or values,
+        aliases=one.aliases or None,
+    )
 
 
-def _flags(kind: type) -> dict[str, object]:
-    """Return the type of each flag, by all of its names."""
-    return {
-        flag: hint
-        for name, hint, extras in _fields(kind)
-        for flag in _spellings(name, hint, extras)
-    }
+def _flags(kind: type) -> dict[str, Setting]:
+    return {flag: one for one in settings_of(kind).values() for flag in _spellings(one)}
 
 
-@functools.cache
-def _join_help_lines(kind: type) -> None:
-    """Let help texts wrap as the terminal wants: tyro keeps the line breaks of indented ones."""
-    described = _descriptions(kind)
-    for name, hint in get_type_hints(kind, include_extras=True).items():
-        if name in described:
-            kind.__annotations__[name] = Annotated[hint, tyro.conf.arg(help=described[name])]
-        elif dataclasses.is_dataclass(_taken_apart(hint)[0]):
-            _join_help_lines(_taken_apart(hint)[0])
+def _is_switch(one: Setting | None) -> bool:
+    return one is not None and one.type is bool
 
 
-def _descriptions(kind: type) -> dict[str, str]:
-    """Return the text below each field of a dataclass, on one line."""
-    (defined,) = ast.parse(inspect.getsource(kind)).body
-    assert isinstance(defined, ast.ClassDef)
-    return {
-        ast.unparse(field.target): " ".join(ast.literal_eval(text.value).split())
-        for field, text in itertools.pairwise(defined.body)
-        if isinstance(field, ast.AnnAssign) and isinstance(text, ast.Expr)
-    }
-
-
-def _taken_apart(hint: object) -> tuple[Any, ...]:
-    return get_args(hint) if get_origin(hint) is Annotated else (hint,)
+def _spellings(one: Setting) -> list[str]:
+    """Return all names of a flag, with underscores."""
+    if one.positional:
+        return []
+    negated = [f"--no_{one.name}"] if one.type is bool and one.negatable else []
+    return [f"--{one.name}", *one.aliases, *negated]
 
 
 def _name(token: str) -> str:
@@ -124,50 +131,28 @@ def _name(token: str) -> str:
     return "--" + token.partition("=")[0].removeprefix("--").replace("-", "_")
 
 
-def _unknown(token: str, argv: Sequence[str], flags: Mapping[str, object], program: str) -> str:
+def _missing(argv: Sequence[str], flags: Mapping[str, Setting], program: str) -> str:
+    """Say which value is missing; all that tyro refuses, as it takes any text."""
+    for token, following in itertools.pairwise([*argv, "--"]):
+        one = flags.get(_name(token))
+        bare = one is not None and not _is_switch(one) and "=" not in token
+        if one and bare and following.startswith("--"):
+            return f"{token} needs a value: {one.valid}"
+    return f"{program} needs RUN: the folder of a run, or of a saved agent"
+
+
+def _unknown(token: str, argv: Sequence[str], flags: Mapping[str, Setting], program: str) -> str:
     if not token.startswith("-"):
         before = argv[max(0, argv.index(token) - 1)]
-        if flags.get(_name(before)) is bool:
-            opposite = f"--no_{_name(before)[2:]}"
-            also = f"; its opposite is {opposite}" if opposite in flags else ""
-            return f"{before} takes no value, so {token!r} is too much{also}"
+        if _is_switch(flags.get(_name(before))):
+            return _too_much(before, token, flags)
         return f"{token!r} is not expected here; {program} --help lists what is"
     close = difflib.get_close_matches(_name(token), flags, n=3, cutoff=0.5)
     guess = f"did you mean {' or '.join(close)}? " if close else ""
     return f"unknown flag {token.partition('=')[0]}; {guess}{program} --help lists them"
 
 
-def _bad_value(complaint: str, argv: Sequence[str], flags: Mapping[str, object]) -> str:
-    """Say in one line, and in the user's words, what tyro says in a box."""
-    reason = _first_paragraph(complaint)
-    meant = {_name(flag) for flag in re.findall(r"--[\w-]+", reason)}
-    for token, following in zip(reversed(argv), (None, *reversed(argv)), strict=False):
-        if _name(token) in meant:
-            flag, given, value = token.partition("=")
-            value = value if given else following
-            valid = _valid(flags[_name(token)], value or "")
-            if value is None or (not given and _name(value) in flags):
-                return f"{flag} needs a value; {valid}"
-            return f"{flag} cannot be {value!r}; {valid}"
-    return re.sub(
-        r"^Missing from (.+?): (\S+) (.*?)(?: \(required\))?$", r"\1 needs \2: \3", reason
-    )
-
-
-def _valid(hint: object, value: str) -> str:
-    if get_origin(hint) is Literal:
-        return nearest(value, get_args(hint))
-    kinds = [KINDS[option] for option in get_args(hint) or (hint,) if option in KINDS]
-    return f"it takes {' or '.join(kinds) or 'a text'}"
-
-
-def _first_paragraph(box: str) -> str:
-    """Return what a box says below its title, up to the first rule or empty line."""
-    lines = [line.strip(" │╭╮╰╯") for line in box.splitlines()[1:]]
-    paragraph: list[str] = []
-    for line in lines:
-        if line.strip("─-"):
-            paragraph.append(line)
-        elif paragraph:
-            break
-    return " ".join(paragraph)
+def _too_much(flag: str, value: str, flags: Mapping[str, Setting]) -> str:
+    opposite = f"--no_{flags[_name(flag)].name}"
+    also = f"; its opposite is {opposite}" if opposite in flags else ""
+    return f"{flag} takes no value, so {value!r} is too much{also}"

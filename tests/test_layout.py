@@ -29,7 +29,7 @@ FLOORS = (
     {"checkpoint"},
     {"training"},
     {"video"},
-    {"cli", "arguments", "parsing", "commands", "console", "ui", "__main__"},
+    {"cli", "parsing", "commands", "console", "ui", "__main__"},
 )
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 

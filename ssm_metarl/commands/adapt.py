@@ -1,52 +1,142 @@
-"""Adaptation from the command line: one agent, one task, episode by episode."""
+"""``ssm-metarl adapt``: one agent, one task, episode by episode."""
 
-from dataclasses import replace
+from collections.abc import Collection
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.random import SeedSequence
 from rich import box
 from rich.table import Table
 
-from ssm_metarl.adaptation.agent import Agent
-from ssm_metarl.adaptation.online import AdaptProgress, adapt
-from ssm_metarl.arguments import Adapt
 from ssm_metarl.checkpoint.files import check_writable
-from ssm_metarl.commands.common import attempt, best_return, made, naming_flag, use_one_thread
+from ssm_metarl.commands.common import (
+    attempt,
+    best_return,
+    made,
+    naming_flag,
+    refuse_unused,
+    use_one_thread,
+)
 from ssm_metarl.console import INTERRUPTED, Bar, Interruption, show
-from ssm_metarl.env_runner.family import TaskFamily, Tasks
-from ssm_metarl.env_runner.streams import substream
-from ssm_metarl.errors import CheckpointError, SsmMetaRLError
-from ssm_metarl.evaluation.evaluate import mean_returns, play_trials
-from ssm_metarl.evaluation.figures import episode_curve
+from ssm_metarl.env_runner.tasks import Tasks
+from ssm_metarl.errors import CheckpointError, SsmMetaRLError, UserError
+from ssm_metarl.evaluation.modes import EXPLAINED
 from ssm_metarl.evaluation.report import MODES, counted
-from ssm_metarl.training.loading import agent_family, check_free, load, locate, save
-from ssm_metarl.video.before_after import film
+from ssm_metarl.training.settings import check_settings, setting
 
+if TYPE_CHECKING:  # they import torch
+    from ssm_metarl.adaptation.agent import Agent
+    from ssm_metarl.adaptation.online import AdaptProgress
+    from ssm_metarl.env_runner.family import TaskFamily
+
+UNUSED_BY = {
+    "zero_shot": ("steps", "guard"),
+    "in_context": ("steps", "guard"),
+    "standard": (),
+    "hybrid": (),
+}
 MEASURED_EPISODES = 20
 MEASURE_STREAM = 3
 SHOWN_MATCHES = 3
 
 
-def adapt_run(asked: Adapt) -> int:
+@dataclass(frozen=True)
+class Adapt:
+    """Adapt an agent to one task, episode by episode, and see what it was worth."""
+
+    run: str = setting(
+        help="The folder of a run or of a saved agent, or hf://owner/name.",
+        positional=True,
+        metavar="RUN",
+    )
+    mode: str = setting(
+        "standard",
+        help=f"How to adapt. {'; '.join(f'{mode}: {EXPLAINED[mode]}' for mode in UNUSED_BY)}.",
+        choices=tuple(UNUSED_BY),
+    )
+    task: str = setting(
+        "",
+        help="Parameters of the task, such as gravity=12,length=1.0; the others are nominal.",
+        metavar="NAME=VALUE,...",
+    )
+    episodes: int = setting(
+        20,
+        help="Episodes per gradient step; in all for the modes without steps.",
+        least=1,
+        most=100_000,
+    )
+    steps: int = setting(1, help="Gradient steps.", least=1, most=1_000)
+    guard: bool = setting(True, help="Undo a step that the episodes played show to do harm.")
+    save: Path | None = setting(
+        None,
+        help="Also save the adapted agent, in a new folder.",
+        unset="not saved",
+        metavar="FOLDER",
+    )
+    out: Path | None = setting(
+        None,
+        help="Where the figure and the video go.",
+        unset="RUN/adapt/MODE",
+        metavar="FOLDER",
+    )
+    video: bool = setting(True, help="Film the task before and after adapting.")
+    seed: int = setting(0, help="Seed of everything random in the adaptation.", least=0)
+    trust_env_code: bool = setting(
+        False,
+        help="Allow an agent whose environment is of the form module:Env-v0, which runs code.",
+    )
+
+    def __post_init__(self) -> None:
+        check_settings(self)
+        if self.out and self.out.exists() and not self.out.is_dir():
+            raise UserError(f"--out {self.out} is no folder; name a folder")
+        _ = self.task_values
+
+    @property
+    def task_values(self) -> dict[str, float]:
+        """The task's parameters.
+
+        Raises:
+            UserError: Something is not of the form NAME=VALUE, or named twice.
+        """
+        values: dict[str, float] = {}
+        for part in filter(None, (part.strip() for part in self.task.split(","))):
+            name, equals, text = part.partition("=")
+            try:
+                value = float(text)
+            except ValueError:
+                equals, value = "", 0.0
+            if not equals or name.strip() in values:
+                raise UserError(
+                    f"--task: {part!r} is not valid; write each parameter once as NAME=VALUE, "
+                    "such as gravity=12,length=1.0"
+                )
+            values[name.strip()] = value
+        return values
+
+
+def run(asked: Adapt, given: Collection[str]) -> int:
     """Adapt an agent to one task; show how it went and what it was worth; return the exit code.
 
     Raises:
         UserError: A mode, task parameter or folder that is not valid.
         CheckpointError: The agent is damaged.
     """
+    from ssm_metarl.training.loading import agent_family, check_free, load, locate
+
+    refuse_unused([name for name in UNUSED_BY[asked.mode] if name in given], asked.mode)
     use_one_thread()
-    asked = replace(asked, run=locate(asked.run))
-    agent = load(asked.run, trust_env_code=asked.trust_env_code)
+    place = locate(asked.run)
+    agent = load(place, trust_env_code=asked.trust_env_code)
     family = agent_family(agent, trust_env_code=asked.trust_env_code)
-    values = asked.task_values()
     with naming_flag("task"):
-        task = family.task(**values)
+        task = family.task(**asked.task_values)
     if asked.save:
         with naming_flag("save"):
             check_free(asked.save)
             check_writable(asked.save)
-    folder = asked.out or asked.run / "adapt" / asked.mode
+    folder = asked.out or place / "adapt" / asked.mode
     with naming_flag("out"):
         check_writable(folder)
     records, stopped = _follow(agent, family, task, asked)
@@ -59,26 +149,39 @@ def adapt_run(asked: Adapt) -> int:
         print("Stopped before the first gradient step: the agent is as it was, and is not saved.")
     elif asked.save:
         made("agent", _saved(adapted, asked.save))
-    horizon = agent.config.horizon
-    whole = asked.mode == "in_context" or horizon >= family.max_episode_steps
     if records:
-        attempt(
-            "figure",
-            lambda: episode_curve(
-                records,
-                float(after.mean()),
-                folder / "episodes.png",
-                family=family.name,
-                best=best_return(family),
-                cut=None if whole else horizon,
-            ),
-        )
+        attempt("figure", lambda: _draw(records, after, agent, family, asked, folder))
     if asked.video:
         attempt("video", lambda: _film(agent, adapted, family, task, asked, folder))
     return INTERRUPTED if stopped else 0
 
 
-def _saved(agent: Agent, folder: Path) -> Path:
+def _draw(
+    records: list["AdaptProgress"],
+    after: np.ndarray,
+    agent: "Agent",
+    family: "TaskFamily",
+    asked: Adapt,
+    folder: Path,
+) -> object:
+    """Draw the returns of the episodes played."""
+    from ssm_metarl.evaluation.figures import episode_curve
+
+    horizon = agent.config.horizon
+    whole = asked.mode == "in_context" or horizon >= family.max_episode_steps
+    return episode_curve(
+        records,
+        float(after.mean()),
+        folder / "episodes.png",
+        family=family.name,
+        best=best_return(family),
+        cut=None if whole else horizon,
+    )
+
+
+def _saved(agent: "Agent", folder: Path) -> Path:
+    from ssm_metarl.training.loading import save
+
     try:
         return save(agent, folder)
     except CheckpointError as error:  # a full disk: nothing the user wrote is wrong
@@ -86,9 +189,11 @@ def _saved(agent: Agent, folder: Path) -> Path:
 
 
 def _follow(
-    agent: Agent, family: TaskFamily, task: Tasks, asked: Adapt
-) -> tuple[list[AdaptProgress], bool]:
+    agent: "Agent", family: "TaskFamily", task: Tasks, asked: Adapt
+) -> tuple[list["AdaptProgress"], bool]:
     """Play and learn, showing each episode; return the records, and whether it was stopped."""
+    from ssm_metarl.adaptation.online import adapt
+
     records: list[AdaptProgress] = []
     learns = asked.mode in ("standard", "hybrid")
     env = family.gymnasium(task)
@@ -114,11 +219,11 @@ def _follow(
 
 
 def _measure(
-    agent: Agent,
-    adapted: Agent,
-    family: TaskFamily,
+    agent: "Agent",
+    adapted: "Agent",
+    family: "TaskFamily",
     task: Tasks,
-    records: list[AdaptProgress],
+    records: list["AdaptProgress"],
     asked: Adapt,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return what the agent earns before and after, on episodes that nothing is learned from."""
@@ -130,9 +235,9 @@ def _measure(
 
 
 def _table(
-    family: TaskFamily,
+    family: "TaskFamily",
     task: Tasks,
-    records: list[AdaptProgress],
+    records: list["AdaptProgress"],
     asked: Adapt,
     before: np.ndarray,
     after: np.ndarray,
@@ -159,9 +264,14 @@ def _table(
 
 
 def _measured(
-    agent: Agent, family: TaskFamily, task: Tasks, seed: int, remembered: int
+    agent: "Agent", family: "TaskFamily", task: Tasks, seed: int, remembered: int
 ) -> np.ndarray:
     """Return the returns of fresh episodes, or of those that come after others in a trial."""
+    from numpy.random import SeedSequence
+
+    from ssm_metarl.env_runner.streams import substream
+    from ssm_metarl.evaluation.evaluate import mean_returns, play_trials
+
     own = substream(SeedSequence(seed), MEASURE_STREAM)
     lanes = Tasks(
         {name: column.repeat(MEASURED_EPISODES) for name, column in task.values.items()},
@@ -173,7 +283,7 @@ def _measured(
     return trials.returns[-1]
 
 
-def _tell_what_happened(records: list[AdaptProgress]) -> None:
+def _tell_what_happened(records: list["AdaptProgress"]) -> None:
     """Say what was recalled and undone, where it was."""
     for record in records:
         if record.rolled_back:
@@ -197,8 +307,10 @@ def _tell_what_happened(records: list[AdaptProgress]) -> None:
 
 
 def _film(
-    agent: Agent, adapted: Agent, family: TaskFamily, task: Tasks, asked: Adapt, folder: Path
+    agent: "Agent", adapted: "Agent", family: "TaskFamily", task: Tasks, asked: Adapt, folder: Path
 ) -> str:
+    from ssm_metarl.video.before_after import film
+
     if asked.mode == "zero_shot":  # there is no after: another episode tells more than the same
         path = folder / "episodes.mp4"
         seeds, captions = (asked.seed, asked.seed + 1), ("zero-shot", "zero-shot, another episode")

@@ -1,14 +1,36 @@
-"""The web page from the command line."""
+"""``ssm-metarl app``: the web page."""
 
 import os
 import socket
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
 
-from ssm_metarl.arguments import App
 from ssm_metarl.commands.common import use_one_thread
 from ssm_metarl.errors import UserError
+from ssm_metarl.training.settings import check_settings, setting
 
 
-def open_page(asked: App) -> int:
+@dataclass(frozen=True)
+class App:
+    """Open the web page: watch agents adapt, train and compare them."""
+
+    host: str = setting(
+        "127.0.0.1",
+        help="Address to listen on; 0.0.0.0 lets other machines in, see SECURITY.md first.",
+    )
+    port: int = setting(7860, help="Port to listen on.", least=1, most=65535)
+    runs: Path = setting(
+        Path("runs"), help="Folder of the runs that it shows and makes.", metavar="FOLDER"
+    )
+
+    def __post_init__(self) -> None:
+        check_settings(self)
+        if self.runs.exists() and not self.runs.is_dir():
+            raise UserError(f"--runs {self.runs} is no folder; name a folder")
+
+
+def run(asked: App, _: Collection[str]) -> int:
     """Serve the page until it is interrupted; return the exit code.
 
     Raises:

@@ -2,12 +2,13 @@
 
 import contextlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING
 
-import torch
-
-from ssm_metarl.env_runner.family import TaskFamily
 from ssm_metarl.errors import UserError
+
+if TYPE_CHECKING:  # it imports torch
+    from ssm_metarl.env_runner.family import TaskFamily
 
 
 def use_one_thread() -> None:
@@ -16,8 +17,21 @@ def use_one_thread() -> None:
     The tensors are small: threads that wait for each other at every operation gain little on an
     idle machine, and on a busy one were seen to take a hundred times as long.
     """
+    import torch
+
     if "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(1)
+
+
+def refuse_unused(names: Sequence[str], mode: str) -> None:
+    """Refuse flags that would be ignored: whoever typed them expects them to do something.
+
+    Raises:
+        UserError: There are some.
+    """
+    if names:
+        flags, them = ", ".join(f"--{name}" for name in names), "them" if names[1:] else "it"
+        raise UserError(f"--mode {mode} has no use for {flags}; leave {them} out")
 
 
 @contextlib.contextmanager
@@ -42,6 +56,6 @@ def made(what: str, where: object) -> None:
     print(f"  {what:<15} {where}")
 
 
-def best_return(family: TaskFamily) -> float | None:
+def best_return(family: "TaskFamily") -> float | None:
     """Return the best possible return, where it is known: CartPole gives 1 per step."""
     return float(family.max_episode_steps) if family.env_id == "CartPole-v1" else None

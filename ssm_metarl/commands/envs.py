@@ -1,16 +1,25 @@
-"""The list of families."""
+"""``ssm-metarl envs``: the list of families."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
 
 from rich import box
 from rich.table import Table
 
 from ssm_metarl.console import show
-from ssm_metarl.env_runner.family import Parameter
-from ssm_metarl.env_runner.registry import list_families
+from ssm_metarl.env_runner.tasks import Parameter
 from ssm_metarl.evaluation.report import counted
 
 
-def show_families() -> int:
-    """List the families with their parameters and ranges."""
+@dataclass(frozen=True)
+class Envs:
+    """List the families of tasks, their parameters and ranges."""
+
+
+def run(asked: Envs, _: Collection[str]) -> int:
+    """List the families with their parameters and ranges; return the exit code."""
+    from ssm_metarl.env_runner.registry import list_families
+
     for family in list_families():
         table = Table(
             title=f"[bold]{family.name}[/]: {family.description}",

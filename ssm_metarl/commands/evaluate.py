@@ -1,49 +1,140 @@
-"""Evaluation from the command line: measure, show, write and draw."""
+"""``ssm-metarl evaluate``: measure, show, write and draw."""
 
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from ssm_metarl.adaptation.agent import Agent
-from ssm_metarl.adaptation.hybrid import Memory
-from ssm_metarl.arguments import Evaluate
 from ssm_metarl.checkpoint.files import check_writable, write_text_atomically
 from ssm_metarl.commands.common import attempt, best_return, made, naming_flag, use_one_thread
 from ssm_metarl.console import Bar, show
-from ssm_metarl.env_runner.family import TaskFamily, Tasks
+from ssm_metarl.env_runner.tasks import Tasks
 from ssm_metarl.errors import UserError, nearest
-from ssm_metarl.evaluation.evaluate import EvaluationPlan, evaluate, modes_of, summarise
-from ssm_metarl.evaluation.figures import (
-    Scatter,
-    adaptation_curve,
-    budget_curve,
-    performance_profile,
-    task_scatter,
-    trial_curve,
-)
 from ssm_metarl.evaluation.report import MODES, Evaluation, counted, label
-from ssm_metarl.evaluation.table import make_difference_table, make_table
-from ssm_metarl.training.loading import agent_family, load, locate
-from ssm_metarl.video.before_after import task_groups, write_before_after
+from ssm_metarl.training.settings import check_settings, setting
+
+if TYPE_CHECKING:  # they import torch
+    from ssm_metarl.adaptation.agent import Agent
+    from ssm_metarl.env_runner.family import TaskFamily
+    from ssm_metarl.evaluation.evaluate import EvaluationPlan
+    from ssm_metarl.evaluation.figures import Scatter
 
 FIGURES = ("adaptation", "budgets", "profile", "in-context", "tasks")
+MOST_EPISODES = 10_000
 
 
-def evaluate_run(asked: Evaluate) -> int:
-    """Meet unseen tasks in every way; show, write and draw what came out; return the exit code.
+@dataclass(frozen=True)
+class Evaluate:
+    """Compare the ways to adapt, on tasks that the agent has never seen."""
+
+    run: str = setting(
+        help="The folder of a run or of a saved agent, or hf://owner/name.",
+        positional=True,
+        metavar="RUN",
+    )
+    modes: str | None = setting(
+        None,
+        help=f"Ways to adapt, with commas between: {', '.join(MODES)}.",
+        unset="all that the agent knows",
+        metavar="MODE,...",
+    )
+    tasks: int = setting(100, help="Number of tasks.", least=1, most=10_000)
+    episodes: str = setting(
+        "1,2,5,10,20",
+        help="Episodes of each task to adapt from, with commas between: the return is measured "
+        "after one gradient step from each of these numbers of them.",
+        metavar="INT,...",
+    )
+    steps: int = setting(
+        3,
+        help="Gradient steps, each from as many episodes as the largest number of them; the "
+        "return is measured after each.",
+        least=1,
+        most=1_000,
+    )
+    guard: bool = setting(True, help="Undo a step that the episodes played show to do harm.")
+    split: Literal["held_out", "shifted", "validation"] = setting(
+        "held_out", help="Which tasks: shifted ones lie outside the training ranges."
+    )
+    seed: int = setting(0, help="Seed of everything random in the evaluation.", least=0)
+    out: Path | None = setting(
+        None,
+        help="Where evaluation.json, the figures and the video go.",
+        unset="RUN",
+        metavar="FOLDER",
+    )
+    json: Path | None = setting(
+        None,
+        help="Also write the results there, besides evaluation.json.",
+        unset="nowhere",
+        metavar="FILE",
+    )
+    video: bool = setting(True, help="Film one task before and after adapting.")
+    trust_env_code: bool = setting(
+        False,
+        help="Allow a run whose environment is of the form module:Env-v0, which imports and runs "
+        "code.",
+    )
+
+    def __post_init__(self) -> None:
+        check_settings(self)
+        _ = self.budgets, self.mode_names
+        if self.json and self.json.is_dir():
+            raise UserError(f"--json {self.json} is a folder; name a file")
+        if self.json and not self.json.parent.is_dir():
+            raise UserError(f"--json {self.json}: there is no folder {self.json.parent}")
+        if self.out and self.out.exists() and not self.out.is_dir():
+            raise UserError(f"--out {self.out} is no folder; name a folder")
+
+    @property
+    def budgets(self) -> tuple[int, ...]:
+        """The numbers of episodes.
+
+        Raises:
+            UserError: They are not whole numbers from 1 up.
+        """
+        parts = [part.strip() for part in self.episodes.split(",")]
+        if not all(part.isdecimal() and 1 <= int(part) <= MOST_EPISODES for part in parts):
+            raise UserError(
+                f"--episodes is {self.episodes!r}; valid are whole numbers from 1 to "
+                f"{MOST_EPISODES} with commas between, such as 1,5,20"
+            )
+        return tuple(map(int, parts))
+
+    @property
+    def mode_names(self) -> tuple[str, ...] | None:
+        """The modes, or None for all.
+
+        Raises:
+            UserError: One that there is not.
+        """
+        if self.modes is None:
+            return None
+        names = tuple(dict.fromkeys(self.modes.replace("-", "_").split(",")))
+        for name in names:
+            if name not in MODES:
+                raise UserError(f"--modes: unknown mode {name!r}; {nearest(name, MODES)}")
+        return names
+
+
+def run(asked: Evaluate, _: Collection[str]) -> int:
+    """Adapt to unseen tasks in every mode; show, write and draw the results; return the exit code.
 
     Raises:
-        UserError: An unknown mode, or a folder that is not a run.
+        UserError: A folder that is not a run, or one that cannot be written.
         CheckpointError: Its checkpoint is missing or damaged.
     """
+    from ssm_metarl.evaluation.evaluate import EvaluationPlan
+    from ssm_metarl.evaluation.table import make_difference_table, make_table
+    from ssm_metarl.training.loading import agent_family, load, locate
+
     use_one_thread()
-    modes = _modes(asked)
-    asked = replace(asked, run=locate(asked.run))
-    agent = load(asked.run, trust_env_code=asked.trust_env_code)
+    place = locate(asked.run)
+    agent = load(place, trust_env_code=asked.trust_env_code)
     plan = EvaluationPlan(
-        modes,
+        asked.mode_names,
         asked.budgets,
         asked.steps,
         trial_episodes=agent.config.episodes_per_trial,
@@ -51,10 +142,8 @@ def evaluate_run(asked: Evaluate) -> int:
         seed=asked.seed,
     )
     family = agent_family(agent, trust_env_code=asked.trust_env_code)
-    check_writable(asked.run)
-    if asked.json:
-        with naming_flag("json"):
-            check_writable(asked.json.parent)
+    folder = asked.out or place
+    _check_places(asked, folder)
     draw: Callable[..., Tasks] = getattr(family, asked.split)
     tasks = draw(asked.tasks)
     if agent.experience is None:  # it was saved by itself
@@ -68,29 +157,37 @@ def evaluate_run(asked: Evaluate) -> int:
     gains = make_difference_table(evaluation)
     if gains:
         show(gains)
-    for path in filter(None, (asked.run / "evaluation.json", asked.json)):
+    for path in filter(None, (folder / "evaluation.json", asked.json)):
         write_text_atomically(path, evaluation.to_json())
         made("numbers", path)
-    _draw_evaluation(evaluation, family, tasks, asked.run / "figures")
+    _draw_evaluation(evaluation, family, tasks, folder / "figures")
     if asked.video:
-        path = asked.run / "videos" / "before-after.mp4"
+        path = folder / "videos" / "before-after.mp4"
         attempt("video", lambda: _film(agent, family, draw(), plan, path))
     return 0
 
 
-def _modes(asked: Evaluate) -> tuple[str, ...] | None:
-    if asked.modes is None:
-        return None
-    modes = tuple(dict.fromkeys(asked.modes.replace("-", "_").split(",")))
-    for mode in modes:
-        if mode not in MODES:
-            raise UserError(f"--modes: unknown mode {mode!r}; {nearest(mode, MODES)}")
-    return modes
+def _check_places(asked: Evaluate, folder: Path) -> None:
+    """Refuse, before any work, places that cannot be written."""
+    if asked.out:
+        with naming_flag("out"):
+            check_writable(asked.out)
+    else:
+        try:
+            check_writable(folder)
+        except UserError as error:
+            raise UserError(f"{error}; --out FOLDER puts the results elsewhere") from error
+    if asked.json:
+        with naming_flag("json"):
+            check_writable(asked.json.parent)
 
 
 def _evaluate(
-    agent: Agent, family: TaskFamily, tasks: Tasks, split: str, plan: EvaluationPlan
+    agent: "Agent", family: "TaskFamily", tasks: Tasks, split: str, plan: "EvaluationPlan"
 ) -> Evaluation:
+    from ssm_metarl.adaptation.hybrid import Memory
+    from ssm_metarl.evaluation.evaluate import evaluate, modes_of, summarise
+
     modes = modes_of(agent, plan)
     total, rows = plan.results(modes), []
     with Bar(f"evaluate {family.name}") as bar:
@@ -102,9 +199,18 @@ def _evaluate(
 
 
 def _draw_evaluation(
-    evaluation: Evaluation, family: TaskFamily, tasks: Tasks, folder: Path
+    evaluation: Evaluation, family: "TaskFamily", tasks: Tasks, folder: Path
 ) -> None:
     """Draw what there are results for."""
+    from ssm_metarl.evaluation.figures import (
+        adaptation_curve,
+        budget_curve,
+        performance_profile,
+        task_scatter,
+        trial_curve,
+    )
+    from ssm_metarl.video.before_after import task_groups
+
     best, rows = best_return(family), evaluation.results
     for name in FIGURES:  # those of an earlier evaluation would say something else
         (folder / f"{name}.png").unlink(missing_ok=True)
@@ -124,8 +230,10 @@ def _draw_evaluation(
         attempt("tasks", lambda: task_scatter(panels, folder / "tasks.png"))
 
 
-def _scatters(evaluation: Evaluation, groups: list[str] | None) -> list[Scatter]:
+def _scatters(evaluation: Evaluation, groups: list[str] | None) -> list["Scatter"]:
     """Return a panel for the memory at the end of a trial, and one for the first long step."""
+    from ssm_metarl.evaluation.figures import Scatter
+
     rows = {(row.mode, row.steps): row for row in evaluation.results}  # of each, the largest budget
     before = rows.get(("zero_shot", 0))
     shown = [rows[key] for key in (("in_context", 0), ("standard", 1)) if key in rows]
@@ -142,7 +250,11 @@ def _scatters(evaluation: Evaluation, groups: list[str] | None) -> list[Scatter]
     ]
 
 
-def _film(agent: Agent, family: TaskFamily, tasks: Tasks, plan: EvaluationPlan, path: Path) -> str:
+def _film(
+    agent: "Agent", family: "TaskFamily", tasks: Tasks, plan: "EvaluationPlan", path: Path
+) -> str:
+    from ssm_metarl.video.before_after import write_before_after
+
     shown = write_before_after(agent, family, tasks, plan, path)
     returns = f"return {shown.before:.1f} before adapting, {shown.after:.1f} after"
     return f"{path}\n{'':<18}task {shown.task}: {tasks.describe(shown.task)}\n{'':<18}{returns}"

@@ -1,54 +1,120 @@
-"""Training from the command line: start, follow, stop and resume a run."""
+"""``ssm-metarl train``: start, follow, stop and resume a run."""
 
 import shlex
-from collections.abc import Generator
+import time
+from collections.abc import Collection, Generator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from ssm_metarl.commands.common import attempt, best_return, made, naming_flag, use_one_thread
+from ssm_metarl.checkpoint.names import as_name
+from ssm_metarl.commands.common import (
+    attempt,
+    best_return,
+    made,
+    naming_flag,
+    refuse_unused,
+    use_one_thread,
+)
 from ssm_metarl.console import INTERRUPTED, Bar, Interruption
 from ssm_metarl.errors import CheckpointError, SsmMetaRLError, UserError
-from ssm_metarl.evaluation.figures import learning_curve
-from ssm_metarl.evaluation.report import counted
-from ssm_metarl.training import loop as training
 from ssm_metarl.training.config import TrainConfig
-from ssm_metarl.training.loop import Progress
-from ssm_metarl.training.tracking import how_to_look, read_metrics
+from ssm_metarl.training.settings import setting, settings_of
+from ssm_metarl.training.tracking import TRACKERS, how_to_look, read_metrics
 
-Stream = Generator[Progress, None, None]
+if TYPE_CHECKING:  # it imports torch
+    from ssm_metarl.training.loop import Progress
+
+CHANGEABLE = ("num_epochs", "num_episodes", "device")  # when a run is resumed
 ADAPTED = {"meta_rl": "after one adaptation step ", "rl2": "over the episodes of a trial "}
 BOTH = "over the episodes of a trial, the mean of before and after one adaptation step, "
 
 
-def train_run(config: TrainConfig, run_dir: Path, track: str) -> int:
-    """Train a new run; return the exit code.
+@dataclass(frozen=True)
+class Train(TrainConfig):
+    """Train an agent: meta-train it on a family of tasks, or plainly on one task."""
+
+    run_dir: Path | None = setting(
+        None,
+        help="The run's folder, which must not exist yet.",
+        unset="runs/ENV-MODE-TIME",
+        metavar="FOLDER",
+    )
+    resume: bool = setting(
+        False,
+        help="Continue the run in --run_dir, with the settings it was started with. Only "
+        f"--{', --'.join(CHANGEABLE)} may differ: to train for longer, or elsewhere.",
+        negatable=False,
+    )
+    track: str = setting(
+        "none", help="Where to show the metrics, besides metrics.jsonl.", choices=TRACKERS
+    )
+
+    @property
+    def config(self) -> TrainConfig:
+        """The settings of the run."""
+        return TrainConfig(**{name: getattr(self, name) for name in settings_of(TrainConfig)})
+
+
+def run(asked: Train, given: Collection[str]) -> int:
+    """Train a new run, or continue one; return the exit code.
+
+    Args:
+        asked: The settings.
+        given: Names of those that were typed.
 
     Raises:
         UserError: Bad settings, or a folder that exists or cannot be written.
+        CheckpointError: The checkpoint to resume from is damaged.
         DivergenceError: While training.
     """
+    from ssm_metarl.training import loop
+
     use_one_thread()
+    if asked.resume:
+        return _resume(asked, given)
+    config = asked.config
+    refuse_unused(config.unused(), config.mode)
     with naming_flag("env_name"):
-        training.run_family(config)
+        loop.run_family(config)
+    run_dir = asked.run_dir or _default_run_dir(config)
     try:
-        stream = training.train(config, run_dir, tracker=track)
+        stream = loop.train(config, run_dir, tracker=asked.track)
     except OSError as error:
         raise UserError(f"--run_dir {run_dir}: {error.strerror}") from error
-    return _follow(stream, config, run_dir, track)
+    return _follow(stream, config, run_dir, asked.track)
 
 
-def resume_run(config: TrainConfig, run_dir: Path, track: str) -> int:
-    """Continue a run; return the exit code.
+def _resume(asked: Train, given: Collection[str]) -> int:
+    """Continue a run; flags that contradict it are refused."""
+    from ssm_metarl.training import loop
 
-    Raises:
-        CheckpointError: Its checkpoint is damaged.
-        DivergenceError: While training.
-    """
-    use_one_thread()
-    stream = training.resume(run_dir, tracker=track, trust_env_code=config.trust_env_code)
-    return _follow(stream, config, run_dir, track)
+    if asked.run_dir is None:
+        raise UserError("--resume needs --run_dir, the folder of the run to continue")
+    stored = loop.read_config(asked.run_dir, trust_env_code=asked.trust_env_code)
+    stored = stored.resolve(loop.run_family(stored))
+    for name in given:
+        was, now = getattr(stored, name, None), getattr(asked, name)
+        if name in settings_of(TrainConfig) and name not in CHANGEABLE and now != was:
+            raise UserError(
+                f"--{name} is {now}, but {asked.run_dir} was started with {was}; "
+                "leave the flag out to continue it, or start a new run"
+            )
+    changes = {name: getattr(asked, name) for name in CHANGEABLE if name in given}
+    stream = loop.resume(
+        asked.run_dir, tracker=asked.track, trust_env_code=asked.trust_env_code, **changes
+    )
+    return _follow(stream, stored, asked.run_dir, asked.track)
 
 
-def _follow(stream: Stream, config: TrainConfig, run_dir: Path, track: str) -> int:
+def _default_run_dir(config: TrainConfig) -> Path:
+    name = as_name(f"{config.env_name}-{config.mode}", time.strftime("-%Y%m%d-%H%M%S"))
+    return Path("runs") / name
+
+
+def _follow(
+    stream: Generator["Progress", None, None], config: TrainConfig, run_dir: Path, track: str
+) -> int:
     """Show a training as it goes; say how it ended and what to do next."""
     last = None
     try:
@@ -72,11 +138,13 @@ def _follow(stream: Stream, config: TrainConfig, run_dir: Path, track: str) -> i
 
 
 def _training_bar(config: TrainConfig, run_dir: Path) -> Bar:
-    records = read_metrics(run_dir / training.METRICS)
+    from ssm_metarl.training.loop import METRICS
+
+    records = read_metrics(run_dir / METRICS)
     return Bar(f"{config.mode} {config.env_name}", done=records[-1]["iteration"] if records else 0)
 
 
-def _returns(progress: Progress, config: TrainConfig) -> str:
+def _returns(progress: "Progress", config: TrainConfig) -> str:
     """Say how good the agent is, where this iteration looked."""
     before, after, best = progress.return_before, progress.return_after, progress.best_return
     if before is None:
@@ -98,20 +166,11 @@ def _stopped(run_dir: Path, track: str) -> int:
     return INTERRUPTED
 
 
-def _finished(last: Progress | None, config: TrainConfig, run_dir: Path, track: str) -> None:
+def _finished(last: "Progress | None", config: TrainConfig, run_dir: Path, track: str) -> None:
     if last is None:
-        print(f"{run_dir} is finished already: nothing was left to train.")
+        print(f"{run_dir} is finished already; --num_epochs or --num_episodes trains for longer.")
     else:
-        adapted = BOTH if config.adapts_both_ways else ADAPTED.get(config.mode, "")
-        spent = f"{counted(last.environment_steps, 'env step')}, {last.seconds:.0f} s"
-        print(f"Trained {run_dir} ({spent}); best return {adapted}{last.best_return:.1f}.")
-        family = training.run_family(config)
-        records = read_metrics(run_dir / training.METRICS)
-        curve = run_dir / "figures" / "learning-curve.png"
-        attempt(
-            "learning curve",
-            lambda: learning_curve(records, curve, family=family.name, best=best_return(family)),
-        )
+        _summarise(last, config, run_dir)
         _say_how_to_look(track, run_dir)
     folder = shlex.quote(str(run_dir))
     if config.mode == "policy_gradient":
@@ -120,6 +179,23 @@ def _finished(last: Progress | None, config: TrainConfig, run_dir: Path, track: 
     else:
         print("Next, see how it adapts to tasks it has never met:")
         print(f"  ssm-metarl evaluate {folder}")
+
+
+def _summarise(last: "Progress", config: TrainConfig, run_dir: Path) -> None:
+    """Say how good the agent became, and draw how."""
+    from ssm_metarl.evaluation.figures import learning_curve
+    from ssm_metarl.evaluation.report import counted
+    from ssm_metarl.training.loop import METRICS, run_family
+
+    adapted = BOTH if config.adapts_both_ways else ADAPTED.get(config.mode, "")
+    spent = f"{counted(last.environment_steps, 'env step')}, {last.seconds:.0f} s"
+    print(f"Trained {run_dir} ({spent}); best return {adapted}{last.best_return:.1f}.")
+    family, records = run_family(config), read_metrics(run_dir / METRICS)
+    curve = run_dir / "figures" / "learning-curve.png"
+    attempt(
+        "learning curve",
+        lambda: learning_curve(records, curve, family=family.name, best=best_return(family)),
+    )
 
 
 def _say_how_to_look(track: str, run_dir: Path) -> None:

@@ -15,7 +15,7 @@ from ssm_metarl.checkpoint.files import parse_json
 from ssm_metarl.core.cells import CELLS
 from ssm_metarl.core.encoders import ENCODERS
 from ssm_metarl.errors import UserError
-from ssm_metarl.meta_rl.registry import LEARNERS
+from ssm_metarl.meta_rl.registry import INNER_LOSSES, LEARNERS
 from ssm_metarl.training.settings import Setting, check_settings, setting, settings_of
 
 if TYPE_CHECKING:  # it imports torch
@@ -169,10 +169,11 @@ class TrainConfig:
         otherwise=0.0,
         least=0,
     )
-    surrogate: Literal["lvc", "dice", "emaml", "prediction"] = setting(
+    surrogate: str = setting(
         "lvc",
-        help="Inner loss; docs/gradients.md compares the first three. prediction adapts by "
-        "learning to predict observations, and so needs no rewards of a new task.",
+        help="Inner loss, see docs/gradients.md: "
+        f"{'; '.join(f'{name}, {loss.help}' for name, loss in INNER_LOSSES.items())}.",
+        choices=tuple(INNER_LOSSES),
     )
     first_order: bool = setting(False, help="Treat the inner gradient as a constant.")
     learn_inner_lr: bool = setting(

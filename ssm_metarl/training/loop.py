@@ -139,9 +139,10 @@ def resume(
     if (run_dir / CHECKPOINT).exists():
         session.restore()
     if session.done > trainer.learner.iterations:
+        name = "num_episodes" if config.mode == "policy_gradient" else "num_epochs"
         raise UserError(
-            f"{run_dir} has trained {session.done} iterations; it cannot end after "
-            f"{trainer.learner.iterations}"
+            f"--{name} is {getattr(config, name)}; {run_dir} has trained {session.done} "
+            f"iterations, and cannot end after {trainer.learner.iterations}"
         )
     if changes:
         write_text_atomically(run_dir / CONFIG, config.to_json())

@@ -42,7 +42,7 @@ def adaptation_config(config: TrainConfig, family: TaskFamily) -> AdaptationConf
         inner_steps=values["inner_steps"] if meta else 0,
         horizon=values["support_steps"],
         discount=values["adaptation_discount"],
-        gae_lambda=values["gae_lambda" if meta else "adaptation_gae_lambda"],
+        gae_lambda=values["adaptation_gae_lambda"],
         surrogate=values["surrogate"],
         episodes=values["episodes_per_task"],
         episodes_per_trial=values["episodes_per_trial"],

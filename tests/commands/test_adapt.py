@@ -10,7 +10,7 @@ import pytest
 import torch
 from cli_runner import ADAPT, fails
 
-from ssm_metarl.adaptation.standard import Adaptation, Adapted
+from ssm_metarl.adaptation.standard import Adaptation
 from ssm_metarl.cli import main
 from ssm_metarl.env_runner.rollout import Trajectory
 from ssm_metarl.errors import CheckpointError
@@ -96,9 +96,9 @@ def test_zero_shot_films_two_episodes_as_nothing_changes(
         (["--mode=in_context"], ["ssm-metarl train --mode rl2 --env CartPole-v1"]),
         (["--mode=zero_shot", "--steps=2"], ["zero_shot", "--steps; leave it out"]),
         (["--mode=zero_shot", "--no-guard"], ["zero_shot", "--no-guard"]),
-        (["--episodes=0"], ["--episodes", "at least 1"]),
-        (["--steps=0"], ["--steps", "at least 1"]),
-        (["--seed=-1"], ["--seed", "negative"]),
+        (["--episodes=0"], ["--episodes", "from 1 to"]),
+        (["--steps=0"], ["--steps", "from 1 to"]),
+        (["--seed=-1"], ["--seed", "at least 0"]),
     ],
 )
 def test_a_bad_adaptation_is_one_line(
@@ -141,13 +141,15 @@ def test_ctrl_c_while_adapting_keeps_what_was_learned(
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
 ) -> None:
-    learn = Adaptation.learn
+    add = Adaptation.add
 
-    def interrupted(self: Adaptation, played: Trajectory) -> Adapted:
-        os.kill(os.getpid(), signal.SIGINT)
-        return learn(self, played)
+    def interrupted(self: Adaptation, rollout: Trajectory) -> bool:
+        stepped = add(self, rollout)
+        if stepped:
+            os.kill(os.getpid(), signal.SIGINT)
+        return stepped
 
-    monkeypatch.setattr(Adaptation, "learn", interrupted)
+    monkeypatch.setattr(Adaptation, "add", interrupted)
     saved = tmp_path / "saved"
     argv = ["adapt", str(run_dir), *ADAPT, "--steps=5", f"--out={tmp_path}", f"--save={saved}"]
     assert main(argv) == 130

@@ -5,6 +5,7 @@ import errno
 import fcntl
 import os
 import pty
+import shutil
 import struct
 import subprocess
 import sys
@@ -69,9 +70,21 @@ def test_a_bad_evaluation_is_one_line(
 ) -> None:
     assert "zero_shot" in fails(capsys, ["evaluate", str(run_dir), "--modes=zero_shoot"])
     monkeypatch.setattr("tempfile.TemporaryDirectory", read_only)
-    assert "cannot be written: Read-only" in fails(capsys, ["evaluate", str(run_dir)])
+    said = fails(capsys, ["evaluate", str(run_dir)])
+    assert "cannot be written: Read-only" in said
+    assert "--out FOLDER puts the results elsewhere" in said
     missing = tmp_path / "no" / "out.json"
     assert "--json" in fails(capsys, ["evaluate", str(run_dir), f"--json={missing}"])
+
+
+def test_the_results_can_be_put_elsewhere(run_dir: Path, tmp_path: Path) -> None:
+    shutil.rmtree(run_dir / "figures", ignore_errors=True)
+    before = {path: path.stat().st_mtime_ns for path in run_dir.rglob("*")}
+    argv = ["evaluate", str(run_dir), "--tasks=2", "--episodes=2", "--steps=1"]
+    assert main([*argv, "--modes=zero_shot,standard", f"--out={tmp_path / 'out'}"]) == 0
+    for name in ("evaluation.json", "figures/adaptation.png", "videos/before-after.mp4"):
+        assert (tmp_path / "out" / name).is_file()
+    assert {path: path.stat().st_mtime_ns for path in run_dir.rglob("*")} == before
 
 
 def test_a_damaged_checkpoint_is_one_line(
@@ -151,7 +164,7 @@ def test_the_guard_of_an_evaluation_can_be_switched_off(
         plans.extend(one for one in arguments if isinstance(one, EvaluationPlan))
         raise UserError("enough")
 
-    monkeypatch.setattr("ssm_metarl.commands.evaluate.evaluate", kept)
+    monkeypatch.setattr("ssm_metarl.evaluation.evaluate.evaluate", kept)
     for flag in ("--guard", "--no_guard"):
         assert main(["evaluate", str(run_dir), "--tasks=2", flag, "--modes=zero_shot"]) == 2
     assert [plan.guarded for plan in plans] == [True, False]

@@ -36,9 +36,24 @@ def test_resuming_takes_the_run_s_own_settings(
     assert untouched == {
         path: (now.st_ino, now.st_mtime_ns) for path in run_dir.rglob("*") for now in [path.stat()]
     }
-    argv = ["train", f"--run_dir={run_dir}", "--resume", "--width=9"]
-    assert "--width" in fails(capsys, argv)
+    argv = ["train", f"--run_dir={run_dir}", "--resume"]
+    assert "--width is 9, but" in fails(capsys, [*argv, "--width=9"])
+    assert "--seed is 1, but" in fails(capsys, [*argv, "--seed=1"])
+    assert "--no_norm" not in fails(capsys, [*argv, "--no_norm", "--cell=mlp"])
+    assert main([*argv, "--width=8", "--cell=ssm", "--lr=0.005"]) == 0  # as it was resolved
     assert "--resume" in fails(capsys, ["train", *TINY, f"--run_dir={run_dir}"])
+
+
+def test_a_finished_run_is_trained_for_longer(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    folder = f"--run_dir={tmp_path / 'run'}"
+    assert main(["train", *TINY, folder]) == 0
+    assert main(["train", folder, "--resume", "--epochs=3", "--device=cpu"]) == 0
+    assert "Trained" in capsys.readouterr().out
+    config = json.loads((tmp_path / "run" / "config.json").read_text())
+    assert config["num_epochs"] == 3
+    assert "--epochs is 1; " in fails(capsys, ["train", folder, "--resume", "--epochs=1"])
 
 
 @pytest.mark.filterwarnings("default")

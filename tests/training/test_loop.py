@@ -109,7 +109,7 @@ def test_a_finished_run_can_be_trained_for_longer(mode: str, tmp_path: Path) -> 
     assert len(read_metrics(tmp_path / "run" / "metrics.jsonl")) == 3
     before = (tmp_path / "run" / "config.json").read_bytes()
     shorter = {"num_epochs": 1} if mode == "meta_rl" else {"num_episodes": 10}
-    with pytest.raises(UserError, match="has trained 3 iterations; it cannot end after 1"):
+    with pytest.raises(UserError, match="has trained 3 iterations, and cannot end after 1"):
         resume(tmp_path / "run", **shorter)
     assert (tmp_path / "run" / "config.json").read_bytes() == before
 

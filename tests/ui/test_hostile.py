@@ -10,7 +10,7 @@ from gradio_client import Client
 from gradio_client.exceptions import AppError
 from visiting import Site
 
-from ssm_metarl.arguments import App
+from ssm_metarl.commands.app import App
 from ssm_metarl.errors import UserError
 from ssm_metarl.ui.errors import SORRY, explained
 from ssm_metarl.ui.store import PRETRAINED, RunStore, check_family
