@@ -14,6 +14,7 @@ from ssm_metarl.adaptation.hybrid import Memory, Recalled
 from ssm_metarl.adaptation.session import check_mode
 from ssm_metarl.adaptation.source import EnvironmentSource
 from ssm_metarl.adaptation.standard import Adaptation
+from ssm_metarl.core.torch_state import in_usual_torch
 from ssm_metarl.env_runner.streams import substream
 from ssm_metarl.errors import check_whole
 
@@ -47,6 +48,7 @@ class AdaptProgress:
     agent: Agent
 
 
+@in_usual_torch
 def adapt(
     agent: Agent,
     env: gymnasium.Env | gymnasium.vector.VectorEnv,
@@ -105,6 +107,7 @@ def adapt(
     return _play_and_learn(mode, agent, adaptation, source, episodes, steps, seed)
 
 
+@in_usual_torch
 def _play_and_learn(
     mode: str,
     agent: Agent,
@@ -138,6 +141,7 @@ def _play_and_learn(
             )
 
 
+@in_usual_torch
 def _in_context(
     agent: Agent, source: EnvironmentSource, episodes: int, seed: int
 ) -> Iterator[AdaptProgress]:

@@ -23,6 +23,7 @@ from ssm_metarl.adaptation.agent import Agent
 from ssm_metarl.adaptation.hybrid import Memory
 from ssm_metarl.adaptation.standard import Adaptation, Adapted
 from ssm_metarl.core.distributions import Distribution
+from ssm_metarl.core.torch_state import in_usual_torch
 from ssm_metarl.env_runner.rollout import Trajectory
 from ssm_metarl.errors import DivergenceError, UserError, check_whole, nearest
 
@@ -53,6 +54,7 @@ class Session:
         longest_pause: Longest time in seconds that ``observe`` took for a gradient step.
     """
 
+    @in_usual_torch
     def __init__(
         self,
         agent: Agent,
@@ -111,6 +113,7 @@ class Session:
         """Return the state of the adaptation; None in modes without gradient steps."""
         return None if self._adaptation is None else self._adaptation.now
 
+    @in_usual_torch
     def act(self, observation: np.ndarray) -> np.ndarray:
         """Choose an action for one observation ``[O]``.
 
@@ -127,6 +130,7 @@ class Session:
             self._record(seen, distribution)
         return action
 
+    @in_usual_torch
     def observe(
         self,
         reward: SupportsFloat,

@@ -19,6 +19,7 @@ from ssm_metarl.adaptation.hybrid import Memory, Recalled
 from ssm_metarl.adaptation.source import Source
 from ssm_metarl.core.parameters import Params, combine
 from ssm_metarl.core.policy import LOG_STD
+from ssm_metarl.core.torch_state import in_usual_torch
 from ssm_metarl.env_runner.rollout import Trajectory
 from ssm_metarl.env_runner.streams import substream
 from ssm_metarl.errors import DivergenceError, UserError
@@ -124,6 +125,7 @@ class Adaptation:
         return stepped
 
 
+@in_usual_torch
 def adapt_tasks(
     agent: Agent,
     source: Source,

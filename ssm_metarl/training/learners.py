@@ -11,6 +11,7 @@ from torch import Tensor
 from ssm_metarl.adaptation.agent import Agent
 from ssm_metarl.core.parameters import Params
 from ssm_metarl.core.policy import Policy
+from ssm_metarl.core.torch_state import in_usual_torch
 from ssm_metarl.env_runner.family import TaskFamily, Tasks
 from ssm_metarl.env_runner.rollout import Trajectory
 from ssm_metarl.env_runner.streams import substream
@@ -80,6 +81,7 @@ class Trainer:
         names = LEARNERS[self.config.mode].rates
         return " or ".join(f"--{name} (now {getattr(self.config, name):g})" for name in names)
 
+    @in_usual_torch
     def iterate(self, seed: SeedSequence, iteration: int) -> Iteration:
         """Do one iteration, counted from 1, validate if it is time, and keep the best parameters.
 
@@ -135,6 +137,7 @@ class Trainer:
             self.best_return, self._best = score, _copies(tensors)
 
 
+@in_usual_torch
 def make_trainer(config: TrainConfig, family: TaskFamily, device: str | None = None) -> Trainer:
     """Build the learner of a run with its initial parameters.
 

@@ -15,6 +15,7 @@ from ssm_metarl.checkpoint.fields import read_fields
 from ssm_metarl.checkpoint.format import load_checkpoint, save_checkpoint
 from ssm_metarl.core.parameters import partition
 from ssm_metarl.core.policy import Policy, PolicyConfig, Spaces
+from ssm_metarl.core.torch_state import in_usual_torch
 from ssm_metarl.env_runner.family import TaskFamily
 from ssm_metarl.env_runner.registry import get_family
 from ssm_metarl.errors import CheckpointError, UserError
@@ -31,6 +32,7 @@ HUB_FILES = [CONFIG, f"{CHECKPOINT}/*", "agent/*", EXPERIENCE]
 AGENT = "agent"  # the folder, and the key of the settings in its manifest
 
 
+@in_usual_torch
 def load(folder: str | Path, *, trust_env_code: bool = False) -> Agent:
     """Load the best agent of a run, or one that was saved by itself.
 

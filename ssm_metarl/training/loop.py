@@ -175,8 +175,6 @@ def read_config(run_dir: Path, *, trust_env_code: bool = False) -> TrainConfig:
     return dataclasses.replace(config, trust_env_code=trust_env_code)
 
 
-@torch.inference_mode(False)  # whatever the caller has set: training needs gradients
-@torch.enable_grad()
 def _prepare(
     config: TrainConfig, on_phase: Callable[[str], object] | None
 ) -> tuple[TrainConfig, Trainer]:
@@ -275,8 +273,6 @@ class _Session:
         store.truncate_after(self.done)
         return store
 
-    @torch.inference_mode(False)
-    @torch.enable_grad()
     def _iterate(self, seed: SeedSequence) -> Progress:
         started, iteration = time.monotonic(), self.done + 1
         try:

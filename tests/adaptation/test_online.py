@@ -1,9 +1,11 @@
 """Adapting in somebody's own environment: what is played, what it costs, what may go wrong."""
 
+import contextlib
 import subprocess
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 
 import gymnasium
 import numpy as np
@@ -14,7 +16,8 @@ from numpy.random import SeedSequence
 
 from ssm_metarl.adaptation import source
 from ssm_metarl.adaptation.agent import Agent
-from ssm_metarl.adaptation.online import adapt
+from ssm_metarl.adaptation.online import AdaptProgress, adapt
+from ssm_metarl.adaptation.session import Session
 from ssm_metarl.adaptation.source import EnvironmentSource
 from ssm_metarl.adaptation.standard import Adaptation
 from ssm_metarl.core.parameters import Params
@@ -325,3 +328,36 @@ def test_the_environment_stays_open_and_closing_the_stream_stops(agent: Agent) -
     assert (record.steps, env.resets) == (1, 2)
     EnvironmentSource(agent, env)._environment.close()
     assert not env.closed
+
+
+@contextlib.contextmanager
+def double_by_default() -> Iterator[None]:
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(torch.float32)
+
+
+@pytest.mark.parametrize("around", [torch.no_grad, torch.inference_mode, double_by_default])
+def test_what_is_set_for_torch_around_it_changes_nothing(
+    agent: Agent, around: Callable[[], AbstractContextManager[None]]
+) -> None:
+    def last(env: gymnasium.Env) -> AdaptProgress:
+        *_, record = adapt(agent, env, episodes=3, steps=2)
+        return record
+
+    env = gymnasium.make("CartPole-v1")
+    expected = last(env)
+    with around():
+        found = last(env)
+        session = Session(agent, episodes=2)
+        for seed in range(4):
+            seen, done = env.reset(seed=seed)[0], False
+            while not done:
+                seen, reward, terminated, truncated, _ = env.step(session.act(seen))
+                session.observe(float(reward), terminated, truncated, seen)
+                done = terminated or truncated
+        assert session.adapted is not None
+        assert session.adapted.steps == 2
+    env.close()
+    assert_same(found.agent.params, expected.agent.params)
+    assert found.returns.tolist() == expected.returns.tolist()
