@@ -25,7 +25,7 @@ def usual_torch() -> Iterator[None]:
 
 def in_usual_torch(function: Function) -> Function:
     """Make a function run under :func:`usual_torch`; of a generator, each of its steps."""
-    if not inspect.isgeneratorfunction(function):
+    if not inspect.isgeneratorfunction(inspect.unwrap(function)):  # a type checker may wrap it
         return cast("Function", usual_torch()(function))
 
     @functools.wraps(function)
