@@ -1,1 +1,1 @@
-"""At test time: an agent, and the ways it adapts to a task it has never seen."""
+"""At test time: agents, and how they adapt to tasks they have not seen."""

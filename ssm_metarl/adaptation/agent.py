@@ -1,4 +1,4 @@
-"""An agent: a policy with its parameters, and what it needs to act on its own."""
+"""An agent: a policy with its parameters, and how it adapts."""
 
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -22,7 +22,7 @@ from ssm_metarl.meta_rl.inner_rule import InnerRule, Rates
 
 @dataclass(frozen=True)
 class AgentState:
-    """What an agent remembers between calls of :meth:`Agent.predict`, for ``E`` lanes."""
+    """What an agent carries from one call of :meth:`Agent.predict` to the next, for ``E`` lanes."""
 
     policy: Policy
     memory: State
@@ -67,7 +67,7 @@ class Agent:
             state: What the last call returned; None at the very start.
             episode_start: Whether each observation is the first of its episode; None for no.
             deterministic: Take the most likely action rather than sample.
-            reward: What the previous action brought, for policies that see it; None for 0.
+            reward: Of the previous action, for policies that see it; None for 0.
             seed: Of the sampling, where the state is None.
 
         Returns:
@@ -94,7 +94,7 @@ class Agent:
         reward: np.ndarray | float | None = None,
         seed: int = 0,
     ) -> tuple[np.ndarray, AgentState, Distribution]:
-        """Do as :meth:`predict`, and also return the distribution ``[1, E]`` of the action."""
+        """Return what :meth:`predict` does, and the distribution ``[1, E]`` of the action."""
         seen = self.seen(observation)
         single, lanes = np.ndim(observation) == 1, seen.shape[1]
         start = torch.full((1, lanes), state is None)
@@ -102,7 +102,7 @@ class Agent:
             noise = torch.Generator().manual_seed(check_whole("seed", seed, 0))
             state = self.begin(lanes, noise)
         if not isinstance(state, AgentState) or not self._remembers_alike(state.policy):
-            raise UserError("the state is none, or of an agent with another network")
+            raise UserError("the state is not one that predict returned, or of another network")
         if state.action.shape[1] != lanes:
             raise UserError(f"the state is of {state.action.shape[1]} lanes, not of {lanes}")
         if episode_start is not None:
@@ -132,7 +132,7 @@ class Agent:
     def with_params(self, params: Params) -> "Agent":
         """Return an agent that acts with other parameters, of one task if they have a task axis.
 
-        It leaves the experience behind, which these parameters did not play.
+        It has no experience: the store's trajectories were played with other parameters.
         """
         own = {
             name: value[0] if value.ndim > self.params[name].ndim else value
@@ -172,7 +172,7 @@ class Agent:
         return torch.zeros(1, lanes, spaces.actions, dtype=torch.float32)
 
     def _inputs(self, seen: Tensor, action: Tensor, reward: Tensor, start: Tensor) -> Tensor:
-        """Return the policy's inputs; a memory of an episode knows of nothing before its start."""
+        """Return the policy's inputs; a memory of an episode sees nothing from before its start."""
         if self.policy.config.memory == "episode" and self.policy.config.trial_inputs:
             before = start if self.policy.spaces.discrete else start.unsqueeze(-1)
             action = torch.where(before, self._nothing_done(seen.shape[1]), action)
@@ -199,7 +199,7 @@ def _per_lane(name: str, values: np.ndarray | float, lanes: int) -> Float[Tensor
 
 
 def _finite(name: str, values: np.ndarray | float) -> Tensor:
-    """Return float32 numbers of which none is NaN or too large."""
+    """Return finite float32 numbers."""
     try:
         with np.errstate(over="ignore"):
             numbers = np.array(values, np.float32)

@@ -1,10 +1,10 @@
-"""What tells tasks apart: a small model of each task's transitions and rewards.
+"""Dynamics models that tell tasks apart: one per task, of its transitions and rewards.
 
-A model is a ridge regression from what was seen and done, now and one step before, to the change of
-the observation and the reward. It is no model to plan with; it only has to fit the transitions of
-its own task better than those of others. Everything is linear in the features, so that a task's
-data enter through sums of products alone and any number of models is compared with any number of
-tasks at once.
+A model is a ridge regression from the observation and action, of this step and of the one before,
+to the change of the observation and the reward. It is too small to plan with; it only has to fit
+the transitions of its own task better than those of others. Models are linear in their features, so
+that sums of products are all that is needed of a task's data, and any number of models is compared
+with any number of tasks at once.
 """
 
 import functools
@@ -20,7 +20,7 @@ from ssm_metarl.core.policy import Policy
 from ssm_metarl.env_runner.rollout import Trajectory
 
 WAVES = 64
-PSEUDO_STEPS = 16.0  # observed steps that the pull towards the mean of all tasks weighs as much as
+PSEUDO_STEPS = 16.0  # observed steps that the shrinkage towards the common model counts as
 NOISE_FLOOR = 1e-4  # of the variance of a target: no model of so few features is better
 TINY = 1e-9
 
@@ -41,7 +41,7 @@ class Moments:
 
 @dataclass(frozen=True)
 class Units:
-    """Pooled magnitudes that make what is seen and what follows comparable."""
+    """Means and standard deviations, pooled over tasks, that the models' numbers are scaled by."""
 
     mean: Float[Tensor, "X"]
     std: Float[Tensor, "X"]
@@ -94,7 +94,7 @@ def moments(tasks: Sequence[Transitions], units: Units) -> Moments:
 
 
 def fit(data: Moments) -> Float[Tensor, "K F Y"]:
-    """Fit a model to each task, pulled towards the one model of all tasks together."""
+    """Fit a model to each task, shrunk towards the one model of all tasks together."""
     gram, cross, count = data.gram.sum(0), data.cross.sum(0), data.count.sum()
     ridge = torch.diag_embed(gram.diagonal() / count * PSEUDO_STEPS + TINY)
     common = torch.linalg.solve(gram + ridge, cross)
@@ -113,14 +113,14 @@ def squared_errors(data: Moments, models: Float[Tensor, "S F Y"]) -> Float[Tenso
 
 
 def noise(data: Moments, models: Float[Tensor, "K F Y"]) -> Float[Tensor, "Y"]:
-    """Return the variance that models leave unexplained of their own tasks, the mean over tasks."""
+    """Return the variance that models leave unexplained of their own tasks, averaged over tasks."""
     fitted = ((data.gram @ models) * models).sum(1)
     error = data.square - 2.0 * (models * data.cross).sum(1) + fitted
     return (error / data.count.unsqueeze(-1)).mean(0).clamp_min(NOISE_FLOOR)
 
 
 def _features(x: Float[Tensor, "n X"], start: Float[Tensor, "n 1"]) -> Float[Tensor, "n F"]:
-    """Return what was seen and done, waves of it (Rahimi and Recht 2007), and a constant."""
+    """Return inputs, random Fourier features of them (Rahimi and Recht 2007), and a constant."""
     directions, phases = (torch.from_numpy(part).to(x) for part in _wave_numbers(x.shape[-1]))
     waves = (x @ directions + phases).cos()
     return torch.cat([x, start, waves, torch.ones_like(start)], -1)
@@ -133,5 +133,5 @@ def _wave_numbers(size: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _positive(std: Tensor) -> Tensor:
-    """Replace the deviation of what never varies."""
+    """Replace the standard deviation of what never varies by 1."""
     return torch.where(std > TINY, std, 1.0)

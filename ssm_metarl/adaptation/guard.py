@@ -1,4 +1,4 @@
-"""Adaptation may not make things worse: go back where the episodes played say that it did."""
+"""The guard: restore a task's earlier parameters where its returns show that a step did harm."""
 
 from dataclasses import dataclass
 
@@ -10,33 +10,32 @@ from torch import Tensor
 
 from ssm_metarl.core.parameters import Params
 
-LEVEL = 0.05
-DRAWS = 2000
+LEVEL = 0.05  # of significance
+DRAWS = 2000  # of the bootstrap
 FEWEST = 3  # episodes on both sides; fewer say nothing about how much returns vary
 
 
 @dataclass(frozen=True)
 class Best:
-    """Parameters of each task that were not seen to be bettered.
+    """The best parameters of each task so far, by the mean of their returns.
 
     Attributes:
-        params: Theirs.
-        returns: That they had.
-        taken_up: Tasks that have gone back to them, and play with them now.
+        params: Of each task, ``[K, ...]``, or shared.
+        returns: Of the episodes that were played with them.
+        restored: Tasks whose current parameters are these, because later ones were worse.
     """
 
     params: Params
     returns: Float[np.ndarray, "K E"]
-    taken_up: Bool[np.ndarray, "K"]
+    restored: Bool[np.ndarray, "K"]
 
 
 class Guard:
-    """Remembers each task's best parameters, and says when the current ones are worse.
+    """Keeps each task's best parameters, and tests whether the current ones are worse.
 
     It needs no episodes of its own: those that the next step learns from were played with the
-    parameters that the last step led to. Where those are the best ones, taken up again, their new
-    returns replace the old ones, which were the luckiest of many, or of a task that has changed
-    since.
+    parameters that the last step led to. Where the best parameters were restored, their new returns
+    replace the old ones, which may have been lucky, or of a task that has changed since.
     """
 
     def __init__(self, seed: SeedSequence) -> None:
@@ -57,8 +56,8 @@ class Guard:
             self._best = Best(params, returns, none)
             return params, none
         best = self._best
-        worse = significantly_lower(returns, best.returns, self._rng) & ~best.taken_up
-        newer = best.taken_up | (returns.mean(1) >= best.returns.mean(1))
+        worse = significantly_lower(returns, best.returns, self._rng) & ~best.restored
+        newer = best.restored | (returns.mean(1) >= best.returns.mean(1))
         self._best = Best(
             choose(newer, params, best.params),
             np.where(newer[:, None], returns, best.returns),

@@ -1,8 +1,8 @@
-"""What earlier tasks have taught: recall those that are like the current one.
+"""Hybrid adaptation: retrieve earlier tasks that resemble the current one, and use their gradients.
 
-The memory holds earlier tasks with the trajectories that the meta-policy played on them. A new
-task's first transitions are compared with the models of all of them; the policy gradients of the
-best matches, each computed from that task's own data, then join the gradient of the new task's.
+The memory holds earlier tasks with the trajectories that the trained policy played on them. A new
+task's first transitions are compared with a dynamics model of each of them; the policy gradients of
+the best matches, each computed from that task's own data, are averaged with the new task's own.
 """
 
 import warnings
@@ -31,20 +31,20 @@ from ssm_metarl.meta_rl.inner_rule import broadcast_tasks
 
 MOST_TASKS = 500
 MATCHES = 10  # tasks recalled for each new one
-STRANGE = 0.99  # a task that fits worse than this share of the memory's own is like none of them
-MARGIN = 2.0  # times that prediction_error
+USUAL_QUANTILE = 0.99  # of the prediction errors of remembered tasks on their nearest neighbour
+MARGIN = 2.0  # times that error, beyond which a new task resembles none of them
 
 
 @dataclass(frozen=True)
 class Recalled:
-    """Which earlier tasks a step used, for each of K tasks; all of it is part of the progress.
+    """Which earlier tasks a step used, for each of K tasks.
 
     Attributes:
         tasks: Ids of the best matches, the best one first.
         prediction_error: Their mean squared error on the new task's data, in units of what a model
-            leaves unexplained of its own task; near 1 for a task that is the same.
+            leaves unexplained of its own task; near 1 for the same task.
         weight: Share of each in the gradient; with ``own`` they sum to 1. All 0 where the new task
-            is like none that is remembered.
+            resembles none of the remembered ones.
         own: Share of the new task's own data.
     """
 
@@ -84,7 +84,7 @@ class Memory:
         """Refuse an agent other than the one whose parameters the gradients are taken at.
 
         Raises:
-            UserError: It is another, or this one adapted.
+            UserError: It is another one, or this one after it adapted.
         """
         mine, theirs = self.agent.params, agent.params
         same = mine.keys() == theirs.keys() and all(
@@ -178,12 +178,12 @@ class Memory:
         return squared_errors(data, self.models) / self.noise
 
     def _usual_prediction_error(self) -> float:
-        """Return how badly one episode of a remembered task may fit the best of the others."""
+        """Return the error that one episode of a remembered task has on the best of the others."""
         first = [_first_episode(one) for one in self.tasks.values()]
         data = moments([transitions(one, self.agent.policy)[0] for one in first], self.units)
         prediction_errors = self._errors(data).mean(-1)
         prediction_errors.fill_diagonal_(torch.inf)
-        return float(prediction_errors.min(1).values.quantile(STRANGE))
+        return float(prediction_errors.min(1).values.quantile(USUAL_QUANTILE))
 
 
 def _nothing_to_recall(why: str) -> None:

@@ -254,7 +254,9 @@ def check_mode(agent: Agent, mode: str) -> None:
         UserError: Naming what is valid.
     """
     if not isinstance(agent, Agent):
-        raise UserError(f"{agent!r:.60} is no agent; valid: what ssm_metarl.load(folder) returns")
+        raise UserError(
+            f"{agent!r:.60} is not an agent; valid: what ssm_metarl.load(folder) returns"
+        )
     if mode not in MODES:
         raise UserError(f"unknown mode {mode!r}; {nearest(str(mode), MODES)}")
     if mode == "in_context" and agent.policy.config.memory != "trial":

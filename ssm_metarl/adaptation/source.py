@@ -1,4 +1,4 @@
-"""Where the episodes that an agent adapts from are played."""
+"""Where the episodes to adapt from are played: tasks of a family, or any environment."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ LONGEST_EPISODE = 10_000  # steps, for environments with no limit of their own
 
 @runtime_checkable
 class Source(Protocol):
-    """Episodes of K tasks, as many as asked for, met with an empty memory each."""
+    """Plays any number of episodes of K tasks, each from an empty memory."""
 
     def __len__(self) -> int:
         """Return K."""
@@ -67,7 +67,7 @@ class TaskSource:
 
 
 class EnvironmentSource:
-    """One task, met in somebody's own Gymnasium environment, which stays open.
+    """One task: any Gymnasium environment, which stays open.
 
     Attributes:
         lanes: Episodes played at once, ``E``.
@@ -123,7 +123,7 @@ class _Cut:
     """An environment whose lanes are all cut after some steps, and then reset together."""
 
     def __init__(self, environment: GymnasiumEnvironment, horizon: int) -> None:
-        """Cut somebody's environment.
+        """Wrap an environment.
 
         Args:
             environment: Of one task, which stays open.
@@ -147,11 +147,11 @@ class _Cut:
         return step._replace(truncated=step.truncated | (self._time >= self.max_episode_steps))
 
     def close(self) -> None:
-        """Leave the environment open: whoever opened it closes it."""
+        """Leave the environment open; the user closes it."""
 
 
 class _LeftOpen(gymnasium.Wrapper):
-    """Somebody's environment: whoever opened it closes it."""
+    """The user's environment, which the user closes."""
 
     def close(self) -> None:
         """Leave it open."""
@@ -160,7 +160,7 @@ class _LeftOpen(gymnasium.Wrapper):
 def _one_task(env: gymnasium.Env | gymnasium.vector.VectorEnv) -> GymnasiumEnvironment:
     if not isinstance(env, gymnasium.Env | gymnasium.vector.VectorEnv):
         raise UserError(
-            f"{env!r} is no environment; pass one, such as gymnasium.make('CartPole-v1')"
+            f"{env!r} is not an environment; pass one, such as gymnasium.make('CartPole-v1')"
         )
     if isinstance(env, gymnasium.Env):
         single = _LeftOpen(env)

@@ -87,7 +87,7 @@ class Adaptation:
         """
         if memory is not None:
             if not isinstance(memory, Memory):
-                raise UserError(f"{memory!r:.60} is no memory; valid: Memory.of(agent), or None")
+                raise UserError(f"{memory!r:.60} is not a memory; valid: Memory.of(agent), or None")
             memory.check(agent)
         self.agent, self._memory = agent, memory
         self._guard = Guard(substream(seed, GUARD_STREAM)) if guarded else None
@@ -165,9 +165,9 @@ def take_step(
 ) -> tuple[Params, Recalled | None]:
     """Take one gradient step per task.
 
-    The first steps are as meta-training made them. Those beyond ``config.inner_steps`` were never
-    trained: they are natural steps within a trust region, or they would undo the first ones. None
-    leaves continuous actions a wider spread than ``config.adapted_std``.
+    The first ``config.inner_steps`` are those of meta-training. Later ones were never trained, and
+    at full length would undo the first: they are natural steps within a trust region. The spread of
+    continuous actions is limited to ``config.adapted_std`` after each.
 
     Args:
         agent: The trained agent.

@@ -15,14 +15,14 @@ PSEUDO_STEPS = 16.0  # observed steps that the ridge weighs as much as
 RIDGE_GROWTH, RIDGE_TRIES = 10.0, 12
 TINY = 1e-9  # where features do not vary at all
 FEATURE_CLIP = 10.0
-WAVES = 32
-WAVE_SIZE = 0.5  # below 1 they bear more of the ridge, so that little data is not fitted by them
+WAVES = 32  # random Fourier features
+WAVE_SIZE = 0.5  # below 1 the ridge weighs more on them, so that little data are not overfitted
 
 
 def baseline_features(
     observation: Float[Tensor, "T K E O"], age: Float[Tensor, "T K E"]
 ) -> Float[Tensor, "T K E F"]:
-    """Return observations, their squares, powers of time up to three, waves, and a constant.
+    """Return observations, their squares and changes, powers of time, Fourier features, and a 1.
 
     The features of Duan et al. (2016, arXiv:1604.06778), with two additions: the last change of
     the observation, which stands in for velocities where those are hidden, and random Fourier

@@ -1,4 +1,4 @@
-"""What a loss needs of a trajectory, prepared once: inputs, actions, advantages, masks."""
+"""Batches: what losses need of a trajectory, prepared once."""
 
 from dataclasses import dataclass
 
@@ -177,7 +177,7 @@ def fit_advantages(
     """Return standardised GAE against the linear baseline of the same data.
 
     Where the baseline explains nearly all of the returns, as it does once every episode survives,
-    what is left is noise; standardising must not blow it up to a full-sized step.
+    what is left is noise; standardising must not scale that up to a full-sized step.
     """
     valid, done = trajectory.valid, trajectory.done
     magnitude = trajectory.observation.new_tensor(policy.spaces.observation_scale)

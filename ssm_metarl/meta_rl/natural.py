@@ -1,4 +1,4 @@
-"""Natural gradient steps: as far down a gradient as one can go while acting much as before."""
+"""Natural gradient steps within a trust region (Schulman et al. 2015, arXiv:1502.05477)."""
 
 from collections.abc import Mapping
 
@@ -12,7 +12,7 @@ from ssm_metarl.meta_rl.batch import Batch
 from ssm_metarl.meta_rl.inner_rule import broadcast_tasks, per_task_params
 from ssm_metarl.meta_rl.losses import step_mean
 
-DAMPING = 1e-2  # added to the Fisher matrix, so that ways it does not see stay finite
+DAMPING = 1e-2  # added to the Fisher matrix, which may be singular
 ITERATIONS = 10  # of conjugate gradients
 AIM = 2.0 / 3.0  # of the trust: the quadratic model of the divergence is not exact
 TINY = 1e-12
@@ -23,14 +23,13 @@ Vector = dict[str, Tensor]  # of each task: a tensor [K, ...] per parameter
 def natural_step(
     policy: Policy, before: Params, gradients: Params, after: Params, batch: Batch, trust: float
 ) -> dict[str, Tensor]:
-    """Turn gradient steps into natural ones: to gain as much at most, and within the trust.
+    """Replace gradient steps by natural ones within a trust region.
 
     ``-F^-1 gradient``, with ``F`` the Fisher matrix of the policy on the episodes' observations, is
-    the way that does most for the loss among those that change the policy by the same divergence
-    (Kakade 2001, "A Natural Policy Gradient"). It is followed until the quadratic model of the
-    divergence comes near ``trust`` (Schulman et al. 2015, arXiv:1502.05477), but no further than to
-    where it gains as much as the plain step would, to first order: where little is left to gain,
-    what is left of the gradient is noise.
+    the direction that lowers the loss most among those that change the policy by the same
+    divergence (Kakade 2001, "A Natural Policy Gradient"). The step ends where the quadratic model
+    of the divergence comes near ``trust``, or earlier, where it lowers the loss as much as the
+    plain step does to first order: once little is left to gain, the gradient is mostly noise.
 
     Args:
         policy: The network.
@@ -46,10 +45,10 @@ def natural_step(
     down = scaled(-1.0 / (dot(gradients, gradients).sqrt() + TINY), gradients)
     plain = {name: after[name] - before[name] for name in gradients}
     fisher = Fisher(policy, before, batch, gradients)
-    way = conjugate_gradients(fisher, down)
-    until_trust = (2.0 * AIM * trust / (dot(way, fisher(way)) + TINY)).sqrt()
-    as_good = dot(down, plain) / (dot(down, way) + TINY)
-    step = scaled(torch.minimum(until_trust, as_good), way)
+    direction = conjugate_gradients(fisher, down)
+    until_trust = (2.0 * AIM * trust / (dot(direction, fisher(direction)) + TINY)).sqrt()
+    as_good = dot(down, plain) / (dot(down, direction) + TINY)
+    step = scaled(torch.minimum(until_trust, as_good), direction)
     natural = combine(before, {name: before[name] + value for name, value in step.items()})
     return within_trust(policy, before, natural, batch, trust)
 
@@ -58,7 +57,7 @@ def natural_step(
 def within_trust(
     policy: Policy, before: Params, after: Params, batch: Batch, bound: float
 ) -> dict[str, Tensor]:
-    """Halve each task's step until the policy has not moved too far on the data it is based on.
+    """Halve each task's step until the policy is within the trust region on the step's data.
 
     Args:
         policy: The network.
@@ -84,7 +83,7 @@ def within_trust(
 
 
 def _between(before: Tensor, after: Tensor, scale: Float[Tensor, "K"]) -> Tensor:
-    """Return a point on each task's way; a tensor that is shared did not move."""
+    """Interpolate, for each task; a tensor that is shared did not move."""
     if after is before:
         return after
     return torch.lerp(before.expand_as(after), after, broadcast_tasks(scale, after))
@@ -135,15 +134,15 @@ class Fisher:
 def conjugate_gradients(product: Fisher, target: Params) -> Vector:
     """Solve ``product(x) = target`` for each task (Hestenes and Stiefel 1952), roughly."""
     x = {name: torch.zeros_like(value) for name, value in target.items()}
-    residual = way = dict(target)
+    residual = direction = dict(target)
     error = dot(residual, residual)
     for _ in range(ITERATIONS):
-        along = product(way)
-        step = error / (dot(way, along) + TINY)
-        x = plus(x, scaled(step, way))
+        along = product(direction)
+        step = error / (dot(direction, along) + TINY)
+        x = plus(x, scaled(step, direction))
         residual = plus(residual, scaled(-step, along))
         last, error = error, dot(residual, residual)
-        way = plus(residual, scaled(error / (last + TINY), way))
+        direction = plus(residual, scaled(error / (last + TINY), direction))
     return x
 
 

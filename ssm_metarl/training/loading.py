@@ -97,7 +97,7 @@ def save(agent: Agent, folder: str | Path) -> Path:
         CheckpointError: It cannot be written; nothing is left half-written.
     """
     if not isinstance(agent, Agent):
-        raise UserError(f"{type(agent).__name__} is no agent; pass one, such as progress.agent")
+        raise UserError(f"{type(agent).__name__} is not an agent; pass one, such as progress.agent")
     folder = Path(folder)
     check_free(folder)
     rates = agent.rates if isinstance(agent.rates, Mapping) else {}

@@ -294,14 +294,17 @@ def test_wrong_arguments_are_refused_before_anything_is_played(agent: Agent) -> 
 @pytest.mark.parametrize(
     ("slip", "words"),
     [
-        ("source._one_task('CartPole-v1')", "'CartPole-v1' is no environment; pass one, such as g"),
-        ("sm.adapt('runs/demo', None)", "'runs/demo' is no agent; valid: what ssm_metarl.load(f"),
+        (
+            "source._one_task('CartPole-v1')",
+            "'CartPole-v1' is not an environment; pass one, such as",
+        ),
+        ("sm.adapt('runs/demo', None)", "'runs/demo' is not an agent; valid: what ssm_metarl.load"),
         (
             "sm.save(Path('progress'), 'new')",
-            "PosixPath is no agent; pass one, such as progress.",
+            "PosixPath is not an agent; pass one, such as progress.",
         ),
-        ("sm.load(COMES).predict([0.0] * 4, 5)", "the state is none, or of an agent with another"),
-        ("Session(sm.load(COMES), 'hybrid', memory='x')", "'x' is no memory; valid: Memory.of(a"),
+        ("sm.load(COMES).predict([0.0] * 4, 5)", "the state is not one that predict returned"),
+        ("Session(sm.load(COMES), 'hybrid', memory='x')", "'x' is not a memory; valid: Memory.of"),
     ],
 )
 def test_a_slip_is_one_line(slip: str, words: str) -> None:
