@@ -43,6 +43,7 @@ def test_the_policy_that_played_has_not_moved() -> None:
 def test_parts_count_by_their_tasks() -> None:
     parts = [{"entropy": torch.tensor([1.0, 2.0])}, {"entropy": torch.tensor([6.0])}]
     assert averaged(parts) == {"entropy": 3.0}
+    assert averaged(parts[1:]) == {"entropy": 6.0}
 
 
 def test_explained_variance_is_one_less_the_share_that_is_left() -> None:

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from ssm_metarl.meta_rl.returns import (
+    deviation,
     discounted_sum,
     generalized_advantages,
     standardize,
@@ -106,3 +107,10 @@ def test_standardising_is_per_task_and_blind_to_dead_steps() -> None:
         alive = result[:, k][valid[:, k]]
         assert alive.mean().abs() < 1e-6
         assert alive.std(correction=0).item() == pytest.approx(1.0)
+
+
+def test_a_task_of_one_step_or_none_has_no_deviation() -> None:
+    x = torch.tensor([[5.0, 5.0], [7.0, 5.0]]).unsqueeze(-1)  # [T, K, 1]
+    valid = torch.tensor([[True, False], [False, False]]).unsqueeze(-1)
+    assert deviation(x, valid).tolist() == pytest.approx([1e-8, 1e-8], rel=1e-3)
+    assert (standardize(x, valid) == 0).all()

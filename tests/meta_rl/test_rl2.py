@@ -105,6 +105,25 @@ def test_minibatches_of_tasks_add_up_to_the_whole_gradient() -> None:
     assert not torch.allclose(parts[0], parts[1], rtol=1e-2)
 
 
+def test_the_loss_is_ppo_s_with_values_in_their_own_unit() -> None:
+    learning = with_a_voice(learner(entropy=0.3, value_weight=0.7, clip=0.1))
+    rollout = rollout_of(learning)
+    targets = learning._targets(rollout)
+    with torch.no_grad():
+        learning.params["action.weight"].mul_(100.0)  # so that ratios are not 1
+    loss, _ = learning._loss(rollout, targets.advantage, targets.target)
+    bound = learning.policy.bind(learning.params)
+    features = rollout.features(bound)[:-1]
+    distribution = bound.distribution(features)
+    ratio = (distribution.log_prob(rollout.action) - rollout.log_prob).exp()
+    gain = torch.minimum(ratio * targets.advantage, ratio.clamp(0.9, 1.1) * targets.advantage)
+    error = bound.value(features) - targets.target * (1.0 - learning.config.discount)
+    each = -gain + 0.7 * error.square() - 0.3 * distribution.entropy()
+    steps = rollout.valid.sum((0, 2))
+    expected = ((each * rollout.valid).sum((0, 2)) / steps).mean()
+    torch.testing.assert_close(loss, expected, rtol=1e-4, atol=1e-5)
+
+
 def test_all_that_acts_or_values_learns_and_the_prediction_head_does_not() -> None:
     learning = learner()
     before = copies(learning)

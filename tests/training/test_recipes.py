@@ -1,18 +1,21 @@
 """What a family suggests is what a run does, unless a flag says otherwise."""
 
 import dataclasses
+from typing import Any
 
 import torch
 
 from ssm_metarl.adaptation.config import AdaptationConfig
 from ssm_metarl.env_runner.registry import get_family
 from ssm_metarl.meta_rl.maml import MAMLConfig
+from ssm_metarl.meta_rl.policy_gradient import PolicyGradientConfig
+from ssm_metarl.meta_rl.rl2 import RL2Config
 from ssm_metarl.training.config import TrainConfig
 from ssm_metarl.training.learners import make_trainer
 from ssm_metarl.training.recipes import adaptation_config, make_policy
 
 
-def settings_of(config: TrainConfig) -> MAMLConfig:
+def settings_of(config: TrainConfig) -> Any:  # noqa: ANN401 (the configuration of any learner)
     """Return what the learner of a run was built with."""
     with torch.device("meta"):
         return make_trainer(config, get_family(config.env_name), "meta").learner.config  # pyright: ignore[reportAttributeAccessIssue]
@@ -74,3 +77,84 @@ def test_a_memory_of_a_trial_is_taught_to_adapt_before_any_step_too() -> None:
         TrainConfig(memory="trial", support_weight=0.5, support_steps=7, outer_epochs=1)
     )
     assert (asked.support_weight, asked.support_horizon, asked.epochs) == (0.5, 7, 1)
+
+
+UNUSUAL = {
+    "num_epochs": 7,
+    "num_episodes": 33,
+    "tasks_per_epoch": 3,
+    "episodes_per_task": 6,
+    "episodes_per_trial": 5,
+    "inner_lr": 0.11,
+    "outer_lr": 0.22,
+    "inner_steps": 2,
+    "outer_epochs": 9,
+    "support_steps": 13,
+    "query_steps": 47,
+    "discount": 0.81,
+    "gae_lambda": 0.71,
+    "clip": 0.31,
+    "entropy": 0.41,
+    "support_weight": 0.51,
+    "max_grad_norm": 0.61,
+    "surrogate": "dice",
+    "learn_inner_lr": True,
+    "first_order": True,
+}
+
+
+def test_every_setting_reaches_the_learner_that_uses_it() -> None:
+    maml = settings_of(TrainConfig(**UNUSUAL))
+    assert maml == MAMLConfig(
+        inner_lr=0.11,
+        outer_lr=0.22,
+        iterations=7,
+        inner_steps=2,
+        tasks=3,
+        episodes=6,
+        episodes_per_trial=5,
+        support_horizon=13,
+        query_horizon=47,
+        discount=0.81,
+        gae_lambda=0.71,
+        epochs=9,
+        clip=0.31,
+        entropy=0.41,
+        support_weight=0.51,
+        max_grad_norm=0.61,
+        surrogate="dice",
+        first_order=True,
+        learn_rates=True,
+    )
+    ppo = {"lr": 0.22, "discount": 0.81, "gae_lambda": 0.71, "clip": 0.31, "entropy": 0.41}
+    rl2 = settings_of(TrainConfig(mode="rl2", **UNUSUAL))
+    assert rl2 == RL2Config(
+        **ppo,
+        iterations=7,
+        tasks=3,
+        episodes=5,
+        first_horizon=13,
+        horizon=47,
+        max_grad_norm=0.61,
+    )
+    single = settings_of(TrainConfig(mode="policy_gradient", **UNUSUAL))
+    assert single == PolicyGradientConfig(**ppo, total_episodes=33, max_grad_norm=0.61)
+    short = settings_of(TrainConfig(mode="rl2", query_steps=10, support_steps=20))
+    assert (short.first_horizon, short.horizon) == (10, 10)
+
+
+def test_every_setting_of_adaptation_reaches_the_agent() -> None:
+    config = TrainConfig(**UNUSUAL, trust=0.2, adapted_std=0.3, adaptation_discount=0.6)
+    family = get_family("CartPole-v1")
+    assert adaptation_config(config, family) == AdaptationConfig(
+        inner_lr=0.11,
+        inner_steps=2,
+        horizon=13,
+        discount=0.6,
+        gae_lambda=0.71,
+        surrogate="dice",
+        episodes=6,
+        episodes_per_trial=5,
+        trust=0.2,
+        adapted_std=0.3,
+    )
