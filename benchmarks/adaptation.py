@@ -98,7 +98,7 @@ def measure(agent: Agent, family: TaskFamily, shots: int, seed: int) -> Evaluati
     """Evaluate on the held-out tasks with some episodes per gradient step."""
     plan = EvaluationPlan(MODES, budgets=(shots,), steps=STEPS, seed=seed)
     tasks = family.held_out(TASKS)
-    rows = list(evaluate(agent, family, tasks, plan))
+    rows = [one.result for one in evaluate(agent, family, tasks, plan)]
     return summarise(family, tasks, "held_out", plan, rows)
 
 

@@ -49,7 +49,8 @@ def measure(seed: int, split: str) -> Evaluation:
     modes = ("zero_shot", "in_context", "standard")
     plan = EvaluationPlan(modes, (4, EPISODES), STEPS, seed=seed)
     tasks = getattr(FAMILY, split)(TASKS)
-    return summarise(FAMILY, tasks, split, plan, list(evaluate(agent, FAMILY, tasks, plan)))
+    rows = [one.result for one in evaluate(agent, FAMILY, tasks, plan)]
+    return summarise(FAMILY, tasks, split, plan, rows)
 
 
 def gains(evaluations: Sequence[Evaluation]) -> dict[str, tuple[float, float, float]]:

@@ -53,7 +53,7 @@ def measure(seed: int, split: str) -> Evaluation:
         agent = load(run.folder)
         memory = Memory.of(agent) if "hybrid" in modes else None
         plan = EvaluationPlan(modes=modes, steps=1, seed=seed)
-        rows += evaluate(agent, FAMILY, tasks, plan, memory)
+        rows += [one.result for one in evaluate(agent, FAMILY, tasks, plan, memory)]
     found = summarise(FAMILY, tasks, split, plan, rows)
     return dataclasses.replace(found, differences=())  # two agents: not to be paired
 

@@ -86,7 +86,7 @@ def run_seed(config: TrainConfig, folder: Path) -> Trained:
     assert isinstance(progress, Progress)
     plan = EvaluationPlan(["in_context"], trial_episodes=config.episodes_per_trial)
     tasks = family.held_out(TASKS)
-    rows = list(evaluate(load(run_dir), family, tasks, plan))
+    rows = [one.result for one in evaluate(load(run_dir), family, tasks, plan)]
     return Trained(
         seed=seed,
         training_seconds=progress.seconds,

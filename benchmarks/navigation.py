@@ -74,7 +74,7 @@ def run_seed(config: TrainConfig) -> Trained:
     assert last.environment_steps <= STEP_LIMIT
     plan = EvaluationPlan(modes=("zero_shot", "standard"), budgets=(EPISODES,), steps=STEPS)
     goals = family.held_out(GOALS)
-    rows = list(evaluate(agent, family, goals, plan))
+    rows = [one.result for one in evaluate(agent, family, goals, plan)]
     return Trained(
         seed=config.seed,
         training_seconds=last.seconds,

@@ -1,6 +1,6 @@
 """``ssm-metarl evaluate``: measure, show, write and draw."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -18,7 +18,7 @@ from ssm_metarl.training.settings import check_settings, setting
 if TYPE_CHECKING:  # they import torch
     from ssm_metarl.adaptation.agent import Agent
     from ssm_metarl.env_runner.family import TaskFamily
-    from ssm_metarl.evaluation.evaluate import EvaluationPlan
+    from ssm_metarl.evaluation.evaluate import EvaluationPlan, Measurement
     from ssm_metarl.evaluation.figures import Scatter
 
 FIGURES = ("adaptation", "budgets", "profile", "in-context", "tasks")
@@ -126,7 +126,7 @@ def run(asked: Evaluate, _: Collection[str]) -> int:
         UserError: A folder that is not a run, or one that cannot be written.
         CheckpointError: Its checkpoint is missing or damaged.
     """
-    from ssm_metarl.evaluation.evaluate import EvaluationPlan
+    from ssm_metarl.evaluation.evaluate import EvaluationPlan, summarise
     from ssm_metarl.evaluation.table import make_difference_table, make_table
     from ssm_metarl.training.loading import agent_family, load, locate
 
@@ -152,7 +152,9 @@ def run(asked: Evaluate, _: Collection[str]) -> int:
             "Steps start from there, with no experience to recall. To compare it with the agent\n"
             "that it came from, evaluate the run of that one with the same --seed."
         )
-    evaluation = _evaluate(agent, family, tasks, asked.split, plan)
+    measured = _evaluate(agent, family, tasks, plan)
+    rows = [one.result for one in measured]
+    evaluation = summarise(family, tasks, asked.split, plan, rows)
     show(make_table(evaluation), whole=True)
     gains = make_difference_table(evaluation)
     if gains:
@@ -163,7 +165,7 @@ def run(asked: Evaluate, _: Collection[str]) -> int:
     _draw_evaluation(evaluation, family, tasks, folder / "figures")
     if asked.video:
         path = folder / "videos" / "before-after.mp4"
-        attempt("video", lambda: _film(agent, family, draw(), plan, path))
+        attempt("video", lambda: _film(agent, family, tasks, measured, path, asked.seed))
     return 0
 
 
@@ -183,19 +185,21 @@ def _check_places(asked: Evaluate, folder: Path) -> None:
 
 
 def _evaluate(
-    agent: "Agent", family: "TaskFamily", tasks: Tasks, split: str, plan: "EvaluationPlan"
-) -> Evaluation:
+    agent: "Agent", family: "TaskFamily", tasks: Tasks, plan: "EvaluationPlan"
+) -> list["Measurement"]:
     from ssm_metarl.adaptation.hybrid import Memory
-    from ssm_metarl.evaluation.evaluate import evaluate, modes_of, summarise
+    from ssm_metarl.evaluation.evaluate import evaluate, modes_of
 
     modes = modes_of(agent, plan)
-    total, rows = plan.results(modes), []
+    total, measured = plan.results(modes), []
     with Bar(f"evaluate {family.name}") as bar:
         memory = Memory.of(agent) if "hybrid" in modes else None
-        for row in evaluate(agent, family, tasks, plan, memory):
-            rows.append(row)
-            bar.update(len(rows), total, f"{label(row.mode, row.steps, row.shots)}: {row.mean:.1f}")
-    return summarise(family, tasks, split, plan, rows)
+        for one in evaluate(agent, family, tasks, plan, memory):
+            measured.append(one)
+            row = one.result
+            name = label(row.mode, row.steps, row.shots)
+            bar.update(len(measured), total, f"{name}: {row.mean:.1f}")
+    return measured
 
 
 def _draw_evaluation(
@@ -251,10 +255,15 @@ def _scatters(evaluation: Evaluation, groups: list[str] | None) -> list["Scatter
 
 
 def _film(
-    agent: "Agent", family: "TaskFamily", tasks: Tasks, plan: "EvaluationPlan", path: Path
+    agent: "Agent",
+    family: "TaskFamily",
+    tasks: Tasks,
+    measured: Sequence["Measurement"],
+    path: Path,
+    seed: int,
 ) -> str:
     from ssm_metarl.video.before_after import write_before_after
 
-    shown = write_before_after(agent, family, tasks, plan, path)
+    shown = write_before_after(agent, family, tasks, measured, path, seed)
     returns = f"return {shown.before:.1f} before adapting, {shown.after:.1f} after"
     return f"{path}\n{'':<18}task {shown.task}: {tasks.describe(shown.task)}\n{'':<18}{returns}"

@@ -64,14 +64,27 @@ class EvaluationPlan:
         return both + sum(each.get(mode, adapted) for mode in modes)
 
 
+@dataclass(frozen=True)
+class Measurement:
+    """A result, and the parameters it was measured with.
+
+    Attributes:
+        result: What ``evaluation.json`` keeps.
+        params: Those of each task where they have a task axis, ``[K, ...]``; else shared.
+    """
+
+    result: ModeResult
+    params: Params
+
+
 def evaluate(
     agent: Agent,
     family: TaskFamily,
     tasks: Tasks,
     plan: EvaluationPlan,
     memory: Memory | None = None,
-) -> Iterator[ModeResult]:
-    """Meet every task in every way; yield a result per mode, data budget and gradient step.
+) -> Iterator[Measurement]:
+    """Measure every mode on every task; yield a result per mode, data budget and gradient step.
 
     All modes are measured on the same tasks with the same streams of random numbers. ``standard``,
     ``hybrid`` and ``from_scratch`` take the same step rule with the same episodes: ``hybrid`` adds
@@ -108,7 +121,7 @@ def _measure_steps(
     tasks: Tasks,
     plan: EvaluationPlan,
     memory: Memory | None,
-) -> Iterator[ModeResult]:
+) -> Iterator[Measurement]:
     """Yield a result per data budget and gradient step, and for a fresh network also before."""
     seed = SeedSequence(plan.seed)
     if mode == "from_scratch":
@@ -224,7 +237,7 @@ def play_trials(
 
 def _measure_trials(
     agent: Agent, family: TaskFamily, tasks: Tasks, adapted: Adapted, plan: EvaluationPlan
-) -> Iterator[ModeResult]:
+) -> Iterator[Measurement]:
     """Yield a result per episode of a trial: what the memory is worth that it starts with."""
     seed = substream(SeedSequence(plan.seed), RETURN_STREAM)
     episodes, trials = plan.trial_episodes, plan.return_episodes
@@ -244,7 +257,7 @@ def _measure(
     tasks: Tasks,
     adapted: Adapted,
     plan: EvaluationPlan,
-) -> ModeResult:
+) -> Measurement:
     seed = substream(SeedSequence(plan.seed), RETURN_STREAM)
     measured = (policy, adapted.params, family, tasks, plan.return_episodes)
     returns = mean_returns(*measured, seed)
@@ -254,8 +267,8 @@ def _measure(
 
 def _result(
     mode: str, adapted: Adapted, returns: np.ndarray, greedy: np.ndarray, plan: EvaluationPlan
-) -> ModeResult:
-    return ModeResult(
+) -> Measurement:
+    result = ModeResult(
         mode=mode,
         shots=adapted.episodes,
         steps=adapted.steps,
@@ -266,6 +279,7 @@ def _result(
         deterministic_mean=float(mean(greedy)),
         per_task=tuple(returns.tolist()),
     )
+    return Measurement(result, adapted.params)
 
 
 def untrained(agent: Agent, seed: SeedSequence) -> Params:

@@ -11,13 +11,15 @@ from PIL import Image
 
 from ssm_metarl.adaptation.agent import Agent
 from ssm_metarl.adaptation.hybrid import Memory
+from ssm_metarl.adaptation.standard import adapt_tasks
 from ssm_metarl.env_runner.family import TaskFamily
-from ssm_metarl.evaluation.evaluate import untrained
+from ssm_metarl.env_runner.streams import substream
+from ssm_metarl.evaluation.evaluate import ADAPTATION_STREAM, task_source, untrained
 from ssm_metarl.evaluation.report import MODES
 from ssm_metarl.ui.limits import FILM_STEPS
 from ssm_metarl.ui.player import Clip
 from ssm_metarl.ui.query import Query, Subject
-from ssm_metarl.video.before_after import FilmedEpisode, adapted_agent, frames_per_second
+from ssm_metarl.video.before_after import FilmedEpisode, frames_per_second
 from ssm_metarl.video.writer import Frame, encoded
 
 FRAMES_PER_SECOND = 25  # at most, of the video
@@ -41,9 +43,16 @@ def agent_after(subject: Subject, query: Query, mode: str) -> Agent:
     if mode == "from_scratch":
         agent = dataclasses.replace(agent, params=untrained(agent, SeedSequence(plan.seed)))
     memory = Memory.of(agent) if mode == "hybrid" else None
-    return adapted_agent(
-        agent, subject.family, subject.task, plan, steps=query.steps, memory=memory
+    *_, last = adapt_tasks(
+        agent,
+        task_source(agent, subject.family, subject.task),
+        episodes=query.episodes,
+        steps=query.steps,
+        seed=substream(SeedSequence(plan.seed), ADAPTATION_STREAM),
+        memory=memory,
+        guarded=plan.guarded,
     )
+    return agent.with_params(last.params)
 
 
 def film(subject: Subject, agent: Agent, name: str, style: str, seed: int, remembered: int) -> Clip:

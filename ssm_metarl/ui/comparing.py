@@ -126,6 +126,6 @@ class Comparison:
             tasks = draw(self.tasks)
             memory = Memory.of(agent) if "hybrid" in modes else None
             found.append(Measured(run, family, tasks, self.split, plan, plan.results(modes)))
-            for row in evaluate(agent, family, tasks, plan, memory):
-                found[-1].rows.append(row)
+            for measurement in evaluate(agent, family, tasks, plan, memory):
+                found[-1].rows.append(measurement.result)
                 yield found

@@ -113,7 +113,8 @@ def answers(subject: Subject, query: Query) -> Iterator[ModeResult]:
     for mode in modes_of(subject.agent, plan):
         memory = Memory.of(subject.agent) if mode == "hybrid" else None
         alone = dataclasses.replace(plan, modes=(mode,))
-        yield from evaluate(subject.agent, subject.family, subject.task, alone, memory)
+        met = evaluate(subject.agent, subject.family, subject.task, alone, memory)
+        yield from (measurement.result for measurement in met)
 
 
 def mode_choices(agent: Agent) -> list[tuple[str, str]]:

@@ -1,29 +1,25 @@
-"""The video of one task, met by the agent before and after it adapted."""
+"""The video of one task, before and after adaptation."""
 
 import os
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.random import SeedSequence
 
 from ssm_metarl.adaptation.agent import Agent
-from ssm_metarl.adaptation.hybrid import Memory
 from ssm_metarl.adaptation.session import Session
-from ssm_metarl.adaptation.standard import adapt_tasks
 from ssm_metarl.env_runner.family import Parameter, TaskFamily, Tasks
-from ssm_metarl.env_runner.streams import substream
 from ssm_metarl.errors import UserError
-from ssm_metarl.evaluation.evaluate import ADAPTATION_STREAM, EvaluationPlan, task_source
-from ssm_metarl.evaluation.report import counted
+from ssm_metarl.evaluation.evaluate import Measurement
+from ssm_metarl.evaluation.report import counted, label
 from ssm_metarl.video.writer import Frame, write_side_by_side
 
 DEFAULT_FPS = 30  # of environments that do not say
 
 
 @dataclass(frozen=True)
-class Showcase:
+class BeforeAfter:
     """What a video shows.
 
     Attributes:
@@ -54,30 +50,58 @@ def choose_task(family: TaskFamily, tasks: Tasks) -> int:
 
 
 def write_before_after(
-    agent: Agent, family: TaskFamily, tasks: Tasks, plan: EvaluationPlan, path: Path
-) -> Showcase:
-    """Film one episode before and one after adapting, from the same start, side by side.
+    agent: Agent,
+    family: TaskFamily,
+    tasks: Tasks,
+    measured: Sequence[Measurement],
+    path: Path,
+    seed: int,
+) -> BeforeAfter:
+    """Record an episode before and one after adaptation, from the same start, side by side.
 
-    The adaptation is the first step that :func:`ssm_metarl.evaluation.evaluate.evaluate` takes on
-    this task with the same plan, and both clips sample their actions with the same seed: nothing
-    is picked for its looks.
+    Both sample their actions with the same seed.
 
     Args:
         agent: The agent as it was trained.
         family: Of the tasks.
-        tasks: Where :func:`choose_task` finds the task to show.
-        plan: Its largest budget is adapted from; and the seed.
+        tasks: Those that were evaluated; :func:`choose_task` chooses one.
+        measured: Of the evaluation; the agent after :func:`shown_result` plays on the right.
         path: The `.mp4` to write.
+        seed: Of the start and of the sampling.
 
     Raises:
-        UserError: The packages for videos are missing, or the environment cannot be drawn.
+        UserError: No mode with gradient steps was measured, the packages for videos are missing,
+            or the environment cannot be drawn.
     """
     number = choose_task(family, tasks)
-    task, episodes = tasks[number], max(plan.budgets)
-    adapted = adapted_agent(agent, family, task, plan)
-    captions = ("before adapting", f"after 1 step on {counted(episodes, 'episode')}")
-    before, after = film((agent, adapted), family, task, (plan.seed, plan.seed), captions, path)
-    return Showcase(number, before, after)
+    shown = shown_result(measured)
+    params = {
+        name: value[number] if value.ndim > agent.params[name].ndim else value
+        for name, value in shown.params.items()
+    }
+    name, episodes = label(shown.result.mode, 1), counted(shown.result.shots, "episode")
+    before, after = film(
+        (agent, agent.with_params(params)),
+        family,
+        tasks[number],
+        (seed, seed),
+        ("before adapting", f"{name} on {episodes}"),
+        path,
+    )
+    return BeforeAfter(number, before, after)
+
+
+def shown_result(measured: Sequence[Measurement]) -> Measurement:
+    """Return the first gradient step from the most episodes, of standard if it was measured.
+
+    Raises:
+        UserError: No mode with gradient steps was measured.
+    """
+    for mode in ("standard", "hybrid"):
+        rows = [one for one in measured if (one.result.mode, one.result.steps) == (mode, 1)]
+        if rows:
+            return max(rows, key=lambda one: one.result.shots)
+    raise UserError("neither standard nor hybrid was measured, so there is nothing to compare")
 
 
 def film(
@@ -112,28 +136,6 @@ def film(
     right = FilmedEpisode(agents[1], family, task, seeds[1], episodes_before)
     write_side_by_side(left.frames(), right.frames(), captions, path, fps)
     return left.total, right.total
-
-
-def adapted_agent(
-    agent: Agent,
-    family: TaskFamily,
-    task: Tasks,
-    plan: EvaluationPlan,
-    *,
-    steps: int = 1,
-    memory: Memory | None = None,
-) -> Agent:
-    """Return the agent after gradient steps on one task (K = 1), those of the evaluation."""
-    *_, last = adapt_tasks(
-        agent,
-        task_source(agent, family, task),
-        episodes=max(plan.budgets),
-        steps=steps,
-        seed=substream(SeedSequence(plan.seed), ADAPTATION_STREAM),
-        memory=memory,
-        guarded=plan.guarded,
-    )
-    return agent.with_params(last.params)
 
 
 def _choice(family: TaskFamily) -> Parameter | None:

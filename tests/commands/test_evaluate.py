@@ -52,8 +52,8 @@ def test_training_and_evaluating_write_what_they_say(
 
 
 def test_a_video_shows_one_swapped_task(run_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    argv = ["evaluate", str(run_dir), "--tasks=2", "--episodes=2", "--steps=1"]
-    assert main([*argv, "--modes=zero_shot"]) == 0
+    argv = ["evaluate", str(run_dir), "--tasks=6", "--episodes=2", "--steps=1"]
+    assert main([*argv, "--modes=zero_shot,standard"]) == 0
     assert "swap=1" in capsys.readouterr().out
     assert (run_dir / "videos" / "before-after.mp4").stat().st_size > 1000
 

@@ -48,7 +48,7 @@ def trained(folder: Path, **changes: object) -> Agent:
 def test_each_episode_of_a_trial_is_measured_with_what_was_seen_before_it(tmp_path: Path) -> None:
     agent = trained(tmp_path, mode="rl2")
     plan = EvaluationPlan(["in_context"], return_episodes=2, trial_episodes=3, seed=5)
-    rows = list(evaluate(agent, FAMILY, TASKS, plan))
+    rows = [one.result for one in evaluate(agent, FAMILY, TASKS, plan)]
     assert [(row.mode, row.steps, row.shots) for row in rows] == [
         ("in_context", 0, 0),
         ("in_context", 0, 1),
@@ -67,7 +67,7 @@ def test_memory_and_weights_are_measured_apart_and_together(tmp_path: Path) -> N
     agent = trained(tmp_path, memory="trial", episodes_per_task=4)
     modes = ["zero_shot", "in_context", "standard"]
     plan = EvaluationPlan(modes, (3,), steps=2, return_episodes=2, trial_episodes=2)
-    rows = list(evaluate(agent, FAMILY, TASKS, plan))
+    rows = [one.result for one in evaluate(agent, FAMILY, TASKS, plan)]
     assert [(row.mode, row.steps, row.shots) for row in rows] == [
         ("zero_shot", 0, 0),
         ("in_context", 0, 0),
@@ -104,7 +104,7 @@ def test_every_budget_is_a_first_step_and_hybrid_is_paired_with_standard(tmp_pat
     agent = trained(tmp_path)
     modes = ["zero_shot", "standard", "hybrid", "from_scratch"]
     plan = EvaluationPlan(modes, (3, 1, 3), steps=2, return_episodes=2, seed=3)
-    rows = list(evaluate(agent, FAMILY, TASKS, plan, Memory.of(agent)))
+    rows = [one.result for one in evaluate(agent, FAMILY, TASKS, plan, Memory.of(agent))]
     assert len(rows) == plan.results(modes)
     steps = [(1, 1), (1, 3), (2, 6)]
     assert [(row.mode, row.steps, row.shots) for row in rows] == [
@@ -119,7 +119,7 @@ def test_every_budget_is_a_first_step_and_hybrid_is_paired_with_standard(tmp_pat
         mine, theirs = (by_key[mode, steps_taken, shots] for mode in ("hybrid", "standard"))
         assert mine.adaptation_env_steps == theirs.adaptation_env_steps > 0
     alone = dataclasses.replace(plan, modes=["standard"])
-    assert list(evaluate(agent, FAMILY, TASKS, alone)) == rows[1:4] != rows[4:7]
+    assert [one.result for one in evaluate(agent, FAMILY, TASKS, alone)] == rows[1:4] != rows[4:7]
     found = summarise(FAMILY, TASKS, "held_out", plan, rows).differences
     pairs = [(row.mode, row.than, row.steps, row.shots) for row in found]
     assert pairs == [(*pair, *one) for pair in list(COMPARED)[:3] for one in steps]
@@ -136,7 +136,7 @@ def test_hybrid_without_a_memory_is_standard_to_the_bit(tmp_path: Path) -> None:
     plan = EvaluationPlan(["standard", "hybrid"], (2,), steps=2, return_episodes=2)
     with pytest.warns(UserWarning, match="as standard"):
         memory = Memory.of(agent)
-    rows = list(evaluate(agent, FAMILY, TASKS, plan, memory))
+    rows = [one.result for one in evaluate(agent, FAMILY, TASKS, plan, memory)]
     for standard, hybrid in zip(rows[:2], rows[2:], strict=True):
         assert dataclasses.replace(hybrid, mode="standard") == standard
 

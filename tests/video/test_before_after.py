@@ -6,27 +6,26 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from numpy.random import SeedSequence
 
+from ssm_metarl.adaptation import standard
 from ssm_metarl.adaptation.agent import Agent
-from ssm_metarl.adaptation.standard import adapt_tasks
 from ssm_metarl.env_runner.registry import get_family
-from ssm_metarl.env_runner.streams import substream
 from ssm_metarl.errors import UserError
-from ssm_metarl.evaluation.evaluate import ADAPTATION_STREAM, EvaluationPlan, task_source
+from ssm_metarl.evaluation.evaluate import EvaluationPlan, Measurement, evaluate
 from ssm_metarl.training.config import TrainConfig
 from ssm_metarl.training.learners import initial_params
 from ssm_metarl.training.recipes import adaptation_config, make_policy
-from ssm_metarl.video import before_after as showcase
+from ssm_metarl.video import before_after
 from ssm_metarl.video.before_after import (
-    adapted_agent,
     choose_task,
+    shown_result,
     task_groups,
     write_before_after,
 )
 
 CARTPOLE = get_family("CartPole-v1")
-PLAN = EvaluationPlan(budgets=(3,), seed=5)
+PLAN = EvaluationPlan(["zero_shot", "standard"], budgets=(2, 3), steps=2, return_episodes=2)
+TASKS = CARTPOLE.held_out(4)
 
 
 @pytest.fixture(scope="module")
@@ -54,45 +53,60 @@ def test_the_first_swapped_task_is_shown() -> None:
     assert task_groups(navigation, navigation.held_out()) is None
 
 
-def test_the_adaptation_is_the_one_that_the_evaluation_takes(agent: Agent) -> None:
-    tasks = CARTPOLE.held_out(4)
-    source = task_source(agent, CARTPOLE, tasks)
-    seed = substream(SeedSequence(PLAN.seed), ADAPTATION_STREAM)
-    evaluated = adapt_tasks(agent, source, episodes=max(PLAN.budgets), steps=1, seed=seed)
-    *_, expected = evaluated
-    adapted = adapted_agent(agent, CARTPOLE, tasks[2], PLAN)
-    for name, value in adapted.params.items():
-        assert value.shape == agent.params[name].shape
-        one = expected.params[name]
-        torch.testing.assert_close(value, one[2] if one.ndim > value.ndim else one)
-    changed = "action.weight"
-    assert not torch.equal(adapted.params[changed], agent.params[changed])
+@pytest.fixture(scope="module")
+def measured(agent: Agent) -> list[Measurement]:
+    return list(evaluate(agent, CARTPOLE, TASKS, PLAN))
+
+
+def test_the_first_step_from_the_most_episodes_is_shown(measured: list[Measurement]) -> None:
+    shown = shown_result(measured).result
+    assert (shown.mode, shown.steps, shown.shots) == ("standard", 1, 3)
+    with pytest.raises(UserError, match="neither standard nor hybrid was measured"):
+        shown_result(measured[:1])
+
+
+def test_the_evaluated_parameters_play_and_nothing_is_adapted_again(
+    agent: Agent, measured: list[Measurement], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    played: list[Agent] = []
+
+    def keep(agents: tuple[Agent, Agent], *rest: object, **more: object) -> tuple[float, float]:
+        played.extend(agents)
+        return 1.0, 2.0
+
+    monkeypatch.setattr(before_after, "film", keep)
+    monkeypatch.setattr(standard, "take_step", lambda *_: pytest.fail("it adapted again"))
+    shown = write_before_after(agent, CARTPOLE, TASKS, measured, tmp_path / "v.mp4", 5)
+    assert played[0] is agent
+    expected = shown_result(measured).params["action.weight"][shown.task]
+    assert torch.equal(played[1].params["action.weight"], expected)
+    assert not torch.equal(expected, agent.params["action.weight"])
 
 
 def test_both_clips_start_alike_and_their_returns_are_what_was_filmed(
-    agent: Agent, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    agent: Agent, measured: list[Measurement], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     filmed: list[list[np.ndarray]] = []
 
     def keep(left: Iterable[np.ndarray], right: Iterable[np.ndarray], *rest: object) -> None:
         filmed.extend((list(left), list(right)))
 
-    monkeypatch.setattr(showcase, "write_side_by_side", keep)
-    shown = write_before_after(agent, CARTPOLE, CARTPOLE.held_out(), PLAN, tmp_path / "v.mp4")
+    monkeypatch.setattr(before_after, "write_side_by_side", keep)
+    shown = write_before_after(agent, CARTPOLE, TASKS, measured, tmp_path / "v.mp4", 5)
     before, after = filmed
     np.testing.assert_array_equal(before[0], after[0])
     assert (shown.before, shown.after) == (len(before) - 1, len(after) - 1)  # CartPole: 1 per step
 
 
 def test_an_environment_that_cannot_be_drawn_is_said_to_be_so(
-    agent: Agent, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    agent: Agent, measured: list[Measurement], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     path = tmp_path / "v.mp4"
     env = CARTPOLE.gymnasium(CARTPOLE.nominal()).unwrapped
     monkeypatch.setattr(type(env), "render", lambda self: 1 / 0)
     with pytest.raises(UserError, match="could not be drawn: division by zero"):
-        write_before_after(agent, CARTPOLE, CARTPOLE.held_out(), PLAN, path)
+        write_before_after(agent, CARTPOLE, TASKS, measured, path, 5)
     monkeypatch.setitem(type(env).metadata, "render_modes", [])
     with pytest.raises(UserError, match="CartPole-v1 cannot draw itself"):
-        write_before_after(agent, CARTPOLE, CARTPOLE.held_out(), PLAN, path)
+        write_before_after(agent, CARTPOLE, TASKS, measured, path, 5)
     assert not path.exists()

@@ -54,7 +54,8 @@ def both(store: RunStore) -> list[Measured]:
 def test_the_rows_are_those_of_the_command_line(store: RunStore, found: list[Measured]) -> None:
     agent, family = store.agent("cartpole")
     plan = EvaluationPlan(("zero_shot", "standard", "hybrid"), budgets=(1, 2), steps=1, seed=0)
-    rows = list(evaluate(agent, family, family.held_out(3), plan, Memory.of(agent)))
+    measured = evaluate(agent, family, family.held_out(3), plan, Memory.of(agent))
+    rows = [one.result for one in measured]
     assert found[0].rows == rows
     assert found[0].total == len(rows)
 
