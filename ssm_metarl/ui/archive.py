@@ -1,8 +1,8 @@
 """A run as a zip: safetensors, JSON and the experience store, and nothing else.
 
-A zip from a visitor is believed in nothing: not in its names, its sizes or its content. It is
-unpacked beside the runs, under a name that no run has, and becomes a run only once all of it has
-been read the way it will be used.
+Nothing in a visitor's zip is trusted: not its names, its sizes or its contents. It is unpacked
+beside the runs, under a name that no run can have, and becomes a run only after all of it has been
+read the way it will be used.
 """
 
 import contextlib
@@ -17,29 +17,28 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import BinaryIO
 
 from ssm_metarl.checkpoint.format import load_checkpoint
 from ssm_metarl.env_runner.registry import get_family
-from ssm_metarl.errors import CheckpointError, SsmMetaRLError, UserError
+from ssm_metarl.errors import SsmMetaRLError, UserError
 from ssm_metarl.experience.buffer import ExperienceStore
 from ssm_metarl.training.loading import load
 from ssm_metarl.training.loop import CHECKPOINT, CONFIG, EXPERIENCE, METRICS, read_config
 from ssm_metarl.ui.jobs import Jobs
 from ssm_metarl.ui.limits import UPLOAD_BYTES, UPLOAD_FILES
-from ssm_metarl.ui.records import is_progress, read_records
+from ssm_metarl.ui.metrics import PROGRESS, check_numbers, read_records
 from ssm_metarl.ui.store import RunStore, check_family
 from ssm_metarl.ui.train_settings import iterations_of
 
-KNOWN = re.compile(
+ALLOWED = re.compile(
     rf"{re.escape(CONFIG)}|{re.escape(METRICS)}|{CHECKPOINT}/checkpoint\.json"
     rf"|{CHECKPOINT}/state-[0-9]{{1,9}}\.safetensors|{re.escape(EXPERIENCE)}"
 )
 FOLDERS = {f"{CHECKPOINT}/", f"{Path(EXPERIENCE).parent}/"}
-METHODS = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}
 CHUNK = 2**16
 END = struct.Struct("<4s4H2LH")  # of a zip: signature, counts, size and place of its directory
-DIRECTORY_BYTES = UPLOAD_FILES * 1024  # of a zip, read before anything else is known
+DIRECTORY_BYTES = UPLOAD_FILES * 1024
 NOT_A_ZIP = "that file is not a zip that this page can read; upload one that it has made"
 UNREADABLE = (
     zipfile.BadZipFile,
@@ -50,37 +49,36 @@ UNREADABLE = (
     UnicodeDecodeError,
     struct.error,
 )
-MEGABYTE = 10**6
 
 
-def pack(run: Path, parcel: Path, *, with_experience: bool = False) -> None:
+def pack(run: Path, archive: Path, *, with_experience: bool = False) -> None:
     """Write a run's settings, metrics and checkpoint, and its experience if asked, into a zip.
 
     Raises:
-        UserError: Its experience is more than this page takes back.
+        UserError: Its experience is larger than this page takes back.
     """
     files = [run / CONFIG, run / METRICS, *sorted((run / CHECKPOINT).glob("*"))]
-    with zipfile.ZipFile(parcel, "w", zipfile.ZIP_DEFLATED) as archive:
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as sink:
         for file in files:
             name = file.relative_to(run).as_posix()
-            if KNOWN.fullmatch(name) and _is_plain(file):
-                archive.write(file, name)
+            if ALLOWED.fullmatch(name) and _is_plain(file):
+                sink.write(file, name)
         if with_experience and _is_plain(run / EXPERIENCE):
             if (run / EXPERIENCE).stat().st_size > UPLOAD_BYTES:
-                raise UserError(f"its experience is more than {UPLOAD_BYTES // MEGABYTE} MB")
-            copied = parcel.with_suffix(".sqlite")
+                raise UserError(f"its experience is more than {UPLOAD_BYTES // 10**6} MB")
+            copied = archive.with_suffix(".sqlite")
             _copy_store(run / EXPERIENCE, copied)
-            archive.write(copied, EXPERIENCE)
+            sink.write(copied, EXPERIENCE)
             copied.unlink()
 
 
-def unpack(parcel: Path, store: RunStore, jobs: Jobs, name: str) -> None:
+def unpack(archive: Path, store: RunStore, jobs: Jobs, name: str) -> None:
     """Make a run of a zip, all of it or nothing.
 
     Args:
-        parcel: The zip.
-        store: Where to.
-        jobs: Who else is at work there.
+        archive: The zip.
+        store: Where the run goes.
+        jobs: Where the name is held meanwhile.
         name: The new run's id.
 
     Raises:
@@ -90,43 +88,35 @@ def unpack(parcel: Path, store: RunStore, jobs: Jobs, name: str) -> None:
     """
     with jobs.hold(store.new_folder(name).name):
         store.runs.mkdir(parents=True, exist_ok=True)
-        place = store.runs / f".import-{secrets.token_hex(8)}"  # which no run can be called
-        place.mkdir()
+        folder = store.runs / f".import-{secrets.token_hex(8)}"  # which no run can be called
+        folder.mkdir()
         try:
-            with _legible(), parcel.open("rb") as file:
+            with _refusing_other_files(), archive.open("rb") as file:
                 _check_directory(file)
-                with zipfile.ZipFile(file) as archive:
-                    _extract(archive, place)
-            with _naming_files(place):
-                _check(place)
-            place.rename(store.new_folder(name))
+                with zipfile.ZipFile(file) as source:
+                    _extract(source, folder)
+            _check_run(folder)
+            folder.rename(store.new_folder(name))
+        except SsmMetaRLError as error:  # names files as the zip does, not where they lie
+            line = str(error).replace(f"{folder}/", "").replace(str(folder), "that run")
+            raise type(error)(line) from error
         finally:
-            shutil.rmtree(place, ignore_errors=True)
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextlib.contextmanager
-def _legible() -> Iterator[None]:
+def _refusing_other_files() -> Iterator[None]:
     try:
         yield
     except UNREADABLE as error:
         raise UserError(NOT_A_ZIP) from error
     except OSError as error:
-        if error.errno != errno.EINVAL:  # as when the disk is full
+        if error.errno != errno.EINVAL:  # such as a full disk
             raise
-        raise UserError(NOT_A_ZIP) from error  # a place before the start of the file
+        raise UserError(NOT_A_ZIP) from error  # an offset before the start of the file
 
 
-@contextlib.contextmanager
-def _naming_files(place: Path) -> Iterator[None]:
-    """Name files as they are called in the zip, and not where they lie."""
-    try:
-        yield
-    except SsmMetaRLError as error:
-        told = str(error).replace(f"{place}/", "").replace(str(place), "that run")
-        raise type(error)(told) from error
-
-
-def _check_directory(file: Any) -> None:
+def _check_directory(file: BinaryIO) -> None:
     """Bound the directory of a zip before it is parsed: millions of names would fill the memory."""
     size = file.seek(0, 2)
     if not END.size <= size <= UPLOAD_BYTES:
@@ -139,8 +129,8 @@ def _check_directory(file: Any) -> None:
         raise UserError(NOT_A_ZIP)
 
 
-def _extract(archive: zipfile.ZipFile, place: Path) -> None:
-    """Unpack the files of a run, counting what comes out: what a header says may be a lie."""
+def _extract(archive: zipfile.ZipFile, folder: Path) -> None:
+    """Unpack the files of a run, counting the bytes that come out: headers may lie."""
     entries = archive.infolist()
     if len(entries) > UPLOAD_FILES:
         raise UserError(f"that zip has {len(entries)} entries, of at most {UPLOAD_FILES}")
@@ -150,46 +140,44 @@ def _extract(archive: zipfile.ZipFile, place: Path) -> None:
             continue
         _check_entry(entry, seen)
         seen.add(entry.filename)
-        target = place / entry.filename
+        target = folder / entry.filename
         target.parent.mkdir(exist_ok=True)
         with archive.open(entry) as source, target.open("xb") as sink:
             while chunk := source.read(CHUNK):
                 left -= len(chunk)
                 if left < 0:
-                    raise UserError(
-                        f"that zip unpacks to more than {UPLOAD_BYTES // MEGABYTE} MB, "
-                        "the most that is taken"
-                    )
+                    most = UPLOAD_BYTES // 10**6
+                    raise UserError(f"that zip unpacks to more than {most} MB, the most allowed")
                 sink.write(chunk)
 
 
 def _check_entry(entry: zipfile.ZipInfo, seen: set[str]) -> None:
-    if not KNOWN.fullmatch(entry.filename) or entry.filename in seen:
+    if not ALLOWED.fullmatch(entry.filename) or entry.filename in seen:
         raise UserError(
             f"that zip is not of a run: it may hold {CONFIG}, {METRICS}, {CHECKPOINT}/ and "
             f"{EXPERIENCE}, each once, and nothing else"
         )
-    mode = entry.external_attr >> 16
-    if (stat.S_IFMT(mode) not in (0, stat.S_IFREG)) or entry.compress_type not in METHODS:
+    plain = stat.S_IFMT(entry.external_attr >> 16) in (0, stat.S_IFREG)
+    if not plain or entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         raise UserError(NOT_A_ZIP)
 
 
-def _check(place: Path) -> None:
+def _check_run(folder: Path) -> None:
     """Read all of a run the way it will be used."""
-    if not (place / CONFIG).exists():
+    if not (folder / CONFIG).exists():
         raise UserError(f"that zip holds no run: it has no {CONFIG}")
-    config = read_config(place)
+    config = read_config(folder)
     family = get_family(check_family(config.env_name))
-    load(place)
-    meta, iterations = load_checkpoint(place / CHECKPOINT).meta, iterations_of(config)
-    if not is_progress(meta, range(iterations + 1)):
-        raise CheckpointError("that checkpoint does not say how far its training came")
-    records = read_records(place / METRICS)
+    load(folder)
+    meta, iterations = load_checkpoint(folder / CHECKPOINT).meta, iterations_of(config)
+    bounds = PROGRESS | {"iteration": (int, 0, iterations)}
+    check_numbers(meta, bounds, folder / CHECKPOINT)
+    records = read_records(folder / METRICS)
     whole = records and records[-1]["iterations"] == iterations
     if not whole or records[-1]["iteration"] < meta["iteration"]:
-        raise UserError(f"that zip's {METRICS} does not tell of all of the training")
-    if (place / EXPERIENCE).exists():
-        ExperienceStore.open(place / EXPERIENCE, family).close()
+        raise UserError(f"that zip's {METRICS} does not cover the whole training")
+    if (folder / EXPERIENCE).exists():
+        ExperienceStore.open(folder / EXPERIENCE, family).close()
 
 
 def _is_plain(file: Path) -> bool:

@@ -105,14 +105,14 @@ def explained(error: Exception) -> gr.Error:
     return gr.Error(SORRY, print_exception=False)
 
 
-def field(event: gr.EventData, name: str) -> str:
+def field(event: gr.EventData, name: str) -> Any:
     """Return what an event says of itself.
 
     Raises:
         UserError: It does not say that.
     """
     try:
-        return str(getattr(event, name))
+        return getattr(event, name)
     except (AttributeError, TypeError) as error:  # the latter where it says nothing at all
         raise UserError(f"that event does not say its {name}") from error
 

@@ -12,7 +12,6 @@ from ssm_metarl.ui.errors import handled
 from ssm_metarl.ui.limits import EPOCHS, TRAIN_EPISODES
 from ssm_metarl.ui.monitor import paragraph
 from ssm_metarl.ui.store import RunStore
-from ssm_metarl.ui.summary import unfinished
 from ssm_metarl.ui.train_settings import (
     CELLS,
     LEARNERS,
@@ -113,7 +112,7 @@ class Form:
             ]
 
         def left() -> list[Any]:
-            found = unfinished(store)
+            found = store.unfinished()
             waiting = gr.update(choices=found, value=found[0] if found else None)
             return [waiting, gr.update(interactive=bool(found))]
 

@@ -78,4 +78,4 @@ def build(store: RunStore, jobs: Jobs) -> gr.Blocks:
 
 def chosen(tab: gr.EventData) -> str:
     """Return which tab was opened."""
-    return field(tab, "value")
+    return str(field(tab, "value"))

@@ -1,41 +1,76 @@
-"""The runs that the page shows: those under its folder, and the agents that come with the package.
+"""The runs that the page shows: those in its folder, and the agents that come with the package.
 
-Nothing outside these two folders is ever read or written, whatever a visitor sends: a run is known
-by its id, an id is checked before it becomes a path, and links are refused.
+Nothing outside these two folders is read or written, whatever a visitor sends: a run is known by
+its id, an id is checked before it becomes a path, and links are refused.
 """
 
+import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from ssm_metarl.adaptation.agent import Agent
 from ssm_metarl.checkpoint.lock import RunLock
-from ssm_metarl.checkpoint.names import RUN_ID
+from ssm_metarl.checkpoint.names import RUN_ID, as_name
 from ssm_metarl.env_runner.family import TaskFamily
 from ssm_metarl.env_runner.registry import list_families
 from ssm_metarl.errors import SsmMetaRLError, UserError
 from ssm_metarl.training.config import TrainConfig
 from ssm_metarl.training.loading import agent_family, load
-from ssm_metarl.training.loop import CHECKPOINT, CONFIG, read_config
+from ssm_metarl.training.loop import CHECKPOINT, CONFIG, METRICS, read_config
 from ssm_metarl.ui.limits import RUNS
+from ssm_metarl.ui.metrics import last_record, read_records
 
 PRETRAINED = Path(__file__).parent.parent / "pretrained"
 
 
 @dataclass(frozen=True)
+class RunSummary:
+    """One run at a glance.
+
+    Attributes:
+        name: Its id.
+        family: Its family of tasks; empty if its settings or its last metrics cannot be read.
+        learner: How it learns, likewise.
+        done: Iterations done.
+        iterations: Iterations in all; 0 where none is done yet.
+        best_return: The best so far.
+        bytes: On disk.
+        changed: Time of the last change, in seconds since 1970.
+        own: Whether it may be continued and deleted.
+    """
+
+    name: str
+    family: str
+    learner: str
+    done: int
+    iterations: int
+    best_return: float | None
+    bytes: int
+    changed: float
+    own: bool
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether there is something to continue."""
+        return bool(self.family) and (self.iterations == 0 or self.done < self.iterations)
+
+
+@dataclass(frozen=True)
 class RunStore:
-    """Where runs are.
+    """The runs on disk.
 
     Attributes:
         runs: The folder of the page's own runs.
-        pretrained: That of the agents that come with the package, which stay as they are.
+        pretrained: The folder of the agents that come with the package, which is only read.
     """
 
     runs: Path
     pretrained: Path = PRETRAINED
 
     def ids(self) -> list[str]:
-        """Return the runs there are: the visitor's own, newest first, then the pretrained ones."""
+        """Return the ids of all runs: the page's own, newest first, then the pretrained ones."""
         own = sorted(_runs_in(self.runs), key=lambda run: run.stat().st_mtime, reverse=True)
         return [run.name for run in [*own, *sorted(_runs_in(self.pretrained))]]
 
@@ -46,14 +81,14 @@ class RunStore:
     def _has_agent(self, run: str) -> bool:
         try:
             check_family(self.config(run).env_name)
-        except SsmMetaRLError:  # the list of runs shows it; there is nothing to choose
+        except SsmMetaRLError:  # the Runs tab says so
             return False
         return (self.folder(run) / CHECKPOINT).is_dir()
 
     def first(self) -> str | None:
-        """Return the run that a new visitor meets: the first that comes with the page."""
-        given = sorted(run.name for run in _runs_in(self.pretrained))
-        return next(iter([*given, *self.trained()]), None)
+        """Return the run that a new visitor sees first: a pretrained one if there is any."""
+        pretrained = sorted(run.name for run in _runs_in(self.pretrained))
+        return next(iter([*pretrained, *self.trained()]), None)
 
     def folder(self, run: object) -> Path:
         """Return the folder of a run.
@@ -72,42 +107,89 @@ class RunStore:
         return self.folder(run).parent == self.runs
 
     def new_folder(self, run: object) -> Path:
-        """Return the folder that a new run will have.
+        """Return the folder for a new run.
 
         Raises:
-            UserError: The id is not valid, or taken, or the store is full.
+            UserError: The id is not valid or taken, or there are too many runs.
         """
         name = checked_id(run)
         if len(_runs_in(self.runs)) >= RUNS:
-            raise UserError(f"there are {RUNS} runs, as many as fit; delete one first")
+            raise UserError(f"there are {RUNS} runs, the most this page keeps; delete one first")
         if (self.runs / name).exists() or (self.pretrained / name).exists():
             raise UserError(f"there is a run {name!r} already; choose another name")
         return self.runs / name
+
+    def free_name(self, wanted: str) -> str:
+        """Return an id that is not taken, as close to a text as possible."""
+        taken = set(self.ids())
+        endings = ("", *(f"-{number}" for number in range(2, len(taken) + 3)))
+        return next(name for end in endings if (name := as_name(wanted, end)) not in taken)
 
     def config(self, run: object) -> TrainConfig:
         """Return the settings of a run.
 
         Raises:
-            UserError: There is no such run, or they are malformed.
+            UserError: There is no such run, or its settings are malformed.
         """
         return read_config(self.folder(run))
+
+    def metrics(self, run: object) -> list[dict[str, Any]]:
+        """Return the metrics of a run, checked.
+
+        Raises:
+            UserError: There is no such run.
+            CheckpointError: They are damaged or out of bounds.
+        """
+        return read_records(self.folder(run) / METRICS)
 
     def agent(self, run: object) -> tuple[Agent, TaskFamily]:
         """Return the agent of a run and its family.
 
         Raises:
-            UserError: There is no such run, or its environment is not one of this package.
+            UserError: There is no such run, or its family is not one of this package.
             CheckpointError: It is damaged.
         """
         check_family(self.config(run).env_name)
         agent = load(self.folder(run))
         return agent, agent_family(agent)
 
-    def delete(self, run: object) -> None:
-        """Delete a run of the page's own.
+    def summary(self, run: object) -> RunSummary:
+        """Return a run at a glance; what is damaged is left empty.
 
         Raises:
-            UserError: There is no such run, it is one that comes with the package, or is in work.
+            UserError: There is no such run.
+        """
+        folder = self.folder(run)
+        try:
+            config, last = self.config(run), last_record(folder / METRICS)
+            family, learner = config.env_name, config.mode
+        except SsmMetaRLError:
+            family, learner, last = "", "", {}
+        return RunSummary(
+            name=folder.name,
+            family=family,
+            learner=learner,
+            done=last.get("iteration", 0),
+            iterations=last.get("iterations", 0),
+            best_return=last.get("best_return"),
+            bytes=size(folder),
+            changed=max(path.lstat().st_mtime for path in (folder, *folder.iterdir())),
+            own=folder.parent == self.runs,
+        )
+
+    def summaries(self) -> list[RunSummary]:
+        """Return all runs, in the order of :meth:`ids`."""
+        return [self.summary(run) for run in self.ids()]
+
+    def unfinished(self) -> list[str]:
+        """Return the page's own runs that can be continued."""
+        return [run.name for run in self.summaries() if run.own and run.unfinished]
+
+    def delete(self, run: object) -> None:
+        """Delete one of the page's own runs.
+
+        Raises:
+            UserError: There is no such run, it comes with the package, or it is being trained.
         """
         if not self.is_own(run):
             raise UserError(f"{checked_id(run)} comes with the page and cannot be deleted")
@@ -116,7 +198,7 @@ class RunStore:
 
 
 def checked_id(run: object) -> str:
-    """Return the id of a run, if it is one.
+    """Return a valid id unchanged.
 
     Raises:
         UserError: It is anything else, such as a path.
@@ -127,7 +209,7 @@ def checked_id(run: object) -> str:
 
 
 def check_family(name: object) -> str:
-    """Return the name of a family of this package.
+    """Return the name of a family of this package unchanged.
 
     Raises:
         UserError: It is anything else; no code is imported to find out.
@@ -139,9 +221,15 @@ def check_family(name: object) -> str:
 
 
 def is_run(folder: Path) -> bool:
-    """Whether a folder is a run, and neither it nor its settings are a link to elsewhere."""
+    """Whether a folder is a run; a link, or one whose settings are a link, is not."""
     linked = folder.is_symlink() or (folder / CONFIG).is_symlink()
     return not linked and (folder / CONFIG).is_file()
+
+
+def size(folder: Path) -> int:
+    """Return the bytes of all files in a folder, without following links."""
+    files = (Path(place) / name for place, _, names in os.walk(folder) for name in names)
+    return sum(file.lstat().st_size for file in files)
 
 
 def _runs_in(place: Path) -> list[Path]:

@@ -19,7 +19,7 @@ from ssm_metarl.errors import SsmMetaRLError, UserError
 from ssm_metarl.training.loading import load
 from ssm_metarl.training.loop import CHECKPOINT, train
 from ssm_metarl.ui import archive
-from ssm_metarl.ui.archive import KNOWN, pack, unpack
+from ssm_metarl.ui.archive import ALLOWED, pack, unpack
 from ssm_metarl.ui.jobs import Jobs
 from ssm_metarl.ui.store import RunStore
 
@@ -37,7 +37,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def files(run: Path) -> Files:
     found = {path.relative_to(run).as_posix(): path for path in run.rglob("*")}
-    return {name: path.read_bytes() for name, path in found.items() if KNOWN.fullmatch(name)}
+    return {name: path.read_bytes() for name, path in found.items() if ALLOWED.fullmatch(name)}
 
 
 @pytest.fixture
@@ -84,7 +84,7 @@ def test_a_run_without_all_of_its_metrics_is_refused(
     shutil.copytree(run, copy)
     (copy / "metrics.jsonl").write_text("")
     pack(copy, tmp_path / "mine.zip", with_experience=False)
-    with pytest.raises(UserError, match="does not tell of all of the training"):
+    with pytest.raises(UserError, match="does not cover the whole training"):
         unpack(tmp_path / "mine.zip", store, Jobs(), "new")
     assert "new" not in store.ids()
 
@@ -273,7 +273,7 @@ CONFIG = b'{"mode": "meta_rl", "env_name": "CartPole-v1", "width": %s}'
         ("config.json", CONFIG % b"1000000000", "width"),
         ("config.json", CONFIG % b"16", "does not fit"),
         ("config.json", b"\xff\xfe", "utf-8"),
-        ("metrics.jsonl", b'{"iteration": 1}\n', "not of a training"),
+        ("metrics.jsonl", b'{"iteration": 1}\n', "must be a number"),
         ("metrics.jsonl", b"nonsense\n", "not JSON"),
         ("checkpoint/checkpoint.json", b"{}", "not an ssm-metarl checkpoint"),
         ("experience/store.sqlite", b"SQLite format 3\x00", "store"),
@@ -285,69 +285,34 @@ def test_content_that_is_not_of_a_run_is_refused(
     refused(zipped(tmp_path / "x.zip", {**files, name: data}), store, words)
 
 
-HUGE = 10**400
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"return_before": "<script>"},
-        {"return_after": HUGE},
-        {"best_return": HUGE},
-        {"best_return": 1e308},
-        {"iteration": HUGE},
-        {"iteration": 2},
-        {"iteration": 0},
-        {"iterations": HUGE},
-        {"iterations": -5},
-        {"iterations": 1.0},
-        {"environment_steps": HUGE},
-        {"environment_steps": True},
-        {"seconds": -1},
-        {"gradient_norm": HUGE},
-        {"gradient_norm": ["<script>"]},
-    ],
-)
+@pytest.mark.parametrize("change", [{"return_after": 10**400}, {"iteration": 2}, {"seconds": -1}])
 def test_metrics_that_no_training_writes_are_refused(
     files: Files, store: RunStore, tmp_path: Path, change: dict[str, Any]
 ) -> None:
     record = json.loads(files["metrics.jsonl"].splitlines()[0])
     line = json.dumps({**record, **change}).encode() + b"\n"
-    refused(
-        zipped(tmp_path / "x.zip", {**files, "metrics.jsonl": line}), store, "not of a training"
-    )
+    words = f"metrics.jsonl: {next(iter(change))}"
+    refused(zipped(tmp_path / "x.zip", {**files, "metrics.jsonl": line}), store, words)
 
 
-def test_metrics_that_go_back_or_tell_of_another_training_are_refused(
+def test_metrics_of_another_training_are_refused(
     files: Files, store: RunStore, tmp_path: Path
 ) -> None:
-    line = files["metrics.jsonl"]
-    refused(zipped(tmp_path / "x.zip", {**files, "metrics.jsonl": line * 2}), store, "not of a")
-    longer = line.replace(b'"iterations": 1', b'"iterations": 2')
-    refused(zipped(tmp_path / "x.zip", {**files, "metrics.jsonl": longer}), store, "all of the")
+    longer = files["metrics.jsonl"].replace(b'"iterations": 1', b'"iterations": 2')
+    path = zipped(tmp_path / "x.zip", {**files, "metrics.jsonl": longer})
+    refused(path, store, "does not cover the whole training")
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"best_return": "x"},
-        {"best_return": [1]},
-        {"best_return": HUGE},
-        {"iteration": 1.5},
-        {"iteration": -3},
-        {"iteration": 2},  # of one
-        {"environment_steps": HUGE},
-        {"seconds": None},
-    ],
-)
-def test_a_forged_checkpoint_is_refused(
+@pytest.mark.parametrize("change", [{"best_return": "x"}, {"iteration": 2}, {"seconds": None}])
+def test_a_corrupt_checkpoint_is_refused(
     run: Path, files: Files, store: RunStore, tmp_path: Path, change: dict[str, Any]
 ) -> None:
     there = load_checkpoint(run / CHECKPOINT)
-    save_checkpoint(tmp_path / "forged", there.tensors, {**there.meta, **change})
+    save_checkpoint(tmp_path / "corrupt", there.tensors, {**there.meta, **change})
     kept = {name: data for name, data in files.items() if not name.startswith(CHECKPOINT)}
-    forged = {f"{CHECKPOINT}/{p.name}": p.read_bytes() for p in (tmp_path / "forged").iterdir()}
-    refused(zipped(tmp_path / "x.zip", {**kept, **forged}), store, "how far its training came")
+    corrupt = {f"{CHECKPOINT}/{p.name}": p.read_bytes() for p in (tmp_path / "corrupt").iterdir()}
+    words = f"^checkpoint: {next(iter(change))}"
+    refused(zipped(tmp_path / "x.zip", {**kept, **corrupt}), store, words)
 
 
 def test_an_empty_zip_holds_no_run(store: RunStore, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Train, Compare and Runs, as visitors use them."""
 
 import contextlib
+import re
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -22,6 +23,14 @@ new PerformanceObserver((list) => {
   for (const shift of list.getEntries()) window.shifted += shift.value;
 }).observe({ type: "layout-shift" });
 """
+
+
+RUN_NAMES = '#runs [role=gridcell][data-col="0"]'
+
+
+def choose_run(page: Any, name: str) -> None:
+    """Select the row of a run."""
+    page.locator(RUN_NAMES, has_text=re.compile(rf"^\s*{name}\s*$")).click()
 
 
 def open_tab(visitor: Visitor, name: str) -> Any:
@@ -89,11 +98,11 @@ def test_compare_starts_from_the_agent_above_until_others_are_chosen(
     open_tab(visitor, "Compare")
     assert compared(page) == ["first-run", "second-run"]
     open_tab(visitor, "Runs")
-    page.click("[data-run=first-run]")
+    choose_run(page, "first-run")
     page.wait_for_selector("#run-title >> text=first-run")
     page.click("#delete")
     page.click("#sure")
-    page.wait_for_selector("[data-run=first-run]", state="detached")
+    page.locator(RUN_NAMES, has_text="first-run").wait_for(state="detached")
     open_tab(visitor, "Compare")
     assert compared(page) == ["second-run"]
     page.click("#compare-runs input")
@@ -109,17 +118,18 @@ def test_an_imported_run_is_the_selected_agent(
     with page.expect_file_chooser() as chooser:
         page.click("#upload")
     chooser.value.set_files(str(tmp_path / "taken-in.zip"))
-    page.wait_for_selector("[data-run=taken-in]")
+    page.locator(RUN_NAMES, has_text="taken-in").wait_for()
     page.wait_for_function("document.querySelector('#agent input').value === 'taken-in'")
 
 
 def test_choosing_a_run_moves_nothing(visit: Visit, trained: list[Path]) -> None:
     visitor = visit()
     page = open_tab(visitor, "Runs")
-    page.wait_for_selector("[data-run=first-run]")
+    page.locator(RUN_NAMES, has_text="first-run").wait_for()
+    page.wait_for_timeout(700)
     page.evaluate(SHIFTS)
     for name in ("cartpole-in-context", "first-run", "cartpole"):
-        page.click(f"[data-run={name}] button")
+        choose_run(page, name)
         page.wait_for_selector(f"#run-title .outcome >> text=/^{name}$/")
         page.wait_for_timeout(700)
     assert page.evaluate("window.shifted") < 0.01

@@ -1,119 +1,54 @@
-"""The tab that shows what is on disk, hands it out, takes it in and throws it away."""
+"""Runs: what is on disk, with download, import and deletion."""
 
 import dataclasses
 import tempfile
+import time
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
-from ssm_metarl.checkpoint.names import as_name
-from ssm_metarl.errors import UserError
-from ssm_metarl.training.loop import METRICS
+from ssm_metarl.env_runner.family import TaskFamily
+from ssm_metarl.env_runner.registry import list_families
+from ssm_metarl.errors import SsmMetaRLError, UserError
+from ssm_metarl.evaluation.report import counted
 from ssm_metarl.ui.api import Json, endpoint
 from ssm_metarl.ui.archive import pack, unpack
 from ssm_metarl.ui.errors import field, handled
 from ssm_metarl.ui.form import QUIET
 from ssm_metarl.ui.jobs import Jobs
-from ssm_metarl.ui.listing import headline, learning_curves, settings, table
-from ssm_metarl.ui.records import read_records
-from ssm_metarl.ui.store import RunStore, checked_id
-from ssm_metarl.ui.summary import Summary, summaries
+from ssm_metarl.ui.monitor import curves, paragraph
+from ssm_metarl.ui.store import RunStore, RunSummary, checked_id
 
-CHOICE = """
-element.addEventListener("click", (event) => {
-  const row = event.target.closest("[data-run]");
-  if (!row) return;
-  for (const button of element.querySelectorAll("[aria-pressed]"))
-    button.setAttribute("aria-pressed", row.contains(button));
-  trigger("select", { run: row.dataset.run });
-});
-"""
-FETCH = '() => document.querySelector("#parcel").click()'
+HEADERS = ["Run", "Family", "Learner", "Iterations", "Best return", "Size", "Changed"]
+AGES = ((86400.0, "day"), (3600.0, "hour"), (60.0, "minute"))
+FETCH = '() => document.querySelector("#zip").click()'
+TABLE: dict[str, Any] = {"interactive": False, "show_label": False, "buttons": []}
 
 
 def build(store: RunStore, jobs: Jobs, run: gr.Dropdown, tab: gr.Tab) -> None:
     """Add the tab to the page, and its endpoints.
 
     Args:
-        store: Where runs are.
-        jobs: Where visitors stop their work.
-        run: Which agent; it stands above the tabs.
-        tab: This tab, which reads the disk anew whenever it is opened.
+        store: The runs.
+        jobs: Where a run is held while it is changed.
+        run: The agent chosen above the tabs.
+        tab: This tab, which reads the disk whenever it is opened.
     """
-    listing, details, (experience, parcel), (sure, keep), (name, upload) = layout(store)
-    chosen, *_, fetch, delete, asking = details
-    look: dict[str, Any] = {
-        "fn": handled(partial(shown, store)),
-        "inputs": [chosen, run],
-        "outputs": [listing, *details],
-        **QUIET,
-    }
-    select = handled(partial(selected, store))
-
-    def pick(event: gr.EventData) -> list[Any]:
-        return shown(store, field(event, "run"))[1:]
-
-    def download(run: str, with_experience: bool) -> str:
-        """Return a run as a zip of safetensors and JSON, with its experience if asked."""
-        folder = store.folder(run)
-        jobs.check_free(folder.name)
-        with tempfile.TemporaryDirectory() as place:
-            made = Path(place) / f"{folder.name}.zip"
-            pack(folder, made, with_experience=bool(with_experience))
-            return str(parcel.move_resource_to_block_cache(made))
-
-    def import_run(file: str, name: str) -> str:
-        """Make a run of a zip as `download` gives; an empty name takes that of the file."""
-        if not file:
-            raise UserError("choose a zip to import")
-        given = checked_id(name) if name else free_name(store, Path(file).stem)
-        unpack(Path(file), store, jobs, given)
-        return given
-
-    def delete_run(run: str) -> None:
-        """Delete a run of the page's own, for good."""
-        folder = store.folder(run)
-        with jobs.hold(folder.name):
-            store.delete(run)
-
-    tab.select(**look)
-    listing.select(handled(pick), None, details, **QUIET)
-    fetch.click(handled(download), [chosen, experience], parcel, api_name="download").success(
-        None, None, None, js=FETCH
-    )
-    delete.click(handled(lambda: swap(True)), None, [delete, asking], **QUIET)
-    keep.click(handled(lambda: swap(False)), None, [delete, asking], **QUIET)
-    sure.click(handled(delete_run), chosen, None, api_name="delete_run").success(**look).then(
-        select, run, run, **QUIET
-    )
-    upload.upload(handled(import_run), [upload, name], chosen, api_name="import_run").success(
-        **look
-    ).then(select, chosen, run, **QUIET)
-    without_page(store)
-
-
-def layout(store: RunStore) -> tuple[Any, ...]:
-    """Lay out the list; the details of one run; how to take it away, delete it, and import one.
-
-    What changes its height stands last, or where room is kept for it.
-    """
-    runs, _, title, curve, message, *_ = shown(store, store.first())  # nothing moves when it opens
-    listing = gr.HTML(
-        runs, js_on_load=CHOICE, apply_default_css=False, elem_id="runs", elem_classes="listing"
-    )
+    runs = gr.Dataframe(headers=HEADERS, elem_id="runs", max_height=360, **TABLE)
     chosen = gr.Textbox(visible=False)
     with gr.Row(elem_classes="screen"):
         with gr.Column(scale=5, min_width=320, elem_classes="results-column"):
-            title = gr.HTML(title, elem_classes="sentence", elem_id="run-title")
-            curve = gr.HTML(curve, elem_id="run-curve")
+            title = gr.HTML(elem_classes="sentence", elem_id="run-title")
+            curve = gr.HTML(elem_id="run-curve")
         with gr.Column(scale=3, min_width=300, elem_classes="controls-column"):
             experience = gr.Checkbox(False, label="With its experience, for hybrid adaptation")
             fetch = gr.Button("Download as a zip", elem_id="download")
-            parcel = gr.DownloadButton(visible="hidden", elem_id="parcel")
+            zipped = gr.DownloadButton(visible="hidden", elem_id="zip")
             delete = gr.Button("Delete ...", variant="stop", elem_id="delete")
-            with gr.Row(visible=False) as asking:
+            with gr.Row(visible=False) as confirm:
                 sure = gr.Button("Delete for good", variant="stop", elem_id="sure")
                 keep = gr.Button("Keep", elem_id="keep")
             name = gr.Textbox(
@@ -123,69 +58,181 @@ def layout(store: RunStore) -> tuple[Any, ...]:
                 elem_id="import-name",
             )
             upload = gr.UploadButton("Upload a zip", file_types=[".zip"], elem_id="upload")
-            message = gr.HTML(message, apply_default_css=False, elem_id="run-settings")
-    details = [chosen, title, curve, message, fetch, delete, asking]
-    return listing, details, (experience, parcel), (sure, keep), (name, upload)
+            settings = gr.Dataframe(headers=["Setting", "Value"], elem_id="settings", **TABLE)
+            with gr.Accordion("All settings", open=False):
+                every = gr.Dataframe(headers=["Setting", "Value"], max_height=400, **TABLE)
+
+    details = [chosen, title, curve, settings, every, fetch, delete, confirm]
+    refresh: dict[str, Any] = {
+        "fn": handled(partial(shown, store)),
+        "inputs": [chosen, run],
+        "outputs": [runs, *details],
+        **QUIET,
+    }
+    select = handled(partial(selected, store))
+    actions = Actions(store, jobs, zipped)
+    tab.select(**refresh)
+    runs.select(handled(actions.pick), None, details, **QUIET)
+    fetch.click(
+        handled(actions.download), [chosen, experience], zipped, api_name="download"
+    ).success(None, None, None, js=FETCH)
+    for button, asking in ((delete, True), (keep, False)):
+        button.click(handled(partial(confirming, asking)), None, [delete, confirm], **QUIET)
+    sure.click(handled(actions.delete_run), chosen, None, api_name="delete_run").success(
+        **refresh
+    ).then(select, run, run, **QUIET)
+    upload.upload(
+        handled(actions.import_run), [upload, name], chosen, api_name="import_run"
+    ).success(**refresh).then(select, chosen, run, **QUIET)
+    endpoint(actions.runs, queue=False)
+    endpoint(actions.describe, queue=False)
 
 
-def without_page(store: RunStore) -> None:
-    """Add the endpoints that tell what there is."""
+@dataclasses.dataclass(frozen=True)
+class Actions:
+    """What the buttons and the endpoints of the tab do."""
 
-    def runs() -> Json:
+    store: RunStore
+    jobs: Jobs
+    zipped: gr.DownloadButton
+
+    def pick(self, event: gr.EventData) -> list[Any]:
+        """Show the run of the row that was selected."""
+        row = field(event, "row_value")
+        return shown(self.store, row[0] if isinstance(row, list) and row else None)[1:]
+
+    def download(self, run: str, with_experience: bool) -> str:
+        """Return a run as a zip of safetensors and JSON, with its experience if asked."""
+        folder = self.store.folder(run)
+        self.jobs.check_free(folder.name)
+        with tempfile.TemporaryDirectory() as place:
+            made = Path(place) / f"{folder.name}.zip"
+            pack(folder, made, with_experience=bool(with_experience))
+            return str(self.zipped.move_resource_to_block_cache(made))
+
+    def import_run(self, file: str, name: str) -> str:
+        """Make a run of a zip as `download` gives; an empty name takes that of the file."""
+        if not file:
+            raise UserError("choose a zip to import")
+        given = checked_id(name) if name else self.store.free_name(Path(file).stem)
+        unpack(Path(file), self.store, self.jobs, given)
+        return given
+
+    def delete_run(self, run: str) -> None:
+        """Delete one of the page's own runs, for good."""
+        with self.jobs.hold(self.store.folder(run).name):
+            self.store.delete(run)
+
+    def runs(self) -> Json:
         """Return what is on disk: every run's family, learner, iterations, return and size."""
-        return [dataclasses.asdict(run) for run in summaries(store)]
+        return [dataclasses.asdict(run) for run in self.store.summaries()]
 
-    def describe(run: Json) -> Json:
+    def describe(self, run: Json) -> Json:
         """Return one run: its summary, its settings and its metrics."""
         return {
-            **dataclasses.asdict(Summary.of(store, run)),
-            "config": vars(store.config(run)),
-            "metrics": read_records(store.folder(run) / METRICS),
+            **dataclasses.asdict(self.store.summary(run)),
+            "config": vars(self.store.config(run)),
+            "metrics": self.store.metrics(run),
         }
-
-    endpoint(runs, queue=False)
-    endpoint(describe, queue=False)
 
 
 def shown(store: RunStore, choice: object, agent: object = None) -> list[Any]:
-    """Return the list of runs, and the details of the chosen one; else of the agent, or any."""
-    found = {run.name: run for run in summaries(store)}
-    wanted = [name for name in (choice, agent) if isinstance(name, str) and name in found]
-    run = found.get(next(iter([*wanted, *found]), ""))
+    """Return the list of runs and the details of one: the choice, else the agent, else the first.
+
+    In the order of the tab's outputs: the list, the name, headline, curve, settings that differ
+    from the defaults, all settings, and updates of Download, Delete and its confirmation.
+    """
+    found = {run.name: run for run in store.summaries()}
+    wanted = [name for name in (choice, agent, *found) if isinstance(name, str) and name in found]
+    run = found[wanted[0]] if wanted else None
+    rows = [row(one) for one in found.values()]
     if run is None:
-        return [table([], None), "", "", "", "", *buttons(own=False, there=False)]
+        title, curve, differ, every = paragraph("There are no runs yet.", "others"), "", [], []
+    else:
+        title, curve = headline(run), learning_curve(store, run)
+        differ, every = settings_of(store, run)
     return [
-        table(list(found.values()), run.name),
-        run.name,
-        headline(run),
-        learning_curves(store, run),
-        settings(store, run.name),
-        *buttons(own=run.own, there=True),
-    ]
-
-
-def selected(store: RunStore, wanted: str | None) -> Any:
-    """Return the agents there are, and the one that was wanted selected if it is among them."""
-    found = store.trained()
-    return gr.update(choices=found, value=wanted if wanted in found else next(iter(found), None))
-
-
-def buttons(*, own: bool, there: bool) -> list[Any]:
-    """Return updates of Download, Delete and its confirmation."""
-    return [
-        gr.update(interactive=there),
-        gr.update(interactive=own, visible=True),
+        rows,
+        run.name if run else "",
+        title,
+        curve,
+        differ,
+        every,
+        gr.update(interactive=run is not None),
+        gr.update(interactive=run is not None and run.own, visible=True),
         gr.update(visible=False),
     ]
 
 
-def swap(asking: bool) -> list[Any]:
-    """Put the query whether to delete in the place of the button, or the button back."""
+def row(run: RunSummary) -> list[str]:
+    """Return a run as a row of the list."""
+    return [
+        run.name,
+        run.family or "cannot be read",
+        run.learner,
+        f"{run.done} of {run.iterations or '…'}",
+        "–" if run.best_return is None else f"{run.best_return:.4g}",
+        f"{run.bytes / 1e6:.1f} MB",
+        ago(run.changed) if run.own else "built in",
+    ]
+
+
+def headline(run: RunSummary) -> str:
+    """Return the name of a run and one line about it, as HTML."""
+    line = "Its settings or its metrics cannot be read; it can still be deleted."
+    if run.family:
+        line = f"{run.learner} on {run.family}: {run.done} of {run.iterations or '…'} iterations"
+        line += "" if run.best_return is None else f", best return {run.best_return:.4g}"
+        line += "; it can be resumed under Train." if run.own and run.unfinished else "."
+    return paragraph(run.name, "outcome") + paragraph(line, "others")
+
+
+def learning_curve(store: RunStore, run: RunSummary) -> str:
+    """Draw the returns of a run over its iterations; say so where its metrics cannot be read."""
+    if not run.family:
+        return ""
+    try:
+        records = store.metrics(run.name)
+    except SsmMetaRLError:
+        return paragraph("Its metrics cannot be read.", "others")
+    return curves(store.config(run.name), known_family(run), max(run.iterations, 1), records)
+
+
+def known_family(run: RunSummary) -> TaskFamily | None:
+    """Return the family of a run; None if it is not one of this package."""
+    return next((family for family in list_families() if family.name == run.family), None)
+
+
+def settings_of(store: RunStore, run: RunSummary) -> tuple[list[list[str]], list[list[str]]]:
+    """Return the settings of a run that differ from the defaults, and all of them."""
+    if not run.family:
+        return [], []
+    config, family = store.config(run.name), known_family(run)
+    changed = {} if family is None else config.changed(family)
+    first = {"mode": config.mode, "env_name": config.env_name}
+    return as_rows(first | changed), as_rows(vars(config))
+
+
+def as_rows(settings: Mapping[str, Any]) -> list[list[str]]:
+    """Return settings as rows of a table."""
+    return [[name, "" if value is None else str(value)] for name, value in settings.items()]
+
+
+def confirming(asking: bool) -> list[Any]:
+    """Replace Delete by its confirmation, or the other way round."""
     return [gr.update(visible=not asking), gr.update(visible=asking)]
 
 
-def free_name(store: RunStore, wanted: str) -> str:
-    """Return an id that is free, as near to a file's name as can be."""
-    taken = set(store.ids())
-    endings = ("", *(f"-{number}" for number in range(2, len(taken) + 3)))
-    return next(name for end in endings if (name := as_name(wanted, end)) not in taken)
+def selected(store: RunStore, wanted: str | None) -> Any:
+    """Return the agents there are, with the wanted one selected if it is among them."""
+    found = store.trained()
+    return gr.update(choices=found, value=wanted if wanted in found else next(iter(found), None))
+
+
+def ago(moment: float) -> str:
+    """Return how long ago something was: ``3 hours ago``."""
+    passed = time.time() - moment
+    for seconds, unit in AGES:
+        if passed >= seconds:
+            return f"{counted(int(passed / seconds), unit)} ago"
+    return "just now"

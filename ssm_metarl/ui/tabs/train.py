@@ -18,9 +18,7 @@ from ssm_metarl.ui.form import FIRST, QUIET, Form, free_name, is_suggested
 from ssm_metarl.ui.jobs import HEAVY, Job, Jobs
 from ssm_metarl.ui.limits import EPOCHS, TRAIN_EPISODES, TRAIN_SECONDS
 from ssm_metarl.ui.monitor import Monitor, paragraph
-from ssm_metarl.ui.records import read_records
 from ssm_metarl.ui.store import RunStore, check_family
-from ssm_metarl.ui.summary import unfinished
 from ssm_metarl.ui.tabs.adapt import QUEUED
 from ssm_metarl.ui.train_settings import check_size, train_settings
 
@@ -181,7 +179,7 @@ class Trainings:
 
         Who waits for something else by now, such as another agent's answer, keeps theirs.
         """
-        found = unfinished(self.store)
+        found = self.store.unfinished()
         chosen = agent if self.jobs.is_active(request) else name or agent
         return [
             gr.update(choices=self.store.trained(), value=chosen),
@@ -193,7 +191,7 @@ class Trainings:
     def stopping(self, request: gr.Request) -> list[Any]:
         """Say that stopping has been heard: the iteration ends first, but nobody need wait."""
         if self.jobs.cancel_waiting(request, KIND):
-            found = bool(unfinished(self.store))
+            found = bool(self.store.unfinished())
             return [paragraph(UNBEGUN, "outcome"), *buttons(busy=False, unfinished=found)]
         return [gr.skip(), gr.skip(), gr.update(interactive=False, value="Stopping …"), gr.skip()]
 
@@ -248,7 +246,7 @@ def continued(store: RunStore, name: object) -> Path:
 
 def monitor_again(store: RunStore, name: object) -> Monitor:
     """Return what a run has shown so far."""
-    return Monitor(store.config(name), read_records(store.folder(name) / training.METRICS))
+    return Monitor(store.config(name), store.metrics(name))
 
 
 def buttons(*, busy: bool, unfinished: bool = False) -> list[Any]:
