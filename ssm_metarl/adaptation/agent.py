@@ -13,6 +13,7 @@ from ssm_metarl.adaptation.config import AdaptationConfig
 from ssm_metarl.core.distributions import Distribution
 from ssm_metarl.core.parameters import Params
 from ssm_metarl.core.policy import BoundPolicy, Policy, State
+from ssm_metarl.core.spaces import EnvironmentAction
 from ssm_metarl.env_runner.rollout import Trajectory
 from ssm_metarl.errors import UserError, check_whole
 from ssm_metarl.meta_rl.batch import Batch, make_batch
@@ -59,7 +60,7 @@ class Agent:
         *,
         reward: np.ndarray | float | None = None,
         seed: int = 0,
-    ) -> tuple[np.ndarray, AgentState]:
+    ) -> tuple[EnvironmentAction, AgentState]:
         """Choose an action for one observation ``[O]`` or a batch ``[E, O]``.
 
         Args:
@@ -93,7 +94,7 @@ class Agent:
         *,
         reward: np.ndarray | float | None = None,
         seed: int = 0,
-    ) -> tuple[np.ndarray, AgentState, Distribution]:
+    ) -> tuple[EnvironmentAction, AgentState, Distribution]:
         """Return what :meth:`predict` does, and the distribution ``[1, E]`` of the action."""
         seen = self.seen(observation)
         single, lanes = np.ndim(observation) == 1, seen.shape[1]
@@ -117,9 +118,9 @@ class Agent:
             if deterministic
             else distribution.sample(self._noise(lanes, state.noise))
         )
-        out = self.policy.to_environment(action)[0].numpy()
+        out = self.policy.spaces.contained(action[0, 0] if single else action[0])
         after = AgentState(self.policy, memory, action, state.noise)
-        return np.asarray(out[0] if single else out), after, distribution
+        return out, after, distribution
 
     def batch(self, played: Trajectory) -> Batch:
         """Return what adapting needs of episodes of K tasks."""

@@ -23,6 +23,7 @@ from ssm_metarl.adaptation.agent import Agent
 from ssm_metarl.adaptation.hybrid import Memory
 from ssm_metarl.adaptation.standard import Adaptation, Adapted
 from ssm_metarl.core.distributions import Distribution
+from ssm_metarl.core.spaces import EnvironmentAction
 from ssm_metarl.core.torch_state import in_usual_torch
 from ssm_metarl.env_runner.rollout import Trajectory
 from ssm_metarl.errors import DivergenceError, UserError, check_whole, nearest
@@ -114,7 +115,7 @@ class Session:
         return None if self._adaptation is None else self._adaptation.now
 
     @in_usual_torch
-    def act(self, observation: np.ndarray) -> np.ndarray:
+    def act(self, observation: np.ndarray) -> EnvironmentAction:
         """Choose an action for one observation ``[O]``.
 
         Raises:
@@ -196,7 +197,7 @@ class Session:
                 self.agent = self._start.with_params(self._adaptation.now.params)
                 self.longest_pause = max(self.longest_pause, time.perf_counter() - started)
 
-    def _choose(self, seen: Tensor, *, start: bool) -> tuple[np.ndarray, Distribution]:
+    def _choose(self, seen: Tensor, *, start: bool) -> tuple[EnvironmentAction, Distribution]:
         action, self._state, distribution = self.agent.choose(
             seen.numpy(), self._state, np.array(start), self._deterministic, reward=self._earned
         )

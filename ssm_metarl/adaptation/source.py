@@ -13,11 +13,11 @@ from torch import Tensor
 
 from ssm_metarl.adaptation.agent import Agent
 from ssm_metarl.core.policy import BoundPolicy
+from ssm_metarl.core.spaces import Spaces
 from ssm_metarl.env_runner.environment import Step
 from ssm_metarl.env_runner.family import TaskFamily, Tasks
 from ssm_metarl.env_runner.gymnasium import GymnasiumEnvironment, vector_of
 from ssm_metarl.env_runner.rollout import Trajectory, collect_episodes, follow_trials
-from ssm_metarl.env_runner.spaces import spaces_of
 from ssm_metarl.errors import UserError
 
 LONGEST_EPISODE = 10_000  # steps, for environments with no limit of their own
@@ -172,5 +172,5 @@ def _one_task(env: gymnasium.Env | gymnasium.vector.VectorEnv) -> GymnasiumEnvir
 def _can_act(agent: Agent, environment: GymnasiumEnvironment) -> bool:
     mine = agent.policy.spaces
     scale = np.asarray(mine.observation_scale)
-    theirs = spaces_of(scale, environment.action_space)
-    return environment.observation_space.shape == scale.shape and theirs == mine
+    theirs = Spaces.of(scale, environment.action_space)
+    return environment.observation_space.shape == scale.shape and mine.same_actions(theirs)

@@ -20,6 +20,7 @@ from ssm_metarl.core.encoders import ENCODERS
 from ssm_metarl.core.linear import constant, linear, per_lane, random_matrix
 from ssm_metarl.core.parameters import Group, Leaf, Params, combine
 from ssm_metarl.core.protocols import BoundCell, BoundEncoder, Cell, Encoder
+from ssm_metarl.core.spaces import Spaces
 
 State = tuple[Tensor, ...]
 """The memory of each block, ``[K, E, N]``."""
@@ -28,34 +29,6 @@ HEAD_GAIN = 0.01  # near-uniform actions at first: a fresh policy must still hav
 LOG_STD = "action.log_std"
 LOG_STD_RANGE = (-4.0, 1.0)  # a large inner step may not switch exploration off, or blow it up
 REWARD_CLIP = 10.0
-
-
-@dataclass(frozen=True)
-class Spaces:
-    """What a policy sees and does, in plain numbers.
-
-    Attributes:
-        observation_scale: Typical magnitude of each observation entry; its length is ``O``.
-        actions: Number of discrete actions, or of action dimensions; ``A``.
-        discrete: Which of the two.
-        action_low: Lower bounds of a continuous action in the environment's units; empty if it
-            has none, or is discrete.
-        action_high: Upper bounds, likewise.
-    """
-
-    observation_scale: tuple[float, ...]
-    actions: int
-    discrete: bool
-    action_low: tuple[float, ...] = ()
-    action_high: tuple[float, ...] = ()
-
-    def describe(self) -> str:
-        """Say it in words: ``4 numbers and takes 2 discrete actions``."""
-        kind = f"{self.actions} discrete actions" if self.discrete else f"{self.actions} numbers"
-        bounds = f" from {list(self.action_low)} to {list(self.action_high)}"
-        return f"{len(self.observation_scale)} numbers and takes {kind}" + (
-            bounds if self.action_low else ""
-        )
 
 
 @dataclass(frozen=True)
@@ -150,13 +123,6 @@ class Policy:
             return action.to(like.dtype)
         choices = torch.arange(self.spaces.actions, device=action.device)
         return (action.unsqueeze(-1) == choices).to(like.dtype)
-
-    def to_environment(self, action: Tensor) -> Tensor:
-        """Map a policy's action to the environment's units: [-1, 1] to [low, high], clipped."""
-        if not self.spaces.action_low:
-            return action
-        low, high = action.new_tensor([self.spaces.action_low, self.spaces.action_high])
-        return low + (high - low) * 0.5 * (action.clamp(-1.0, 1.0) + 1.0)
 
 
 @dataclass(frozen=True)

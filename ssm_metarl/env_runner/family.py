@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from numpy.random import SeedSequence
 
+from ssm_metarl.core.spaces import check_action_space
 from ssm_metarl.env_runner.environment import Environment, SimulatedEnvironment
 from ssm_metarl.env_runner.gymnasium import (
     GymnasiumEnvironment,
-    checked_action_space,
     flat_observation_space,
     vector_of,
     with_flat_observations,
@@ -92,8 +92,9 @@ class TaskFamily:
     @cached_property
     def _gymnasium_spaces(self) -> tuple[gymnasium.spaces.Box, gymnasium.Space]:
         env = self.gymnasium(self.nominal())
-        spaces = flat_observation_space(env), checked_action_space(env.action_space)
+        spaces = flat_observation_space(env), env.action_space
         env.close()
+        check_action_space(env.action_space)
         return spaces
 
     def sample(self, count: int, seed: SeedSequence) -> Tasks:

@@ -11,6 +11,7 @@ from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, Vecto
 from numpy.random import SeedSequence
 from torch import Tensor
 
+from ssm_metarl.core.spaces import check_action_space, into_space
 from ssm_metarl.env_runner.environment import Step
 from ssm_metarl.env_runner.streams import substream
 from ssm_metarl.env_runner.tasks import Tasks
@@ -41,18 +42,6 @@ def _float_box(space: gymnasium.Space) -> gymnasium.spaces.Box:
         raise UserError(f"observation space {space} is not supported; valid: a Box of one axis")
     low, high = space.low.astype(np.float32), space.high.astype(np.float32)
     return gymnasium.spaces.Box(low, high, dtype=np.float32)
-
-
-def checked_action_space(space: gymnasium.Space) -> gymnasium.Space:
-    """Return the action space if an agent can act in it.
-
-    Raises:
-        UserError: It is neither Discrete, nor a flat Box.
-    """
-    discrete = isinstance(space, gymnasium.spaces.Discrete)
-    if not discrete and not (isinstance(space, gymnasium.spaces.Box) and len(space.shape) == 1):
-        raise UserError(f"action space {space} is not supported; valid: Discrete, Box of one axis")
-    return space
 
 
 class GymnasiumEnvironment:
@@ -91,7 +80,8 @@ class GymnasiumEnvironment:
         self.device, self.dtype = torch.device(device), dtype
         self._envs = envs
         self.observation_space = _float_box(envs.single_observation_space)
-        self.action_space = checked_action_space(envs.single_action_space)
+        self.action_space = envs.single_action_space
+        check_action_space(self.action_space)
 
     def reset(self, seed: SeedSequence) -> Tensor:
         """Start every lane anew, seeded by (seed, task identity, lane); return `[K, E, O]`.
@@ -110,13 +100,8 @@ class GymnasiumEnvironment:
         return self._observation(observation)
 
     def step(self, action: Tensor) -> Step:
-        """Advance every lane by actions `[K, E]` or `[K, E, A]`, which are clipped to a box."""
-        actions = action.flatten(0, 1).cpu().numpy()
-        space = self.action_space
-        if isinstance(space, gymnasium.spaces.Box):
-            actions = np.clip(actions, space.low, space.high).astype(space.dtype)
-        elif isinstance(space, gymnasium.spaces.Discrete):
-            actions = actions + space.start
+        """Advance every lane by actions `[K, E]` or `[K, E, A]`, put into its space."""
+        actions = into_space(action.flatten(0, 1).cpu().numpy(), self.action_space)
         with _failures_named("step"):
             observation, reward, terminated, truncated, _ = self._envs.step(actions)
         return Step(

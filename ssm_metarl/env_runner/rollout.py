@@ -186,7 +186,7 @@ class _Walk:
         self.action = (
             distribution.mode() if self.deterministic else distribution.sample(self.noise.next())
         )
-        step = self.environment.step(policy.to_environment(self.action))
+        step = self.environment.step(policy.spaces.to_environment(self.action))
         self.starts.append(self.done if self.resets else self.never)
         self.done = step.terminated | step.truncated
         self.ended = self.ended + self.done

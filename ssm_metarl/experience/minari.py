@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from ssm_metarl.core.policy import Policy, PolicyConfig, Spaces
+from ssm_metarl.core.spaces import Spaces
 from ssm_metarl.env_runner.family import TaskFamily, Tasks
 from ssm_metarl.env_runner.rollout import Trajectory
 from ssm_metarl.env_runner.spaces import policy_spaces
@@ -55,7 +55,7 @@ def export_minari(store: ExperienceStore, dataset_id: str, family: TaskFamily) -
     """
     with naming(store.path):
         store.identity.check(family)
-    minari, policy = _import_minari(dataset_id), Policy(PolicyConfig(), policy_spaces(family))
+    minari, spaces = _import_minari(dataset_id), policy_spaces(family)
     EpisodeBuffer = minari.data_collector.episode_buffer.EpisodeBuffer
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", category=UserWarning, module="minari")
@@ -73,7 +73,7 @@ def export_minari(store: ExperienceStore, dataset_id: str, family: TaskFamily) -
         for task in store.tasks():
             trajectory = store.trajectory(task.id, allow_unknown_behaviour=True)
             options = {"task": task.id, "parameters": json.dumps(task.parameters)}
-            buffers = [EpisodeBuffer(**e) for e in _episodes(trajectory, policy, options)]
+            buffers = [EpisodeBuffer(**e) for e in _episodes(trajectory, spaces, options)]
             dataset.update_dataset_from_buffer(buffers)
     except BaseException:
         shutil.rmtree(Path(dataset.spec.data_path).parent)
@@ -140,22 +140,22 @@ def _import_minari(dataset_id: str) -> ModuleType:
 
 
 def _episodes(
-    trajectory: Trajectory, policy: Policy, options: dict[str, Any]
+    trajectory: Trajectory, spaces: Spaces, options: dict[str, Any]
 ) -> Iterator[dict[str, Any]]:
     """Yield the fields of an episode, as Minari has them, for each one of a ``[T, 1, E]``."""
-    units = policy.to_environment(trajectory.action)
+    actions = np.asarray(spaces.contained(trajectory.action))
     for lane in range(trajectory.valid.shape[2]):
         fields = {name: value[:, 0, lane].numpy() for name, value in vars(trajectory).items()}
         dead = (~fields["valid"]).nonzero()[0]
         for first in fields["episode_start"].nonzero()[0]:
-            stop = min([*dead[dead > first], len(units)])
+            stop = min([*dead[dead > first], len(actions)])
             steps = slice(first, stop)
             cut = not (fields["terminated"] | fields["truncated"])[stop - 1]
             truncations = fields["truncated"][steps].copy()
             truncations[-1] |= cut
             yield {
                 "observations": fields["observation"][first : stop + 1],
-                "actions": units[steps, 0, lane].numpy(),
+                "actions": actions[steps, 0, lane],
                 "rewards": fields["reward"][steps],
                 "terminations": fields["terminated"][steps],
                 "truncations": truncations,
@@ -188,12 +188,10 @@ def _lane(episode: dict[str, Any], options: dict[str, Any], spaces: Spaces) -> d
     if len(observation) != size + 1:
         raise ValueError(f"it has {len(observation)} observations for {size} steps")
     log_prob = np.asarray(infos.get("log_prob", np.full(size + 1, np.nan)))[1:]
-    if spaces.discrete:
-        action = np.asarray(episode["actions"], dtype=np.int64)
-    elif "policy_action" in infos:
-        action = np.asarray(infos["policy_action"], dtype=np.float32)[1:]
+    if "policy_action" in infos:
+        action = np.asarray(infos["policy_action"])[1:]
     else:
-        action = _to_policy(np.asarray(episode["actions"]), spaces).astype(np.float32)
+        action = spaces.from_environment(np.asarray(episode["actions"]))
     fields = {
         "action": action,
         "observation": observation.reshape(size + 1, -1),
@@ -205,14 +203,6 @@ def _lane(episode: dict[str, Any], options: dict[str, Any], spaces: Spaces) -> d
         "episode_start": np.arange(size + 1) == 0,
     }
     return {name: torch.from_numpy(value) for name, value in fields.items()}
-
-
-def _to_policy(action: np.ndarray, spaces: Spaces) -> np.ndarray:
-    """Map an action in the environment's units to [-1, 1]: undo `Policy.to_environment`."""
-    if not spaces.action_low:
-        return action
-    low, high = np.array(spaces.action_low), np.array(spaces.action_high)
-    return 2 * (action - low) / (high - low) - 1
 
 
 def _stack(lanes: Sequence[dict[str, Tensor]]) -> Trajectory:

@@ -14,7 +14,8 @@ from ssm_metarl.adaptation.config import AdaptationConfig, saved_adaptation
 from ssm_metarl.checkpoint.fields import read_fields
 from ssm_metarl.checkpoint.format import load_checkpoint, save_checkpoint
 from ssm_metarl.core.parameters import partition
-from ssm_metarl.core.policy import Policy, PolicyConfig, Spaces
+from ssm_metarl.core.policy import Policy, PolicyConfig
+from ssm_metarl.core.spaces import Spaces
 from ssm_metarl.core.torch_state import in_usual_torch
 from ssm_metarl.env_runner.family import TaskFamily
 from ssm_metarl.env_runner.registry import get_family

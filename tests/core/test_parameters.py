@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from ssm_metarl.core.parameters import combine, expand_tasks, in_groups, partition
-from ssm_metarl.core.policy import Policy, PolicyConfig, Spaces
+from ssm_metarl.core.policy import Policy, PolicyConfig
+from ssm_metarl.core.spaces import Spaces
 from ssm_metarl.errors import UserError
 
 CONTINUOUS = Spaces((1.0, 2.0, 0.5), 2, False, (-2.0, -1.0), (2.0, 3.0))

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from ssm_metarl.core.parameters import partition
-from ssm_metarl.core.policy import Policy, PolicyConfig, Spaces
+from ssm_metarl.core.policy import Policy, PolicyConfig
+from ssm_metarl.core.spaces import Spaces
 from ssm_metarl.meta_rl.batch import Batch
 from ssm_metarl.meta_rl.inner_rule import ACTING
 

@@ -8,7 +8,8 @@ import torch
 
 pytest.importorskip("gradio")
 
-from ssm_metarl.core.policy import Policy, PolicyConfig, Spaces
+from ssm_metarl.core.policy import Policy, PolicyConfig
+from ssm_metarl.core.spaces import Spaces
 from ssm_metarl.env_runner.registry import get_family
 from ssm_metarl.ui.clips import film
 from ssm_metarl.ui.player import Clip

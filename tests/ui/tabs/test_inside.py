@@ -10,7 +10,8 @@ pytest.importorskip("gradio")
 
 from ssm_metarl.adaptation.agent import Agent
 from ssm_metarl.analysis.spectrum import ablated_returns, eigenvalues
-from ssm_metarl.core.policy import Policy, PolicyConfig, Spaces
+from ssm_metarl.core.policy import Policy, PolicyConfig
+from ssm_metarl.core.spaces import Spaces
 from ssm_metarl.ui.charts import Axis, Line, chart
 from ssm_metarl.ui.eigenvalue_plot import discs
 from ssm_metarl.ui.inside_shown import CELLS, HALF_OPEN, spectrum_shown

@@ -1,0 +1,137 @@
+"""Actions: whatever a policy does is contained in the environment's space, as Gymnasium sees it."""
+
+from typing import Any
+
+import gymnasium
+import numpy as np
+import pytest
+import torch
+from gymnasium.spaces import Box, Discrete
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+
+from ssm_metarl.core.spaces import UNBOUNDED, EnvironmentAction, Spaces, into_space
+from ssm_metarl.errors import UserError
+
+SCALE = np.ones(3)
+FLOATS = ("float16", "float32", "float64")
+INTEGERS = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
+
+
+@st.composite
+def discrete_spaces(draw: st.DrawFn) -> Discrete:
+    kind = np.dtype(draw(st.sampled_from(INTEGERS)))
+    info = np.iinfo(kind)
+    start = draw(st.integers(max(info.min, -(2**62)), min(info.max, 2**62) - 1))
+    size = draw(st.integers(1, min(20, info.max - start)))
+    return Discrete(size, start=start, dtype=kind.type)  # pyright: ignore[reportReturnType]
+
+
+@st.composite
+def boxes(draw: st.DrawFn, largest: int | None = None) -> Box:
+    """Draw a box whose bounds are any of its type's numbers, or none larger than given."""
+    kind = np.dtype(draw(st.sampled_from((*FLOATS, *INTEGERS))))
+    shape = (draw(st.integers(1, 4)),)
+    if kind.kind == "f":
+        least, most = -np.inf, np.inf
+        bound = None if largest is None or kind == np.float16 else float(largest)
+        width: Any = kind.itemsize * 8
+        numbers = st.floats(bound and -bound, bound, allow_nan=False, width=width)
+        numbers |= st.sampled_from([-np.inf, np.inf])
+    else:
+        least, most = int(np.iinfo(kind).min), int(np.iinfo(kind).max)
+        near = largest or 2**53  # beyond, floats cannot tell two bounds apart
+        numbers = st.integers(max(-near, least), min(near, most))
+        if largest is None:
+            numbers |= st.sampled_from([least, most])
+    one, other = (draw(arrays.arrays(kind, shape, elements=numbers)) for _ in range(2))
+    low, high = np.minimum(one, other), np.maximum(one, other)
+    low, high = np.where(low == most, 0, low), np.where(high == least, 0, high)
+    return Box(low.astype(kind), high.astype(kind), dtype=kind.type)
+
+
+def contained(action: EnvironmentAction, space: gymnasium.Space) -> bool:
+    assert isinstance(action, np.ndarray)
+    return all(space.contains(one) for one in action)
+
+
+@settings(deadline=None, max_examples=300)
+@given(space=discrete_spaces() | boxes(), data=st.data())
+def test_the_space_contains_every_action(space: gymnasium.Space, data: st.DataObject) -> None:
+    spaces = Spaces.of(SCALE, space)
+    if spaces.discrete:
+        drawn = data.draw(arrays.arrays(np.int64, 5, elements=st.integers(0, spaces.actions - 1)))
+    else:
+        numbers = st.floats(allow_nan=False, allow_infinity=False, width=32)
+        numbers |= st.floats(-1.0, 1.0, width=32)
+        drawn = data.draw(arrays.arrays(np.float32, (5, spaces.actions), elements=numbers))
+    action = torch.from_numpy(drawn)
+    own = spaces.contained(action)
+    assert own.dtype == space.dtype
+    assert contained(own, space), "what predict gives"
+    assert contained(into_space(spaces.to_environment(action).numpy(), space), space), "rollouts"
+
+
+@settings(deadline=None, max_examples=200)
+@given(space=discrete_spaces() | boxes(largest=10**6))
+def test_a_recorded_action_is_read_back_as_the_policys(space: gymnasium.Space) -> None:
+    spaces = Spaces.of(SCALE, space)
+    recorded = np.stack([space.sample() for _ in range(5)])
+    again = spaces.contained(torch.from_numpy(spaces.from_environment(recorded)))
+    if isinstance(space, Box):  # float32 holds 24 bits of the range
+        ends = np.stack([space.low, space.high, *recorded]).astype(np.float64)
+        size = abs(ends).max(0, where=np.isfinite(ends), initial=0.0)
+        rounding = 2e-3 if space.dtype == np.float16 else 1e-6
+        assert (abs(again - recorded.astype(np.float64)) <= rounding * size).all()
+    else:
+        assert np.array_equal(again, recorded)
+
+
+def test_bounds_are_each_dimensions_own() -> None:
+    low, high = [-2, 0, -np.inf, -UNBOUNDED], [4, np.inf, np.inf, UNBOUNDED]
+    spaces = Spaces.of(SCALE, Box(np.array(low, np.float32), np.array(high, np.float32)))
+    action = torch.tensor([[0.5, 0.5, 0.5, 0.5], [-9.0, -9.0, -9.0, -9.0]])
+    expected = [[2.5, 0.5, 0.5, 0.5], [-2.0, 0.0, -9.0, -9.0]]
+    np.testing.assert_array_equal(spaces.contained(action), expected)
+
+
+def test_whole_numbers_are_the_nearest_ones() -> None:
+    spaces = Spaces.of(SCALE, Box(0, 10, (3,), np.int32))
+    assert spaces.contained(torch.tensor([-1.0, 0.13, 1.0])).tolist() == [0, 6, 10]
+
+
+def test_a_single_discrete_action_can_be_looked_up() -> None:
+    spaces = Spaces.of(SCALE, Discrete(3, start=-1))
+    action = spaces.contained(torch.tensor(2))
+    assert {1: "right"}[int(action)] == {1: "right"}[action] == "right"  # pyright: ignore
+
+
+def test_the_same_bounds_in_another_type_are_the_same() -> None:
+    one, two = (Spaces.of(SCALE, Box(-0.4, 0.4, (2,), kind)) for kind in (np.float32, np.float64))
+    assert one.same_actions(two)
+    assert two.same_actions(one)
+    assert not one.same_actions(Spaces.of(SCALE, Box(-0.4, 0.5, (2,))))
+    assert not one.same_actions(Spaces.of(SCALE, Box(-np.inf, np.inf, (2,))))
+    assert not one.same_actions(Spaces.of(SCALE, Box(-0.4, 0.4, (3,))))
+    assert not one.same_actions(Spaces.of(SCALE, Discrete(2)))
+
+
+def test_agents_that_kept_no_half_bounds_are_still_taken() -> None:
+    before = Spaces((1.0,) * 3, 2, discrete=False)
+    assert before.same_actions(Spaces.of(SCALE, Box(0, np.inf, (2,))))
+    assert not before.same_actions(Spaces.of(SCALE, Box(0, 1, (2,))))
+
+
+@pytest.mark.parametrize(
+    ("space", "words"),
+    [
+        (gymnasium.spaces.MultiDiscrete([2, 3]), "Box of one axis"),
+        (Box(-1, 1, (2, 2)), "Box of one axis"),
+        (Box(-1, 1, (0,)), "holds no number"),
+    ],
+    ids=str,
+)
+def test_what_no_agent_can_do_is_refused(space: gymnasium.Space, words: str) -> None:
+    with pytest.raises(UserError, match=words):
+        Spaces.of(SCALE, space)
