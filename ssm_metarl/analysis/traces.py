@@ -9,6 +9,7 @@ from jaxtyping import Float
 from ssm_metarl.adaptation.agent import Agent, AgentState
 from ssm_metarl.analysis.linear_probe import flat_state
 from ssm_metarl.core.distributions import Categorical, Distribution
+from ssm_metarl.core.spaces import EnvironmentAction
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ class RecordedAgent(Agent):
         *,
         reward: np.ndarray | float | None = None,
         seed: int = 0,
-    ) -> tuple[np.ndarray, AgentState, Distribution]:
+    ) -> tuple[EnvironmentAction, AgentState, Distribution]:
         """Choose as :meth:`Agent.choose` does, and record the step."""
         action, after, distribution = super().choose(
             observation, state, episode_start, deterministic, reward=reward, seed=seed

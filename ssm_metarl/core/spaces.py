@@ -25,8 +25,9 @@ ActionType = Literal[
 ACTION_TYPES = get_args(ActionType)
 EnvironmentAction = np.ndarray | np.integer
 """An action as ``env.step`` takes it: a discrete one alone is a NumPy integer."""
-UNBOUNDED = float(np.finfo(np.float32).max)
-"""A bound of this magnitude or more is none; JSON, unlike infinity, can hold it."""
+UNBOUNDED = float(np.finfo(np.float64).max)
+"""Stands for a bound that is not there; JSON, unlike infinity, can hold it."""
+LARGEST = float(np.finfo(np.float32).max)  # that a policy can compute with
 
 
 @dataclass(frozen=True)
@@ -128,7 +129,7 @@ class Spaces:
             low, high = self._unit_bounds
             width = np.where(high > low, high - low, np.inf)  # a single value: any action gives it
             unit = 2.0 * (action - low) / width - (high > low)
-            return unit.clip(-UNBOUNDED, UNBOUNDED).astype(np.float32)
+            return unit.clip(-LARGEST, LARGEST).astype(np.float32)
         index = action.astype(np.int64) - self.action_start
         if not ((index >= 0) & (index < self.actions)).all():
             raise ValueError(f"an action of it is none of the {self.actions}")
@@ -175,7 +176,8 @@ class Spaces:
     def _scaled(self) -> Bool[np.ndarray, "A"]:
         """Which dimensions have two bounds, whose distance float32 can tell."""
         low, high = self._bounds
-        return (low > -UNBOUNDED) & (high < UNBOUNDED) & (high - low < UNBOUNDED)
+        with np.errstate(over="ignore"):
+            return (low > -LARGEST) & (high < LARGEST) & (high - low < LARGEST)
 
 
 def check_action_space(space: gymnasium.Space) -> ActionType:
@@ -220,7 +222,7 @@ def _within(values: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray
 
 
 def _rounded(bounds: np.ndarray) -> np.ndarray:
-    return bounds.clip(-UNBOUNDED, UNBOUNDED).astype(np.float32)
+    return bounds.clip(-LARGEST, LARGEST).astype(np.float32)
 
 
 def _limits(kind: np.dtype) -> tuple[np.ndarray, np.ndarray]:

@@ -142,7 +142,7 @@ def test_an_observation_that_is_missing(stores: dict, kit: SimpleNamespace) -> N
 
 def test_another_environment_is_refused(stores: dict, kit: SimpleNamespace) -> None:
     foreign(kit.cartpole.action_space, [0, 1, 1], kit)
-    with pytest.raises(StoreError, match="does not fit a store of 3 observations"):
+    with pytest.raises(UserError, match="its actions have the shape"):
         import_minari(stores["pendulum"][0], ID, kit.pendulum)
     assert stores["pendulum"][0].trajectories == 0
 
