@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import numpy as np
 import pytest
 import torch
 from numpy.random import SeedSequence
@@ -201,3 +202,36 @@ def test_the_episodes_of_a_trial_count_one_by_one(stored: Tasks) -> None:
     again = Memory(agent, dict(enumerate(played)))
     again.tasks = dict(enumerate(first))
     assert again._usual_prediction_error() == memory._usual_prediction_error()
+
+
+def first_lane(trajectory: Trajectory) -> Trajectory:
+    return trajectory.lanes(torch.tensor([0]))
+
+
+def test_the_limit_is_twice_what_nearly_all_tasks_miss_their_nearest_neighbour_by(
+    memory: Memory,
+) -> None:
+    rows = [memory.errors(first_lane(one)).mean(-1)[0] for one in memory.tasks.values()]
+    nearest = [
+        min(error for other, error in enumerate(row.tolist()) if other != task)
+        for task, row in enumerate(rows)
+    ]
+    assert memory.limit == pytest.approx(2.0 * np.quantile(nearest, 0.99), rel=1e-6)
+
+
+def test_ten_tasks_are_recalled_or_all_if_there_are_fewer(agent: Agent, memory: Memory) -> None:
+    played = play(agent, CARTPOLE, CARTPOLE.held_out(2), 1, 2)
+    assert memory.recall(played).tasks.shape == (2, 10)
+    small = Memory(agent, dict(list(memory.tasks.items())[:3]))
+    assert small.recall(played).tasks.shape == (2, 3)
+    with pytest.raises(UserError, match="at least 2 tasks, got 1"):
+        Memory(agent, dict(list(memory.tasks.items())[:1]))
+
+
+def test_a_task_at_the_limit_is_still_recalled(agent: Agent, memory: Memory) -> None:
+    played = play(agent, CARTPOLE, CARTPOLE.held_out(1), 4, 2)
+    alike = Memory(agent, memory.tasks)
+    alike.limit = float(alike.recall(played).prediction_error[0, 0])
+    assert alike.recall(played).weight.sum() > 0
+    alike.limit *= 0.999
+    assert alike.recall(played).weight.sum() == 0

@@ -67,3 +67,8 @@ def test_the_sampling_loss_sums_live_steps_of_all_episodes_and_is_clipped() -> N
     assert sampling_loss(old, old, credit, VALID, 0.2).item() == 0.0
     loss = sampling_loss(old + log_ratio, old, credit, VALID, 0.2)
     assert loss.item() == pytest.approx(-3.0 * (0.1 - 0.1 + 0.2))
+    both = [torch.cat([x, x, x], dim=1) for x in (old + log_ratio, old)]
+    credits = torch.tensor([3.0, 0.0, -1.0], dtype=torch.float64)
+    alive = VALID.expand(2, 3, 2)
+    found = sampling_loss(*both, credits, alive, 0.2)
+    assert found.tolist() == pytest.approx([-0.6, 0.0, 0.1 - 0.1 + 1.0])
