@@ -5,7 +5,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from ssm_metarl.errors import UserError
+from ssm_metarl.errors import SsmMetaRLError, UserError
 
 if TYPE_CHECKING:  # it imports torch
     from ssm_metarl.env_runner.family import TaskFamily
@@ -44,10 +44,10 @@ def naming_flag(name: str) -> Iterator[None]:
 
 
 def attempt(what: str, make: Callable[[], object]) -> None:
-    """Make something beside the results, or say why it was skipped."""
+    """Make something beside the results; if that fails, say why: the results stay."""
     try:
         made(what, make())
-    except UserError as error:
+    except SsmMetaRLError as error:
         made(what, f"skipped: {error}")
 
 

@@ -19,7 +19,7 @@ from ssm_metarl.evaluation.report import MODES
 from ssm_metarl.ui.limits import FILM_STEPS
 from ssm_metarl.ui.player import Clip
 from ssm_metarl.ui.query import Query, Subject
-from ssm_metarl.video.before_after import FilmedEpisode, frames_per_second
+from ssm_metarl.video.episode import FilmedEpisode, frames_per_second
 from ssm_metarl.video.writer import Frame, encoded
 
 FRAMES_PER_SECOND = 25  # at most, of the video

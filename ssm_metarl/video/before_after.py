@@ -1,21 +1,18 @@
 """The video of one task, before and after adaptation."""
 
-import os
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from ssm_metarl.adaptation.agent import Agent
-from ssm_metarl.adaptation.session import Session
 from ssm_metarl.env_runner.family import Parameter, TaskFamily, Tasks
 from ssm_metarl.errors import UserError
 from ssm_metarl.evaluation.evaluate import Measurement
 from ssm_metarl.evaluation.report import counted, label
-from ssm_metarl.video.writer import Frame, write_side_by_side
-
-DEFAULT_FPS = 30  # of environments that do not say
+from ssm_metarl.video.episode import FilmedEpisode, frames_per_second
+from ssm_metarl.video.writer import write_side_by_side
 
 
 @dataclass(frozen=True)
@@ -72,6 +69,7 @@ def write_before_after(
     Raises:
         UserError: No mode with gradient steps was measured, the packages for videos are missing,
             or the environment cannot be drawn.
+        EnvironmentFailure: The environment raised an error.
     """
     number = choose_task(family, tasks)
     shown = shown_result(measured)
@@ -130,6 +128,7 @@ def film(
 
     Raises:
         UserError: The packages for videos are missing, or the environment cannot be drawn.
+        EnvironmentFailure: The environment raised an error.
     """
     fps = frames_per_second(family, task)
     left = FilmedEpisode(agents[0], family, task, seeds[0], 0)
@@ -140,70 +139,3 @@ def film(
 
 def _choice(family: TaskFamily) -> Parameter | None:
     return next((parameter for parameter in family.parameters if parameter.choices), None)
-
-
-def frames_per_second(family: TaskFamily, task: Tasks) -> int:
-    """Return how many steps of an environment are a second.
-
-    Raises:
-        UserError: It cannot be drawn.
-    """
-    env = family.gymnasium(task)
-    metadata = env.metadata
-    env.close()
-    if "rgb_array" not in metadata.get("render_modes", ()):
-        raise UserError(f"{family.name} cannot draw itself")
-    return int(metadata.get("render_fps", DEFAULT_FPS))
-
-
-class FilmedEpisode:
-    """One episode, played as it is filmed.
-
-    Attributes:
-        total: Its return so far.
-        steps: Its length so far.
-        ended: Whether it is over.
-    """
-
-    def __init__(
-        self, agent: Agent, family: TaskFamily, task: Tasks, seed: int, episodes_before: int
-    ) -> None:
-        os.environ.setdefault("SDL_VIDEODRIVER", "dummy")  # pygame looks for a screen otherwise
-        self.session = Session(agent, "in_context" if episodes_before else "zero_shot", seed=seed)
-        self.seed, self.episodes_before = seed, episodes_before
-        self.total, self.steps, self.ended = 0.0, 0, False
-        self.env = family.gymnasium(task, render_mode="rgb_array")
-
-    def frames(self, every: int = 1) -> Generator[Frame, None, None]:
-        """Yield the picture at the start and after every so many steps, and the last one."""
-        try:
-            for number in range(self.episodes_before):
-                for _ in self._episode(self.seed + 1 + number):
-                    pass
-            self.total, self.steps = 0.0, 0
-            for over in self._episode(self.seed):
-                self.ended = over
-                if self.ended or self.steps % every == 0:
-                    yield self._picture()
-        finally:
-            self.env.close()
-
-    def _episode(self, seed: int) -> Iterator[bool]:
-        """Play an episode; yield at its start and after every step whether it has ended."""
-        observation, _ = self.env.reset(seed=seed)
-        done = False
-        yield done
-        while not done:
-            action = self.session.act(observation)
-            observation, reward, terminated, truncated, _ = self.env.step(action)
-            self.session.observe(float(reward), terminated, truncated, observation)
-            self.total, self.steps = self.total + float(reward), self.steps + 1
-            done = terminated or truncated
-            yield done
-
-    def _picture(self) -> Frame:
-        try:
-            return np.asarray(self.env.render())
-        except Exception as error:  # what a foreign environment raises is its own business
-            reason = " ".join(str(error).split()) or type(error).__name__
-            raise UserError(f"the environment could not be drawn: {reason}") from error

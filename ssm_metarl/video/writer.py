@@ -55,8 +55,8 @@ def write_side_by_side(
         ending: What to write over a clip that ended first, with `{step}` for its last step.
 
     Raises:
-        UserError: The packages for videos are not installed.
-        ValueError: A clip without frames, or frames of different sizes.
+        UserError: The packages for videos are not installed, or pictures differ in size.
+        ValueError: A clip without frames.
         SsmMetaRLError: ffmpeg failed, for instance because the disk is full; its own reason.
         OSError: The video's folder cannot be written.
     """
@@ -112,7 +112,9 @@ def _pictures(
         sizes = [None if frame is None else frame.shape for frame in frames]
         shape = shape or sizes[0]
         if {*sizes} - ({None} if step else set()) != {shape}:
-            raise ValueError(f"the clips need frames of one size; at step {step} they are {sizes}")
+            raise UserError(
+                f"both clips need pictures of one size; at step {step} they are {sizes}"
+            )
         one, other = (panel.show(frame, step) for panel, frame in zip(panels, frames, strict=True))
         height, width, _ = one.shape
         if canvas is None:

@@ -96,17 +96,3 @@ def test_both_clips_start_alike_and_their_returns_are_what_was_filmed(
     before, after = filmed
     np.testing.assert_array_equal(before[0], after[0])
     assert (shown.before, shown.after) == (len(before) - 1, len(after) - 1)  # CartPole: 1 per step
-
-
-def test_an_environment_that_cannot_be_drawn_is_said_to_be_so(
-    agent: Agent, measured: list[Measurement], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    path = tmp_path / "v.mp4"
-    env = CARTPOLE.gymnasium(CARTPOLE.nominal()).unwrapped
-    monkeypatch.setattr(type(env), "render", lambda self: 1 / 0)
-    with pytest.raises(UserError, match="could not be drawn: division by zero"):
-        write_before_after(agent, CARTPOLE, TASKS, measured, path, 5)
-    monkeypatch.setitem(type(env).metadata, "render_modes", [])
-    with pytest.raises(UserError, match="CartPole-v1 cannot draw itself"):
-        write_before_after(agent, CARTPOLE, TASKS, measured, path, 5)
-    assert not path.exists()

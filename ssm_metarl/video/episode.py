@@ -1,0 +1,117 @@
+"""One episode of an agent, with a picture of every step."""
+
+import contextlib
+import os
+from collections.abc import Generator, Iterator
+
+import numpy as np
+
+from ssm_metarl.adaptation.agent import Agent
+from ssm_metarl.adaptation.session import Session
+from ssm_metarl.env_runner.family import TaskFamily, Tasks
+from ssm_metarl.errors import EnvironmentFailure, UserError
+from ssm_metarl.video.writer import Frame
+
+DEFAULT_FPS = 30  # of environments that do not declare one
+
+
+class FilmedEpisode:
+    """An episode that is played as its pictures are asked for.
+
+    Whatever the environment raises becomes an :class:`EnvironmentFailure`, a picture that a video
+    cannot show a :class:`UserError`.
+
+    Attributes:
+        total: Its return so far.
+        steps: Its length so far.
+        ended: Whether it is over.
+    """
+
+    def __init__(
+        self, agent: Agent, family: TaskFamily, task: Tasks, seed: int, episodes_before: int
+    ) -> None:
+        """Build the environment.
+
+        Args:
+            agent: Who plays.
+            family: Of the task.
+            task: A set of one.
+            seed: Of the start and of the sampling.
+            episodes_before: Episodes that are played before, and kept in the agent's memory.
+        """
+        os.environ.setdefault("SDL_VIDEODRIVER", "dummy")  # pygame looks for a screen otherwise
+        self.session = Session(agent, "in_context" if episodes_before else "zero_shot", seed=seed)
+        self.seed, self.episodes_before = seed, episodes_before
+        self.total, self.steps, self.ended = 0.0, 0, False
+        self.env = family.gymnasium(task, render_mode="rgb_array")
+        self._shape: tuple[int, ...] | None = None
+
+    def frames(self, every: int = 1) -> Generator[Frame, None, None]:
+        """Yield the picture at the start and after every so many steps, and the last one."""
+        try:
+            for number in range(self.episodes_before):
+                for _ in self._episode(self.seed + 1 + number):
+                    pass
+            self.total, self.steps = 0.0, 0
+            for over in self._episode(self.seed):
+                self.ended = over
+                if self.ended or self.steps % every == 0:
+                    yield self._picture()
+        finally:
+            self.env.close()
+
+    def _episode(self, seed: int) -> Iterator[bool]:
+        """Play an episode; yield at its start and after every step whether it has ended."""
+        with _guarded("reset"):
+            observation, _ = self.env.reset(seed=seed)
+        done = False
+        yield done
+        while not done:
+            action = self.session.act(observation)
+            with _guarded("step"):
+                observation, earned, terminated, truncated, _ = self.env.step(action)
+                reward, done = float(earned), bool(terminated or truncated)
+            self.session.observe(reward, terminated, truncated, observation)
+            self.total, self.steps = self.total + reward, self.steps + 1
+            yield done
+
+    def _picture(self) -> Frame:
+        with _guarded("render"):
+            picture = np.asarray(self.env.render())
+        self._shape = self._shape or picture.shape
+        if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[-1] != 3:
+            raise UserError(
+                f"the environment draws {picture.dtype} pictures of shape {list(picture.shape)}; "
+                "a video needs uint8 RGB pictures [H, W, 3]"
+            )
+        if picture.shape != self._shape:
+            raise UserError(
+                f"the environment draws pictures of different sizes, {list(self._shape)} and "
+                f"{list(picture.shape)}; a video needs one size"
+            )
+        return picture
+
+
+@contextlib.contextmanager
+def _guarded(what: str) -> Iterator[None]:
+    """Turn what an environment raises inside the block into one line."""
+    try:
+        yield
+    except Exception as error:  # what a foreign environment raises is its own business
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise EnvironmentFailure(f"the environment's {what} failed: {reason}") from error
+
+
+def frames_per_second(family: TaskFamily, task: Tasks) -> int:
+    """Return how many steps of an environment are a second of its video.
+
+    Raises:
+        UserError: It cannot be drawn.
+    """
+    env = family.gymnasium(task)
+    metadata = env.metadata or {}
+    env.close()
+    if "rgb_array" not in (metadata.get("render_modes") or ()):
+        raise UserError(f"{family.name} cannot draw itself: it has no render mode rgb_array")
+    fps = metadata.get("render_fps")
+    return int(fps) if isinstance(fps, int | float) and 1 <= fps <= 1000 else DEFAULT_FPS
