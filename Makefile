@@ -13,7 +13,7 @@ TEST_ENV := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo app browser screenshots space pretrained test check lint types layout format bench clean
+.PHONY: help demo app browser screenshots space pretrained test check lint types layout format mutants bench clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -61,12 +61,16 @@ format: $(VENV)/.installed-dev  ## let ruff rewrite the files
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+mutants: $(VENV)/.installed-mutants  ## break the core on purpose, a thousand ways, and see which no test notices (hours)
+	$(TEST_ENV) $(BIN)/mutmut run
+	$(BIN)/mutmut results
+
 bench: $(VENV)/.installed-bench  ## install what the benchmarks compare with, and list them
 	@echo "Each benchmark is one command, and says so in its first lines; run it with $(BIN)/python:"
 	@ls benchmarks/*.py
 
 clean:  ## remove .venv, caches and build output (runs/ stays)
-	rm -rf $(VENV) build dist .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build dist mutants .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(BIN)/python:
