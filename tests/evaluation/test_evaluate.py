@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from numpy.random import SeedSequence
 
 from ssm_metarl.adaptation.agent import Agent
@@ -13,15 +14,19 @@ from ssm_metarl.env_runner.registry import get_family
 from ssm_metarl.env_runner.streams import substream
 from ssm_metarl.errors import UserError
 from ssm_metarl.evaluation.evaluate import (
+    MODE_STREAM,
     RETURN_STREAM,
     EvaluationPlan,
     evaluate,
+    mean_returns,
     modes_of,
     play_trials,
     summarise,
     task_source,
+    untrained,
 )
 from ssm_metarl.evaluation.report import COMPARED
+from ssm_metarl.evaluation.statistics import stratified_bootstrap
 from ssm_metarl.training.config import TrainConfig
 from ssm_metarl.training.loading import load
 from ssm_metarl.training.loop import train
@@ -158,3 +163,86 @@ def test_rl2_with_a_memory_of_an_episode_is_a_control_that_cannot_adapt(tmp_path
     agent = trained(tmp_path, mode="rl2", memory="episode")
     assert agent.policy.config.memory == "episode"
     assert "in_context" not in modes_of(agent, EvaluationPlan())
+
+
+def test_a_measurement_holds_the_parameters_that_were_measured(tmp_path: Path) -> None:
+    agent = trained(tmp_path)
+    plan = EvaluationPlan(None, (3,), steps=2, return_episodes=2, seed=5)
+    seed = substream(SeedSequence(5), RETURN_STREAM)
+    found = list(evaluate(agent, FAMILY, TASKS, plan, Memory.of(agent)))
+    assert {one.result.mode for one in found} == {
+        "zero_shot",
+        "standard",
+        "hybrid",
+        "from_scratch",
+    }
+    for one in found:
+        returns = mean_returns(agent.policy, one.params, FAMILY, TASKS, 2, seed)
+        assert tuple(returns) == one.result.per_task
+    assert found[0].params is agent.params
+
+
+def test_results_are_statistics_of_the_returns_per_task(tmp_path: Path) -> None:
+    agent = trained(tmp_path)
+    plan = EvaluationPlan(["standard"], (2,), steps=2, return_episodes=2, seed=3)
+    first, second = (one.result for one in evaluate(agent, FAMILY, FAMILY.held_out(8), plan))
+    for row in (first, second):
+        returns = np.array(row.per_task)
+        assert row.mean == pytest.approx(returns.mean())
+        assert row.iqm == pytest.approx(np.sort(returns)[2:6].mean())
+        assert row.ci95 == stratified_bootstrap(returns[None], seed=3)
+    assert 0 < first.adaptation_env_steps < second.adaptation_env_steps <= 2 * 2 * 20
+
+
+def test_from_scratch_starts_from_a_network_that_depends_on_the_seed_alone(tmp_path: Path) -> None:
+    agent = trained(tmp_path)
+    one, again, other = (untrained(agent, SeedSequence(seed)) for seed in (0, 0, 1))
+    assert one.keys() == agent.params.keys()
+    for name, value in one.items():
+        assert torch.equal(value, again[name])
+        assert value.shape == agent.params[name].shape
+    name = "encoder.weight"
+    assert not torch.equal(one[name], other[name])
+    assert not torch.equal(one[name], agent.params[name])
+
+
+def test_a_plan_measures_each_budget_once_and_the_largest_at_every_step() -> None:
+    plan = EvaluationPlan(budgets=(5, 1, 5, 2), steps=3, trial_episodes=4)
+    assert plan.adaptations() == [(1, 1), (2, 1), (5, 3)]
+    assert plan.results(["zero_shot"]) == 1
+    assert plan.results(["in_context"]) == 4
+    assert plan.results(["standard"]) == plan.results(["hybrid"]) == 5
+    assert plan.results(["from_scratch"]) == 6
+    assert plan.results(["standard", "in_context"]) == 5 + 5 + 4
+    assert plan.results(["hybrid", "in_context"]) == 5 + 4
+    assert EvaluationPlan() == EvaluationPlan(None, (1, 2, 5, 10, 20), 3, 10, 4, True, 0)
+
+
+def test_the_greedy_column_takes_the_most_likely_actions(tmp_path: Path) -> None:
+    agent = trained(tmp_path, mode="rl2")
+    plan = EvaluationPlan(["zero_shot", "in_context"], return_episodes=5, trial_episodes=2, seed=5)
+    zero_shot, *trial = (one.result for one in evaluate(agent, FAMILY, TASKS, plan))
+    seed = substream(SeedSequence(5), RETURN_STREAM)
+    greedy = substream(seed, MODE_STREAM)
+    played = (agent.policy, agent.params, FAMILY, TASKS, 5)
+    expected = mean_returns(*played, greedy, deterministic=True).mean()
+    assert zero_shot.deterministic_mean == pytest.approx(expected)
+    assert zero_shot.deterministic_mean != pytest.approx(mean_returns(*played, greedy).mean())
+    assert zero_shot.mean == pytest.approx(mean_returns(*played, seed).mean())
+    trials = play_trials(*played, 2, greedy, deterministic=True)
+    for number, row in enumerate(trial):
+        assert row.deterministic_mean == pytest.approx(trials.returns[number].mean())
+    assert not np.array_equal(trials.returns, play_trials(*played, 2, greedy).returns)
+
+
+def test_deterministic_episodes_do_not_depend_on_the_noise_of_actions(tmp_path: Path) -> None:
+    """With an action that is always the more likely one, a greedy CartPole falls at once."""
+    agent = trained(tmp_path)
+    params = {**agent.params, "action.weight": torch.zeros_like(agent.params["action.weight"])}
+    params["action.bias"] = torch.tensor([0.0, 0.01])
+    greedy = mean_returns(
+        agent.policy, params, FAMILY, TASKS, 20, SeedSequence(0), deterministic=True
+    )
+    sampled = mean_returns(agent.policy, params, FAMILY, TASKS, 20, SeedSequence(0))
+    assert (greedy < 17).all()
+    assert (sampled > 17).all()
