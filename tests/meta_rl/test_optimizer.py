@@ -109,3 +109,34 @@ def test_an_optimiser_that_has_not_stepped_has_a_state_to_save_too() -> None:
     shapes = {name: tuple(value.shape) for name, value in optimizer.state().items()}
     assert shapes["a/step"] == ()
     assert shapes["a/exp_avg"] == shapes["a/exp_avg_sq"] == (2,)
+
+
+def test_an_infinite_gradient_of_a_finite_loss_changes_nothing_either() -> None:
+    tensors = leaves()
+    optimizer = AdamOptimizer(tensors, lr=0.1, max_grad_norm=1.0)
+    with pytest.raises(DivergenceError, match=r"loss 0\.0, gradient norm inf"):
+        optimizer.step(lambda: [(tensors["b"] - 3.0).sqrt().sum()])
+    assert torch.equal(tensors["b"], leaves()["b"])
+
+
+@pytest.mark.parametrize(("settings", "share"), [({}, 1 / 2), ({"eps": 3e-8}, 1 / 4)])
+def test_a_gradient_of_the_size_of_eps_moves_less(settings: dict, share: float) -> None:
+    tensors = leaves()
+    optimizer = AdamOptimizer(tensors, lr=0.1, max_grad_norm=1.0, **settings)
+    optimizer.step(lambda: [linear(tensors, (0, 0), 1e-8)])
+    assert 3.0 - tensors["b"].item() == pytest.approx(0.1 * share, rel=1e-3)
+
+
+def test_the_state_has_the_same_types_whatever_torch_s_default_is() -> None:
+    torch.set_default_dtype(torch.float64)
+    try:
+        tensors = {"a": torch.tensor([1.0], dtype=torch.float64, requires_grad=True)}
+        optimizer = AdamOptimizer(tensors, lr=0.1, max_grad_norm=1.0)
+        fresh = optimizer.state()
+        optimizer.step(lambda: [tensors["a"].sum()])
+        stepped = optimizer.state()
+    finally:
+        torch.set_default_dtype(torch.float32)
+    for state in (fresh, stepped):
+        assert state["a/step"].dtype == torch.float32
+        assert state["a/exp_avg"].dtype == torch.float64
