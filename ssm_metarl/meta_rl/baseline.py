@@ -84,12 +84,11 @@ def fit_baseline(
     Raises:
         DivergenceError: No ridge helped, so the features or rewards are not finite.
     """
-    last = done | ~valid
     cut = (valid & ~terminated & (done | _is_final(done))).unsqueeze(-1)
-    tail = discounted_sum(torch.where(cut, discount * features[1:], 0.0), last, discount)
+    tail = discounted_sum(torch.where(cut, discount * features[1:], 0.0), done, discount)
     weight = valid.unsqueeze(-1).double()
     phi = ((features[:-1] - tail).double() * weight).transpose(0, 1).flatten(1, 2)
-    target = discounted_sum(reward * valid, last, discount)
+    target = discounted_sum(reward * valid, done, discount)
     y = (target.unsqueeze(-1).double() * weight).transpose(0, 1).flatten(1, 2)
     seen = (features[:-1].double() * weight).transpose(0, 1).flatten(1, 2)  # [K, T * E, F]
     count = weight.sum((0, 2)).clamp_min(1.0)

@@ -56,22 +56,50 @@ def test_what_goes_on_when_the_rollout_stops_is_cut_there(monkeypatch: pytest.Mo
 
 
 def test_equals_ridge_regression_written_out_with_numpy() -> None:
+    """Of lanes with one episode or, after a dead step, another; a ridge of 16 steps' weight."""
     features = make_features()
     terminated, done, valid = flags((11, True), (5, True), (7, True), (2, True))
+    valid[4:, :, 3] = True  # the dead step is the third
+    terminated[9, :, 3] = done[9, :, 3] = True
+    valid[10:, :, 3] = False
     reward = torch.randn(T, K, E, dtype=torch.float64)
     weights = fit_baseline(reward, features, terminated, done, valid, GAMMA)
     for k in range(K):
         rows, targets = [], []
-        for lane, end in enumerate((11, 5, 7, 2)):
-            for t in range(end + 1):
+        for lane, first, end in ((0, 0, 11), (1, 0, 5), (2, 0, 7), (3, 0, 2), (3, 4, 9)):
+            for t in range(first, end + 1):
                 rows.append(features[t, k, lane].numpy())
                 discounts = GAMMA ** np.arange(end + 1 - t)
                 targets.append(discounts @ reward[t : end + 1, k, lane].numpy())
         phi, y = np.array(rows), np.array(targets)
-        ridge = np.full(F, baseline.PSEUDO_STEPS * phi[:, :-1].var(0).mean())
+        ridge = np.full(F, 16.0 * phi[:, :-1].var(0).mean())
         ridge[-1] = 0.0
-        expected = np.linalg.solve(phi.T @ phi + np.diag(ridge) + 1e-9 * np.eye(F), phi.T @ y)
+        expected = np.linalg.solve(phi.T @ phi + np.diag(ridge), phi.T @ y)
         np.testing.assert_allclose(weights[k].numpy(), expected, atol=1e-8)
+
+
+def test_where_the_ridge_is_too_small_it_grows_tenfold_at_a_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    tried = []
+    cholesky = torch.linalg.cholesky_ex
+
+    def refuse(matrix: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        factor, info = cholesky(matrix)
+        tried.append(matrix[0, 0, 0].item())
+        return factor, torch.ones_like(info)
+
+    monkeypatch.setattr(torch.linalg, "cholesky_ex", refuse)
+    gram, moment = torch.zeros(1, 1, 1).double(), torch.zeros(1, 1, 1).double()
+    with pytest.raises(DivergenceError, match="baseline"):
+        baseline._solve(gram, moment, torch.ones(1, 1).double())
+    assert tried == pytest.approx([16.0 * 10.0**power for power in range(12)])
+
+
+def test_observations_are_clipped_for_the_baseline() -> None:
+    far = torch.tensor([[[[12.0]]], [[[-30.0]]]])
+    features = baseline_features(far, torch.zeros(2, 1, 1))
+    assert features[:, 0, 0, 0].tolist() == [10.0, -10.0]
 
 
 def test_episodes_that_all_survive_to_the_limit_are_worth_the_same_everywhere() -> None:
