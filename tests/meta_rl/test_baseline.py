@@ -96,6 +96,20 @@ def test_where_the_ridge_is_too_small_it_grows_tenfold_at_a_time(
     assert tried == pytest.approx([16.0 * 10.0**power for power in range(12)])
 
 
+def test_weights_that_are_not_finite_are_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    solve, calls = torch.cholesky_solve, []
+
+    def overflow(moment: torch.Tensor, factor: torch.Tensor) -> torch.Tensor:
+        calls.append(factor)
+        found = solve(moment, factor)
+        return found * torch.inf if len(calls) == 1 else found
+
+    monkeypatch.setattr(torch, "cholesky_solve", overflow)
+    ones = torch.ones(1, 1, 1).double()
+    found = baseline._solve(ones, ones, torch.ones(1, 1).double())
+    assert found.item() == pytest.approx(1.0 / (1.0 + 160.0))
+
+
 def test_observations_are_clipped_for_the_baseline() -> None:
     far = torch.tensor([[[[12.0]]], [[[-30.0]]]])
     features = baseline_features(far, torch.zeros(2, 1, 1))
@@ -148,11 +162,13 @@ def test_data_that_are_not_finite_are_refused() -> None:
 
 
 def test_features_hold_squares_changes_powers_of_time_and_a_constant() -> None:
-    observation = torch.tensor([1.0, 3.0, -2.0]).view(3, 1, 1, 1)
-    age = torch.tensor([0.0, 100.0, 0.0]).view(3, 1, 1)  # the third starts an episode
+    observation = torch.tensor([1.0, 3.0, -2.0, 4.0]).view(4, 1, 1, 1)
+    age = torch.tensor([0.0, 1.0, 200.0, 0.0]).view(4, 1, 1)  # the last starts an episode
     rows = baseline_features(observation, age)[:, 0, 0].tolist()
-    assert [*rows[1][:6], rows[1][-1]] == [3, 9, 2, 1, 1, 1, 1]
-    assert [*rows[2][:6], rows[2][-1]] == [-2, 4, 0, 0, 0, 0, 1]
+    assert [*rows[0][:3], rows[0][-1]] == [1, 1, 0, 1]
+    assert [*rows[1][:6], rows[1][-1]] == pytest.approx([3, 9, 2, 0.01, 1e-4, 1e-6, 1])
+    assert [*rows[2][:6], rows[2][-1]] == [-2, 4, -5, 2, 4, 8, 1]
+    assert [*rows[3][:6], rows[3][-1]] == [4, 16, 0, 0, 0, 0, 1]
 
 
 def test_waves_fit_a_product_that_squares_cannot() -> None:
