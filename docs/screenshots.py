@@ -71,7 +71,7 @@ def prepare(page: Page, tab: str) -> None:
     elif tab == "Runs":
         page.wait_for_selector("#run-curve svg:visible")
     elif tab == "Memory":
-        page.wait_for_selector("#memory-recalled table")
+        page.wait_for_selector("#memory-matches [role=gridcell]")
     elif tab == "Inside":
         page.wait_for_selector("#inside-clips video")
     page.wait_for_timeout(3000)  # into the clips

@@ -1,4 +1,4 @@
-"""What the tabs look at that look closer: the visitor's last query, or else a telling one."""
+"""Tabs that are filled when they are opened, with the visitor's last query or an example."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -6,6 +6,8 @@ from typing import Any
 import gradio as gr
 from gradio.components import Component
 
+from ssm_metarl.env_runner.family import TaskFamily
+from ssm_metarl.ui.adapt_shown import message
 from ssm_metarl.ui.errors import handled
 from ssm_metarl.ui.jobs import HEAVY
 from ssm_metarl.ui.limits import EPISODES, SEED, STEPS
@@ -13,7 +15,7 @@ from ssm_metarl.ui.query import Query, mode_choices
 from ssm_metarl.ui.store import RunStore
 from ssm_metarl.video.before_after import choose_task
 
-# What a tab showed before stays, faded, until it shows the new: nothing jumps, nothing misleads.
+# What a tab showed before stays, faded, until it shows the new.
 STALE = """(...inputs) => {
   document.querySelector("#%s").classList.add("stale");
   return inputs;
@@ -21,30 +23,34 @@ STALE = """(...inputs) => {
 FRESH = """() => document.querySelector("#%s").classList.remove("stale")"""
 
 
-def query_of(store: RunStore, run: Any, last: Mapping[str, Any]) -> Query:
-    """Return what a visitor asked this agent last; if nothing, to meet a task with a surprise.
+def query_of(store: RunStore, run: Any, last: Mapping[str, Any]) -> tuple[Query, bool]:
+    """Return a visitor's last query if it was of this agent, else an example, and which it is.
+
+    The example is a task whose controls are not the usual ones, where the family has one.
 
     Args:
-        store: Where agents are.
+        store: The runs.
         run: The agent.
-        last: Fields of their last query, of whichever agent; empty if there was none.
+        last: Fields of the last query, of whichever agent; empty if there was none.
 
     Raises:
         UserError: There is no such run, or no such query.
     """
     if last and last["run"] == run:
-        return Query.asked(**last)
+        return Query.asked(**last), True
     agent, family = store.agent(run)
     tasks = family.validation()
     task = tasks.parameters(choose_task(family, tasks))
     rounded = {name: float(f"{value:.3g}") for name, value in task.items()}
     modes = [mode for _, mode in mode_choices(agent)]
-    return Query.asked(run, rounded, modes, EPISODES.default, STEPS.default, SEED.default)
+    example = (rounded, modes, EPISODES.default, STEPS.default, SEED.default)
+    return Query.asked(run, *example), False
 
 
-def was_asked(run: Any, last: Mapping[str, Any]) -> bool:
-    """Whether :func:`query_of` is the visitor's own."""
-    return bool(last) and last["run"] == run
+def task_line(family: TaskFamily, query: Query, *, mine: bool) -> str:
+    """Return which task is shown, as HTML."""
+    whose = "Your last task under Adapt" if mine else "An example; choose your own under Adapt"
+    return message(f"{whose}: {family.task(**query.task).describe(0)}.", "others")
 
 
 def fill(
@@ -54,14 +60,14 @@ def fill(
     show: Callable[..., Iterator[Any]],
     outputs: Sequence[Component],
 ) -> None:
-    """Fill a tab when somebody comes to see it, and again when what they gave has changed.
+    """Fill a tab when it is opened, and again when its inputs have changed since.
 
     Args:
-        tab: Its name; what is faded meanwhile has the id ``NAME-screen``.
+        tab: Its name; the column with the id ``NAME-screen`` is faded meanwhile.
         place: Name of the tab that is open.
-        given: The agent, the last query and whatever else, which ``show`` takes.
-        show: What fills the tab; it waits for the heavy slot.
-        outputs: Where to.
+        given: The inputs of ``show``.
+        show: Yields the outputs; runs as a heavy job.
+        outputs: The components to fill; the first one shows the progress.
     """
     wanted = gr.State([])
 

@@ -1,14 +1,6 @@
-// The cursor of the traces follows the clips: `element` is given by gr.HTML, see inside.py.
-const screen = element.closest("#inside-screen");
-screen.addEventListener("seek", (event) => {
-  for (const chart of element.querySelectorAll("[data-rate]")) {
-    const step = event.detail * Number(chart.dataset.rate);
-    for (const cursor of chart.querySelectorAll(".cursor")) {
-      const { from, to, left, right } = cursor.dataset;
-      const share = Math.min(1, Math.max(0, (step - from) / (to - from)));
-      const x = Number(left) + share * (right - left);
-      cursor.setAttribute("x1", x);
-      cursor.setAttribute("x2", x);
-    }
-  }
+// The cursor of each trace follows the clips: `element` is given by gr.HTML, see tabs/inside.py.
+element.closest("#inside-screen").addEventListener("seek", ({ detail }) => {
+  const rate = element.querySelector("[data-rate]")?.dataset.rate ?? 0;
+  for (const trace of element.querySelectorAll("[data-steps]"))
+    trace.style.setProperty("--at", Math.min(1, (detail * rate) / trace.dataset.steps));
 });

@@ -1,4 +1,4 @@
-"""Inputs that several tabs have, made from their limits."""
+"""Inputs that several tabs have, made from their limits, and what their tables share."""
 
 from typing import Any
 
@@ -20,6 +20,19 @@ form.addEventListener("blur", ({ target }) => {
   target.dispatchEvent(new Event("input", { bubbles: true }));
 }, true);
 """
+
+TABLE: dict[str, Any] = {"interactive": False, "show_label": False, "buttons": []}
+
+
+def percent(share: float) -> str:
+    """Return a share in per cent; a small one is not 0%."""
+    return "<1%" if 0.0 < share < 0.005 else f"{share:.0%}"
+
+
+def cell_bar(share: float, colour: str) -> str:
+    """Return the CSS of a table's cell that draws a share as a bar behind its text."""
+    faint = f"color-mix(in srgb, {colour} 35%, transparent)"
+    return f"background: linear-gradient(to right, {faint} {100 * share:.1f}%, transparent 0)"
 
 
 def slider(limits: Range, label: str, info: str | None = None, **how: Any) -> gr.Slider:

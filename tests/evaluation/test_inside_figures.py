@@ -39,6 +39,7 @@ def test_a_trace_stands_at_its_steps_between_fixed_margins() -> None:
     long, short = np.linspace(0.0, 1.0, 50), np.zeros(10)
     lines = [("before", "zero_shot", short), ("after", "hybrid", long)]
     figure = figures.trace_plot(lines, "chance", steps=30, reference=(0.5, "undecided"))
+    figure.draw_without_rendering()
     (axes,) = figure.axes
     first, second, reference = axes.lines
     assert points(first).tolist() == [[step, 0.0] for step in range(10)]

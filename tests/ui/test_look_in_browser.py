@@ -12,7 +12,7 @@ Visit = Callable[..., Visitor]
 def test_memory_and_inside_are_never_empty(visit: Visit) -> None:
     page = visit().page
     page.get_by_role("tab", name="Memory").click()
-    page.wait_for_selector("#memory-recalled table")
+    page.wait_for_selector("#memory-matches [role=gridcell]")
     assert "An example" in page.inner_text("#memory-sentence")
     before = page.inner_text("#memory-sentence")
     page.click("text=all episodes")
@@ -22,7 +22,7 @@ def test_memory_and_inside_are_never_empty(visit: Visit) -> None:
     page.get_by_role("tab", name="Inside").click()
     page.wait_for_selector("#inside-clips video")
     page.wait_for_function(
-        "Number(document.querySelector('#inside-traces .cursor').getAttribute('x1')) > 100"
+        "document.querySelector('#inside-traces .trace').style.getPropertyValue('--at') > 0.05"
     )
 
 
@@ -36,7 +36,7 @@ def test_an_agent_without_experience_offers_no_choice_of_how_to_recall(visit: Vi
     page.wait_for_selector("#memory-own", state="hidden")
     page.click("#agent input")
     page.click("[role=option] >> nth=0")
-    page.wait_for_selector("#memory-recalled table")
+    page.wait_for_selector("#memory-matches [role=gridcell]")
     page.wait_for_selector("#memory-own:visible")
 
 
@@ -48,7 +48,7 @@ def test_what_was_shown_of_another_agent_fades_until_the_new_is_there(visit: Vis
     page.click("#agent input")
     page.click("[role=option] >> text=cartpole-in-context")
     page.wait_for_selector("#inside-screen.stale")
-    page.wait_for_selector("#inside-screen:not(.stale) >> text=has understood")
+    page.wait_for_selector("#inside-screen:not(.stale) >> text=The hidden state tells")
     assert page.locator("#inside-clips figcaption >> text=after: hybrid").count() == 0
 
 
@@ -57,8 +57,8 @@ def test_they_look_at_what_was_asked(visit: Visit) -> None:
     visitor.page.check("text=swap")
     visitor.adapt()
     visitor.page.get_by_role("tab", name="Memory").click()
-    visitor.page.wait_for_selector("#memory-recalled table")
-    assert "you last met" in visitor.page.inner_text("#memory-sentence")
+    visitor.page.wait_for_selector("#memory-matches [role=gridcell]")
+    assert "Your last task" in visitor.page.inner_text("#memory-sentence")
 
 
 def test_a_comparison_can_be_taken_away(visit: Visit) -> None:

@@ -105,8 +105,10 @@ def trace_plot(
         UserError: matplotlib is missing.
     """
     with style():
+        import matplotlib
         from matplotlib.figure import Figure
 
+        matplotlib.rc("figure.constrained_layout", use=False)  # the margins are fixed
         figure = Figure(figsize=(5.4, 2.2), dpi=200)
         axes = figure.add_axes((TRACE_LEFT, 0.23, TRACE_RIGHT - TRACE_LEFT, 0.63))
         for order, (name, mode, values) in enumerate(lines):

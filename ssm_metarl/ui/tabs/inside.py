@@ -1,52 +1,96 @@
-"""Inside: how long an agent's memory lasts, and what goes on in it while it plays."""
+"""Inside: how long an agent's memory lasts, and what its hidden state does while it plays."""
 
-from collections.abc import Iterator
-from typing import Any
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import gradio as gr
+import numpy as np
+import pandas as pd
 
-from ssm_metarl.analysis.linear_probe import train_probe
-from ssm_metarl.analysis.spectrum import ablated_returns, as_numbers
-from ssm_metarl.analysis.traces import RecordedAgent
+from ssm_metarl.adaptation.agent import Agent
+from ssm_metarl.analysis.linear_probe import (
+    CONFIDENT,
+    CONFIDENT_STEPS,
+    LinearProbe,
+    first_confident_step,
+    train_probe,
+)
+from ssm_metarl.analysis.names import action_names, choice_effect
+from ssm_metarl.analysis.spectrum import (
+    EPISODES as RETURN_EPISODES,
+)
+from ssm_metarl.analysis.spectrum import (
+    PARTS,
+    PARTS_OF_CELLS,
+    ablated_returns,
+    as_numbers,
+    eigenvalues,
+    parameter_changes,
+)
+from ssm_metarl.analysis.traces import RecordedAgent, Trace, principal_components
+from ssm_metarl.evaluation.figures import eigenvalue_plot, trace_plot
 from ssm_metarl.evaluation.report import MODES, counted
 from ssm_metarl.ui.adapt_shown import message
 from ssm_metarl.ui.api import Json, endpoint
 from ssm_metarl.ui.clips import agent_after, film
-from ssm_metarl.ui.inside_shown import spectrum_shown, traces_shown
+from ssm_metarl.ui.figures import svg
 from ssm_metarl.ui.jobs import HEAVY
-from ssm_metarl.ui.lazy_tab import fill, query_of, was_asked
+from ssm_metarl.ui.lazy_tab import fill, query_of, task_line
 from ssm_metarl.ui.limits import EPISODES, SEED, STEPS
-from ssm_metarl.ui.player import clips_value, player
+from ssm_metarl.ui.monitor import paragraph
+from ssm_metarl.ui.player import Clip, clips_value, player
 from ssm_metarl.ui.query import Query, Subject, mode_choices
 from ssm_metarl.ui.store import RunStore
-from ssm_metarl.ui.tabs.memory import task_line
 from ssm_metarl.ui.theme import TRACES
+from ssm_metarl.ui.widgets import TABLE, cell_bar
 
-WAITING = (
-    '<p class="working">A state space is a memory that fades at set speeds. This tab shows the '
-    "speeds, and what is in the memory while the agent plays.</p>"
+if TYPE_CHECKING:
+    from pandas.io.formats.style_render import StylerRenderer
+
+WAITING = "This tab shows how long the agent remembers, and its hidden state while it plays."
+WITHOUT = {
+    "gru": "A GRU forgets as fast as its input tells it to, so it has no eigenvalues.",
+    "mlp": "An MLP has no memory: no hidden state and no eigenvalues.",
+}
+DISC = (
+    "Each point is an eigenvalue of the state transition. The nearer to the rim, the longer it "
+    "remembers: the rings are time constants, the steps after which 37% is left. The angle is the "
+    "phase per step. Circles: before adapting; dots: after."
+)
+HALF_OPEN = "The decay of this gated cell depends on its input; it is shown for half-open gates."
+UNCHANGED = (
+    "In context no weight changes: what the agent learns of a task is in its hidden state, which "
+    "lasts from one episode to the next."
 )
 PREFERRED = ("in_context", "hybrid", "standard", "from_scratch")
+PROBED_STEPS = 60  # at the start of an episode, drawn of what a probe reads
 
 
 def build(store: RunStore, run: gr.Dropdown, query: gr.State, place: gr.State) -> None:
     """Add the tab to the page.
 
     Args:
-        store: Where agents are.
-        run: Which agent; it stands above the tabs.
+        store: The runs.
+        run: The agent chosen above the tabs.
         query: The visitor's last query.
         place: The tab that is open.
     """
     with gr.Column(elem_id="inside-screen"):
-        sentence = gr.HTML(WAITING, elem_id="inside-sentence", elem_classes="sentence")
+        outcome = gr.HTML(
+            message(WAITING, "working"), elem_id="inside-sentence", elem_classes="sentence"
+        )
         clips = player("Here the agent plays before and after adapting.", "inside-clips")
         traces = gr.HTML(elem_id="inside-traces", js_on_load=TRACES)
         spectrum = gr.HTML(elem_id="inside-spectrum")
+        with gr.Accordion("All eigenvalues, the fastest first", open=False, visible=False) as every:
+            values = gr.Dataframe(elem_id="inside-eigenvalues", max_height=420, **TABLE)
+        changed = gr.HTML(elem_id="inside-changes")
+        parts = gr.Dataframe(visible=False, elem_id="inside-parts", **TABLE)
 
-    def show(run_id: str, last: dict) -> Iterator[tuple[Any, ...]]:
-        asked = query_of(store, run_id, last)
-        yield from shown(store, asked, mine=was_asked(run_id, last))
+    def show(run_id: str, last: dict) -> Iterator[Sequence[Any]]:
+        asked, mine = query_of(store, run_id, last)
+        yield from shown(Subject.of(store, asked), asked, mine=mine)
 
     def inside(
         run: Json,
@@ -57,57 +101,200 @@ def build(store: RunStore, run: gr.Dropdown, query: gr.State, place: gr.State) -
     ) -> Json:
         """Return an agent's eigenvalues before and after it adapts, with time constants in steps.
 
-        It adapts by the first of hybrid and standard that it can; also said is which parts of its
-        network changed by how much.
+        It adapts by the first of hybrid and standard that it can; the answer also has how much each
+        part of its network changed.
         """
         asked = Query.asked(run, task or {}, ["hybrid", "standard"], episodes, steps, seed)
         subject = Subject.of(store, asked)
-        mode = next(mode for mode in ("hybrid", "standard") if mode in _able(subject))
-        after = agent_after(subject, asked, mode)
-        return {"mode": mode, **as_numbers(subject.agent, after)}
+        able = [mode for _, mode in mode_choices(subject.agent)]
+        mode = next(mode for mode in asked.modes[::-1] if mode in able)
+        return {"mode": mode, **as_numbers(subject.agent, agent_after(subject, asked, mode))}
 
-    fill("Inside", place, [run, query], show, [sentence, clips, traces, spectrum])
+    outputs = [outcome, clips, traces, spectrum, every, values, changed, parts]
+    fill("Inside", place, [run, query], show, outputs)
     endpoint(inside, concurrency_id=HEAVY, concurrency_limit=1)
 
 
-def way_of(subject: Subject, query: Query) -> str:
-    """Return the way of adapting to look into: that of the query which tells most."""
-    able = _able(subject)
-    asked = [mode for mode in PREFERRED if mode in query.modes and mode in able]
-    return (asked or [mode for mode in PREFERRED if mode in able])[0]
+def mode_shown(subject: Subject, query: Query) -> str:
+    """Return the mode to look into: of those that were asked for, else of all, the preferred."""
+    able = [mode for _, mode in mode_choices(subject.agent)]
+    asked = [mode for mode in able if mode in query.modes]
+    return min(asked or able, key=PREFERRED.index)
 
 
-def _able(subject: Subject) -> list[str]:
-    return [mode for _, mode in mode_choices(subject.agent)]
-
-
-def shown(store: RunStore, query: Query, *, mine: bool) -> Iterator[tuple[Any, ...]]:
-    """Yield what the tab shows, as it comes: the sentence, the clips, the traces, the eigenvalues.
+def shown(subject: Subject, query: Query, *, mine: bool) -> Iterator[Sequence[Any]]:
+    """Yield the values of the tab's outputs.
 
     Args:
-        store: Where agents are.
-        query: The agent and the task.
+        subject: The agent and the task.
+        query: What was asked.
         mine: Whether the visitor asked it.
     """
-    subject = Subject.of(store, query)
-    mode = way_of(subject, query)
+    mode, before = mode_shown(subject, query), subject.agent
     line = task_line(subject.family, query, mine=mine)
-    yield message("Filming, and looking inside ...", "working") + line, *[gr.skip()] * 3
+    yield message("Filming ...", "working") + line, *[gr.skip()] * 7
     after = agent_after(subject, query, mode)
-    effect = None
-    if mode != "in_context":
-        effect = ablated_returns(subject.agent, after, subject.family, subject.task, query.seed)
-    fades = spectrum_shown(subject.agent, after, mode, effect)
     remembered = query.plan().trial_episodes - 1 if mode == "in_context" else 0
     names = ("before adapting", f"after: {MODES[mode]}")
     if remembered:
         names = ("the first episode", f"after {counted(remembered, 'other')} of the task")
-    watched = RecordedAgent.of(subject.agent), RecordedAgent.of(after)
+    recorded = RecordedAgent.of(before), RecordedAgent.of(after)
     clips = [
-        film(subject, watched[0], names[0], "zero_shot", query.seed, 0),
-        film(subject, watched[1], names[1], mode, query.seed, remembered),
+        film(subject, recorded[0], names[0], "zero_shot", query.seed, 0),
+        film(subject, recorded[1], names[1], mode, query.seed, remembered),
     ]
-    seen = [one.last_episode(clip.steps) for one, clip in zip(watched, clips, strict=True)]
-    reader = train_probe(subject.agent, subject.family) if mode == "in_context" else None
-    words, charts = traces_shown(subject, mode, clips, seen, reader)
-    yield words + line, clips_value(clips), charts, fades
+    traces = [one.last_episode(clip.steps) for one, clip in zip(recorded, clips, strict=True)]
+    probe = train_probe(before, subject.family) if mode == "in_context" else None
+    returns: Mapping[str, float] = {}
+    if mode != "in_context":
+        returns = ablated_returns(before, after, subject.family, subject.task, query.seed)
+    yield (
+        in_words(subject, clips, traces, probe) + line,
+        clips_value(clips),
+        traces_shown(subject, clips, traces, probe),
+        *spectrum_shown(before, after),
+        *changes_shown(before, after, mode, returns),
+    )
+
+
+def in_words(
+    subject: Subject, clips: Sequence[Clip], traces: Sequence[Trace], probe: LinearProbe | None
+) -> str:
+    """Return how the episodes ended and, where it is known, what the agent knew when, as HTML."""
+    names = [clip.name.removeprefix("after: ").capitalize() for clip in clips]
+    ends = [f"{name}: {clip.ending}." for name, clip in zip(names, clips, strict=True)]
+    told = message(" ".join(ends), "outcome")
+    if probe is not None:
+        steps = [
+            first_confident_step(p, label=label_of(subject, probe))
+            for p in (probe.probability(trace.state) for trace in traces)
+        ]
+        when = ["at no step" if step is None else f"from step {step} on" for step in steps]
+        told += message(
+            f"The hidden state tells whether the task {choice_effect(probe.parameter)}: {when[0]} "
+            f"in the first episode, {when[1]} in the last.",
+            "others",
+        )
+    elif subject.agent.policy.spaces.discrete:
+        sure = [float(trace.action.max(1).mean()) for trace in traces]
+        told += message(
+            f"Mean probability of the likeliest action: {sure[0]:.0%} before, {sure[1]:.0%} after.",
+            "others",
+        )
+    return told
+
+
+def label_of(subject: Subject, probe: LinearProbe) -> bool:
+    """Return whether the task has the property that a probe reads."""
+    return bool(subject.task.values[probe.parameter.name][0] != probe.parameter.default)
+
+
+def traces_shown(
+    subject: Subject, clips: Sequence[Clip], traces: Sequence[Trace], probe: LinearProbe | None
+) -> str:
+    """Draw what goes on during two episodes, as HTML in which traces.js moves the cursors."""
+    steps = max(clip.steps for clip in clips)
+    near = steps if probe is None else min(steps, PROBED_STEPS)
+    panels = []
+
+    def add(note: str, values: Sequence[np.ndarray], label: str, to: int, **axis: Any) -> None:
+        lines = [(c.name, c.style, v) for c, v in zip(clips, values, strict=True)]
+        alt = "; ".join(f"{name}: {v.min():.3g} to {v.max():.3g}" for name, _, v in lines)
+        drawn = svg(trace_plot(lines, label, steps=to, **axis), f"{label}. {alt}", None)
+        head = paragraph(note, "note")
+        panels.append(f'<div>{head}<div class="trace" data-steps="{to}">{drawn}<i></i></div></div>')
+
+    if probe is not None:
+        note = (
+            f"Probability that the task {choice_effect(probe.parameter)}, from a linear probe of "
+            f"the hidden state that is right at {probe.accuracy:.0%} of the steps of other tasks. "
+            f"It knows the task when it is {CONFIDENT:.0%} sure for {CONFIDENT_STEPS} steps."
+        )
+        values = [probe.probability(trace.state) for trace in traces]
+        add(note, values, "probability", near, low=0.0, high=1.0, reference=(0.5, "unknown"))
+    note, values, axis = action_shown(subject, traces)
+    add(note, values, "probability" if "high" in axis else "mean", near, **axis)
+    if traces[0].state.shape[1]:
+        components, share = principal_components(traces)
+        for number, which in enumerate(("First", "Second")[: len(share)]):
+            note = f"{which} principal component of the hidden state: {share[number]:.0%} of it."
+            add(note, [one[:, number] for one in components], "component", steps)
+        note = "Norm of the hidden state."
+        add(note, [trace.norm for trace in traces], "norm", steps, low=0.0)
+    head = "<h3>What goes on inside</h3>" + paragraph("The line moves with the clips.", "note")
+    rate = 1.0 / clips[0].seconds_per_step
+    return f'{head}<div class="pair" data-rate="{rate:g}">{"".join(panels)}</div>'
+
+
+def action_shown(
+    subject: Subject, traces: Sequence[Trace]
+) -> tuple[str, list[np.ndarray], dict[str, Any]]:
+    """Return a note on the actions, one number for each step, and its axis."""
+    spaces = subject.agent.policy.spaces
+    names = action_names(subject.family, spaces.actions)
+    if not spaces.discrete:
+        return f"Mean {names[0]}.", [trace.action[:, 0] for trace in traces], {}
+    axis = {"low": 0.0, "high": 1.0, "reference": (1.0 / spaces.actions, "undecided")}
+    if spaces.actions == 2:
+        return f"Probability of {names[1]}.", [trace.action[:, 1] for trace in traces], axis
+    note = "Probability of the likeliest action."
+    return note, [trace.action.max(1) for trace in traces], axis
+
+
+def spectrum_shown(before: Agent, after: Agent) -> tuple[str, Any, Any]:
+    """Return the eigenvalues before and after: drawn, whether there are any, and as a table."""
+    cell, head = before.policy.config.cell, "<h3>How long it remembers</h3>"
+    old, new = eigenvalues(before), eigenvalues(after)
+    if not new:
+        note = WITHOUT.get(cell, "This cell has no eigenvalues.")
+        return head + paragraph(note, "note"), gr.update(visible=False), gr.skip()
+    pairs = sorted(zip(old, new, strict=True), key=lambda pair: pair[1].time_constant)
+    moved = max(abs(b.time_constant / a.time_constant - 1.0) for a, b in pairs)
+    line = (
+        f"Time constants from {pairs[0][1].time_constant:.3g} to {pairs[-1][1].time_constant:.3g} "
+        f"steps; adapting changed none by more than {moved:.1%}."
+    )
+    note = f"{HALF_OPEN} {DISC}" if cell == "gated" else DISC
+    figure = eigenvalue_plot([one.value for one in old], [one.value for one in new])
+    rows = [
+        [
+            f"block {a.block + 1}, {a.number + 1}",
+            f"{a.time_constant:.4g}",
+            f"{b.time_constant:.4g}",
+            f"{b.period:.4g}" if math.isfinite(b.period) else "none",
+        ]
+        for a, b in pairs
+    ]
+    heads = ["Eigenvalue", "Time constant before (steps)", "after (steps)", "Period (steps)"]
+    drawn = head + paragraph(note, "note") + svg(figure, line, None) + paragraph(line, "note")
+    return drawn, gr.update(visible=True), pd.DataFrame(rows, columns=heads)
+
+
+def changes_shown(
+    before: Agent, after: Agent, mode: str, returns: Mapping[str, float]
+) -> tuple[str, Any]:
+    """Return which parts of the network adaptation changed: in a line, and as a table."""
+    found, head = parameter_changes(before, after), "<h3>What adapting changed</h3>"
+    if not found:
+        return head + paragraph(UNCHANGED, "note"), gr.update(visible=False)
+    line = (
+        f"Mean return over {RETURN_EPISODES} episodes of this task: {returns['before']:.4g} "
+        f"before, {returns['after']:.4g} after."
+    )
+    return head + paragraph(line, "note"), gr.update(
+        value=parts_table(before, after, mode, returns), visible=True
+    )
+
+
+def parts_table(
+    before: Agent, after: Agent, mode: str, returns: Mapping[str, float]
+) -> "StylerRenderer":
+    """Return how much each part changed, and the return with the change of that part alone."""
+    found = sorted(parameter_changes(before, after), key=lambda change: -change.share)
+    names = PARTS | PARTS_OF_CELLS.get(before.policy.config.cell, {})
+    rows = [(names[one.part], one.share, one.relative, returns[one.part]) for one in found]
+    share, relative, alone = "Share of squared change", "Change / own size", "Return with it alone"
+    table = pd.DataFrame(rows, columns=["Part of the network", share, relative, alone])
+    bars = [cell_bar(one.share, f"var(--mode-{mode})") for one in found]
+    formats: dict[Any, Any] = {share: "{:.1%}", relative: "{:.2g}", alone: "{:.4g}"}
+    return table.style.apply(lambda _: bars, subset=[share]).format(formats)

@@ -1,61 +1,100 @@
-"""Memory: what an agent remembers, and what of it hybrid adaptation recalls for a new task."""
+"""Memory: what an agent remembers, and which earlier tasks hybrid adaptation uses for a new one."""
 
-from collections.abc import Iterator
-from typing import Any
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import gradio as gr
+import pandas as pd
 
-from ssm_metarl.analysis.retrieval import as_numbers, retrieve, stored_tasks
-from ssm_metarl.env_runner.family import TaskFamily
+from ssm_metarl.analysis.names import action_names, observation_names, with_unit
+from ssm_metarl.analysis.retrieval import (
+    Retrieval,
+    action_response,
+    as_numbers,
+    first_episode,
+    retrieve,
+    stored_tasks,
+)
+from ssm_metarl.env_runner.family import Parameter, TaskFamily
+from ssm_metarl.evaluation.report import counted
+from ssm_metarl.experience.records import StoredTask
 from ssm_metarl.ui.adapt_shown import message
 from ssm_metarl.ui.api import Json, endpoint
+from ssm_metarl.ui.figures import line_plot, lines_of
 from ssm_metarl.ui.jobs import HEAVY
-from ssm_metarl.ui.lazy_tab import fill, query_of, was_asked
+from ssm_metarl.ui.lazy_tab import fill, query_of, task_line
 from ssm_metarl.ui.limits import EPISODES, SEED, integer
+from ssm_metarl.ui.monitor import paragraph, tiled
 from ssm_metarl.ui.query import Query, Subject
-from ssm_metarl.ui.recall_shown import in_words, matches_table, overlay, store_shown
+from ssm_metarl.ui.sliders import reach
 from ssm_metarl.ui.store import RunStore
+from ssm_metarl.ui.widgets import TABLE, cell_bar, percent
+
+if TYPE_CHECKING:
+    from pandas.io.formats.style_render import StylerRenderer
 
 WAITING = (
-    '<p class="working">Hybrid adaptation looks through the tasks of training for some that '
-    "resemble the new one. This tab shows what it finds.</p>"
+    "Hybrid adaptation looks for earlier tasks that resemble the new one, and shows them here."
 )
-NOTHING = (
-    '<p class="outcome">This agent remembers no earlier tasks.</p><p class="others">It came '
-    "without experience, so hybrid adaptation has nothing to recall and is not offered for it: it "
-    "learns from the new task alone. To get an agent that remembers, train one under Train by "
-    "gradient-based meta-learning, which keeps its newest episodes "
-    "(<code>ssm-metarl train --mode meta_rl --experience 40000</code>), or choose another agent "
-    "above.</p>"
+NOTHING = "This agent remembers no earlier tasks."
+WITHOUT = (
+    "It has no experience, so hybrid adaptation is not offered. Train one under Train by meta_rl, "
+    "which keeps its newest episodes, or with: ssm-metarl train --mode meta_rl --experience 40000"
 )
+ERROR_NOTE = (
+    "Prediction error: of a linear model of the earlier task on the steps of the new one, in units "
+    "of its error on its own. Dot: the earlier task; bar: the new one, on the scale of the sliders."
+)
+STORED_NOTE = "These are episodes of training before adaptation, so their returns are low."
 ONE, ALL = "the first episode", "all episodes"
+COLOURS = {"best match": "#8f6cc4", "least alike": "#c98a14", "new task": "#149e8d"}
+BINS = 12  # of the histogram of returns, about
+LISTED = 500  # stored tasks in the table, the newest
 
 
 def build(store: RunStore, run: gr.Dropdown, query: gr.State, place: gr.State) -> None:
     """Add the tab to the page.
 
     Args:
-        store: Where agents are.
-        run: Which agent; it stands above the tabs.
+        store: The runs.
+        run: The agent chosen above the tabs.
         query: The visitor's last query.
         place: The tab that is open.
     """
+    steps: dict[str, Any] = {"color_map": COLOURS, "x_title": "Step of the first episode"}
     with gr.Column(elem_id="memory-screen"):
-        sentence = gr.HTML(WAITING, elem_id="memory-sentence", elem_classes="sentence")
-        own = gr.Radio(
-            [ONE, ALL],
-            value=ONE,
-            label="Recognise the new task by",
-            elem_id="memory-own",
+        outcome = gr.HTML(
+            message(WAITING, "working"), elem_id="memory-sentence", elem_classes="sentence"
         )
-        recalled = gr.HTML(elem_id="memory-recalled")
-        why = gr.HTML(elem_id="memory-why")
-        stored = gr.HTML(elem_id="memory-store")
+        own = gr.Radio(
+            [ONE, ALL], value=ONE, label="Recognise the new task by", elem_id="memory-own"
+        )
+        with gr.Column(visible=False) as found:
+            gr.HTML("<h3>What it recalls</h3>")
+            matches = gr.Dataframe(elem_id="memory-matches", max_height=640, **TABLE)
+            gr.HTML(f'<p class="note">{ERROR_NOTE}</p><h3>Why these</h3>')
+            with gr.Row():
+                with gr.Column(min_width=320):
+                    response_note = gr.HTML()
+                    response = line_plot(**steps)
+                with gr.Column(min_width=320):
+                    observed_note = gr.HTML()
+                    observed = line_plot(**steps)
+            gr.HTML("<h3>Everything it remembers</h3>")
+            with gr.Row():
+                with gr.Column(min_width=320):
+                    facts = gr.HTML(elem_id="memory-facts")
+                    gr.HTML(f'<p class="note">{STORED_NOTE}</p>')
+                with gr.Column(min_width=320):
+                    returns = gr.BarPlot(x="Mean return", y="Tasks", y_aggregate="sum", height=220)
+            with gr.Accordion(f"The stored tasks, the newest first (at most {LISTED})", open=False):
+                stored = gr.Dataframe(elem_id="memory-store", max_height=420, **TABLE)
+    outputs = [outcome, own, found, matches, response_note, response, observed_note, observed]
 
-    def show(run_id: str, last: dict, by: str) -> Iterator[tuple[Any, ...]]:
-        asked = query_of(store, run_id, last)
-        sentence, *rest = shown(store, asked, by, mine=was_asked(run_id, last))
-        yield sentence, *rest, gr.update(visible=any(rest) and asked.episodes > 1)
+    def show(run_id: str, last: dict, by: str) -> Iterator[Sequence[Any]]:
+        asked, mine = query_of(store, run_id, last)
+        yield shown(Subject.of(store, asked), asked, by, mine=mine)
 
     def memory(
         run: Json,
@@ -66,50 +105,164 @@ def build(store: RunStore, run: gr.Dropdown, query: gr.State, place: gr.State) -
         """Return which earlier tasks hybrid adaptation recalls for a task, with their weights."""
         asked = Query.asked(run, task or {}, [], episodes, 1, seed)
         subject = Subject.of(store, asked)
-        found = retrieve(
-            subject.agent,
-            subject.family,
-            subject.task,
-            episodes=integer(EPISODES, "episodes", episodes),
-            seed=asked.seed,
-        )
+        found = retrieved(subject, integer(EPISODES, "episodes", episodes), asked.seed)
         return as_numbers(found, stored_tasks(subject.agent))
 
-    fill("Memory", place, [run, query, own], show, [sentence, recalled, why, stored, own])
+    fill("Memory", place, [run, query, own], show, [*outputs, facts, returns, stored])
     endpoint(memory, concurrency_id=HEAVY, concurrency_limit=1)
 
 
-def shown(store: RunStore, query: Query, own: str, *, mine: bool) -> tuple[str, str, str, str]:
-    """Return what the tab shows: the sentence, the recalled tasks, why these, and the store.
+def shown(subject: Subject, query: Query, own: str, *, mine: bool) -> Sequence[Any]:
+    """Return the values of the tab's outputs.
 
     Args:
-        store: Where agents are.
-        query: The agent and the task.
-        own: By what the task is recognised, :data:`ONE` or anything for :data:`ALL`.
+        subject: The agent and the task.
+        query: What was asked.
+        own: :data:`ONE` or :data:`ALL` of the episodes are compared with the earlier tasks.
         mine: Whether the visitor asked it.
     """
-    subject = Subject.of(store, query)
-    tasks = stored_tasks(subject.agent)
-    found = retrieve(
-        subject.agent,
-        subject.family,
-        subject.task,
-        episodes=1 if own == ONE else query.episodes,
-        seed=query.seed,
-    )
+    found = retrieved(subject, 1 if own == ONE else query.episodes, query.seed)
+    several = gr.update(visible=found is not None and query.episodes > 1)
     if found is None:
-        return NOTHING, "", "", ""
-    told_task = task_line(subject.family, query, mine=mine)
+        told = message(NOTHING, "outcome") + message(WITHOUT, "others")
+        return told, several, gr.update(visible=False), *[gr.skip()] * 8
     return (
-        in_words(found, subject) + told_task,
+        in_words(found) + task_line(subject.family, query, mine=mine),
+        several,
+        gr.update(visible=True),
         matches_table(found, subject),
-        overlay(found, subject.family),
-        store_shown(tasks, subject.family),
+        *comparison(found, subject.family),
+        *store_shown(stored_tasks(subject.agent), subject.family),
     )
 
 
-def task_line(family: TaskFamily, query: Query, *, mine: bool) -> str:
-    """Say which task is looked at."""
-    values = family.task(**query.task).describe(0)
-    whose = "The task you last met under Adapt" if mine else "An example; meet your own under Adapt"
-    return message(f"{whose}: {values}.", "others")
+def retrieved(subject: Subject, episodes: int, seed: int) -> Retrieval | None:
+    """Return what hybrid adaptation retrieves for the task of a query."""
+    return retrieve(subject.agent, subject.family, subject.task, episodes=episodes, seed=seed)
+
+
+def in_words(found: Retrieval) -> str:
+    """Return how many earlier tasks are used, and with what weight, as HTML."""
+    best, after = found.matches[0], counted(found.episodes, "episode")
+    if not found.used:
+        line = (
+            f"The best match has a prediction error of {best.prediction_error:.3g}, above the "
+            f"limit of {found.limit:.3g}. Hybrid then does what standard does."
+        )
+        return message("No earlier task resembles this one.", "outcome") + message(line, "others")
+    line = (
+        f"Weight in the gradient step: {after} of the new task {percent(found.own)}, "
+        f"task {best.task.id} {percent(best.weight)}."
+    )
+    lead = f"From {after}, hybrid recalls {counted(found.used, 'earlier task')}."
+    return message(lead, "outcome") + message(line, "others")
+
+
+def matches_table(found: Retrieval, subject: Subject) -> "StylerRenderer":
+    """Return the new task, the matches and the task least alike, with bars in the cells."""
+    family, last = subject.family, found.unlike
+    new = {name: float(values[0]) for name, values in subject.task.values.items()}
+    rows = [("new task", "new", found.own, math.nan, new)]
+    rows += [
+        (f"task {one.task.id}", "recalled", one.weight, one.prediction_error, one.task.parameters)
+        for one in found.matches
+    ]
+    name = f"task {last.task.id}, least alike"
+    rows.append((name, "unlike", 0.0, last.prediction_error, last.task.parameters))
+    share, error = "Share of the step", "Prediction error"
+    heads = parameter_names(family)
+    table = pd.DataFrame(
+        [
+            (name, weight, error, *(values[parameter.name] for parameter in family.parameters))
+            for name, _, weight, error, values in rows
+        ],
+        columns=["Task", share, error, *heads],
+    )
+    styles = pd.DataFrame(
+        [
+            (
+                f"box-shadow: inset 4px 0 var(--mark-{kind})",
+                cell_bar(weight, f"var(--mark-{kind})"),
+                "",
+                *(_place(p, values[p.name], new[p.name], kind) for p in family.parameters),
+            )
+            for _, kind, weight, _, values in rows
+        ],
+        columns=table.columns,
+    )
+    formats: dict[Any, Any] = {share: percent, **dict.fromkeys([error, *heads], "{:.3g}")}
+    return table.style.apply(lambda _: styles, axis=None).format(formats, na_rep="")
+
+
+def parameter_names(family: TaskFamily) -> list[str]:
+    """Return the names of a family's parameters with their units."""
+    return [with_unit(p.name.replace("_", " "), p.unit) for p in family.parameters]
+
+
+def _place(parameter: Parameter, value: float, new: float, kind: str) -> str:
+    """Mark a value by a dot and that of the new task by a bar, from the least to the greatest."""
+    if parameter.choices:
+        return "" if value == new else "color: var(--mark-unlike); font-weight: 600"
+    low, high = reach(parameter)
+    dot, bar = (100 * min(max((x - low) / (high - low), 0.02), 0.98) for x in (value, new))
+    edge = f"calc({bar:.0f}% - 1px), var(--mark-new) 0, var(--mark-new) calc({bar:.0f}% + 2px)"
+    return (
+        f"background: radial-gradient(circle at {dot:.0f}% calc(100% - 5px), var(--mark-{kind}) "
+        f"3.5px, transparent 4px), linear-gradient(to right, transparent {edge}, transparent 0) "
+        "0 100% / 100% 10px no-repeat"
+    )
+
+
+def comparison(found: Retrieval, family: TaskFamily) -> tuple[str, Any, str, Any]:
+    """Return why these tasks match: two notes, each with its line plot.
+
+    Both show the observation by which the best match and the task least alike differ most.
+    """
+    best, unlike = found.matches[0], found.unlike
+    names = [*observation_names(family), ("reward", "")]
+    name, unit = names[found.telling]
+    played = dict(zip(COLOURS, (best.played, unlike.played, found.played), strict=True))
+    sums = {who: action_response(one, found.telling) for who, one in played.items()}
+    seen = {who: first_episode(one)[0][:, found.telling].tolist() for who, one in played.items()}
+    action = action_names(family, 2)[-1]
+    return (
+        paragraph(
+            f"Response of the {name} to {action}, summed over the episode: it rises where the "
+            f"action raises it. Best match: task {best.task.id}; least alike: {unlike.task.id}.",
+            "note",
+        ),
+        plot(sums, with_unit("Sum", unit)),
+        paragraph(f"The {name} itself, by which the two differ most.", "note"),
+        plot(seen, with_unit(name, unit).capitalize()),
+    )
+
+
+def plot(lines: Mapping[str, Sequence[float]], title: str) -> Any:
+    """Return an update of a line plot over steps."""
+    return gr.update(value=lines_of({n: enumerate(v) for n, v in lines.items()}), y_title=title)
+
+
+def store_shown(tasks: Sequence[StoredTask], family: TaskFamily) -> tuple[str, Any, pd.DataFrame]:
+    """Return everything that is stored: totals, a histogram of returns, and the newest tasks."""
+    returns = [task.mean_return for task in tasks if task.mean_return is not None]
+    mean = f"{sum(returns) / len(returns):.4g}" if returns else "unknown"
+    totals = {
+        "Tasks": f"{len(tasks):,}",
+        "Episodes": f"{sum(task.episodes for task in tasks):,}",
+        "Steps": f"{sum(task.transitions for task in tasks):,}",
+        "Mean return": mean,
+    }
+    width = (max(returns) - min(returns)) / BINS if returns else 0.0
+    bars = pd.DataFrame({"Mean return": returns, "Tasks": [1] * len(returns)})
+    histogram = gr.update(value=bars, x_bin=float(f"{width or 1.0:.1g}"), visible=bool(returns))
+    newest = [
+        [task.id, task.label, task.episodes, task.transitions, _short(task.mean_return)]
+        + [_short(task.parameters[parameter.name]) for parameter in family.parameters]
+        for task in reversed(tasks[-LISTED:])
+    ]
+    heads = ["Task", "Iteration", "Episodes", "Steps", "Mean return", *parameter_names(family)]
+    return tiled(totals), histogram, pd.DataFrame(newest, columns=heads)
+
+
+def _short(value: float | None) -> float | None:
+    return None if value is None else float(f"{value:.4g}")

@@ -21,11 +21,11 @@ from ssm_metarl.ui.form import QUIET
 from ssm_metarl.ui.jobs import Jobs
 from ssm_metarl.ui.monitor import curves, paragraph
 from ssm_metarl.ui.store import RunStore, RunSummary, checked_id
+from ssm_metarl.ui.widgets import TABLE
 
 HEADERS = ["Run", "Family", "Learner", "Iterations", "Best return", "Size", "Changed"]
 AGES = ((86400.0, "day"), (3600.0, "hour"), (60.0, "minute"))
 FETCH = '() => document.querySelector("#zip").click()'
-TABLE: dict[str, Any] = {"interactive": False, "show_label": False, "buttons": []}
 
 
 def build(store: RunStore, jobs: Jobs, run: gr.Dropdown, tab: gr.Tab) -> None:

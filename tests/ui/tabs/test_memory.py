@@ -1,7 +1,5 @@
-"""The Memory tab shows what hybrid adaptation really recalls."""
+"""The Memory tab shows what hybrid adaptation really retrieves."""
 
-import dataclasses
-import re
 import shutil
 from pathlib import Path
 
@@ -10,17 +8,22 @@ import pytest
 pytest.importorskip("gradio")
 
 from ssm_metarl.analysis.names import observation_names
-from ssm_metarl.analysis.retrieval import (
-    Retrieval,
-    retrieve,
-    stored_tasks,
-)
-from ssm_metarl.ui.lazy_tab import query_of, was_asked
+from ssm_metarl.analysis.retrieval import Retrieval, stored_tasks
+from ssm_metarl.ui.lazy_tab import query_of
 from ssm_metarl.ui.query import Query, Subject
-from ssm_metarl.ui.recall_shown import in_words, matches_table, overlay, store_shown
 from ssm_metarl.ui.store import PRETRAINED, RunStore
-from ssm_metarl.ui.tables import percent
-from ssm_metarl.ui.tabs.memory import ALL, NOTHING, ONE, shown
+from ssm_metarl.ui.tabs.memory import (
+    ALL,
+    COLOURS,
+    NOTHING,
+    ONE,
+    comparison,
+    in_words,
+    matches_table,
+    retrieved,
+    shown,
+    store_shown,
+)
 
 SWAPPED = Query.asked("cartpole", {"swap": 1.0, "gravity": 12.0}, ["hybrid"], 5, 1, 0)
 
@@ -35,87 +38,82 @@ def subject(store: RunStore) -> Subject:
     return Subject.of(store, SWAPPED)
 
 
-def retrieved(subject: Subject, episodes: int) -> Retrieval | None:
-    return retrieve(subject.agent, subject.family, subject.task, episodes=episodes, seed=0)
+@pytest.fixture(scope="module")
+def found(subject: Subject) -> Retrieval:
+    one = retrieved(subject, 1, 0)
+    assert one is not None
+    return one
 
 
-@pytest.mark.parametrize("episodes", [1, 5])
-def test_the_weights_shown_are_those_of_the_step(subject: Subject, episodes: int) -> None:
-    found = retrieved(subject, episodes)
-    assert found is not None
-    html = matches_table(found, subject)
-    assert re.findall(r"<b>(.*?)</b>", html) == [
-        percent(share) for share in (found.own, *(m.weight for m in found.matches), 0.0)
-    ]
+def test_the_table_holds_the_weights_and_tasks_of_the_step(
+    subject: Subject, found: Retrieval
+) -> None:
+    table = matches_table(found, subject).data
+    tasks = [*found.matches, found.unlike]
+    assert list(table["Share of the step"]) == [found.own, *(one.weight for one in tasks)]
+    assert list(table["Prediction error"])[1:] == [one.prediction_error for one in tasks]
+    assert list(table["gravity (m/s^2)"]) == [12.0, *(t.task.parameters["gravity"] for t in tasks)]
+    assert list(table["Task"])[:2] == ["new task", f"task {found.matches[0].task.id}"]
 
 
-def test_the_words_name_the_best_match_and_what_it_shares(subject: Subject) -> None:
-    found = retrieved(subject, 1)
-    assert found is not None
-    words = in_words(found, subject)
-    best = found.matches[0]
-    assert f"The one episode of the new task weighs {found.own:.0%}" in words
-    assert f"task {best.task.id}, which swaps left and right too, weighs {best.weight:.0%}" in words
+def test_the_words_hold_the_weights(found: Retrieval) -> None:
+    words, best = in_words(found), found.matches[0]
+    assert f"1 episode of the new task {found.own:.0%}" in words
+    assert f"task {best.task.id} {best.weight:.0%}" in words
+    assert f"recalls {found.used} earlier tasks" in words
 
 
 def test_a_task_like_none_recalls_nothing_and_says_so(store: RunStore) -> None:
     strange = {"gravity": 50.0, "length": 0.05, "force": 100.0, "cart_mass": 0.01}
-    asked = Query.asked("cartpole", strange, ["hybrid"], 5, 1, 0)
-    subject = Subject.of(store, asked)
-    found = retrieved(subject, 1)
+    subject = Subject.of(store, Query.asked("cartpole", strange, ["hybrid"], 5, 1, 0))
+    found = retrieved(subject, 1, 0)
     assert found is not None
-    assert "Nothing it remembers resembles this task" in in_words(found, subject)
+    assert "No earlier task resembles this one" in in_words(found)
 
 
-def test_the_response_tells_a_swapped_task_from_a_usual_one(subject: Subject) -> None:
-    found = retrieved(subject, 1)
-    assert found is not None
-    html = overlay(found, subject.family)
+def test_both_plots_show_the_three_tasks_and_what_separates_them(
+    subject: Subject, found: Retrieval
+) -> None:
+    response_note, response, _, observed = comparison(found, subject.family)
     name, unit = observation_names(subject.family)[found.telling]
-    assert f"{name.capitalize()} ({unit})" in html
-    assert "nearer to the best match" in html
-
-
-def test_a_picture_that_speaks_against_the_match_is_shown_too(subject: Subject) -> None:
-    found = retrieved(subject, 1)
-    assert found is not None
-    best, unlike = found.matches[0], found.unlike
-    crossed = dataclasses.replace(found, matches=(unlike, *found.matches[1:]), unlike=best)
-    html = overlay(crossed, subject.family)
-    assert html.count("<figure") == 2
-    assert "nearer to the one least alike" in html
+    assert name in response_note
+    assert observed["y_title"] == f"{name.capitalize()} ({unit})"
+    for plot in (response, observed):
+        assert set(plot["value"]["line"]) == set(COLOURS)
+    last = response["value"].groupby("line")["y"].last()
+    assert last["new task"] * last["best match"] > 0 > last["new task"] * last["least alike"]
 
 
 def test_the_store_is_shown_as_it_is(subject: Subject) -> None:
     tasks = stored_tasks(subject.agent)
-    html = store_shown(tasks, subject.family)
-    assert f"<dt>tasks</dt><dd>{len(tasks):,}</dd>" in html
-    assert f"<dt>episodes</dt><dd>{sum(task.episodes for task in tasks):,}</dd>" in html
-    assert f"<dt>steps</dt><dd>{sum(task.transitions for task in tasks):,}</dd>" in html
-    rows = re.findall(r'<th scope="row">(\d+)</th>', html)
-    assert rows == [str(task.id) for task in reversed(tasks)]
+    totals, histogram, listed = store_shown(tasks, subject.family)
+    for number in (len(tasks), sum(t.episodes for t in tasks), sum(t.transitions for t in tasks)):
+        assert f"<dd>{number:,}</dd>" in totals
+    assert len(histogram["value"]) == len(tasks)
+    assert list(listed["Task"]) == [task.id for task in reversed(tasks)]
 
 
-def test_the_same_question_has_the_same_answer(store: RunStore) -> None:
-    assert shown(store, SWAPPED, ONE, mine=True) == shown(store, SWAPPED, ONE, mine=True)
-    assert shown(store, SWAPPED, ONE, mine=True) != shown(store, SWAPPED, ALL, mine=True)
+def test_all_episodes_tell_another_story_than_the_first(subject: Subject) -> None:
+    one, every = (shown(subject, SWAPPED, own, mine=True)[0] for own in (ONE, ALL))
+    assert one != every
+    assert "Your last task under Adapt" in one
 
 
 @pytest.mark.filterwarnings("ignore:this agent came with no experience")
-def test_an_agent_without_a_store_says_how_to_get_one(store: RunStore, tmp_path: Path) -> None:
-    shutil.copytree(
-        PRETRAINED / "cartpole", tmp_path / "bare", ignore=shutil.ignore_patterns("experience")
-    )
-    query = query_of(RunStore(tmp_path), "bare", {})
-    assert shown(RunStore(tmp_path), query, ONE, mine=False) == (NOTHING, "", "", "")
-    asked = query_of(store, "cartpole-in-context", {})
-    assert shown(store, asked, ONE, mine=False)[0] == NOTHING
+def test_an_agent_without_experience_says_how_to_get_one(store: RunStore, tmp_path: Path) -> None:
+    bare = shutil.ignore_patterns("experience")
+    shutil.copytree(PRETRAINED / "cartpole", tmp_path / "bare", ignore=bare)
+    for runs, run in ((RunStore(tmp_path), "bare"), (store, "cartpole-in-context")):
+        query, mine = query_of(runs, run, {})
+        told, _, results, *_ = shown(Subject.of(runs, query), query, ONE, mine=mine)
+        assert NOTHING in told
+        assert "--experience" in told
+        assert results["visible"] is False
 
 
-def test_the_last_question_counts_if_it_was_of_this_agent(store: RunStore) -> None:
-    assert query_of(store, "cartpole", vars(SWAPPED)) == SWAPPED
-    assert was_asked("cartpole", vars(SWAPPED))
-    other = query_of(store, "cartpole-in-context", vars(SWAPPED))
-    assert not was_asked("cartpole-in-context", vars(SWAPPED))
+def test_the_last_query_counts_if_it_was_of_this_agent(store: RunStore) -> None:
+    assert query_of(store, "cartpole", vars(SWAPPED)) == (SWAPPED, True)
+    other, mine = query_of(store, "cartpole-in-context", vars(SWAPPED))
+    assert not mine
     assert other.task["swap"] == 1.0
     assert other.modes == ("in_context", "standard", "from_scratch")
