@@ -70,8 +70,7 @@ def significantly_lower(
     now: Float[np.ndarray, "K E"], best: Float[np.ndarray, "K E"], rng: np.random.Generator
 ) -> Bool[np.ndarray, "K"]:
     """Test, task by task, whether mean returns have dropped: a one-sided bootstrap at 5%."""
-    episodes = min(now.shape[1], best.shape[1])
-    if episodes < FEWEST:
+    if now.shape[1] < FEWEST:
         return np.zeros(len(now), dtype=bool)
     drop = _bootstrap_means(best, rng) - _bootstrap_means(now, rng)
     return (drop <= 0.0).mean(1) < LEVEL

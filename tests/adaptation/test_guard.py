@@ -32,6 +32,11 @@ def test_equal_returns_and_too_few_episodes_are_no_drop() -> None:
     assert significantly_lower(full - 1, full, rng).all()
 
 
+def test_three_episodes_on_each_side_are_enough() -> None:
+    best, now = np.full((2, 3), 500.0), np.array([[499.0] * 3, [500.0] * 3])
+    assert significantly_lower(now, best, np.random.default_rng(0)).tolist() == [True, False]
+
+
 def test_it_goes_back_to_the_best_and_only_where_it_is_worse() -> None:
     guard = Guard(SeedSequence(0))
     start, noise = params(0.0), np.linspace(-1, 1, 10)
@@ -46,7 +51,7 @@ def test_it_goes_back_to_the_best_and_only_where_it_is_worse() -> None:
     assert best["encoder.bias"][:, 0].tolist() == [1.0, 2.0, 1.0]
 
 
-def test_what_was_taken_up_again_is_not_compared_with_itself() -> None:
+def test_what_was_restored_is_not_compared_with_itself() -> None:
     """Returns of another task, as where a live system has changed: nothing is learned else."""
     guard, noise = Guard(SeedSequence(0)), np.linspace(-1, 1, 10)
     guard.check(params(0.0), np.stack([80 + noise]))
