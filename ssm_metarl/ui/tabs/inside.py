@@ -1,33 +1,17 @@
 """Inside: how long an agent's memory lasts, and what its hidden state does while it plays."""
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import gradio as gr
 import numpy as np
 import pandas as pd
+from pandas.io.formats.style_render import StylerRenderer
 
 from ssm_metarl.adaptation.agent import Agent
-from ssm_metarl.analysis.linear_probe import (
-    CONFIDENT,
-    CONFIDENT_STEPS,
-    LinearProbe,
-    first_confident_step,
-    train_probe,
-)
+from ssm_metarl.analysis import linear_probe, spectrum
+from ssm_metarl.analysis.linear_probe import LinearProbe
 from ssm_metarl.analysis.names import action_names, choice_effect
-from ssm_metarl.analysis.spectrum import (
-    EPISODES as RETURN_EPISODES,
-)
-from ssm_metarl.analysis.spectrum import (
-    PARTS,
-    PARTS_OF_CELLS,
-    ablated_returns,
-    as_numbers,
-    eigenvalues,
-    parameter_changes,
-)
 from ssm_metarl.analysis.traces import RecordedAgent, Trace, principal_components
 from ssm_metarl.evaluation.figures import eigenvalue_plot, trace_plot
 from ssm_metarl.evaluation.report import MODES, counted
@@ -44,9 +28,6 @@ from ssm_metarl.ui.query import Query, Subject, mode_choices
 from ssm_metarl.ui.store import RunStore
 from ssm_metarl.ui.theme import TRACES
 from ssm_metarl.ui.widgets import TABLE, cell_bar
-
-if TYPE_CHECKING:
-    from pandas.io.formats.style_render import StylerRenderer
 
 WAITING = "This tab shows how long the agent remembers, and its hidden state while it plays."
 WITHOUT = {
@@ -68,21 +49,14 @@ PROBED_STEPS = 60  # at the start of an episode, drawn of what a probe reads
 
 
 def build(store: RunStore, run: gr.Dropdown, query: gr.State, place: gr.State) -> None:
-    """Add the tab to the page.
-
-    Args:
-        store: The runs.
-        run: The agent chosen above the tabs.
-        query: The visitor's last query.
-        place: The tab that is open.
-    """
+    """Add the tab to the page: of the agent ``run`` and the last ``query``, when it is opened."""
     with gr.Column(elem_id="inside-screen"):
         outcome = gr.HTML(
             message(WAITING, "working"), elem_id="inside-sentence", elem_classes="sentence"
         )
         clips = player("Here the agent plays before and after adapting.", "inside-clips")
         traces = gr.HTML(elem_id="inside-traces", js_on_load=TRACES)
-        spectrum = gr.HTML(elem_id="inside-spectrum")
+        disc = gr.HTML(elem_id="inside-spectrum")
         with gr.Accordion("All eigenvalues, the fastest first", open=False, visible=False) as every:
             values = gr.Dataframe(elem_id="inside-eigenvalues", max_height=420, **TABLE)
         changed = gr.HTML(elem_id="inside-changes")
@@ -108,9 +82,12 @@ def build(store: RunStore, run: gr.Dropdown, query: gr.State, place: gr.State) -
         subject = Subject.of(store, asked)
         able = [mode for _, mode in mode_choices(subject.agent)]
         mode = next(mode for mode in asked.modes[::-1] if mode in able)
-        return {"mode": mode, **as_numbers(subject.agent, agent_after(subject, asked, mode))}
+        return {
+            "mode": mode,
+            **spectrum.as_numbers(subject.agent, agent_after(subject, asked, mode)),
+        }
 
-    outputs = [outcome, clips, traces, spectrum, every, values, changed, parts]
+    outputs = [outcome, clips, traces, disc, every, values, changed, parts]
     fill("Inside", place, [run, query], show, outputs)
     endpoint(inside, concurrency_id=HEAVY, concurrency_limit=1)
 
@@ -123,13 +100,7 @@ def mode_shown(subject: Subject, query: Query) -> str:
 
 
 def shown(subject: Subject, query: Query, *, mine: bool) -> Iterator[Sequence[Any]]:
-    """Yield the values of the tab's outputs.
-
-    Args:
-        subject: The agent and the task.
-        query: What was asked.
-        mine: Whether the visitor asked it.
-    """
+    """Yield the values of the tab's outputs; ``mine`` is whether the visitor asked the query."""
     mode, before = mode_shown(subject, query), subject.agent
     line = task_line(subject.family, query, mine=mine)
     yield message("Filming ...", "working") + line, *[gr.skip()] * 7
@@ -144,10 +115,10 @@ def shown(subject: Subject, query: Query, *, mine: bool) -> Iterator[Sequence[An
         film(subject, recorded[1], names[1], mode, query.seed, remembered),
     ]
     traces = [one.last_episode(clip.steps) for one, clip in zip(recorded, clips, strict=True)]
-    probe = train_probe(before, subject.family) if mode == "in_context" else None
+    probe = linear_probe.train_probe(before, subject.family) if mode == "in_context" else None
     returns: Mapping[str, float] = {}
     if mode != "in_context":
-        returns = ablated_returns(before, after, subject.family, subject.task, query.seed)
+        returns = spectrum.ablated_returns(before, after, subject.family, subject.task, query.seed)
     yield (
         in_words(subject, clips, traces, probe) + line,
         clips_value(clips),
@@ -165,13 +136,13 @@ def in_words(
     ends = [f"{name}: {clip.ending}." for name, clip in zip(names, clips, strict=True)]
     told = message(" ".join(ends), "outcome")
     if probe is not None:
-        steps = [
-            first_confident_step(p, label=label_of(subject, probe))
-            for p in (probe.probability(trace.state) for trace in traces)
-        ]
+        parameter = probe.parameter
+        label = bool(subject.task.values[parameter.name][0] != parameter.default)
+        probabilities = [probe.probability(trace.state) for trace in traces]
+        steps = [linear_probe.first_confident_step(p, label=label) for p in probabilities]
         when = ["at no step" if step is None else f"from step {step} on" for step in steps]
         told += message(
-            f"The hidden state tells whether the task {choice_effect(probe.parameter)}: {when[0]} "
+            f"The hidden state tells whether the task {choice_effect(parameter)}: {when[0]} "
             f"in the first episode, {when[1]} in the last.",
             "others",
         )
@@ -182,11 +153,6 @@ def in_words(
             "others",
         )
     return told
-
-
-def label_of(subject: Subject, probe: LinearProbe) -> bool:
-    """Return whether the task has the property that a probe reads."""
-    return bool(subject.task.values[probe.parameter.name][0] != probe.parameter.default)
 
 
 def traces_shown(
@@ -208,7 +174,8 @@ def traces_shown(
         note = (
             f"Probability that the task {choice_effect(probe.parameter)}, from a linear probe of "
             f"the hidden state that is right at {probe.accuracy:.0%} of the steps of other tasks. "
-            f"It knows the task when it is {CONFIDENT:.0%} sure for {CONFIDENT_STEPS} steps."
+            f"It knows the task when it is {linear_probe.CONFIDENT:.0%} sure for "
+            f"{linear_probe.CONFIDENT_STEPS} steps."
         )
         values = [probe.probability(trace.state) for trace in traces]
         add(note, values, "probability", near, low=0.0, high=1.0, reference=(0.5, "unknown"))
@@ -244,7 +211,7 @@ def action_shown(
 def spectrum_shown(before: Agent, after: Agent) -> tuple[str, Any, Any]:
     """Return the eigenvalues before and after: drawn, whether there are any, and as a table."""
     cell, head = before.policy.config.cell, "<h3>How long it remembers</h3>"
-    old, new = eigenvalues(before), eigenvalues(after)
+    old, new = spectrum.eigenvalues(before), spectrum.eigenvalues(after)
     if not new:
         note = WITHOUT.get(cell, "This cell has no eigenvalues.")
         return head + paragraph(note, "note"), gr.update(visible=False), gr.skip()
@@ -256,29 +223,25 @@ def spectrum_shown(before: Agent, after: Agent) -> tuple[str, Any, Any]:
     )
     note = f"{HALF_OPEN} {DISC}" if cell == "gated" else DISC
     figure = eigenvalue_plot([one.value for one in old], [one.value for one in new])
-    rows = [
-        [
-            f"block {a.block + 1}, {a.number + 1}",
-            f"{a.time_constant:.4g}",
-            f"{b.time_constant:.4g}",
-            f"{b.period:.4g}" if math.isfinite(b.period) else "none",
-        ]
-        for a, b in pairs
-    ]
-    heads = ["Eigenvalue", "Time constant before (steps)", "after (steps)", "Period (steps)"]
+    columns = {
+        "Eigenvalue": [f"block {a.block + 1}, {a.number + 1}" for a, _ in pairs],
+        "Time constant before (steps)": [f"{a.time_constant:.4g}" for a, _ in pairs],
+        "after (steps)": [f"{b.time_constant:.4g}" for _, b in pairs],
+        "Period (steps)": [f"{b.period:.4g}" for _, b in pairs],
+    }
     drawn = head + paragraph(note, "note") + svg(figure, line, None) + paragraph(line, "note")
-    return drawn, gr.update(visible=True), pd.DataFrame(rows, columns=heads)
+    return drawn, gr.update(visible=True), pd.DataFrame(columns)
 
 
 def changes_shown(
     before: Agent, after: Agent, mode: str, returns: Mapping[str, float]
 ) -> tuple[str, Any]:
     """Return which parts of the network adaptation changed: in a line, and as a table."""
-    found, head = parameter_changes(before, after), "<h3>What adapting changed</h3>"
+    found, head = spectrum.parameter_changes(before, after), "<h3>What adapting changed</h3>"
     if not found:
         return head + paragraph(UNCHANGED, "note"), gr.update(visible=False)
     line = (
-        f"Mean return over {RETURN_EPISODES} episodes of this task: {returns['before']:.4g} "
+        f"Mean return over {spectrum.EPISODES} episodes of this task: {returns['before']:.4g} "
         f"before, {returns['after']:.4g} after."
     )
     return head + paragraph(line, "note"), gr.update(
@@ -288,10 +251,10 @@ def changes_shown(
 
 def parts_table(
     before: Agent, after: Agent, mode: str, returns: Mapping[str, float]
-) -> "StylerRenderer":
+) -> StylerRenderer:
     """Return how much each part changed, and the return with the change of that part alone."""
-    found = sorted(parameter_changes(before, after), key=lambda change: -change.share)
-    names = PARTS | PARTS_OF_CELLS.get(before.policy.config.cell, {})
+    found = sorted(spectrum.parameter_changes(before, after), key=lambda change: -change.share)
+    names = spectrum.PARTS | spectrum.PARTS_OF_CELLS.get(before.policy.config.cell, {})
     rows = [(names[one.part], one.share, one.relative, returns[one.part]) for one in found]
     share, relative, alone = "Share of squared change", "Change / own size", "Return with it alone"
     table = pd.DataFrame(rows, columns=["Part of the network", share, relative, alone])

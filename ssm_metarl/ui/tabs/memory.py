@@ -2,20 +2,15 @@
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import gradio as gr
 import pandas as pd
+from pandas.io.formats.style_render import StylerRenderer
 
+from ssm_metarl.analysis import retrieval
 from ssm_metarl.analysis.names import action_names, observation_names, with_unit
-from ssm_metarl.analysis.retrieval import (
-    Retrieval,
-    action_response,
-    as_numbers,
-    first_episode,
-    retrieve,
-    stored_tasks,
-)
+from ssm_metarl.analysis.retrieval import Retrieval
 from ssm_metarl.env_runner.family import Parameter, TaskFamily
 from ssm_metarl.evaluation.report import counted
 from ssm_metarl.experience.records import StoredTask
@@ -30,9 +25,6 @@ from ssm_metarl.ui.query import Query, Subject
 from ssm_metarl.ui.sliders import reach
 from ssm_metarl.ui.store import RunStore
 from ssm_metarl.ui.widgets import TABLE, cell_bar, percent
-
-if TYPE_CHECKING:
-    from pandas.io.formats.style_render import StylerRenderer
 
 WAITING = (
     "Hybrid adaptation looks for earlier tasks that resemble the new one, and shows them here."
@@ -54,14 +46,7 @@ LISTED = 500  # stored tasks in the table, the newest
 
 
 def build(store: RunStore, run: gr.Dropdown, query: gr.State, place: gr.State) -> None:
-    """Add the tab to the page.
-
-    Args:
-        store: The runs.
-        run: The agent chosen above the tabs.
-        query: The visitor's last query.
-        place: The tab that is open.
-    """
+    """Add the tab to the page: of the agent ``run`` and the last ``query``, when it is opened."""
     steps: dict[str, Any] = {"color_map": COLOURS, "x_title": "Step of the first episode"}
     with gr.Column(elem_id="memory-screen"):
         outcome = gr.HTML(
@@ -106,21 +91,14 @@ def build(store: RunStore, run: gr.Dropdown, query: gr.State, place: gr.State) -
         asked = Query.asked(run, task or {}, [], episodes, 1, seed)
         subject = Subject.of(store, asked)
         found = retrieved(subject, integer(EPISODES, "episodes", episodes), asked.seed)
-        return as_numbers(found, stored_tasks(subject.agent))
+        return retrieval.as_numbers(found, retrieval.stored_tasks(subject.agent))
 
     fill("Memory", place, [run, query, own], show, [*outputs, facts, returns, stored])
     endpoint(memory, concurrency_id=HEAVY, concurrency_limit=1)
 
 
 def shown(subject: Subject, query: Query, own: str, *, mine: bool) -> Sequence[Any]:
-    """Return the values of the tab's outputs.
-
-    Args:
-        subject: The agent and the task.
-        query: What was asked.
-        own: :data:`ONE` or :data:`ALL` of the episodes are compared with the earlier tasks.
-        mine: Whether the visitor asked it.
-    """
+    """Return the values of the tab's outputs; ``own`` is :data:`ONE` or :data:`ALL` episodes."""
     found = retrieved(subject, 1 if own == ONE else query.episodes, query.seed)
     several = gr.update(visible=found is not None and query.episodes > 1)
     if found is None:
@@ -132,13 +110,15 @@ def shown(subject: Subject, query: Query, own: str, *, mine: bool) -> Sequence[A
         gr.update(visible=True),
         matches_table(found, subject),
         *comparison(found, subject.family),
-        *store_shown(stored_tasks(subject.agent), subject.family),
+        *store_shown(retrieval.stored_tasks(subject.agent), subject.family),
     )
 
 
 def retrieved(subject: Subject, episodes: int, seed: int) -> Retrieval | None:
     """Return what hybrid adaptation retrieves for the task of a query."""
-    return retrieve(subject.agent, subject.family, subject.task, episodes=episodes, seed=seed)
+    return retrieval.retrieve(
+        subject.agent, subject.family, subject.task, episodes=episodes, seed=seed
+    )
 
 
 def in_words(found: Retrieval) -> str:
@@ -158,7 +138,7 @@ def in_words(found: Retrieval) -> str:
     return message(lead, "outcome") + message(line, "others")
 
 
-def matches_table(found: Retrieval, subject: Subject) -> "StylerRenderer":
+def matches_table(found: Retrieval, subject: Subject) -> StylerRenderer:
     """Return the new task, the matches and the task least alike, with bars in the cells."""
     family, last = subject.family, found.unlike
     new = {name: float(values[0]) for name, values in subject.task.values.items()}
@@ -169,26 +149,21 @@ def matches_table(found: Retrieval, subject: Subject) -> "StylerRenderer":
     ]
     name = f"task {last.task.id}, least alike"
     rows.append((name, "unlike", 0.0, last.prediction_error, last.task.parameters))
+    names, kinds, weights, errors, tasks = zip(*rows, strict=True)
     share, error = "Share of the step", "Prediction error"
-    heads = parameter_names(family)
+    heads = dict(zip(parameter_names(family), family.parameters, strict=True))
     table = pd.DataFrame(
-        [
-            (name, weight, error, *(values[parameter.name] for parameter in family.parameters))
-            for name, _, weight, error, values in rows
-        ],
-        columns=["Task", share, error, *heads],
+        {"Task": names, share: weights, error: errors}
+        | {head: [task[p.name] for task in tasks] for head, p in heads.items()}
     )
+    pairs = list(zip(tasks, kinds, strict=True))
     styles = pd.DataFrame(
-        [
-            (
-                f"box-shadow: inset 4px 0 var(--mark-{kind})",
-                cell_bar(weight, f"var(--mark-{kind})"),
-                "",
-                *(_place(p, values[p.name], new[p.name], kind) for p in family.parameters),
-            )
-            for _, kind, weight, _, values in rows
-        ],
-        columns=table.columns,
+        {
+            "Task": [f"box-shadow: inset 4px 0 var(--mark-{kind})" for kind in kinds],
+            share: [cell_bar(w, f"var(--mark-{k})") for w, k in zip(weights, kinds, strict=True)],
+            error: "",
+        }
+        | {h: [_place(p, t[p.name], new[p.name], k) for t, k in pairs] for h, p in heads.items()}
     )
     formats: dict[Any, Any] = {share: percent, **dict.fromkeys([error, *heads], "{:.3g}")}
     return table.style.apply(lambda _: styles, axis=None).format(formats, na_rep="")
@@ -222,8 +197,11 @@ def comparison(found: Retrieval, family: TaskFamily) -> tuple[str, Any, str, Any
     names = [*observation_names(family), ("reward", "")]
     name, unit = names[found.telling]
     played = dict(zip(COLOURS, (best.played, unlike.played, found.played), strict=True))
-    sums = {who: action_response(one, found.telling) for who, one in played.items()}
-    seen = {who: first_episode(one)[0][:, found.telling].tolist() for who, one in played.items()}
+    sums = {who: retrieval.action_response(one, found.telling) for who, one in played.items()}
+    seen = {
+        who: retrieval.first_episode(one)[0][:, found.telling].tolist()
+        for who, one in played.items()
+    }
     action = action_names(family, 2)[-1]
     return (
         paragraph(

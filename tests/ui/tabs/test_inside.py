@@ -76,7 +76,7 @@ def test_other_cells_say_what_is_shown_instead(agent: Agent, cell: str) -> None:
     assert visible["visible"] is (cell == "gated")
     if cell == "gated":
         assert HALF_OPEN in drawn
-        assert set(table["Period (steps)"]) == {"none"}
+        assert set(table["Period (steps)"]) == {"inf"}
     else:
         assert WITHOUT[cell] in drawn
 
