@@ -19,6 +19,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import gymnasium
 import numpy as np
 import torch
 from torch import Tensor
@@ -32,7 +33,8 @@ from ssm_metarl.errors import UserError
 from ssm_metarl.experience.buffer import ExperienceStore
 from ssm_metarl.experience.database import naming
 
-_ID = re.compile(r"(?:[\w-]+/)*[\w-]+-v[0-9]+")
+# Minari wants two characters or more in a namespace.
+_ID = re.compile(r"(?![\w-]/[^/]*$)(?:[\w-]+/)*[\w-]+-v[0-9]+")
 
 
 def export_minari(store: ExperienceStore, dataset_id: str, family: TaskFamily) -> int:
@@ -111,6 +113,7 @@ def import_minari(
     except (OSError, ValueError, KeyError, AssertionError) as error:
         raise UserError(f"{dataset_id}: no such Minari data set, or damaged: {error}") from error
     default, spaces, ids = family.nominal() if task is None else task, policy_spaces(family), []
+    shown = None if _is_flat(dataset.observation_space, family) else _original_space(family)
     metadata = dataset.storage.get_episode_metadata(dataset.episode_indices)
     described = zip((m.get("options", {}) for m in metadata), dataset, strict=True)
     for _, group in itertools.groupby(described, lambda pair: pair[0].get("task")):
@@ -118,8 +121,8 @@ def import_minari(
         for options, episode in group:
             tasks = _task_of(options, family) or default
             try:
-                lanes += [_lane(vars(episode), options, spaces)] if len(episode) else []
-            except (ValueError, TypeError) as error:
+                lanes += [_lane(vars(episode), options, spaces, shown)] if len(episode) else []
+            except (ValueError, TypeError, LookupError) as error:
                 raise UserError(f"episode {episode.id} cannot be imported: {error}") from error
         if lanes:
             known = not any(lane["log_prob"].isnan().any() for lane in lanes)
@@ -172,10 +175,66 @@ def _after_reset(values: np.ndarray) -> np.ndarray:
     return np.concatenate([np.zeros_like(values[:1]), values])
 
 
-def _lane(episode: dict[str, Any], options: dict[str, Any], spaces: Spaces) -> dict[str, Tensor]:
+def _is_flat(space: gymnasium.Space, family: TaskFamily) -> bool:
+    """Whether a data set has the observations as agents see them, as our exports do."""
+    return isinstance(space, gymnasium.spaces.Box) and (
+        space.shape == family.observation_space.shape
+    )
+
+
+def _original_space(family: TaskFamily) -> gymnasium.Space:
+    """Return what the family's environment shows before it is flattened.
+
+    A data set's own space will not do: Minari sorts the keys of a Dict.
+    """
+    env = family.gymnasium(family.nominal())
+    env.close()
+    inner = env.env if isinstance(env, gymnasium.wrappers.FlattenObservation) else env
+    return inner.observation_space
+
+
+def _flattened(observations: Any, space: gymnasium.Space | None) -> np.ndarray:  # noqa: ANN401
+    """Return the observations ``[T+1, O]`` of an episode, float32.
+
+    Args:
+        observations: An array, or arrays in a dictionary or tuple.
+        space: Of one observation, to flatten it as the environment's wrapper does; None if it is
+            flat.
+    """
+    if space is None:
+        array = np.asarray(observations, dtype=np.float32)
+        return array.reshape(len(array), -1)
+    first = observations
+    while isinstance(first, dict | tuple | list):
+        first = next(iter(first.values() if isinstance(first, dict) else first))
+    steps = [gymnasium.spaces.flatten(space, _at(observations, t)) for t in range(len(first))]
+    return np.array(steps, dtype=np.float32)
+
+
+def _at(observations: Any, step: int) -> Any:  # noqa: ANN401 (a tree of arrays)
+    if isinstance(observations, dict):
+        return {name: _at(part, step) for name, part in observations.items()}
+    if isinstance(observations, tuple | list):
+        return tuple(_at(part, step) for part in observations)
+    return observations[step]
+
+
+def _lane(
+    episode: dict[str, Any],
+    options: dict[str, Any],
+    spaces: Spaces,
+    shown: gymnasium.Space | None,
+) -> dict[str, Tensor]:
     """Return an episode of Minari as the fields of a `Trajectory` without K and E.
 
+    Args:
+        episode: Its attributes.
+        options: What it was reset with.
+        spaces: What an agent of the family sees and does.
+        shown: Of its observations; None if they are flat.
+
     Raises:
+        LookupError: A part of an observation is missing, or not one of its space.
         ValueError: It goes on after its end, or has an odd shape.
     """
     size, infos = len(episode["rewards"]), episode["infos"] or {}
@@ -184,7 +243,7 @@ def _lane(episode: dict[str, Any], options: dict[str, Any], spaces: Spaces) -> d
     if (terminated | truncated)[:-1].any():
         raise ValueError("it goes on after its end")
     truncated[-1] &= not options.get("cut", False)
-    observation = np.asarray(episode["observations"], dtype=np.float32)
+    observation = _flattened(episode["observations"], shown)
     if len(observation) != size + 1:
         raise ValueError(f"it has {len(observation)} observations for {size} steps")
     log_prob = np.asarray(infos.get("log_prob", np.full(size + 1, np.nan)))[1:]
@@ -194,7 +253,7 @@ def _lane(episode: dict[str, Any], options: dict[str, Any], spaces: Spaces) -> d
         action = spaces.from_environment(np.asarray(episode["actions"]))
     fields = {
         "action": action,
-        "observation": observation.reshape(size + 1, -1),
+        "observation": observation,
         "reward": np.asarray(episode["rewards"], dtype=np.float32),
         "log_prob": log_prob.astype(np.float32),
         "terminated": terminated,

@@ -12,6 +12,7 @@ import torch
 pytest.importorskip("h5py", reason="Minari needs Python 3.11")
 minari = pytest.importorskip("minari")
 
+from ssm_metarl.env_runner.registry import get_family  # noqa: E402
 from ssm_metarl.errors import StoreError, UserError  # noqa: E402
 from ssm_metarl.experience.buffer import ExperienceStore  # noqa: E402
 from ssm_metarl.experience.minari import export_minari, import_minari  # noqa: E402
@@ -145,6 +146,61 @@ def test_another_environment_is_refused(stores: dict, kit: SimpleNamespace) -> N
     with pytest.raises(UserError, match="its actions have the shape"):
         import_minari(stores["pendulum"][0], ID, kit.pendulum)
     assert stores["pendulum"][0].trajectories == 0
+
+
+OBSERVED = {
+    "number": gymnasium.spaces.Discrete(4, start=1),
+    "pair": gymnasium.spaces.Tuple(
+        [gymnasium.spaces.Box(0, 1, (2,)), gymnasium.spaces.Discrete(3)]
+    ),
+    "grid": gymnasium.spaces.Box(0, 1, (2, 2)),
+    # unsorted: Minari sorts the keys
+    "parts": gymnasium.spaces.Dict(
+        [("b", gymnasium.spaces.Box(0, 1)), ("a", gymnasium.spaces.Box(2, 3))]
+    ),
+}
+
+
+@pytest.mark.parametrize("name", OBSERVED)
+@pytest.mark.filterwarnings("ignore")
+def test_observations_come_back_as_an_agent_sees_them(name: str, tmp_path: Path) -> None:
+    space = OBSERVED[name]
+
+    class Shows(gymnasium.Env):
+        observation_space, action_space = space, gymnasium.spaces.Discrete(2, start=1)
+
+        def reset(self, *, seed: int | None = None, options: dict | None = None) -> tuple:
+            return space.sample(), {}
+
+        def step(self, action: int) -> tuple:
+            return space.sample(), 1.0, False, False, {}
+
+    gymnasium.register(f"Shows{name}-v0", lambda **_: Shows(), max_episode_steps=3)
+    seen = [space.sample() for _ in range(4)]
+    out = gymnasium.vector.utils.create_empty_array(space, 4)
+    episode = minari.data_collector.episode_buffer.EpisodeBuffer(
+        observations=gymnasium.vector.utils.concatenate(space, seen, out),
+        actions=np.array([1, 2, 2]),
+        rewards=np.ones(3),
+        terminations=np.array([False, False, True]),
+        truncations=np.zeros(3, bool),
+    )
+    minari.create_dataset_from_buffers(
+        ID, [episode], observation_space=space, action_space=Shows.action_space
+    )
+    family = get_family(f"Shows{name}-v0")
+    flat = [gymnasium.spaces.flatten(space, one) for one in seen]
+    with ExperienceStore.create(tmp_path / "store", family) as store:
+        import_minari(store, ID, family)
+        found = store.trajectory(0, allow_unknown_behaviour=True)
+    assert found.observation[:, 0, 0].tolist() == np.array(flat, np.float32).tolist()
+    assert found.action[:, 0, 0].tolist() == [0, 1, 1]
+
+
+@pytest.mark.parametrize("name", ["a/x-v0", "-/x-v0"])
+def test_a_namespace_of_one_letter_is_no_id(stores: dict, kit: SimpleNamespace, name: str) -> None:
+    with pytest.raises(UserError, match="is no Minari id"):
+        export_minari(stores["cartpole"][0], name, kit.cartpole)
 
 
 @pytest.mark.parametrize("parameters", ["[1]", "x", '{"gravity": "x"}', '{"colour": 1}', "1"])
