@@ -14,21 +14,16 @@ from ssm_metarl.errors import CheckpointError
 from ssm_metarl.training.tracking import read_metrics
 
 TAIL = 16 * 1024  # bytes: many times the length of a line
-FINITE = (float, -1e300, 1e300)
-RETURN = (float, -1e9, 1e9)
+FINITE, RETURN = (float, -1e300, 1e300), (float, -1e9, 1e9)
 PROGRESS = {
     "iteration": (int, 0, 10**7),
     "environment_steps": (int, 0, 2**53),
     "seconds": (float, 0, 1e10),
     "best_return": RETURN,
 }
-RECORD = {
-    **PROGRESS,
-    "iteration": (int, 1, 10**7),
-    "iterations": (int, 1, 10**7),
-    "return_before": RETURN,
-    "return_after": RETURN,
-}
+COUNT = (int, 1, 10**7)
+RECORD = PROGRESS | {"iteration": COUNT, "iterations": COUNT}
+RECORD |= {"return_before": RETURN, "return_after": RETURN}
 """Type, least and greatest value of the numbers that the page reads."""
 REQUIRED = ("iteration", "iterations", "environment_steps", "seconds")  # the others may be null
 

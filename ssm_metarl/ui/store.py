@@ -126,20 +126,11 @@ class RunStore:
         return next(name for end in endings if (name := as_name(wanted, end)) not in taken)
 
     def config(self, run: object) -> TrainConfig:
-        """Return the settings of a run.
-
-        Raises:
-            UserError: There is no such run, or its settings are malformed.
-        """
+        """Return the settings of a run; a UserError says what is wrong with them."""
         return read_config(self.folder(run))
 
     def metrics(self, run: object) -> list[dict[str, Any]]:
-        """Return the metrics of a run, checked.
-
-        Raises:
-            UserError: There is no such run.
-            CheckpointError: They are damaged or out of bounds.
-        """
+        """Return the checked metrics of a run, as :func:`ssm_metarl.ui.metrics.read_records`."""
         return read_records(self.folder(run) / METRICS)
 
     def agent(self, run: object) -> tuple[Agent, TaskFamily]:
@@ -154,11 +145,7 @@ class RunStore:
         return agent, agent_family(agent)
 
     def summary(self, run: object) -> RunSummary:
-        """Return a run at a glance; what is damaged is left empty.
-
-        Raises:
-            UserError: There is no such run.
-        """
+        """Return a run at a glance; what is damaged is left empty."""
         folder = self.folder(run)
         try:
             config, last = self.config(run), last_record(folder / METRICS)

@@ -29,14 +29,7 @@ FETCH = '() => document.querySelector("#zip").click()'
 
 
 def build(store: RunStore, jobs: Jobs, run: gr.Dropdown, tab: gr.Tab) -> None:
-    """Add the tab to the page, and its endpoints.
-
-    Args:
-        store: The runs.
-        jobs: Where a run is held while it is changed.
-        run: The agent chosen above the tabs.
-        tab: This tab, which reads the disk whenever it is opened.
-    """
+    """Add the tab to the page, which reads the disk whenever ``tab`` is opened."""
     runs = gr.Dataframe(headers=HEADERS, elem_id="runs", max_height=360, **TABLE)
     chosen = gr.Textbox(visible=False)
     with gr.Row(elem_classes="screen"):
