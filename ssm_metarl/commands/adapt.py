@@ -252,7 +252,7 @@ def _table(
         title_justify="left",
         caption_justify="left",
     )
-    table.add_column("How it met the task")
+    table.add_column("Mode")
     for name in ("Episodes", "Env steps", "Mean return", "Worst", "Best"):
         table.add_column(name, justify="right")
     used = (records[-1].episodes, records[-1].environment_steps) if records else (0, 0)

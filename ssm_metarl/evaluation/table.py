@@ -33,7 +33,7 @@ def make_table(evaluation: Evaluation) -> Table:
         caption_justify="left",
         collapse_padding=True,
     )
-    table.add_column("How it met the task", no_wrap=True)
+    table.add_column("Mode", no_wrap=True)
     for name in ("Episodes", "Env\nsteps", "Mean return [95% CI]", "IQM", "Greedy"):
         table.add_column(name, justify="right", no_wrap=True)
     for row, following, mean, low, high in zip(

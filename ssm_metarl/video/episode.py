@@ -9,7 +9,7 @@ import numpy as np
 from ssm_metarl.adaptation.agent import Agent
 from ssm_metarl.adaptation.session import Session
 from ssm_metarl.env_runner.family import TaskFamily, Tasks
-from ssm_metarl.errors import EnvironmentFailure, UserError
+from ssm_metarl.errors import EnvironmentFailure, SsmMetaRLError, UserError
 from ssm_metarl.video.writer import Frame
 
 DEFAULT_FPS = 30  # of environments that do not declare one
@@ -43,7 +43,8 @@ class FilmedEpisode:
         self.session = Session(agent, "in_context" if episodes_before else "zero_shot", seed=seed)
         self.seed, self.episodes_before = seed, episodes_before
         self.total, self.steps, self.ended = 0.0, 0, False
-        self.env = family.gymnasium(task, render_mode="rgb_array")
+        with _guarded("making"):
+            self.env = family.gymnasium(task, render_mode="rgb_array")
         self._shape: tuple[int, ...] | None = None
 
     def frames(self, every: int = 1) -> Generator[Frame, None, None]:
@@ -58,7 +59,8 @@ class FilmedEpisode:
                 if self.ended or self.steps % every == 0:
                     yield self._picture()
         finally:
-            self.env.close()
+            with contextlib.suppress(Exception):  # nothing more is wanted of it
+                self.env.close()
 
     def _episode(self, seed: int) -> Iterator[bool]:
         """Play an episode; yield at its start and after every step whether it has ended."""
@@ -97,6 +99,8 @@ def _guarded(what: str) -> Iterator[None]:
     """Turn what an environment raises inside the block into one line."""
     try:
         yield
+    except SsmMetaRLError:
+        raise
     except Exception as error:  # what a foreign environment raises is its own business
         reason = " ".join(str(error).split()) or type(error).__name__
         raise EnvironmentFailure(f"the environment's {what} failed: {reason}") from error
@@ -108,9 +112,10 @@ def frames_per_second(family: TaskFamily, task: Tasks) -> int:
     Raises:
         UserError: It cannot be drawn.
     """
-    env = family.gymnasium(task)
-    metadata = env.metadata or {}
-    env.close()
+    with _guarded("making"):
+        env = family.gymnasium(task)
+        metadata = env.metadata or {}
+        env.close()
     if "rgb_array" not in (metadata.get("render_modes") or ()):
         raise UserError(f"{family.name} cannot draw itself: it has no render mode rgb_array")
     fps = metadata.get("render_fps")

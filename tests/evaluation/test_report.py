@@ -3,6 +3,7 @@
 import dataclasses
 import io
 import json
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -185,7 +186,7 @@ def test_table_fits_100_columns_without_cutting_anything() -> None:
 
 def test_only_the_best_mean_is_bold() -> None:
     bold = [line for line in rendered(EVALUATION).splitlines() if "\x1b[1m" in line]
-    rows = [line for line in bold if "step" in line and "met the task" not in line]
+    rows = [line for line in bold if "step" in line and "Mode" not in line]
     assert len(rows) == 1
     assert "standard, 2 steps" in rows[0]
 
@@ -264,3 +265,46 @@ def test_the_table_of_differences_has_a_row_for_each_in_80_columns() -> None:
     lines = [" ".join(line.split()) for line in console.file.getvalue().splitlines()]
     assert "hybrid minus standard 1 1 180.0 [180.0, 180.0]" in lines
     assert "hybrid minus standard 1 20 -1.0 [ -1.0, -1.0]" in lines
+
+
+def test_the_whole_table_is_what_people_read() -> None:
+    lines = [line.rstrip() for line in plain(EVALUATION).splitlines()]
+    text = "\n".join(" ".join(line.split()) for line in lines)
+    for head in ("Episodes", "Env", "steps", "Mean return [95% CI]", "IQM", "Greedy"):
+        assert f" {head}" in f" {text}".replace("\n", " ")
+    assert "XX" not in text
+    assert lines[0] == "CartPole-v1: 3 held-out tasks, seed 0"
+    assert lines[-3:] == [
+        "Return of complete episodes, stochastic policy. [95% CI]: bootstrap over tasks.",
+        "IQM: mean of the middle half of tasks. Greedy: taking the most likely action.",
+        "Episodes and env steps: what adaptation used of each new task.",
+    ]
+    numbers = [line for line in lines if "[" in line and "CI" not in line]
+    assert len(numbers) == len(EVALUATION.results)
+    rows = [line for line in lines if any(char.isalnum() for char in line)]
+    breaks = [number for number, line in enumerate(lines) if not line]
+    assert rows.index(numbers[0]) < rows.index(numbers[1])
+    assert any(lines.index(numbers[0]) < at < lines.index(numbers[1]) for at in breaks)
+    assert lines.index(numbers[2]) == lines.index(numbers[1]) + 1  # of one mode
+
+
+@pytest.mark.parametrize("largest", [sys.float_info.max, -sys.float_info.max, 0, -0.5])
+def test_every_finite_number_is_read(largest: float) -> None:
+    raw = json.loads(EVALUATION.to_json())
+    raw["results"][0]["mean"] = largest
+    assert Evaluation.from_json(json.dumps(raw)).results[0].mean == largest
+
+
+def test_an_interval_of_no_width_is_one() -> None:
+    raw = json.loads(EVALUATION.to_json())
+    raw["results"][0]["ci95"] = [2, 2]
+    assert Evaluation.from_json(json.dumps(raw)).results[0].ci95 == (2.0, 2.0)
+
+
+def test_what_is_found_is_shown_up_to_40_characters() -> None:
+    for found, shown in (("x" * 38, "x" * 38 + "'"), ("x" * 39, "x" * 36 + "...")):
+        raw = json.loads(EVALUATION.to_json())
+        raw["results"][0]["mean"] = found
+        with pytest.raises(UserError) as caught:
+            Evaluation.from_json(json.dumps(raw))
+        assert str(caught.value).endswith(f"found '{shown}")

@@ -137,3 +137,23 @@ def test_a_video_that_fails_costs_only_the_video(
     argv = ["adapt", str(tmp_path / "run"), "--mode=zero_shot", "--episodes=1"]
     assert main([*argv, f"--out={tmp_path / 'out'}"]) == 0
     assert "skipped: the environment's render failed: division by zero" in capsys.readouterr().out
+
+
+def boom(*_: object, **options: object) -> None:
+    raise ZeroDivisionError("division\nby zero")
+
+
+def test_failing_to_close_hides_nothing_and_failing_to_be_made_is_named(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    family = family_of(monkeypatch)
+    agent = agent_of(family)
+    monkeypatch.setattr(Drawn, "close", boom)
+    episode = FilmedEpisode(agent, family, family.nominal(), 0, 0)
+    assert len(list(episode.frames())) == 4
+    monkeypatch.undo()
+    monkeypatch.setattr(TaskFamily, "gymnasium", boom)
+    with pytest.raises(EnvironmentFailure, match=r"making failed: division by zero$"):
+        FilmedEpisode(agent, family, family.nominal(), 0, 0)
+    with pytest.raises(EnvironmentFailure, match=r"making failed: division by zero$"):
+        frames_per_second(family, family.nominal())
