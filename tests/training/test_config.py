@@ -2,7 +2,9 @@
 
 import dataclasses
 import json
+import runpy
 from fractions import Fraction
+from pathlib import Path
 
 import gymnasium
 import numpy as np
@@ -172,3 +174,8 @@ def test_learners_and_families_speak_of_settings_that_there_are() -> None:
         assert {*spec.uses, *spec.defaults, *spec.trial_defaults} <= SETTINGS.keys()
     for one in SETTINGS.values():
         assert not one.family or hasattr(get_family("CartPole-v1"), one.family)
+
+
+def test_the_page_on_the_settings_is_up_to_date() -> None:
+    script = Path(__file__).parents[2] / "docs" / "settings.py"
+    assert runpy.run_path(str(script))["page"]() == script.with_suffix(".md").read_text()
