@@ -1,4 +1,4 @@
-"""Compare the ways of meeting a task, on tasks the agent has never seen."""
+"""Measure every adaptation mode on tasks that the agent has never seen."""
 
 import dataclasses
 from collections.abc import Iterator, Sequence
@@ -34,7 +34,7 @@ class EvaluationPlan:
     """What to measure.
 
     Attributes:
-        modes: Ways of meeting a task, of `MODES`; None for all that the agent knows.
+        modes: Keys of `MODES`; None for all that the agent can be measured in.
         budgets: Episodes of each task for the first gradient step; each number is measured.
         steps: Gradient steps, each measured and each on as many episodes as the largest budget.
         return_episodes: Episodes (or trials) per task over which a return is averaged.
@@ -88,7 +88,7 @@ def evaluate(
 
     All modes are measured on the same tasks with the same streams of random numbers. ``standard``,
     ``hybrid`` and ``from_scratch`` take the same step rule with the same episodes: ``hybrid`` adds
-    what it recalls, ``from_scratch`` differs only in where it starts, a fresh network.
+    retrieved gradients, ``from_scratch`` differs only in where it starts, a fresh network.
     ``in_context`` takes no step: its n-th result is the n-th episode of a trial, which the memory
     met after n - 1 others. Where both are asked for, every step of ``standard`` is followed by the
     last episode of a trial with the adapted weights, so that memory, weights and both together can
@@ -97,7 +97,7 @@ def evaluate(
     Args:
         agent: The agent.
         family: Of the tasks.
-        tasks: What to meet.
+        tasks: K tasks.
         plan: What to measure.
         memory: Earlier tasks, for ``hybrid``; without, it is the same as ``standard``.
 

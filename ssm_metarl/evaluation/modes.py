@@ -1,4 +1,4 @@
-"""The five ways of meeting a task in plain words, for the page and for ``--help``."""
+"""The adaptation modes in plain words, for the page and for ``--help``."""
 
 EXPLAINED = {
     "zero_shot": "plays the new task as it is, and learns nothing from it",

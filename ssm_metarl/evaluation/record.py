@@ -1,4 +1,4 @@
-"""Reading JSON that anyone may have written: what is not as it should be is said with its place."""
+"""Reading JSON from anyone: whatever is wrong is reported with its place."""
 
 import dataclasses
 import sys

@@ -1,4 +1,4 @@
-"""What an evaluation found: `evaluation.json`.
+"""The results of an evaluation: `evaluation.json`.
 
 The dataclasses have the names of the JSON in the same order, so that they are its documentation.
 """
@@ -20,7 +20,7 @@ MODES = {
     "hybrid": "hybrid",
     "from_scratch": "from scratch",
 }
-"""The five ways of meeting a task that are always compared, and what people call them."""
+"""The adaptation modes that are compared, and their names for people."""
 
 COMPARED = {
     ("hybrid", "standard"): "what recalling earlier tasks adds to the same episodes",
@@ -35,7 +35,7 @@ PARTS = ("zero_shot", "in_context", "standard", "steps and in_context", "hybrid"
 
 @dataclasses.dataclass(frozen=True)
 class ModeResult:
-    """How well one way of meeting a task did on all tasks of an evaluation.
+    """Returns of one mode on all tasks of an evaluation.
 
     A return is the undiscounted sum of the rewards of a complete episode.
 
@@ -64,7 +64,7 @@ class ModeResult:
 
 @dataclasses.dataclass(frozen=True)
 class ModeDifference:
-    """How much better one mode did than another on the same tasks.
+    """Difference between the returns of two modes on the same tasks.
 
     Attributes:
         mode: A key of `MODES`.

@@ -1,4 +1,4 @@
-"""The figures: one style, one colour per way of meeting a task, names on the lines.
+"""The figures: one style, one colour per adaptation mode, names on the lines.
 
 Most functions write a PNG at twice screen density (to a temporary name, then renamed) and return
 its path; ``*_figure`` and ``*_plot`` return the figure, which the page shows. matplotlib is an
