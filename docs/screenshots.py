@@ -22,7 +22,7 @@ from visiting import serving  # noqa: E402
 
 TABS = ("Adapt", "Train", "Compare", "Runs", "Memory", "Inside")
 SHOWN = ("adapt-light", "memory-dark")  # in the README
-PATIENCE = 60_000  # milliseconds
+PATIENCE = 120_000  # milliseconds
 
 console = Console()
 
@@ -63,7 +63,7 @@ def prepare(page: Page, tab: str) -> None:
         page.fill("#epochs input[type=number]", "12")
         page.keyboard.press("Tab")
         page.click("#train")
-        page.wait_for_selector("#training .outcome")
+        page.wait_for_selector("#training >> text=Finished all")
     elif tab == "Compare":
         page.click("#compare-go")
         page.wait_for_selector("#compare-table table")

@@ -1,9 +1,9 @@
-"""From the agents of an answer to clips for the player."""
+"""Videos of the agents of an answer, for the player."""
 
 import contextlib
 import dataclasses
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 from numpy.random import SeedSequence
@@ -12,7 +12,7 @@ from PIL import Image
 from ssm_metarl.adaptation.agent import Agent
 from ssm_metarl.adaptation.hybrid import Memory
 from ssm_metarl.adaptation.standard import adapt_tasks
-from ssm_metarl.env_runner.family import TaskFamily
+from ssm_metarl.core.parameters import Params
 from ssm_metarl.env_runner.streams import substream
 from ssm_metarl.evaluation.evaluate import ADAPTATION_STREAM, task_source, untrained
 from ssm_metarl.evaluation.report import MODES
@@ -26,13 +26,19 @@ FRAMES_PER_SECOND = 25  # at most, of the video
 SHRUNK = 480  # pixels: wider pictures are halved
 
 
-def clips(subject: Subject, query: Query) -> Iterator[Clip]:
-    """Film an episode before adapting and one after, for every way; all start alike."""
+def clips(subject: Subject, query: Query, adapted: Mapping[str, Params]) -> Iterator[Clip]:
+    """Film an episode before adapting and one after, for every mode; all start alike.
+
+    Args:
+        subject: The agent and the task.
+        query: What was asked.
+        adapted: The parameters of each mode after adapting.
+    """
     yield film(subject, subject.agent, "before adapting", "zero_shot", query.seed, 0)
     for mode in query.modes:
         remembered = query.plan().trial_episodes - 1 if mode == "in_context" else 0
-        adapted = agent_after(subject, query, mode)
-        yield film(subject, adapted, f"after: {MODES[mode]}", mode, query.seed, remembered)
+        agent = subject.agent.with_params(adapted[mode])
+        yield film(subject, agent, f"after: {MODES[mode]}", mode, query.seed, remembered)
 
 
 def agent_after(subject: Subject, query: Query, mode: str) -> Agent:
@@ -73,19 +79,9 @@ def film(subject: Subject, agent: Agent, name: str, style: str, seed: int, remem
     with contextlib.closing(episode.frames(every)) as frames:
         pictures = itertools.islice(frames, FILM_STEPS // every + 1)
         mp4 = encoded(map(shrunk, pictures), speed / every)
-    words = ending_of(family, episode)
-    return Clip(name, style, mp4, episode.steps, 1 / speed, words, family.picture)
-
-
-def ending_of(family: TaskFamily, episode: FilmedEpisode) -> str:
-    """Say in a few words how an episode ended, or how far the film goes."""
-    steps = episode.steps
-    if "CartPole" in family.env_id:
-        whole = steps >= family.max_episode_steps
-        return f"balanced to the end, {steps} steps" if whole else f"fell at step {steps}"
-    if not episode.ended:
-        return f"return {episode.total:.4g} in the first {steps} steps"
-    return f"return {episode.total:.4g} after {steps} steps"
+    first = "" if episode.ended else "the first "
+    ending = f"return {episode.total:.4g} after {first}{episode.steps} steps"
+    return Clip(name, style, mp4, episode.steps, 1 / speed, ending, family.picture)
 
 
 def shrunk(picture: Frame) -> np.ndarray:

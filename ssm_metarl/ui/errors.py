@@ -17,15 +17,15 @@ from ssm_metarl.errors import SsmMetaRLError, UserError
 log = logging.getLogger(__name__)
 PATH = re.compile(r"(?<![\w.])(?:[A-Za-z]:)?[/\\](?:[\w.~-]+[/\\])*([\w.-]*)")
 SORRY = "Something went wrong on the server. Please try again."
-NO_VALUE = "That is no value that this input can have."
+INVALID = "That value is not valid for this input."
 SHOWN = 200  # characters of an input that was refused, in the log
 
 
 class Page(gr.Blocks):
-    """Blocks that also handle values which no event gets to see.
+    """Blocks whose components refuse invalid values in one line.
 
-    Gradio makes of each input what its component says before it calls the event. The page never
-    sends what cannot be made so; others may, and each time the log would get a traceback.
+    Gradio converts each input by its component before it calls the event. The page never sends
+    what cannot be converted; others may, and each time the log would get a traceback.
     """
 
     async def preprocess_data(
@@ -38,14 +38,8 @@ class Page(gr.Blocks):
         """Return the inputs of an event as its function takes them.
 
         Raises:
-            gr.Error: One of them is none.
+            gr.Error: One of them is not valid.
         """
-        # An update makes a component anew, with an id of its own, under which Gradio (6.31) would
-        # keep it beside all that came before it, for as long as its visitor stays.
-        kept = {} if state is None else state.blocks_config.blocks
-        for block in block_fn.inputs:
-            if block._id in kept:
-                kept[block._id]._id = block._id
         try:
             return await super().preprocess_data(block_fn, inputs, state, explicit_call)
         except Exception as error:
@@ -68,7 +62,7 @@ def _reason(blocks: Iterable[Any], values: Iterable[object]) -> str:
             return f"{block.label} goes from {low:g} to {high:g}."
         if isinstance(value, str) and choices and value not in choices:
             return f"{block.label} is one of: {', '.join(map(str, choices))}."
-    return NO_VALUE
+    return INVALID
 
 
 def handled(action: Callable[..., Any]) -> Callable[..., Any]:

@@ -54,11 +54,13 @@ def svg(figure: "Figure", alt: str, size: tuple[float, float] | None = SIZE) -> 
 def line_plot(**how: Any) -> gr.LinePlot:
     """Return a line plot whose value :func:`lines_of` makes."""
     return gr.LinePlot(
-        x="x", y="y", color="line", color_title=" ", x_label_angle=0, height=320, **how
+        x="x", y="y", color="line", color_title=" ", x_axis_format="~g", height=320, **how
     )
 
 
 def lines_of(lines: Mapping[str, Iterable[tuple[float, float]]]) -> pd.DataFrame:
-    """Return named lines of points as the value of a line plot."""
-    rows = [(name, x, y) for name, points in lines.items() for x, y in points]
+    """Return named lines of points as the value of a line plot; all of them are in its legend."""
+    rows = [
+        (name, x, y) for name, points in lines.items() for x, y in list(points) or [(0.0, None)]
+    ]
     return pd.DataFrame(rows, columns=["line", "x", "y"])

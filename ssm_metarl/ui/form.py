@@ -1,21 +1,24 @@
-"""What a visitor sets before a training."""
+"""The form of a training."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from html import escape
 from typing import Any
 
 import gradio as gr
 
-from ssm_metarl.checkpoint.names import as_name
-from ssm_metarl.env_runner.registry import get_family
+from ssm_metarl.env_runner.registry import get_family, list_families
+from ssm_metarl.meta_rl.registry import LEARNERS
+from ssm_metarl.training.config import TrainConfig
+from ssm_metarl.training.settings import settings_of
 from ssm_metarl.ui.errors import handled
-from ssm_metarl.ui.limits import EPOCHS, TRAIN_EPISODES
-from ssm_metarl.ui.monitor import paragraph
+from ssm_metarl.ui.limits import training_range
 from ssm_metarl.ui.store import RunStore
 from ssm_metarl.ui.train_settings import (
+    ADVANCED,
     CELLS,
-    LEARNERS,
-    LIMITS,
+    clamped,
+    counts_iterations,
     defaults,
     duration,
     expected_seconds,
@@ -23,18 +26,10 @@ from ssm_metarl.ui.train_settings import (
     suggested_name,
     train_settings,
 )
-from ssm_metarl.ui.widgets import REFILL, slider
-from ssm_metarl.ui.words import family_choices
+from ssm_metarl.ui.widgets import PRIVATE, REFILL, slider
 
 FIRST = "CartPole-v1", "meta_rl"
-NUMBERS = {
-    "inner_lr": "Inner learning rate",
-    "outer_lr": "Outer learning rate",
-    "tasks_per_epoch": "Tasks per iteration",
-    "width": "Width of the network (features)",
-    "state_size": "State size (of each block)",
-}
-QUIET: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
+FOLLOWING: dict[str, Any] = {"queue": False, "show_progress": "hidden", **PRIVATE}
 
 
 @dataclass(frozen=True)
@@ -57,26 +52,52 @@ class Form:
 
     @property
     def settings(self) -> list[Any]:
-        """What a training is asked for with, in order."""
+        """What :func:`train_settings` takes, in order."""
         budget = [self.family, self.learner, self.epochs, self.episodes]
         return [*budget, *self.numbers.values(), self.cell, self.seed]
 
     @classmethod
     def build(cls) -> "Form":
-        """Add the inputs to the page."""
+        """Add the inputs to the page; their texts are those of the settings."""
+        helps = {name: one.help for name, one in settings_of(TrainConfig).items()}
         with gr.Row(elem_classes="actions"):
             go = gr.Button("Train", variant="primary", elem_id="train")
             stop = gr.Button("Stop", interactive=False, elem_id="stop")
-        family, learner = _course()
-        epochs, episodes = _budget()
+        family = gr.Dropdown(
+            family_choices(),
+            value=FIRST[0],
+            label="Family of tasks",
+            info=get_family(FIRST[0]).description,
+            elem_id="family",
+        )
+        learner = gr.Radio(
+            [(f"{spec.name}: {spec.help}", spec.name) for spec in LEARNERS.values()],
+            value=FIRST[1],
+            label="Learner",
+            elem_id="learner",
+            elem_classes="stacked",
+        )
+        epochs = slider(training_range("num_epochs", 40), "Budget: iterations", elem_id="epochs")
+        episodes = slider(
+            training_range("num_episodes", 200),
+            "Budget: episodes",
+            visible=False,
+            elem_id="train-episodes",
+        )
         expected = gr.HTML(elem_classes="note", elem_id="expected", js_on_load=REFILL)
         name = gr.Textbox(
-            label="Name of the run",
-            info="a to z, 0 to 9 and -",
-            max_length=64,
-            elem_id="run-name",
+            label="Name of the run", info="a to z, 0 to 9 and -", max_length=64, elem_id="run-name"
         )
-        numbers, cell, seed = _advanced()
+        with gr.Accordion("Advanced settings", open=False):
+            usual = defaults(*FIRST)
+            numbers = {
+                key: gr.Number(
+                    usual[key], label=key.replace("_", " "), info=helps[key], elem_id=f"train-{key}"
+                )
+                for key in ADVANCED
+            }
+            cell = gr.Dropdown(list(CELLS), value=CELLS[0], label="cell", info=helps["cell"])
+            seed = gr.Number(0, label="seed", info=helps["seed"], precision=0)
         with gr.Group(elem_classes="continue"):
             waiting = gr.Dropdown(
                 [],
@@ -92,23 +113,14 @@ class Form:
     def connect(self, store: RunStore) -> None:
         """Let the inputs follow each other, and show what is there when the page opens."""
 
-        def expect(*settings: Any) -> str:
-            config = train_settings(*settings)
-            words = duration(expected_seconds(config))
-            more = (
-                "; a network larger than usual, as here, takes longer" if is_large(config) else ""
-            )
-            takes = f"Takes {words} on one core of a common processor{more}."
-            return "".join(paragraph(line, "inside") for line in (takes, *taken(settings[4:9])))
-
         def choose(family: str, learner: str) -> list[Any]:
-            usual, alone = defaults(family, learner), learner == "policy_gradient"
+            usual, iterations = defaults(family, learner), counts_iterations(learner)
             return [
                 gr.update(info=get_family(family).description),
-                gr.update(visible=not alone),
-                gr.update(visible=alone),
+                gr.update(visible=iterations),
+                gr.update(visible=not iterations),
                 free_name(store, family, learner),
-                *(usual[key] for key in self.numbers),
+                *(gr.update(value=value, visible=value is not None) for value in usual.values()),
             ]
 
         def left() -> list[Any]:
@@ -118,73 +130,26 @@ class Form:
 
         chosen = [self.family, self.epochs, self.episodes, self.name, *self.numbers.values()]
         # Without triggers: when the page opens, and when an input changes.
-        gr.on(None, handled(choose), [self.family, self.learner], chosen, **QUIET)
-        gr.on(None, handled(expect), self.settings, self.expected, **QUIET)
-        gr.on(None, handled(left), None, [self.waiting, self.resume], **QUIET)
+        gr.on(None, handled(choose), [self.family, self.learner], chosen, **FOLLOWING)
+        gr.on(None, handled(expect), self.settings, self.expected, **FOLLOWING)
+        gr.on(None, handled(left), None, [self.waiting, self.resume], **FOLLOWING)
 
 
-def _course() -> tuple[gr.Dropdown, gr.Radio]:
-    """Lay out what to train on, and how."""
-    family = gr.Dropdown(
-        family_choices(),
-        value=FIRST[0],
-        label="Family of tasks",
-        info=get_family(FIRST[0]).description,
-        elem_id="family",
-    )
-    learner = gr.Radio(
-        [(f"{name}: {words}", name) for name, words in LEARNERS.items()],
-        value=FIRST[1],
-        label="Learner",
-        elem_id="learner",
-        elem_classes="stacked",
-    )
-    return family, learner
+def expect(*settings: Any) -> str:
+    """Say how long a training takes, and which numbers are brought within their limits."""
+    config, numbers = train_settings(*settings), settings[4 : 4 + len(ADVANCED)]
+    longer = "; longer with this large network" if is_large(config) else ""
+    takes = f"Takes {duration(expected_seconds(config))} on one core{longer}."
+    lines: Sequence[str] = (takes, *clamped(numbers))
+    return "".join(f'<p class="inside">{escape(line)}</p>' for line in lines)
 
 
-def _budget() -> tuple[gr.Slider, gr.Slider]:
-    """Lay out how much to train; only one of them is shown, as the learner counts."""
-    epochs = slider(EPOCHS, "Budget: iterations", elem_id="epochs")
-    episodes = gr.Slider(
-        int(TRAIN_EPISODES.low),
-        int(TRAIN_EPISODES.high),
-        value=int(TRAIN_EPISODES.default),
-        step=10,
-        label="Budget: episodes",
-        visible=False,
-        elem_id="train-episodes",
-    )
-    return epochs, episodes
-
-
-def _advanced() -> tuple[dict[str, gr.Number], gr.Dropdown, gr.Number]:
-    """Lay out, folded away, what suits the family and the learner."""
-    usual = defaults(*FIRST)
-    with gr.Accordion("Advanced settings", open=False):
-        gr.HTML("<p>These suit the family and the learner.</p>")
-        numbers = {
-            key: gr.Number(usual[key], label=label, elem_id=f"train-{key}")
-            for key, label in NUMBERS.items()
-        }
-        cell = gr.Dropdown(list(CELLS), value=CELLS[0], label="Cell: the kind of memory")
-        seed = gr.Number(0, label="Seed", precision=0)
-    return numbers, cell, seed
-
-
-def taken(numbers: Sequence[int | float | None]) -> Iterator[str]:
-    """Say which of the advanced numbers are brought within their limits, a line for each."""
-    for (name, label), asked in zip(NUMBERS.items(), numbers, strict=True):
-        limits = LIMITS[name]
-        if asked is not None and (nearest := limits.clamp(name, asked)) != asked:
-            kind = "whole numbers " if limits.whole else ""
-            most = f"from {limits.low:g} to {limits.high:g}"
-            yield f"{label}: {nearest:g} is taken; the page takes {kind}{most}."
-
-
-def is_suggested(name: str, family: str, learner: str) -> bool:
-    """Whether a name may be one that the page came up with."""
-    number = name.rpartition("-")[2]
-    return number.isdigit() and name == as_name(f"{family}-{learner}", f"-{number}")
+def family_choices() -> list[tuple[str, str]]:
+    """Return the families as people choose them: name and a few words, and the name."""
+    return [
+        (f"{family.name}: {family.description.partition(';')[0]}", family.name)
+        for family in list_families()
+    ]
 
 
 def free_name(store: RunStore, family: str, learner: str) -> str:

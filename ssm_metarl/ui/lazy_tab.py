@@ -7,12 +7,12 @@ import gradio as gr
 from gradio.components import Component
 
 from ssm_metarl.env_runner.family import TaskFamily
-from ssm_metarl.ui.adapt_shown import message
 from ssm_metarl.ui.errors import handled
 from ssm_metarl.ui.jobs import HEAVY
 from ssm_metarl.ui.limits import EPISODES, SEED, STEPS
 from ssm_metarl.ui.query import Query, mode_choices
 from ssm_metarl.ui.store import RunStore
+from ssm_metarl.ui.widgets import message
 from ssm_metarl.video.before_after import choose_task
 
 # What a tab showed before stays, faded, until it shows the new.

@@ -1,9 +1,15 @@
-"""What a visitor may ask for: all that comes from the page or its API passes through here."""
+"""What a visitor may ask for: all that comes from the page or its API passes through here.
+
+Settings of a training have their defaults and lower bounds in
+:mod:`ssm_metarl.training.config`; here is how much of each the page allows.
+"""
 
 from dataclasses import dataclass
 from typing import Any
 
 from ssm_metarl.errors import UserError
+from ssm_metarl.training.config import TrainConfig
+from ssm_metarl.training.settings import settings_of
 
 
 @dataclass(frozen=True)
@@ -14,7 +20,7 @@ class Range:
         low: Smallest.
         high: Largest.
         default: Where it starts.
-        whole: Whether only whole numbers make sense.
+        whole: Whether only whole numbers are valid.
     """
 
     low: int | float
@@ -37,30 +43,41 @@ class Range:
 EPISODES = Range(1, 50, 20)
 STEPS = Range(1, 3, 1)
 SEED = Range(0, 2**31 - 1, 0)
-EPOCHS = Range(1, 400, 40)
-TRAIN_EPISODES = Range(10, 5000, 200)
-TASKS_PER_EPOCH = Range(2, 64, 16)
 EVALUATION_TASKS = Range(2, 100, 20)
-INNER_LR = Range(1e-5, 1.0, 0.03, whole=False)
-OUTER_LR = Range(1e-6, 0.1, 0.005, whole=False)
-WIDTH = Range(4, 128, 32)
-STATE_SIZE = Range(2, 64, 16)
-BLOCKS = Range(1, 4, 1)
 
-# Of runs that come from elsewhere, beside those above: what the page will go on training.
-EPISODES_PER_TASK = Range(1, 50, 20)
-EPISODES_PER_TRIAL = Range(1, 10, 4)
-OUTER_EPOCHS = Range(1, 10, 3)
-VALIDATION_TASKS = Range(1, 100, 20)
-HORIZON = Range(1, 1000, 500)
-STORED_STEPS = Range(0, 2_000_000, 200_000)
+TRAINING: dict[str, int | float] = {  # the most that the page trains with
+    "num_epochs": 400,
+    "num_episodes": 5000,
+    "inner_lr": 1.0,
+    "outer_lr": 0.1,
+    "tasks_per_epoch": 64,
+    "width": 128,
+    "state_size": 64,
+    "blocks": 4,
+    "episodes_per_task": 50,
+    "episodes_per_trial": 10,
+    "inner_steps": 3,
+    "outer_epochs": 10,
+    "support_steps": 1000,
+    "query_steps": 1000,
+    "validation_tasks": 100,
+    "experience": 2_000_000,
+}
+LEAST_RATE = 1e-6
 
 FILM_STEPS = 500  # of an episode, at most
 ADAPT_SECONDS, TRAIN_SECONDS, EVALUATE_SECONDS = 120.0, 1800.0, 600.0
 UPLOAD_BYTES = 64 * 2**20  # of a zip, and of all that is in it
 UPLOADS_BYTES = 4 * UPLOAD_BYTES  # of all that is kept for an hour, of all visitors
 UPLOAD_FILES = 64
-RUNS = 200  # on the store
+RUNS = 200  # in the store
+
+
+def training_range(name: str, default: int | float = 0) -> Range:
+    """Return the values of a setting that the page trains with."""
+    one = settings_of(TrainConfig)[name]
+    least = LEAST_RATE if one.least is None else one.least
+    return Range(least, TRAINING[name], default, whole=one.type is int)
 
 
 def integer(limits: Range, name: str, value: Any) -> int:

@@ -6,38 +6,35 @@ from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
 
-from ssm_metarl.env_runner.family import TaskFamily
-from ssm_metarl.env_runner.registry import get_family
-from ssm_metarl.evaluation.report import counted
+import gradio as gr
+import pandas as pd
+
+from ssm_metarl.commands.common import best_return
+from ssm_metarl.env_runner.registry import get_family, list_families
+from ssm_metarl.evaluation.figures.style import COLOURS, FAINT
+from ssm_metarl.meta_rl.registry import LEARNERS
 from ssm_metarl.training.config import TrainConfig
-from ssm_metarl.ui.charts import Axis, Line, chart
-from ssm_metarl.ui.overlap import FEW
-from ssm_metarl.ui.scales import reached, return_scale
-from ssm_metarl.ui.train_settings import duration, expected_seconds, iterations_of, tasks_of
+from ssm_metarl.ui.figures import line_plot, lines_of
+from ssm_metarl.ui.train_settings import duration, expected_seconds, iterations_of
+from ssm_metarl.ui.widgets import message, tiles
 
 Record = Mapping[str, Any]
 WINDOW = 8  # iterations that the speed is measured over
-STEADY = 0.5  # seconds: an iteration that takes longer moves its bar meanwhile
-PHASES = {
-    "meta_rl": {
-        "support": "play new tasks",
-        "query": "adapt and play on",
-        "update": "improve",
-        "validation": "look at validation tasks",
-    },
-    "rl2": {"play": "play trials", "update": "improve", "validation": "look at validation tasks"},
-    "policy_gradient": {"play": "play", "update": "improve"},
-}
-LINES = {
-    "meta_rl": {
+LINES = {  # by what a learner's validation measures: name and colour of each return
+    "adaptation": {
         "return_before": ("before adapting", "zero_shot"),
         "return_after": ("after one gradient step", "standard"),
     },
-    "rl2": {
+    "trials": {
         "return_before": ("first episode of a trial", "zero_shot"),
         "return_after": ("last episode", "in_context"),
     },
-    "policy_gradient": {"return_before": ("on the one task, while training", "standard")},
+    "training": {"return_before": ("training episodes", "standard")},
+}
+BEST = "best possible"
+COLOUR_MAP = {
+    **{name: COLOURS[mode] for lines in LINES.values() for name, mode in lines.values()},
+    BEST: FAINT,
 }
 
 
@@ -46,170 +43,113 @@ class Monitor:
 
     def __init__(self, config: TrainConfig, records: Iterable[Record] = ()) -> None:
         self.config = config
-        self.family = get_family(config.env_name)
         self.iterations = iterations_of(config)
-        self._expected = expected_seconds(config) / self.iterations
-        self._shown: list[Record] = []
-        self._recent: deque[Record] = deque(maxlen=WINDOW)
-        self.done = 0
         self.phase = ""
-        self._since = time.monotonic()  # when the iteration began that is going on
-        for record in records:
-            self._keep(record)
-        self._drawn = ""
+        self._expected = expected_seconds(config) / self.iterations
+        self._records: list[Record] = list(records)
+        self._recent: deque[Record] = deque(maxlen=WINDOW)
+        self._started = time.monotonic()  # of the iteration that is going on
+
+    @property
+    def done(self) -> int:
+        """Iterations done."""
+        return self._records[-1]["iteration"] if self._records else 0
 
     def add(self, record: Record) -> None:
         """Take in an iteration."""
-        self._since = time.monotonic()
+        self._started = time.monotonic()
         self._recent.append(record)
-        self._keep(record)
+        self._records.append(record)
 
-    def _keep(self, record: Record) -> None:
-        self.done = record["iteration"]
-        if record["return_before"] is not None:
-            self._shown.append(record)
-            self._drawn = ""
+    def enter(self, phase: str) -> None:
+        """Take in that a phase of an iteration begins; called by the training's own thread."""
+        self.phase = phase
 
     @property
-    def drawn(self) -> str:
-        """The curves, drawn only when they are looked at: iterations may come faster."""
-        self._drawn = self._drawn or curves(self.config, self.family, self.iterations, self._shown)
-        return self._drawn
+    def plot(self) -> gr.LinePlot:
+        """The plot of :attr:`curves`, with its axes."""
+        return curves_plot(self.config, self.iterations, self._records)
 
     @property
-    def seconds_each(self) -> float:
-        """About how long an iteration takes, as measured here once there are two."""
-        if len(self._recent) < 2:
-            return self._expected
-        first, last = self._recent[0], self._recent[-1]
-        return (last["seconds"] - first["seconds"]) / (last["iteration"] - first["iteration"])
-
-    @property
-    def steps_per_second(self) -> float | None:
-        """Environment steps per second, once there are two iterations."""
-        if len(self._recent) < 2:
-            return None
-        first, last = self._recent[0], self._recent[-1]
-        spent = last["seconds"] - first["seconds"]
-        return (last["environment_steps"] - first["environment_steps"]) / max(spent, 1e-9)
+    def curves(self) -> pd.DataFrame:
+        """The returns so far, as the value of :attr:`plot`."""
+        return curves(self.config, self.iterations, self._records)
 
     def status(self) -> str:
         """Return what is happening, as HTML; its height does not change."""
-        speed, best = self.steps_per_second, self._shown[-1]["best_return"] if self._shown else None
-        left = self.seconds_each * (self.iterations - self._reached)
-        tiles = {
+        spent, steps, iterations = self._pace()
+        each = spent / iterations if iterations else self._expected
+        within = min((time.monotonic() - self._started) / each, 1.0) if self.phase else 0.0
+        reached = min(self.done + within, float(self.iterations))
+        best = next((one["best_return"] for one in self._records[::-1]), None)
+        values = {
             "Iteration": f"{self.done} of {self.iterations}",
-            "Time left": duration(left),
-            "Speed": "…" if speed is None else f"{speed:,.0f} steps/s",
-            "Best return": "…" if best is None else reached(best, self.family, brief=True),
+            "Time left": duration(each * (self.iterations - reached)),
+            "Speed": f"{steps / max(spent, 1e-9):,.0f} steps/s" if iterations else "…",
+            "Best return": "…" if best is None else f"{best:.4g}",
         }
-        told = paragraph(doing(self.config), "working")
-        return told + self._bar() + self._phases() + tiled(tiles)
-
-    @property
-    def _reached(self) -> float:
-        """Iterations done, and about how much of the one that is going on."""
-        if not self._moving:
-            return float(self.done)
-        within = (time.monotonic() - self._since) / self.seconds_each
-        return min(self.done + min(within, 1.0), float(self.iterations))
-
-    @property
-    def _moving(self) -> bool:
-        return bool(self.phase) and self.seconds_each > STEADY
-
-    def _bar(self) -> str:
-        here = self._reached
-        end = min(self.done + 1, self.iterations) if self._moving else here
-        start, to = (100 * n / self.iterations for n in (here, end))
-        spent = self.seconds_each * (end - here)
+        phases = "".join(
+            f"<li{' class=now' * (phase == self.phase)}>{escape(words)}</li>"
+            for phase, words in LEARNERS[self.config.mode].phases.items()
+        )
         return (
-            f'<div class="progress" role="progressbar" aria-label="Training" aria-valuemin="0" '
-            f'aria-valuemax="{self.iterations}" aria-valuenow="{self.done}">'
-            f'<span style="--from:{start:.2f}%;--to:{to:.2f}%;--for:{spent:.2f}s"></span></div>'
+            f'{message("Each iteration:", "working")}<ol class="phases">{phases}</ol>'
+            f'<progress value="{reached:.2f}" max="{self.iterations}" aria-label="Training">'
+            f"</progress>{tiles(values)}"
         )
 
-    def _phases(self) -> str:
-        """Name the parts of an iteration, and mark the one that is going on."""
-        parts = "".join(
-            f"<li{' class=now' * (phase == self.phase)}>{words}</li>"
-            for phase, words in PHASES[self.config.mode].items()
-        )
-        return f'<ol class="phases">{parts}</ol>'
+    def _pace(self) -> tuple[float, int, int]:
+        """Return the seconds, environment steps and number of the recent iterations."""
+        if len(self._recent) < 2:
+            return 0.0, 0, 0
+        first, last = self._recent[0], self._recent[-1]
+        keys = ("seconds", "environment_steps", "iteration")
+        seconds, steps, iterations = (last[key] - first[key] for key in keys)
+        return seconds, steps, iterations
 
-    def enter(self, phase: str) -> None:
-        """Hear which part of an iteration begins."""
-        self.phase = phase
-
-    def stopped(self, *, late: bool) -> str:
-        """Say how far a training came that was stopped."""
-        why = "The time allowed is over" if late else "Stopped"
-        return paragraph(f"{why} after {self.done} of {self.iterations} iterations.", "outcome") + (
-            paragraph(
-                "Everything so far is saved, and it is one of the agents now; Resume goes on to "
-                "the same end.",
-                "others",
-            )
-        )
-
-    def outcome(self, name: str) -> str:
-        """Say how a finished training ended."""
-        last = self._shown[-1]
-        before, after = last["return_before"], last["return_after"]
-        if after is None:
-            told = f"Trained: {name} {reached(last['best_return'], self.family)}."
-        else:
-            said = {"meta_rl": "After one gradient step", "rl2": "In the last episode of a trial"}
-            ago = {"meta_rl": "before", "rl2": "in the first"}
-            told = (
-                f"{said[self.config.mode]} {name} {reached(after, self.family)}; "
-                f"{ago[self.config.mode]}, {reached(before, self.family, brief=True)}."
-            )
-        return paragraph(told, "outcome") + paragraph(
-            "It is one of the agents now: watch it under Adapt.", "others"
-        )
+    def outcome(self, name: str, *, timed_out: bool) -> str:
+        """Return how a training ended: the returns, and how far it came."""
+        looks = [record for record in self._records if record["return_before"] is not None]
+        lines = LINES[LEARNERS[self.config.mode].validation]
+        pairs = [(looks[-1][key], line) for key, (line, _) in lines.items()] if looks else []
+        number = " → ".join(f"{value:.4g}" for value, _ in pairs if value is not None)
+        text = f"Mean return: {', '.join(line for _, line in pairs)}." if pairs else ""
+        end = f"Finished all {self.iterations} iterations"
+        if self.done < self.iterations:
+            why = "The time allowed is over" if timed_out else "Stopped"
+            end = f"{why} after {self.done} of {self.iterations} iterations; it can be resumed"
+        lead = message(f"{name}: {number}", "outcome") if number else message(name, "outcome")
+        after = "Its agent can be chosen above." if self.done else ""
+        return lead + message(text, "others") + message(f"{end}. {after}", "others")
 
 
-def doing(config: TrainConfig) -> str:
-    """Say in words what an iteration does."""
-    if config.mode == "policy_gradient":
-        return "Each iteration plays ten episodes of the one task; what went well gets more likely."
-    tasks = counted(tasks_of(config), "new task")
-    if config.mode == "rl2":
-        return (
-            f"Each iteration plays {counted(config.episodes_per_trial, 'episode')} in a row of "
-            f"each of {tasks}; the memory learns to use what the first ones showed."
-        )
-    return (
-        f"Each iteration adapts to {tasks} by one gradient step, plays on, and moves the shared "
-        "weights to where adapting helps more."
+def curves_plot(
+    config: TrainConfig, iterations: int, records: Sequence[Record] = (), **how: Any
+) -> gr.LinePlot:
+    """Return the plot of a training's returns, with the axes of that run."""
+    best = best_of(config)
+    return line_plot(
+        value=curves(config, iterations, records),
+        x_title="Iteration",
+        y_title="Mean return",
+        x_lim=[0, iterations],
+        y_lim=[0, 1.05 * best] if best else [None, None],
+        color_map=COLOUR_MAP,
+        **how,
     )
 
 
-def curves(
-    config: TrainConfig, family: TaskFamily | None, iterations: int, records: Sequence[Record]
-) -> str:
-    """Draw the returns before and after adaptation against the iterations."""
-    lines = []
-    for key, (name, style) in LINES[config.mode].items():
-        points = [(float(r["iteration"]), r[key]) for r in records if r[key] is not None]
-        lines.append(Line(name, style, points, dots=len(points) <= FEW))
-    y, rules = return_scale(family)
-    told = [f"{line.name}: {line.points[-1][1]:.4g}" for line in lines if line.points]
-    where = "the training task" if config.mode == "policy_gradient" else "validation tasks"
-    alt = f"Mean return on {where} against iterations. {'; '.join(told) or 'Nothing yet.'}"
-    return chart(lines, Axis("Iteration", 0.0, float(iterations)), y, alt, rules)
+def curves(config: TrainConfig, iterations: int, records: Sequence[Record]) -> pd.DataFrame:
+    """Return the returns before and after adaptation against the iterations."""
+    best = best_of(config)
+    lines = {BEST: [(0.0, best), (float(iterations), best)]} if best else {}
+    for key, (name, _) in LINES[LEARNERS[config.mode].validation].items():
+        shown = [r for r in records if r[key] is not None]
+        lines[name] = [(float(r["iteration"]), float(r[key])) for r in shown]
+    return lines_of(lines)
 
 
-def tiled(values: Mapping[str, str]) -> str:
-    """Return a few labelled values, side by side."""
-    tiles = (
-        f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>"
-        for name, value in values.items()
-    )
-    return f'<dl class="tiles">{"".join(tiles)}</dl>'
-
-
-def paragraph(text: str, kind: str) -> str:
-    """Return a paragraph."""
-    return f'<p class="{kind}">{escape(text)}</p>'
+def best_of(config: TrainConfig) -> float | None:
+    """Return the best possible return, where the family is of this package and it is known."""
+    known = config.env_name in {family.name for family in list_families()}
+    return best_return(get_family(config.env_name)) if known else None

@@ -3,12 +3,15 @@
 import gradio as gr
 
 from ssm_metarl import __version__
+from ssm_metarl.env_runner.registry import get_family
+from ssm_metarl.errors import SsmMetaRLError
+from ssm_metarl.meta_rl.registry import LEARNERS
 from ssm_metarl.ui import api
 from ssm_metarl.ui.errors import Page, field, handled
 from ssm_metarl.ui.jobs import Jobs
 from ssm_metarl.ui.store import RunStore
 from ssm_metarl.ui.tabs import adapt, compare, inside, memory, runs, train
-from ssm_metarl.ui.words import about
+from ssm_metarl.ui.widgets import PRIVATE, QUIET
 
 TITLE = "ssm-metarl"
 HEADER = f"""
@@ -21,19 +24,14 @@ HEADER = f"""
 
 
 def build(store: RunStore, jobs: Jobs) -> gr.Blocks:
-    """Return the page over a store of runs, whose visitors work at a jobs."""
+    """Return the page over a store of runs; what visitors start are jobs."""
     with Page(title=TITLE, analytics_enabled=False, delete_cache=(600, 3600)) as page:
         gr.HTML(HEADER)
         query = gr.State({})
-        trained = store.trained()
         run = gr.Dropdown(
-            trained,
-            value=store.first(),
-            label="Agent",
-            elem_id="agent",
-            interactive=True,
+            store.trained(), value=store.first(), label="Agent", elem_id="agent", interactive=True
         )
-        who = gr.HTML(about(store, run.value), elem_id="about")
+        description = gr.HTML(about(store, run.value), elem_id="about")
         place = gr.State("Adapt")  # the tab that is open
         with gr.Tabs(overflow_behavior="wrap") as tabs:
             with gr.Tab("Adapt", id="adapt"):
@@ -48,30 +46,18 @@ def build(store: RunStore, jobs: Jobs) -> gr.Blocks:
                 memory.build(store, run, query, place)
             with gr.Tab("Inside", id="inside"):
                 inside.build(store, run, query, place)
-        tabs.select(
-            handled(chosen),
-            None,
-            place,
-            concurrency_limit=None,
-            show_progress="hidden",
-            api_visibility="private",
-        )
+        tabs.select(handled(chosen), None, place, **QUIET)
         api.build(store)
         run.change(
             handled(lambda run: about(store, run)),
             run,
-            who,
+            description,
             queue=False,
             show_progress="hidden",
-            api_visibility="private",
+            **PRIVATE,
         )
-        page.load(
-            handled(lambda: gr.update(choices=store.trained())),
-            None,
-            run,
-            queue=False,
-            api_visibility="private",
-        )
+        choices = handled(lambda: gr.update(choices=store.trained()))
+        page.load(choices, None, run, queue=False, **PRIVATE)
         page.unload(handled(jobs.stop))
     return page
 
@@ -79,3 +65,19 @@ def build(store: RunStore, jobs: Jobs) -> gr.Blocks:
 def chosen(tab: gr.EventData) -> str:
     """Return which tab was opened."""
     return str(field(tab, "value"))
+
+
+def about(store: RunStore, run: object) -> str:
+    """Say in a line what an agent was trained on, how, and with what memory.
+
+    Empty where there is no such run or its settings cannot be read.
+    """
+    try:
+        config = store.config(run)
+        family = get_family(config.env_name)
+    except SsmMetaRLError:
+        return ""
+    both = ", with a memory that lasts a trial" if config.adapts_both_ways else ""
+    words = family.description.partition(";")[0]
+    learner = LEARNERS[config.mode].help
+    return f"{family.name}: {words}. Trained by {learner}{both} ({config.mode}, {config.cell})."

@@ -1,4 +1,4 @@
-"""What a visitor asks on the first screen, and the answer.
+"""What a visitor asks on the Adapt tab, and the answer.
 
 A query is a few plain numbers, and its answer follows from them alone: that is all a visitor's
 session keeps, and the other tabs work it out again where they look closer.
@@ -13,13 +13,13 @@ from ssm_metarl.adaptation.agent import Agent
 from ssm_metarl.adaptation.hybrid import Memory
 from ssm_metarl.env_runner.family import TaskFamily, Tasks
 from ssm_metarl.errors import UserError
-from ssm_metarl.evaluation.evaluate import EvaluationPlan, evaluate, modes_of
-from ssm_metarl.evaluation.report import MODES, ModeResult
+from ssm_metarl.evaluation.evaluate import EvaluationPlan, Measurement, evaluate, modes_of
+from ssm_metarl.evaluation.report import MODES
 from ssm_metarl.ui.limits import EPISODES, SEED, STEPS, integer
 from ssm_metarl.ui.store import RunStore
 
 BUDGETS = (1, 2, 5, 10, 20, 50)
-ASKABLE = ("in_context", "standard", "hybrid", "from_scratch")
+ADAPTING = tuple(mode for mode in MODES if mode != "zero_shot")
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Query:
     Attributes:
         run: Whose agent.
         task: Parameters of the task; those left out are nominal.
-        modes: Ways of meeting it.
+        modes: How to meet it.
         episodes: Of the task, per gradient step.
         steps: Gradient steps.
         seed: Of everything random.
@@ -44,13 +44,7 @@ class Query:
 
     @classmethod
     def asked(
-        cls,
-        run: Any,
-        task: Any,
-        modes: Any,
-        episodes: Any,
-        steps: Any,
-        seed: Any,
+        cls, run: Any, task: Any, modes: Any, episodes: Any, steps: Any, seed: Any
     ) -> "Query":
         """Read what came from the page or its API, whatever it is.
 
@@ -59,15 +53,10 @@ class Query:
         """
         if not isinstance(task, Mapping) or len(task) > 100:
             raise UserError("a task is written as {parameter: value, ...}")
-        if not isinstance(modes, Sequence) or isinstance(modes, str):
-            raise UserError(f"modes is a list of some of: {', '.join(ASKABLE)}")
-        for mode in modes:
-            if mode not in ASKABLE:
-                raise UserError(f"modes is a list of some of: {', '.join(ASKABLE)}")
         return cls(
             run,
             {str(name): value for name, value in task.items()},
-            tuple(mode for mode in ASKABLE if mode in modes),
+            checked_modes(modes),
             integer(EPISODES, "episodes", episodes),
             integer(STEPS, "steps", steps),
             integer(SEED, "seed", seed),
@@ -75,10 +64,9 @@ class Query:
 
     def plan(self) -> EvaluationPlan:
         """Return what is measured."""
-        smaller = tuple(budget for budget in BUDGETS if budget < self.episodes)
         return EvaluationPlan(
             modes=("zero_shot", *self.modes),
-            budgets=(*smaller, self.episodes),
+            budgets=budgets_up_to(self.episodes),
             steps=self.steps,
             seed=self.seed,
         )
@@ -86,7 +74,7 @@ class Query:
 
 @dataclass(frozen=True)
 class Subject:
-    """Who and what a query is about, read from disk."""
+    """The agent, the family and the task of a query, read from disk."""
 
     agent: Agent
     family: TaskFamily
@@ -103,21 +91,36 @@ class Subject:
         return cls(agent, family, family.task(**query.task))
 
 
-def answers(subject: Subject, query: Query) -> Iterator[ModeResult]:
-    """Meet the task in each way by itself, as ``ssm-metarl evaluate --modes WAY`` does.
+def checked_modes(modes: Any) -> tuple[str, ...]:
+    """Return modes in their usual order.
 
     Raises:
-        UserError: A way that this agent cannot go.
+        UserError: It is not a list of modes.
+    """
+    if not isinstance(modes, list | tuple) or any(mode not in ADAPTING for mode in modes):
+        raise UserError(f"modes is a list of some of: {', '.join(ADAPTING)}")
+    return tuple(mode for mode in ADAPTING if mode in modes)
+
+
+def budgets_up_to(episodes: int) -> tuple[int, ...]:
+    """Return the numbers of episodes that are measured on the way to the largest."""
+    return (*(budget for budget in BUDGETS if budget < episodes), episodes)
+
+
+def answers(subject: Subject, query: Query) -> Iterator[Measurement]:
+    """Meet the task in each mode by itself, as ``ssm-metarl evaluate --modes MODE`` does.
+
+    Raises:
+        UserError: A mode that this agent does not know.
     """
     plan = query.plan()
     for mode in modes_of(subject.agent, plan):
         memory = Memory.of(subject.agent) if mode == "hybrid" else None
         alone = dataclasses.replace(plan, modes=(mode,))
-        met = evaluate(subject.agent, subject.family, subject.task, alone, memory)
-        yield from (measurement.result for measurement in met)
+        yield from evaluate(subject.agent, subject.family, subject.task, alone, memory)
 
 
 def mode_choices(agent: Agent) -> list[tuple[str, str]]:
-    """Return the ways in which an agent can adapt: what people call them, and their names."""
+    """Return the modes in which an agent can adapt: what people call them, and their names."""
     able = modes_of(agent, EvaluationPlan())
-    return [(MODES[mode], mode) for mode in ASKABLE if mode in able]
+    return [(MODES[mode], mode) for mode in ADAPTING if mode in able]

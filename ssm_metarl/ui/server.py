@@ -20,9 +20,9 @@ from ssm_metarl.ui.theme import CSS, LEAVING, theme
 from ssm_metarl.ui.uploads import UploadLimit
 
 QUEUE = 64  # visitors who may wait
-PATIENCE = 30.0  # seconds for trainings to save what they have, when the server ends
+PATIENCE = 30.0  # seconds for trainings to save when the server ends
 POLL = 0.05  # seconds between Gradio's looks at its queue
-TIDY = 30.0  # seconds after which memory that is not needed any more goes back to the system
+TIDY = 30.0  # seconds between returns of unused memory to the system
 
 
 def serve(runs: Path, host: str = "127.0.0.1", port: int = 7860) -> None:
@@ -63,7 +63,7 @@ def _serve(runs: Path, host: str, port: int, kept: Path) -> None:
     try:
         while True:
             time.sleep(TIDY)
-            if not jobs.busy:  # who works would fetch it again at once
+            if not jobs.busy:  # a job would take it again at once
                 give_back()
     except KeyboardInterrupt:
         pass
@@ -73,9 +73,12 @@ def _serve(runs: Path, host: str, port: int, kept: Path) -> None:
 
 
 def rest(page: gr.Blocks) -> None:
-    """Let Gradio's queue look for work less often than every millisecond, as on Windows.
+    """Let Gradio's queue look for events every 50 ms, as on Windows, and not every millisecond.
 
-    Each look takes Python's lock from a training, which took 7% to 18% longer for all of them.
+    Each look takes Python's lock, and made a training 7% to 18% slower. No public setting says how
+    often; see https://github.com/gradio-app/gradio/pull/12296, which made it a millisecond, and
+    https://github.com/gradio-app/gradio/pull/12556, which undid that on Windows. A test fails once
+    Gradio's own pace is slow enough.
     """
     page._queue.sleep_when_free = POLL
     page._queue.progress_update_sleep_when_free = POLL

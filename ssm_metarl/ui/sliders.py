@@ -64,10 +64,13 @@ class Sliders:
         }
 
     def values(self, family: str, task: Mapping[str, float]) -> list[Any]:
-        """Return updates of all inputs that show one task."""
+        """Return values of all inputs that show one task.
+
+        Not updates: Gradio keeps a component for each update of an input.
+        """
         parameters = {p.name: p for p in get_family(family).parameters}
         return [
-            gr.update(value=setting(parameters[name], task[name])) if group == family else gr.skip()
+            setting(parameters[name], task[name]) if group == family else gr.skip()
             for group, each in self.inputs.items()
             for name in each
         ]

@@ -3,7 +3,7 @@
 import itertools
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,65 +11,19 @@ from ssm_metarl.checkpoint.names import as_name
 from ssm_metarl.env_runner.registry import get_family
 from ssm_metarl.errors import UserError
 from ssm_metarl.meta_rl.policy_gradient import PolicyGradientConfig
+from ssm_metarl.meta_rl.registry import LEARNERS
 from ssm_metarl.training.config import TrainConfig
-from ssm_metarl.ui.limits import (
-    BLOCKS,
-    EPISODES_PER_TASK,
-    EPISODES_PER_TRIAL,
-    EPOCHS,
-    HORIZON,
-    INNER_LR,
-    OUTER_EPOCHS,
-    OUTER_LR,
-    SEED,
-    STATE_SIZE,
-    STEPS,
-    STORED_STEPS,
-    TASKS_PER_EPOCH,
-    TRAIN_EPISODES,
-    VALIDATION_TASKS,
-    WIDTH,
-    Range,
-    integer,
-)
+from ssm_metarl.training.settings import settings_of
+from ssm_metarl.ui.limits import SEED, TRAINING, integer, training_range
 from ssm_metarl.ui.store import check_family
 
-LEARNERS = {
-    "meta_rl": "finds weights from which one gradient step on a few episodes adapts (MAML)",
-    "rl2": "trains a memory that works out the task while playing it several times (RL²)",
-    "policy_gradient": "learns the one ordinary task, and nothing about adapting (PPO)",
-}
-CELLS = ("ssm", "gated", "gru", "mlp")
-LOOKS = 20  # at the validation tasks, in a training: the points of its curve
+CELLS = settings_of(TrainConfig)["cell"].choices
+ADVANCED = ("inner_lr", "outer_lr", "tasks_per_epoch", "width", "state_size")
+VALIDATIONS = 20  # of a training: the points of its curve
 EXPERIENCE = 200_000  # steps kept for hybrid adaptation: about 25 MB
 PACE: dict[str, dict[str, float]] = json.loads(
     (Path(__file__).parent / "pace.json").read_text(encoding="utf-8")
 )["seconds_per_iteration"]
-
-LIMITS: Mapping[str, Range] = {
-    "inner_lr": INNER_LR,
-    "outer_lr": OUTER_LR,
-    "tasks_per_epoch": TASKS_PER_EPOCH,
-    "width": WIDTH,
-    "state_size": STATE_SIZE,
-}
-
-SIZES: Mapping[str, Range] = {
-    "num_epochs": EPOCHS,
-    "num_episodes": TRAIN_EPISODES,
-    "tasks_per_epoch": TASKS_PER_EPOCH,
-    "episodes_per_task": EPISODES_PER_TASK,
-    "episodes_per_trial": EPISODES_PER_TRIAL,
-    "inner_steps": STEPS,
-    "outer_epochs": OUTER_EPOCHS,
-    "support_steps": HORIZON,
-    "query_steps": HORIZON,
-    "width": WIDTH,
-    "state_size": STATE_SIZE,
-    "blocks": BLOCKS,
-    "validation_tasks": VALIDATION_TASKS,
-    "experience": STORED_STEPS,
-}
 
 
 def train_settings(
@@ -92,8 +46,8 @@ def train_settings(
     Args:
         family: Family of tasks.
         learner: How to learn.
-        iterations: The budget of meta_rl and rl2.
-        episodes: The budget of policy_gradient.
+        iterations: The budget of learners that count iterations.
+        episodes: The budget of those that count episodes.
         inner_lr: As in :class:`TrainConfig`, and so are the others.
 
     Raises:
@@ -102,18 +56,19 @@ def train_settings(
     if cell not in CELLS:
         raise UserError(f"cell is one of: {', '.join(CELLS)}")
     usual = defaults(check_family(family), check_learner(learner))
-    epochs = integer(EPOCHS, "iterations", iterations)
+    epochs = integer(training_range("num_epochs"), "iterations", iterations)
     numbers = (inner_lr, outer_lr, tasks_per_epoch, width, state_size)
     given: dict[str, Any] = {
-        name: None if value in (None, usual[name]) else limits.clamp(name, value)
-        for (name, limits), value in zip(LIMITS.items(), numbers, strict=True)
+        name: training_range(name).clamp(name, value)
+        for name, value in zip(ADVANCED, numbers, strict=True)
+        if value is not None and value != usual[name]
     }
     return TrainConfig(
         mode=check_learner(learner),
         env_name=check_family(family),
-        num_epochs=None if learner == "policy_gradient" else epochs,
-        num_episodes=integer(TRAIN_EPISODES, "episodes", episodes),
-        validate_every=max(1, epochs // LOOKS),
+        num_epochs=epochs if counts_iterations(check_learner(learner)) else None,
+        num_episodes=integer(training_range("num_episodes"), "episodes", episodes),
+        validate_every=max(1, epochs // VALIDATIONS),
         experience=EXPERIENCE,
         cell=cell,  # pyright: ignore[reportArgumentType] (one of CELLS)
         seed=integer(SEED, "seed", seed),
@@ -127,18 +82,18 @@ def check_size(config: TrainConfig) -> None:
     Raises:
         UserError: It is; names the setting and the most there can be.
     """
-    for name, limits in SIZES.items():
+    for name, most in TRAINING.items():
         value = getattr(config, name)
-        if value is not None and value > limits.high:
+        if value is not None and value > most:
             raise UserError(
-                f"{name} of that run is {value}; the page trains with at most {limits.high}, "
+                f"{name} of that run is {value}; the page trains with at most {most}, "
                 "the command line with more"
             )
     if config.device != "cpu":
         raise UserError(f"that run was trained on {config.device}; the page trains on the cpu")
 
 
-def check_learner(name: object) -> Any:
+def check_learner(name: object) -> str:
     """Return the name of a learner.
 
     Raises:
@@ -149,59 +104,66 @@ def check_learner(name: object) -> Any:
     return name
 
 
-def defaults(family: str, learner: str) -> dict[str, float]:
-    """Return what the advanced settings are where nothing is asked."""
-    config = TrainConfig(mode=check_learner(learner), env_name=family)
-    values = dict(vars(config.resolve(get_family(family))))
-    values["tasks_per_epoch"] = tasks_of(config)
-    names = ("inner_lr", "outer_lr", "tasks_per_epoch", "width", "state_size")
-    return {name: values[name] for name in names}
+def counts_iterations(learner: str) -> bool:
+    """Whether the budget of a learner is in iterations, or else in episodes."""
+    return "num_epochs" in LEARNERS[learner].uses
 
 
-def tasks_of(config: TrainConfig) -> int:
-    """Return how many tasks an iteration samples; without meaning for policy_gradient."""
-    return config.resolve(get_family(config.env_name)).tasks_per_epoch or int(
-        TASKS_PER_EPOCH.default
-    )
+def defaults(family: str, learner: str) -> dict[str, float | None]:
+    """Return the advanced settings where nothing is asked; None is of no use to the learner."""
+    config = TrainConfig(mode=check_learner(learner), env_name=family).resolve(get_family(family))
+    return {name: getattr(config, name) for name in ADVANCED}
+
+
+def clamped(numbers: Sequence[int | float | None]) -> Iterator[str]:
+    """Say which of the advanced numbers are brought within their limits, a line for each."""
+    for name, asked in zip(ADVANCED, numbers, strict=True):
+        limits = training_range(name)
+        if asked is not None and (nearest := limits.clamp(name, asked)) != asked:
+            yield f"{name}: {nearest:g} is taken; valid here: {limits.low:g} to {limits.high:g}."
 
 
 def iterations_of(config: TrainConfig) -> int:
     """Return how many iterations a training has."""
-    if config.mode == "policy_gradient":
-        return math.ceil(config.num_episodes / PolicyGradientConfig.episodes)
     resolved = config.resolve(get_family(config.env_name))
-    assert resolved.num_epochs is not None
-    return resolved.num_epochs
+    if counts_iterations(config.mode) and resolved.num_epochs is not None:
+        return resolved.num_epochs
+    return math.ceil(config.num_episodes / PolicyGradientConfig.episodes)
 
 
 def expected_seconds(config: TrainConfig) -> float:
-    """Return about how long a training takes on two cores, as measured with default settings.
+    """Return about how long a training takes on one core, as measured with default settings.
 
     An iteration of twice the tasks takes twice as long; other settings are not looked at.
     """
-    plain = TrainConfig(mode=config.mode, env_name=config.env_name)
-    share = 1.0 if config.mode == "policy_gradient" else tasks_of(config) / tasks_of(plain)
+    usual = defaults(config.env_name, config.mode)["tasks_per_epoch"]
+    share = config.tasks_per_epoch / usual if usual and config.tasks_per_epoch else 1.0
     return PACE[config.env_name][config.mode] * iterations_of(config) * share
 
 
 def is_large(config: TrainConfig) -> bool:
     """Whether a network is larger than those whose pace was measured."""
     usual = defaults(config.env_name, config.mode)
-    return any((getattr(config, size) or 0) > usual[size] for size in ("width", "state_size"))
+    sizes = ((getattr(config, name), usual[name]) for name in ("width", "state_size"))
+    return any(own is not None and own > (most or 0) for own, most in sizes)
 
 
 def duration(seconds: float) -> str:
-    """Say a time in words, no more exactly than it is known."""
+    """Return a time in words, no more exactly than it is known."""
     if seconds < 5:
         return "a few seconds"
     if seconds < 90:
         return f"about {5 * round(seconds / 5)} s"
-    if seconds < 5400:
-        return f"about {round(seconds / 60)} min"
-    return f"about {seconds / 3600:.1f} h"
+    return f"about {seconds / 60:.0f} min" if seconds < 5400 else f"about {seconds / 3600:.1f} h"
 
 
 def suggested_name(family: str, learner: str, taken: Callable[[str], bool]) -> str:
     """Return a name for a run that is free: the family, the learner and a number."""
     names = (as_name(f"{family}-{learner}", f"-{number}") for number in itertools.count(1))
     return next(name for name in names if not taken(name))
+
+
+def is_suggested(name: str, family: str, learner: str) -> bool:
+    """Whether a name may be one that the page came up with."""
+    number = name.rpartition("-")[2]
+    return number.isdigit() and name == as_name(f"{family}-{learner}", f"-{number}")

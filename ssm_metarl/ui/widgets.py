@@ -1,17 +1,31 @@
-"""Inputs that several tabs have, made from their limits, and what their tables share."""
+"""Small components and settings of events that several tabs share."""
 
+from collections.abc import Iterable, Mapping, Sequence
+from html import escape
 from typing import Any
 
 import gradio as gr
+from gradio.components import Component
 
+from ssm_metarl.ui.jobs import HEAVY
 from ssm_metarl.ui.limits import EPISODES, SEED, STEPS, Range
 
-# An emptied box gets back what it had, once it is left; Gradio would send the least, or nothing.
+STOPPED = "Stopped."
+LATE = "This took too long; ask for less to see it to the end."
+FAILED = "That did not work; nothing was measured."
+QUEUED = "Your turn comes when the jobs of others are done."
+PRIVATE: dict[str, Any] = {"api_visibility": "private"}
+QUIET: dict[str, Any] = {  # queued, because only then are errors shown
+    "concurrency_limit": None,
+    "show_progress": "hidden",
+    **PRIVATE,
+}
+# An emptied number box gets back what it had, once it is left; Gradio would send the least.
 REFILL = """
 const form = element.closest(".controls-column");
 const empty = (box) => box.type === "number" && box.value === "";
 form.addEventListener("focusin", ({ target }) => { target.dataset.was = target.value; });
-form.addEventListener("input", (event) => {  // a slider would take nothing for its least
+form.addEventListener("input", (event) => {
   if (empty(event.target)) event.stopPropagation();
 }, true);
 form.addEventListener("blur", ({ target }) => {
@@ -20,6 +34,28 @@ form.addEventListener("blur", ({ target }) => {
   target.dispatchEvent(new Event("input", { bubbles: true }));
 }, true);
 """
+# On a phone the results are below the buttons.
+TO_RESULTS = """(...inputs) => {
+  const results = document.querySelector("#%s");
+  if (window.innerWidth < 768) results.scrollIntoView({behavior: "smooth"});
+  return inputs;
+}"""
+
+
+def heavy(status: Component) -> dict[str, Any]:
+    """Return the settings of an event that waits for the one slot of heavy jobs.
+
+    Args:
+        status: Where its place in the queue is shown.
+    """
+    return {
+        "concurrency_id": HEAVY,
+        "concurrency_limit": 1,
+        "trigger_mode": "multiple",  # also while a discarded job of the visitor still waits
+        "show_progress": "minimal",
+        "show_progress_on": [status],
+    }
+
 
 TABLE: dict[str, Any] = {"interactive": False, "show_label": False, "buttons": []}
 
@@ -55,3 +91,23 @@ def adaptation_inputs(what: str) -> tuple[gr.Slider, gr.Slider, gr.Number]:
                 int(SEED.default), label="Seed", precision=0, minimum=0, maximum=int(SEED.high)
             ),
         )
+
+
+def message(text: str, kind: str) -> str:
+    """Return a paragraph; kind is ``outcome``, ``others`` or ``working``."""
+    return f'<p class="{kind}" role="status">{escape(text)}</p>'
+
+
+def tiles(values: Mapping[str, str]) -> str:
+    """Return a few labelled values, side by side."""
+    shown = (f"<div><dt>{escape(k)}</dt><dd>{escape(v)}</dd></div>" for k, v in values.items())
+    return f'<dl class="tiles">{"".join(shown)}</dl>'
+
+
+def table(heads: Sequence[str], rows: Iterable[str], name: str) -> str:
+    """Return a table of HTML rows that scrolls by itself where it is too wide."""
+    head = "".join(f'<th scope="col">{text}</th>' for text in heads)
+    return (
+        f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(name)}">'
+        f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
+    )

@@ -38,4 +38,4 @@ def test_pictures_that_are_not_plain_are_explained(tmp_path: Path) -> None:
 def test_a_film_that_is_cut_says_so(tmp_path: Path) -> None:
     clip = filmed("MountainCarContinuous-v0", tmp_path)
     assert clip.steps == 500
-    assert clip.ending.endswith("in the first 500 steps")
+    assert clip.ending.endswith("after the first 500 steps")

@@ -1,59 +1,60 @@
-"""The first screen: an agent meets a task it has never seen, and one watches it adapt."""
+"""Adapt: an agent meets a task that it has never seen, and one watches it adapt."""
 
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
+from html import escape
 from typing import Any
 
 import gradio as gr
 import numpy as np
 
+from ssm_metarl.commands.common import best_return
+from ssm_metarl.core.parameters import Params
+from ssm_metarl.env_runner.family import TaskFamily
 from ssm_metarl.env_runner.registry import get_family
+from ssm_metarl.evaluation.evaluate import summarise
+from ssm_metarl.evaluation.figures import budget_figure
+from ssm_metarl.evaluation.modes import EXPLAINED
 from ssm_metarl.evaluation.report import MODES, ModeResult, counted
-from ssm_metarl.ui.adapt_shown import (
-    INTRODUCTION,
-    curve_of,
-    empty_curve,
-    introduction,
-    message,
-    summary,
-    summary_text,
-)
 from ssm_metarl.ui.api import Json, endpoint
 from ssm_metarl.ui.clips import clips
 from ssm_metarl.ui.errors import handled
+from ssm_metarl.ui.figures import svg
 from ssm_metarl.ui.jobs import HEAVY, Job, Jobs
 from ssm_metarl.ui.limits import ADAPT_SECONDS, EPISODES, SEED, STEPS
 from ssm_metarl.ui.player import clips_value, player
 from ssm_metarl.ui.query import Query, Subject, answers, mode_choices
 from ssm_metarl.ui.sliders import Sliders
 from ssm_metarl.ui.store import RunStore
-from ssm_metarl.ui.widgets import REFILL, adaptation_inputs
-from ssm_metarl.ui.words import ways_explained
+from ssm_metarl.ui.widgets import (
+    FAILED,
+    LATE,
+    PRIVATE,
+    QUEUED,
+    QUIET,
+    REFILL,
+    STOPPED,
+    TO_RESULTS,
+    adaptation_inputs,
+    heavy,
+    message,
+    table,
+)
 
-STOPPED, LATE = "Stopped.", "This took too long; ask for less to see it to the end."
 KIND = "adapting"
-PATIENCE = 5.0  # seconds for work to end that nobody waits for any more
-FAILED = "That did not work; nothing was measured."
-STOPPING = "Stopping after the measurement it is at ..."
-QUEUED = "Your turn comes when those before you are done."
-TO_RESULTS = """(...inputs) => {
-  const results = document.querySelector("#sentence");
-  if (window.innerWidth < 768) results.scrollIntoView({behavior: "smooth"});
-  return inputs;
-}"""
+PATIENCE = 5.0  # seconds for a discarded job to end
+REDRAW = 1.0  # seconds between drawings of the curve, at least
+ENOUGH = 0.95  # of the gain in return: the headline names the least data that reaches it
+STOPPING = "Stopping after this measurement ..."
 COMING = "The clips come when all is measured."
 WAITING = "Press Adapt: the agent plays this task before and after adapting, here side by side."
-QUIET: dict[str, Any] = {
-    "concurrency_limit": None,  # queued, because only then are mistakes shown
-    "show_progress": "hidden",
-    "api_visibility": "private",
-}
 
 
 @dataclass(frozen=True)
 class Screen:
-    """What is on the tab: buttons and inputs on the left, on the right what comes of them."""
+    """What is on the tab: buttons and inputs on the left, results on the right."""
 
     go: gr.Button
     stop: gr.Button
@@ -82,19 +83,20 @@ class Screen:
                 modes = gr.CheckboxGroup(
                     choices,
                     value=[mode for _, mode in choices],
-                    label="Ways of adapting",
+                    label="Modes of adapting",
                     elem_id="modes",
                 )
-                gr.HTML(ways_explained(), js_on_load=REFILL)
+                gr.HTML(modes_explained(), js_on_load=REFILL)
                 gr.HTML("<h3>The task</h3>")
                 sliders = Sliders.build(family.name)
                 adaptation = adaptation_inputs("the task")
             with gr.Column(scale=5, min_width=320, elem_classes="results-column"):
-                sentence = gr.HTML(INTRODUCTION, elem_id="sentence", elem_classes="sentence")
-                clips_shown = player(WAITING, "clips")
-                curve = gr.HTML(empty_curve(family), elem_id="curve")
-        shown = sentence, clips_shown, curve
-        return cls(go, stop, surprise, modes, sliders, *adaptation, *shown)
+                sentence = gr.HTML(
+                    introduction(family), elem_id="sentence", elem_classes="sentence"
+                )
+                shown = player(WAITING, "clips")
+                curve = gr.HTML(elem_id="curve")
+        return cls(go, stop, surprise, modes, sliders, *adaptation, sentence, shown, curve)
 
     @property
     def buttons(self) -> list[gr.Button]:
@@ -107,21 +109,21 @@ def build(store: RunStore, jobs: Jobs, run: gr.Dropdown, query: gr.State) -> Non
 
     Args:
         store: Where agents are.
-        jobs: Where visitors stop their work.
+        jobs: Where visitors stop their jobs.
         run: Which agent; it stands above the tabs.
         query: The visitor's last query, for the other tabs.
     """
     screen = Screen.build(store)
-    meetings = Meetings(store, jobs, screen.sliders)
-    connect(meetings, screen, run, query)
-    endpoint(meetings.adapt, concurrency_id=HEAVY, concurrency_limit=1)
+    actions = Actions(store, jobs, screen.sliders)
+    connect(actions, screen, run, query)
+    endpoint(actions.adapt, concurrency_id=HEAVY, concurrency_limit=1)
 
 
-def connect(meetings: "Meetings", screen: Screen, run: gr.Dropdown, query: gr.State) -> None:
+def connect(actions: "Actions", screen: Screen, run: gr.Dropdown, query: gr.State) -> None:
     """Let Adapt and Surprise me check, then meet the task; let Stop stop.
 
     Args:
-        meetings: What is done.
+        actions: What the buttons do.
         screen: What is asked, and where the answer goes.
         run: Which agent; the screen follows it.
         query: Takes what was asked.
@@ -130,46 +132,35 @@ def connect(meetings: "Meetings", screen: Screen, run: gr.Dropdown, query: gr.St
     # Read before waiting: by the time that their turn comes the inputs may say something else.
     settings = [screen.modes, screen.episodes, screen.steps, screen.seed]
     asked = gr.State([None, {}, [], EPISODES.default, STEPS.default, SEED.default])
-    surprised = screen.surprise.click(handled(meetings.invent), run, sliders.flat, **QUIET)
+    status = [screen.sentence, *screen.buttons]
+    surprised = screen.surprise.click(handled(actions.invent), run, sliders.flat, **QUIET)
     for start in (screen.go.click, surprised.success):
         met = start(
-            handled(meetings.ready),
+            handled(actions.ready),
             [run, *settings, *sliders.flat],
-            [asked, screen.sentence, *screen.buttons],
-            js=TO_RESULTS,
+            [asked, *status],
+            js=TO_RESULTS % "sentence",
             **QUIET,
         ).success(
-            handled(meetings.respond),
+            handled(actions.respond),
             asked,
             [screen.sentence, screen.clips, screen.curve, query],
-            trigger_mode="multiple",  # also while one still waits that is not wanted any more
-            concurrency_id=HEAVY,
-            concurrency_limit=1,
-            show_progress="minimal",
-            show_progress_on=[screen.sentence],
-            api_visibility="private",
+            **heavy(screen.sentence),
+            **PRIVATE,
         )
         met.then(handled(partial(pressed, busy=False)), None, screen.buttons, **QUIET)
-        met.failure(handled(failed), None, [screen.sentence, *screen.buttons], **QUIET)
-    quick: dict[str, Any] = {"queue": False, "api_visibility": "private"}
-    screen.stop.click(  # said first and done then, or what has ended would be called ending
-        handled(meetings.stopping), None, [screen.sentence, *screen.buttons], **quick
-    ).then(handled(meetings.stop), None, None, **quick, api_name="stop_adapting")
-    run.change(
-        handled(meetings.choose),
-        run,
-        [
-            *(screen.modes, screen.curve, screen.clips, screen.sentence),
-            *screen.buttons,
-            *sliders.groups.values(),
-        ],
-        **QUIET,
+        met.failure(handled(failed), None, status, **QUIET)
+    # Said first and done then, or a job that has ended would be called ending.
+    screen.stop.click(handled(actions.stopping), None, status, queue=False, **PRIVATE).then(
+        handled(actions.stop), None, None, queue=False, **PRIVATE, api_name="stop_adapting"
     )
+    chosen = [screen.modes, screen.curve, screen.clips, *status, *sliders.groups.values()]
+    run.change(handled(actions.choose), run, chosen, **QUIET)
 
 
 @dataclass(frozen=True)
-class Meetings:
-    """What happens when the buttons are pressed, with agents from a store and work at a jobs."""
+class Actions:
+    """What happens when the buttons are pressed."""
 
     store: RunStore
     jobs: Jobs
@@ -201,28 +192,28 @@ class Meetings:
         """Adapt an agent to one task; stream the sentence, the clips and the curve."""
         with self.jobs.run(request, KIND, ADAPT_SECONDS) as job:
             if job.discarded:
-                yield (gr.skip(),) * 4  # without a word Gradio would empty what is shown
-                return
-            yield from follow(self.store, Query.asked(*asked), job)
+                yield (gr.skip(),) * 4  # without this Gradio would empty what is shown
+            else:
+                yield from follow(self.store, Query.asked(*asked), job)
 
     def stop(self, request: gr.Request) -> None:
         """Stop before the next measurement."""
         self.jobs.stop(request, KIND)
 
     def stopping(self, request: gr.Request) -> list[Any]:
-        """Say that this has been heard; who only waits need not wait for the end of anything."""
+        """Say that Stop was heard; a job that only waits is cancelled at once."""
         if self.jobs.cancel_waiting(request, KIND):
             return [message(STOPPED, "working"), *pressed(busy=False)]
         return [message(STOPPING, "working"), gr.skip(), gr.skip(), gr.update(interactive=False)]
 
     def choose(self, request: gr.Request, run: str) -> list[Any]:
-        """Show another agent's ways and the sliders of its family; what is at work is not."""
-        self.jobs.discard(request, KIND, PATIENCE)  # or a last word of it would come after this
+        """Show another agent's modes and the sliders of its family; discard what runs."""
+        self.jobs.discard(request, KIND, PATIENCE)  # or its last word would come after this
         agent, family = self.store.agent(run)
         choices = mode_choices(agent)
         return [
             gr.update(choices=choices, value=[mode for _, mode in choices]),
-            empty_curve(family),
+            "",
             [],
             introduction(family),
             *pressed(busy=False),
@@ -239,20 +230,18 @@ class Meetings:
         steps: Json = STEPS.default,
         seed: Json = SEED.default,
     ) -> Json:
-        """Adapt an agent to one task; return the mean return in every way, at every budget."""
-        able = [mode for _, mode in mode_choices(self.store.agent(run)[0])]
-        asked = Query.asked(
-            run, task or {}, able if modes is None else modes, episodes, steps, seed
-        )
+        """Adapt an agent to one task; return the mean return in every mode, at every budget."""
+        if modes is None:
+            modes = [mode for _, mode in mode_choices(self.store.agent(run)[0])]
+        asked = Query.asked(run, task or {}, modes, episodes, steps, seed)
         subject = Subject.of(self.store, asked)
         rows: list[ModeResult] = []
         with self.jobs.run(request, KIND, ADAPT_SECONDS) as job:
-            for row in answers(subject, asked):
-                rows.append(row)
+            for measurement in answers(subject, asked):
+                rows.append(measurement.result)
                 if job.should_stop:
                     break
-        results = [asdict(row) for row in rows]
-        return {"summary": summary_text(rows, subject.family), "results": results}
+        return {"summary": [summary(rows)], "results": [asdict(row) for row in rows]}
 
 
 def pressed(*, busy: bool) -> list[Any]:
@@ -261,7 +250,7 @@ def pressed(*, busy: bool) -> list[Any]:
 
 
 def failed() -> list[Any]:
-    """Return updates of the sentence and the buttons; the page has said what went wrong."""
+    """Return updates of the sentence and the buttons after an error, which a toast has shown."""
     return [message(FAILED, "working"), *pressed(busy=False)]
 
 
@@ -269,24 +258,107 @@ def follow(store: RunStore, query: Query, job: Job) -> Iterator[tuple[Any, ...]]
     """Answer a query; yield the sentence, the clips, the curve and the query as they come."""
     subject = Subject.of(store, query)
     rows: list[ModeResult] = []
-    asked = vars(query)
-    for row in answers(subject, query):
+    asked, drawn = vars(query), 0.0
+    adapted: dict[str, Params] = {}  # by mode, from all of its data
+    for measurement in answers(subject, query):
         if job.discarded:
             return
         if job.should_stop:
             ended = message(LATE if job.timed_out else STOPPED, "working")
-            yield ended, [], curve_of(rows, subject.family, query), asked
+            yield ended, [], curve_of(rows, subject, query), asked
             return
+        row = measurement.result
         rows.append(row)
-        doing = f"Measured {MODES[row.mode]} after {counted(row.shots, 'episode')} ..."
-        yield message(doing, "working"), COMING, curve_of(rows, subject.family, query), asked
-    outcome, drawn = summary(rows, subject.family), curve_of(rows, subject.family, query)
-    filmed = []
-    for clip in clips(subject, query):
+        adapted[row.mode] = measurement.params
+        text = f"Measured {MODES[row.mode]} after {counted(row.shots, 'episode')} ..."
+        due = time.monotonic() - drawn > REDRAW
+        curve = curve_of(rows, subject, query) if due else gr.skip()
+        drawn = time.monotonic() if due else drawn
+        yield message(text, "working"), COMING, curve, asked
+    outcome, filmed = headline(rows, subject.family), []
+    curve = curve_of(rows, subject, query)
+    for clip in clips(subject, query, adapted):
         if job.discarded:
             return
         filmed.append(clip)
-        yield outcome + message(f"Filmed: {clip.name} ...", "working"), gr.skip(), drawn, asked
+        yield outcome + message(f"Filmed: {clip.name} ...", "working"), gr.skip(), curve, asked
+        curve = gr.skip()
         if job.should_stop:
             break
-    yield outcome, clips_value(filmed), drawn, asked
+    yield outcome, clips_value(filmed), gr.skip(), asked
+
+
+def modes_explained() -> str:
+    """Return a folded list of the modes and what an agent does in each."""
+    rows = "".join(
+        f"<dt>{escape(MODES[mode])}</dt><dd>{escape(words)}</dd>"
+        for mode, words in EXPLAINED.items()
+    )
+    return f'<details class="modes"><summary>What are these?</summary><dl>{rows}</dl></details>'
+
+
+def introduction(family: TaskFamily) -> str:
+    """Say what a visitor is looking at."""
+    return (
+        f"<p>This agent has trained on a family of tasks: {escape(family.description)}. It cannot "
+        "know which task it is on until it has tried. Choose one that it has never met and see "
+        "what a few episodes teach it.</p>"
+    )
+
+
+def leading(rows: Sequence[ModeResult]) -> ModeResult:
+    """Return the result with the least data that reaches nearly all of the gain in return.
+
+    The untrained network is there to compare with, and leads only where it is alone.
+    """
+    adapted = [row for row in rows if row.shots and row.mode != "from_scratch"]
+    adapted = adapted or [row for row in rows if row.shots] or list(rows)
+    before, best = rows[0].mean, max(row.mean for row in adapted)
+    goal = min(best, before + ENOUGH * (best - before))
+    return min((row for row in adapted if row.mean >= goal), key=lambda row: row.shots)
+
+
+def summary(rows: Sequence[ModeResult]) -> str:
+    """Say the return before and after adapting in one line."""
+    after = leading(rows)
+    return (
+        f"Mean return {rows[0].mean:.4g} before and {after.mean:.4g} after "
+        f"{counted(after.shots, 'episode')} ({MODES[after.mode]})."
+    )
+
+
+def headline(rows: Sequence[ModeResult], family: TaskFamily) -> str:
+    """Return the mean return before and after adapting as one number and one line."""
+    after, best = leading(rows), best_return(family)
+    of_best = f" of {best:.0f}" if best else ""
+    number = message(f"{rows[0].mean:.4g} → {after.mean:.4g}{of_best}", "outcome")
+    return number + message(summary(rows), "others")
+
+
+def means_table(rows: Sequence[ModeResult]) -> str:
+    """Return all mean returns: a row for each mode, a column for each number of episodes."""
+    shots = sorted({row.shots for row in rows})
+    means = {(row.mode, row.shots): row.mean for row in rows}
+    lines = (
+        f'<tr class="mark-{mode}"><th scope="row">{escape(MODES[mode])}</th>'
+        + "".join(f"<td>{_cell(means.get((mode, count)))}</td>" for count in shots)
+        + "</tr>"
+        for mode in dict.fromkeys(row.mode for row in rows)
+    )
+    heads = ["Episodes used", *(f"{count}" for count in shots)]
+    return table(heads, lines, "Mean returns")
+
+
+def _cell(mean: float | None) -> str:
+    return "" if mean is None else f"{mean:.4g}"
+
+
+def curve_of(rows: Sequence[ModeResult], subject: Subject, query: Query) -> str:
+    """Draw the mean return against the episodes used, with two budgets or more, and a table."""
+    numbers = means_table(rows) if rows else ""
+    if len({row.shots for row in rows if row.shots and row.steps in (0, 1)}) < 2:
+        return numbers
+    family = subject.family
+    evaluation = summarise(family, subject.task, "task", query.plan(), rows)
+    figure = budget_figure(evaluation, best=best_return(family), titles=[""])
+    return svg(figure, f"Mean return against the episodes used. {summary(rows)}") + numbers

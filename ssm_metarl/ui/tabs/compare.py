@@ -1,39 +1,64 @@
-"""Compare: how good agents are on tasks that none of them has met, with all that belongs to it."""
+"""Compare: how good agents are on tasks that none of them has met."""
 
 import json
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
+import numpy as np
 
-from ssm_metarl.evaluation.report import MODES
-from ssm_metarl.ui.adapt_shown import message
+from ssm_metarl.commands.common import best_return
+from ssm_metarl.evaluation.figures import Scatter, budget_figure, scatter_figure
+from ssm_metarl.evaluation.report import MODES, counted
 from ssm_metarl.ui.api import Json, endpoint
-from ssm_metarl.ui.comparing import Comparison, Measured
-from ssm_metarl.ui.comparison_files import as_csv, as_json, as_png
-from ssm_metarl.ui.comparison_shown import curves, results_table, scatters
-from ssm_metarl.ui.comparison_words import in_words
+from ssm_metarl.ui.comparison import (
+    Comparison,
+    Measured,
+    as_csv,
+    as_json,
+    as_png,
+    differences_table,
+    results_table,
+)
 from ssm_metarl.ui.errors import handled
+from ssm_metarl.ui.figures import svg
 from ssm_metarl.ui.jobs import HEAVY, Job, Jobs
 from ssm_metarl.ui.limits import EPISODES, EVALUATE_SECONDS, EVALUATION_TASKS, SEED, STEPS
+from ssm_metarl.ui.query import ADAPTING
 from ssm_metarl.ui.store import RunStore
-from ssm_metarl.ui.tabs.adapt import FAILED, LATE, QUEUED, QUIET, STOPPED
-from ssm_metarl.ui.widgets import adaptation_inputs, slider
+from ssm_metarl.ui.widgets import (
+    FAILED,
+    LATE,
+    PRIVATE,
+    QUEUED,
+    QUIET,
+    STOPPED,
+    adaptation_inputs,
+    heavy,
+    message,
+    slider,
+)
 
 INTRODUCTION = (
-    "<p>One task proves little. Here agents meet many that they have never seen, in every way, and "
-    "one sees how sure the difference is: each number comes with the range in which it lies with "
-    "95% confidence.</p>"
+    "<p>One task proves little. Here agents meet many tasks that they have never seen, in every "
+    "mode, and each mean return comes with its 95% confidence interval.</p>"
 )
-WAYS = [(name, mode) for mode, name in MODES.items() if mode != "zero_shot"]
+NUMBERS = (
+    "Episodes and environment steps are what adapting used of each task. IQM: mean of the middle "
+    "half of the tasks. Greedy: always the likeliest action. A difference whose 95% interval "
+    "includes 0 may be chance."
+)
 SETS = (
     ("unseen, from the training ranges", "held_out"),
     ("outside the training ranges", "shifted"),
 )
 KIND = "comparing"
+REDRAW = 2.0  # seconds between drawings of the curves, at least
+OUTPUTS = 8  # of `results`
 
 
 def build(store: RunStore, jobs: Jobs, place: gr.State, run: gr.Dropdown) -> None:
@@ -41,7 +66,7 @@ def build(store: RunStore, jobs: Jobs, place: gr.State, run: gr.Dropdown) -> Non
 
     Args:
         store: Where agents are.
-        jobs: Where visitors stop their work.
+        jobs: Where visitors stop their jobs.
         place: The tab that is open.
         run: Which agent; it stands above the tabs.
     """
@@ -52,11 +77,12 @@ def build(store: RunStore, jobs: Jobs, place: gr.State, run: gr.Dropdown) -> Non
                 stop = gr.Button("Stop", elem_id="compare-stop", interactive=False)
             runs, *settings = controls(store)
         with gr.Column(scale=5, min_width=320):
-            sentence, *others = results()
+            outputs = results()
+    status = [outputs[0], go, stop]
 
-    def pressed(said: str, *, busy: bool) -> list[Any]:
+    def pressed(text: str, *, busy: bool) -> list[Any]:
         buttons = [gr.update(interactive=not busy), gr.update(interactive=busy)]
-        return [message(said, "working") if said else gr.skip(), *buttons]
+        return [message(text, "working") if text else gr.skip(), *buttons]
 
     def ready(request: gr.Request) -> list[Any]:
         jobs.enqueue(request, KIND)
@@ -68,30 +94,21 @@ def build(store: RunStore, jobs: Jobs, place: gr.State, run: gr.Dropdown) -> Non
         jobs.stop(request, KIND)
         return [gr.skip()] * 3
 
-    def respond(request: gr.Request, *given: Any) -> Iterator[tuple[Any, ...]]:
+    def respond(request: gr.Request, *given: Any) -> Iterator[list[Any]]:
         with jobs.run(request, KIND, EVALUATE_SECONDS) as job:
             if job.discarded:
-                yield (gr.skip(),) * 7
-                return
-            yield from follow(store, Comparison.asked(*given), job)
+                yield [gr.skip()] * OUTPUTS
+            else:
+                yield from follow(store, Comparison.asked(*given), job)
 
-    told_and_buttons = [sentence, go, stop]
-    met = go.click(handled(ready), None, told_and_buttons, **QUIET).success(
-        handled(respond),
-        [runs, *settings],
-        [sentence, *others],
-        trigger_mode="multiple",
-        concurrency_id=HEAVY,
-        concurrency_limit=1,
-        show_progress="minimal",
-        show_progress_on=[sentence],
-        api_visibility="private",
+    compared = go.click(handled(ready), None, status, **QUIET).success(
+        handled(respond), [runs, *settings], outputs, **heavy(outputs[0]), **PRIVATE
     )
-    met.then(handled(partial(pressed, "", busy=False)), None, told_and_buttons, **QUIET)
-    met.failure(handled(partial(pressed, FAILED, busy=False)), None, told_and_buttons, **QUIET)
-    stop.click(handled(halt), None, told_and_buttons, queue=False, api_visibility="private")
+    compared.then(handled(partial(pressed, "", busy=False)), None, status, **QUIET)
+    compared.failure(handled(partial(pressed, FAILED, busy=False)), None, status, **QUIET)
+    stop.click(handled(halt), None, status, queue=False, **PRIVATE)
     suggest(store, place, run, runs)
-    endpoint(without_page(store, jobs), concurrency_id=HEAVY, concurrency_limit=1)
+    endpoint(api(store, jobs), concurrency_id=HEAVY, concurrency_limit=1)
 
 
 def controls(store: RunStore) -> list[Any]:
@@ -106,9 +123,9 @@ def controls(store: RunStore) -> list[Any]:
         allow_custom_value=True,  # choices come and go; the store knows which there are
     )
     modes = gr.CheckboxGroup(
-        WAYS,
-        value=[mode for _, mode in WAYS],
-        label="Ways of adapting",
+        [(MODES[mode], mode) for mode in ADAPTING],
+        value=list(ADAPTING),
+        label="Modes of adapting",
         info="those that an agent knows",
     )
     split = gr.Radio(list(SETS), value="held_out", label="Tasks")
@@ -118,8 +135,8 @@ def controls(store: RunStore) -> list[Any]:
 
 def results() -> list[Any]:
     """Lay out what :func:`follow` yields, and return it in that order."""
-    sentence = gr.HTML(INTRODUCTION, elem_id="compare-sentence", elem_classes="sentence")
-    drawn = gr.HTML(curves([]), elem_id="compare-curves")
+    headline = gr.HTML(INTRODUCTION, elem_id="compare-sentence", elem_classes="sentence")
+    curves = gr.HTML(elem_id="compare-curves")
     with gr.Row(elem_classes="downloads"):
         files = [
             gr.DownloadButton(
@@ -127,9 +144,22 @@ def results() -> list[Any]:
             )
             for kind in ("CSV", "JSON", "PNG")
         ]
-    numbers = gr.HTML(elem_id="compare-table")
+    differences = gr.Dataframe(
+        label="Differences on the same tasks",
+        interactive=False,
+        visible=False,
+        elem_id="compare-differences",
+    )
+    table = gr.Dataframe(
+        label="Results",
+        interactive=False,
+        visible=False,
+        max_height=900,
+        pinned_columns=1,
+        elem_id="compare-table",
+    )
     spread = gr.HTML(elem_id="compare-tasks")
-    return [sentence, drawn, numbers, spread, *files]
+    return [headline, curves, differences, table, spread, *files]
 
 
 def suggest(store: RunStore, place: gr.State, run: gr.Dropdown, runs: gr.Dropdown) -> None:
@@ -150,11 +180,11 @@ def suggest(store: RunStore, place: gr.State, run: gr.Dropdown, runs: gr.Dropdow
         [runs, suggested],
         queue=False,
         show_progress="hidden",
-        api_visibility="private",
+        **PRIVATE,
     )
 
 
-def without_page(store: RunStore, jobs: Jobs) -> Callable[..., Json]:
+def api(store: RunStore, jobs: Jobs) -> Callable[..., Json]:
     """Return what the endpoint does."""
 
     def compare(
@@ -168,8 +198,8 @@ def without_page(store: RunStore, jobs: Jobs) -> Callable[..., Json]:
         seed: Json = SEED.default,
     ) -> Json:
         """Evaluate agents on unseen tasks; return each one's ``evaluation.json``."""
-        ways = [mode for _, mode in WAYS] if modes is None else modes
-        asked = Comparison.asked(runs, ways, split, tasks, episodes, steps, seed)
+        wanted = list(ADAPTING) if modes is None else modes
+        asked = Comparison.asked(runs, wanted, split, tasks, episodes, steps, seed)
         found: Sequence[Measured] = []
         with jobs.run(request, KIND, EVALUATE_SECONDS) as job:
             for found in asked.measure(store):  # noqa: B007 the last one is what counts
@@ -180,24 +210,79 @@ def without_page(store: RunStore, jobs: Jobs) -> Callable[..., Json]:
     return compare
 
 
-def follow(store: RunStore, asked: Comparison, job: Job) -> Iterator[tuple[Any, ...]]:
-    """Measure; yield the sentence, the curves, the table, the scatters and the files."""
-    nothing = [gr.update(value=None, interactive=False)] * 3
+def follow(store: RunStore, asked: Comparison, job: Job) -> Iterator[list[Any]]:
+    """Measure; yield the headline, curves, differences, results, scatters and files."""
+    skipped = [gr.update(value=None, interactive=False)] * 3
     found: Sequence[Measured] = []
+    drawn = 0.0
     for found in asked.measure(store):
         newest = found[-1]
-        doing = f"{newest.run}: {len(newest.rows)} of {newest.total} measurements ..."
-        yield (
-            message(doing, "working"),
-            curves(found),
-            results_table(found),
-            scatters(found),
-            *nothing,
-        )
+        text = f"{newest.run}: {len(newest.rows)} of {newest.total} measurements ..."
+        due = time.monotonic() - drawn > REDRAW
+        pictures = curves(found) if due else gr.skip()
+        drawn = time.monotonic() if due else drawn
+        table = gr.update(value=results_table(found), visible=True)
+        yield [message(text, "working"), pictures, gr.skip(), table, gr.skip(), *skipped]
         if job.should_stop:
             break
     ended = message(LATE if job.timed_out else STOPPED, "working") if job.should_stop else ""
     with tempfile.TemporaryDirectory() as folder:
         paths = [write(found, Path(folder)) for write in (as_csv, as_json, as_png)]
-        ready = [gr.update(value=path and str(path), interactive=bool(path)) for path in paths]
-        yield in_words(found) + ended, curves(found), results_table(found), scatters(found), *ready
+        pairs = differences_table(found)
+        yield [
+            headline(found) + ended,
+            curves(found),
+            gr.update(value=pairs, visible=len(pairs) > 0),
+            gr.update(value=results_table(found), visible=True),
+            f'<p class="note">{NUMBERS}</p>' + scatters(found),
+            *(gr.update(value=path and str(path), interactive=bool(path)) for path in paths),
+        ]
+
+
+def headline(found: Sequence[Measured]) -> str:
+    """Say for each agent the mean return before and after adapting."""
+    lines = []
+    for one in found:
+        before, after = one.row("zero_shot"), one.representative
+        how = f"{MODES[after.mode]}, {counted(after.shots, 'episode')}" if after.shots else ""
+        start = f"{before.mean:.4g} → " if before and after is not before else ""
+        lines.append(message(f"{one.run}: {start}{after.mean:.4g}", "outcome"))
+        text = f"Mean return on {counted(len(one.tasks), 'task')} before and after adapting: {how}."
+        lines.append(message(text if how else "Mean return without adapting.", "others"))
+    return "".join(lines)
+
+
+def curves(found: Sequence[Measured]) -> str:
+    """Draw the mean return of every agent against the episodes used."""
+    return _side_by_side(
+        svg(
+            budget_figure(
+                one.evaluation(),
+                best=best_return(one.family),
+                titles=[f"{one.run} on {one.family.name}"],
+            ),
+            f"{one.run}: mean return against the episodes used; the table has the numbers",
+        )
+        for one in found
+        if one.drawable
+    )
+
+
+def scatters(found: Sequence[Measured]) -> str:
+    """Draw the return of every task after adapting against before."""
+    drawn = []
+    for one in found:
+        before = one.row("zero_shot")
+        after = [row for mode in ADAPTING if (row := one.row(mode))]
+        if before is None:
+            continue
+        for row in after:
+            title = f"{one.run}: {MODES[row.mode]}, {counted(row.shots, 'episode')}"
+            panel = Scatter(title, np.array(before.per_task), np.array(row.per_task))
+            figure = scatter_figure([panel])
+            drawn.append(svg(figure, f"{title}; each task after against before", (4.6, 4.6)))
+    return f"<h3>Task by task</h3>{_side_by_side(drawn)}" if drawn else ""
+
+
+def _side_by_side(drawn: Iterable[str]) -> str:
+    return f'<div class="pair top">{"".join(drawn)}</div>'

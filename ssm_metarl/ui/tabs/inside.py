@@ -15,19 +15,17 @@ from ssm_metarl.analysis.names import action_names, choice_effect
 from ssm_metarl.analysis.traces import RecordedAgent, Trace, principal_components
 from ssm_metarl.evaluation.figures import eigenvalue_plot, trace_plot
 from ssm_metarl.evaluation.report import MODES, counted
-from ssm_metarl.ui.adapt_shown import message
 from ssm_metarl.ui.api import Json, endpoint
 from ssm_metarl.ui.clips import agent_after, film
 from ssm_metarl.ui.figures import svg
 from ssm_metarl.ui.jobs import HEAVY
 from ssm_metarl.ui.lazy_tab import fill, query_of, task_line
 from ssm_metarl.ui.limits import EPISODES, SEED, STEPS
-from ssm_metarl.ui.monitor import paragraph
 from ssm_metarl.ui.player import Clip, clips_value, player
 from ssm_metarl.ui.query import Query, Subject, mode_choices
 from ssm_metarl.ui.store import RunStore
 from ssm_metarl.ui.theme import TRACES
-from ssm_metarl.ui.widgets import TABLE, cell_bar
+from ssm_metarl.ui.widgets import TABLE, cell_bar, message
 
 WAITING = "This tab shows how long the agent remembers, and its hidden state while it plays."
 WITHOUT = {
@@ -167,7 +165,7 @@ def traces_shown(
         lines = [(c.name, c.style, v) for c, v in zip(clips, values, strict=True)]
         alt = "; ".join(f"{name}: {v.min():.3g} to {v.max():.3g}" for name, _, v in lines)
         drawn = svg(trace_plot(lines, label, steps=to, **axis), f"{label}. {alt}", None)
-        head = paragraph(note, "note")
+        head = message(note, "note")
         panels.append(f'<div>{head}<div class="trace" data-steps="{to}">{drawn}<i></i></div></div>')
 
     if probe is not None:
@@ -188,7 +186,7 @@ def traces_shown(
             add(note, [one[:, number] for one in components], "component", steps)
         note = "Norm of the hidden state."
         add(note, [trace.norm for trace in traces], "norm", steps, low=0.0)
-    head = "<h3>What goes on inside</h3>" + paragraph("The line moves with the clips.", "note")
+    head = "<h3>What goes on inside</h3>" + message("The line moves with the clips.", "note")
     rate = 1.0 / clips[0].seconds_per_step
     return f'{head}<div class="pair" data-rate="{rate:g}">{"".join(panels)}</div>'
 
@@ -214,7 +212,7 @@ def spectrum_shown(before: Agent, after: Agent) -> tuple[str, Any, Any]:
     old, new = spectrum.eigenvalues(before), spectrum.eigenvalues(after)
     if not new:
         note = WITHOUT.get(cell, "This cell has no eigenvalues.")
-        return head + paragraph(note, "note"), gr.update(visible=False), gr.skip()
+        return head + message(note, "note"), gr.update(visible=False), gr.skip()
     pairs = sorted(zip(old, new, strict=True), key=lambda pair: pair[1].time_constant)
     moved = max(abs(b.time_constant / a.time_constant - 1.0) for a, b in pairs)
     line = (
@@ -229,7 +227,7 @@ def spectrum_shown(before: Agent, after: Agent) -> tuple[str, Any, Any]:
         "after (steps)": [f"{b.time_constant:.4g}" for _, b in pairs],
         "Period (steps)": [f"{b.period:.4g}" for _, b in pairs],
     }
-    drawn = head + paragraph(note, "note") + svg(figure, line, None) + paragraph(line, "note")
+    drawn = head + message(note, "note") + svg(figure, line, None) + message(line, "note")
     return drawn, gr.update(visible=True), pd.DataFrame(columns)
 
 
@@ -239,12 +237,12 @@ def changes_shown(
     """Return which parts of the network adaptation changed: in a line, and as a table."""
     found, head = spectrum.parameter_changes(before, after), "<h3>What adapting changed</h3>"
     if not found:
-        return head + paragraph(UNCHANGED, "note"), gr.update(visible=False)
+        return head + message(UNCHANGED, "note"), gr.update(visible=False)
     line = (
         f"Mean return over {spectrum.EPISODES} episodes of this task: {returns['before']:.4g} "
         f"before, {returns['after']:.4g} after."
     )
-    return head + paragraph(line, "note"), gr.update(
+    return head + message(line, "note"), gr.update(
         value=parts_table(before, after, mode, returns), visible=True
     )
 

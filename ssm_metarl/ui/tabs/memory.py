@@ -14,17 +14,15 @@ from ssm_metarl.analysis.retrieval import Retrieval
 from ssm_metarl.env_runner.family import Parameter, TaskFamily
 from ssm_metarl.evaluation.report import counted
 from ssm_metarl.experience.records import StoredTask
-from ssm_metarl.ui.adapt_shown import message
 from ssm_metarl.ui.api import Json, endpoint
 from ssm_metarl.ui.figures import line_plot, lines_of
 from ssm_metarl.ui.jobs import HEAVY
 from ssm_metarl.ui.lazy_tab import fill, query_of, task_line
 from ssm_metarl.ui.limits import EPISODES, SEED, integer
-from ssm_metarl.ui.monitor import paragraph, tiled
 from ssm_metarl.ui.query import Query, Subject
 from ssm_metarl.ui.sliders import reach
 from ssm_metarl.ui.store import RunStore
-from ssm_metarl.ui.widgets import TABLE, cell_bar, percent
+from ssm_metarl.ui.widgets import TABLE, cell_bar, message, percent, tiles
 
 WAITING = (
     "Hybrid adaptation looks for earlier tasks that resemble the new one, and shows them here."
@@ -204,13 +202,13 @@ def comparison(found: Retrieval, family: TaskFamily) -> tuple[str, Any, str, Any
     }
     action = action_names(family, 2)[-1]
     return (
-        paragraph(
+        message(
             f"Response of the {name} to {action}, summed over the episode: it rises where the "
             f"action raises it. Best match: task {best.task.id}; least alike: {unlike.task.id}.",
             "note",
         ),
         plot(sums, with_unit("Sum", unit)),
-        paragraph(f"The {name} itself, by which the two differ most.", "note"),
+        message(f"The {name} itself, by which the two differ most.", "note"),
         plot(seen, with_unit(name, unit).capitalize()),
     )
 
@@ -239,7 +237,7 @@ def store_shown(tasks: Sequence[StoredTask], family: TaskFamily) -> tuple[str, A
         for task in reversed(tasks[-LISTED:])
     ]
     heads = ["Task", "Iteration", "Episodes", "Steps", "Mean return", *parameter_names(family)]
-    return tiled(totals), histogram, pd.DataFrame(newest, columns=heads)
+    return tiles(totals), histogram, pd.DataFrame(newest, columns=heads)
 
 
 def _short(value: float | None) -> float | None:

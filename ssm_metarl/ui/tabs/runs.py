@@ -17,14 +17,16 @@ from ssm_metarl.evaluation.report import counted
 from ssm_metarl.ui.api import Json, endpoint
 from ssm_metarl.ui.archive import pack, unpack
 from ssm_metarl.ui.errors import field, handled
-from ssm_metarl.ui.form import QUIET
+from ssm_metarl.ui.figures import line_plot
+from ssm_metarl.ui.form import FOLLOWING
 from ssm_metarl.ui.jobs import Jobs
-from ssm_metarl.ui.monitor import curves, paragraph
+from ssm_metarl.ui.monitor import curves_plot
 from ssm_metarl.ui.store import RunStore, RunSummary, checked_id
-from ssm_metarl.ui.widgets import TABLE
+from ssm_metarl.ui.widgets import TABLE, message
 
 HEADERS = ["Run", "Family", "Learner", "Iterations", "Best return", "Size", "Changed"]
 AGES = ((86400.0, "day"), (3600.0, "hour"), (60.0, "minute"))
+HIDDEN = gr.update(visible=False)
 FETCH = '() => document.querySelector("#zip").click()'
 
 
@@ -35,7 +37,7 @@ def build(store: RunStore, jobs: Jobs, run: gr.Dropdown, tab: gr.Tab) -> None:
     with gr.Row(elem_classes="screen"):
         with gr.Column(scale=5, min_width=320, elem_classes="results-column"):
             title = gr.HTML(elem_classes="sentence", elem_id="run-title")
-            curve = gr.HTML(elem_id="run-curve")
+            curve = line_plot(elem_id="run-curve")
         with gr.Column(scale=3, min_width=300, elem_classes="controls-column"):
             experience = gr.Checkbox(False, label="With its experience, for hybrid adaptation")
             fetch = gr.Button("Download as a zip", elem_id="download")
@@ -60,23 +62,23 @@ def build(store: RunStore, jobs: Jobs, run: gr.Dropdown, tab: gr.Tab) -> None:
         "fn": handled(partial(shown, store)),
         "inputs": [chosen, run],
         "outputs": [runs, *details],
-        **QUIET,
+        **FOLLOWING,
     }
     select = handled(partial(selected, store))
     actions = Actions(store, jobs, zipped)
     tab.select(**refresh)
-    runs.select(handled(actions.pick), None, details, **QUIET)
+    runs.select(handled(actions.pick), None, details, **FOLLOWING)
     fetch.click(
         handled(actions.download), [chosen, experience], zipped, api_name="download"
     ).success(None, None, None, js=FETCH)
     for button, asking in ((delete, True), (keep, False)):
-        button.click(handled(partial(confirming, asking)), None, [delete, confirm], **QUIET)
+        button.click(handled(partial(confirming, asking)), None, [delete, confirm], **FOLLOWING)
     sure.click(handled(actions.delete_run), chosen, None, api_name="delete_run").success(
         **refresh
-    ).then(select, run, run, **QUIET)
+    ).then(select, run, run, **FOLLOWING)
     upload.upload(
         handled(actions.import_run), [upload, name], chosen, api_name="import_run"
-    ).success(**refresh).then(select, chosen, run, **QUIET)
+    ).success(**refresh).then(select, chosen, run, **FOLLOWING)
     endpoint(actions.runs, queue=False)
     endpoint(actions.describe, queue=False)
 
@@ -140,7 +142,7 @@ def shown(store: RunStore, choice: object, agent: object = None) -> list[Any]:
     run = found[wanted[0]] if wanted else None
     rows = [row(one) for one in found.values()]
     if run is None:
-        title, curve, differ, every = paragraph("There are no runs yet.", "others"), "", [], []
+        title, curve, differ, every = message("There are no runs yet.", "others"), HIDDEN, [], []
     else:
         title, curve = headline(run), learning_curve(store, run)
         differ, every = settings_of(store, run)
@@ -177,18 +179,18 @@ def headline(run: RunSummary) -> str:
         line = f"{run.learner} on {run.family}: {run.done} of {run.iterations or '…'} iterations"
         line += "" if run.best_return is None else f", best return {run.best_return:.4g}"
         line += "; it can be resumed under Train." if run.own and run.unfinished else "."
-    return paragraph(run.name, "outcome") + paragraph(line, "others")
+    return message(run.name, "outcome") + message(line, "others")
 
 
-def learning_curve(store: RunStore, run: RunSummary) -> str:
-    """Draw the returns of a run over its iterations; say so where its metrics cannot be read."""
+def learning_curve(store: RunStore, run: RunSummary) -> Any:
+    """Return the plot of the returns of a run, where its metrics can be read."""
     if not run.family:
-        return ""
+        return HIDDEN
     try:
         records = store.metrics(run.name)
     except SsmMetaRLError:
-        return paragraph("Its metrics cannot be read.", "others")
-    return curves(store.config(run.name), known_family(run), max(run.iterations, 1), records)
+        return HIDDEN
+    return curves_plot(store.config(run.name), max(run.iterations, 1), records, visible=True)
 
 
 def known_family(run: RunSummary) -> TaskFamily | None:

@@ -1,4 +1,4 @@
-"""The tab on which a visitor trains an agent and watches it learn to adapt."""
+"""Train: a visitor trains an agent and watches it learn to adapt."""
 
 import contextlib
 import time
@@ -14,31 +14,30 @@ from ssm_metarl.checkpoint.lock import RunLock
 from ssm_metarl.errors import UserError
 from ssm_metarl.training import loop as training
 from ssm_metarl.ui.errors import handled
-from ssm_metarl.ui.form import FIRST, QUIET, Form, free_name, is_suggested
-from ssm_metarl.ui.jobs import HEAVY, Job, Jobs
-from ssm_metarl.ui.limits import EPOCHS, TRAIN_EPISODES, TRAIN_SECONDS
-from ssm_metarl.ui.monitor import Monitor, paragraph
+from ssm_metarl.ui.form import FIRST, FOLLOWING, Form, free_name
+from ssm_metarl.ui.jobs import Job, Jobs
+from ssm_metarl.ui.limits import TRAIN_SECONDS
+from ssm_metarl.ui.monitor import Monitor, curves_plot
 from ssm_metarl.ui.store import RunStore, check_family
-from ssm_metarl.ui.tabs.adapt import QUEUED
-from ssm_metarl.ui.train_settings import check_size, train_settings
+from ssm_metarl.ui.train_settings import (
+    check_size,
+    is_suggested,
+    iterations_of,
+    train_settings,
+)
+from ssm_metarl.ui.widgets import QUEUED, QUIET, TO_RESULTS, heavy, message
 
-CHECK: dict[str, Any] = {**QUIET, "queue": True}  # where errors travel without a failed request
-TO_RESULTS = """(...inputs) => {
-  const results = document.querySelector("#training");
-  if (window.innerWidth < 768) results.scrollIntoView({behavior: "smooth"});
-  return inputs;
-}"""
 KIND = "training"
 BETWEEN = 0.4  # seconds between updates of the page, at least
 INTRODUCTION = (
     '<p class="outcome">Train an agent of your own.</p><p class="working">It meets many tasks of '
-    "one family, each with its own physics, and learns to adapt to those it has not met. Its "
-    "returns before and after adapting appear here as it learns.</p>"
+    "one family and learns to adapt to those it has not met. Its mean returns before and after "
+    "adapting appear here as it learns.</p>"
 )
 UNBEGUN = "Stopped before it began; nothing was trained."
 NOTHING = (gr.skip(), gr.skip(), None)
 Stream = Generator[training.Progress, None, None]
-Shown = tuple[Any, Any, str | None]  # what happens, the curves, the run once it has ended
+Shown = tuple[Any, Any, str | None]  # the status, the curves, the run once it has ended
 
 
 def build(store: RunStore, jobs: Jobs, run: gr.Dropdown) -> None:
@@ -46,7 +45,7 @@ def build(store: RunStore, jobs: Jobs, run: gr.Dropdown) -> None:
 
     Args:
         store: Where runs are.
-        jobs: Where visitors stop their work.
+        jobs: Where visitors stop their jobs.
         run: Which agent; it stands above the tabs.
     """
     with gr.Row(elem_classes="screen"):
@@ -54,8 +53,8 @@ def build(store: RunStore, jobs: Jobs, run: gr.Dropdown) -> None:
             form = Form.build()
         with gr.Column(scale=5, min_width=320, elem_classes="results-column"):
             status = gr.HTML(INTRODUCTION, elem_id="training", elem_classes="training")
-            nothing = Monitor(train_settings(*FIRST, EPOCHS.default, TRAIN_EPISODES.default))
-            curve = gr.HTML(nothing.drawn, elem_id="learning-curve")
+            first = train_settings(*FIRST, form.epochs.value, form.episodes.value)
+            curve = curves_plot(first, iterations_of(first), elem_id="learning-curve")
     form.connect(store)
     connect(Trainings(store, jobs), form, run, [status, curve, gr.State(None)])
 
@@ -64,43 +63,35 @@ def connect(trainings: "Trainings", form: Form, run: gr.Dropdown, shown: list[An
     """Let Train and Resume check, then train, then settle; let Stop stop.
 
     Args:
-        trainings: What is done.
+        trainings: What the buttons do.
         form: What is asked.
         run: Which agent; it becomes the trained one.
-        shown: What happens, the curves, and the name of the run that was trained.
+        shown: The status, the curves, and the name of the run that was trained.
     """
     asked, pressed = [form.name, *form.settings], [form.go, form.stop, form.resume]
-    waiting, checking = [*shown, *pressed], {"js": TO_RESULTS, **CHECK}
-    heavy: dict[str, Any] = {
-        "outputs": shown,
-        "concurrency_id": HEAVY,
-        "concurrency_limit": 1,
-        "show_progress": "minimal",
-        "show_progress_on": [shown[0]],
-        "trigger_mode": "multiple",
-    }
+    waiting, checking = [*shown, *pressed], {"js": TO_RESULTS % "training", **QUIET}
     settled: dict[str, Any] = {
         "fn": handled(trainings.settle),
         "inputs": [shown[-1], run, form.family, form.learner],
         "outputs": [run, form.waiting, form.name, *pressed],
-        **QUIET,
+        **FOLLOWING,
     }
     new = form.go.click(handled(trainings.ready), asked, [*waiting, form.name], **checking).success(
-        handled(trainings.train), asked, **heavy, api_name="train"
+        handled(trainings.train), asked, shown, **heavy(shown[0]), api_name="train"
     )
     again = form.resume.click(
         handled(trainings.ready_again), form.waiting, waiting, **checking
-    ).success(handled(trainings.resume), form.waiting, **heavy, api_name="resume")
+    ).success(handled(trainings.resume), form.waiting, shown, **heavy(shown[0]), api_name="resume")
     for ended in (new.then, new.failure, again.then, again.failure):
         ended(**settled)
-    form.stop.click(handled(trainings.stopping), None, [shown[0], *pressed], **QUIET).then(
+    form.stop.click(handled(trainings.stopping), None, [shown[0], *pressed], **FOLLOWING).then(
         handled(trainings.stop), None, None, queue=False, api_name="stop"
     )
 
 
 @dataclass(frozen=True)
 class Trainings:
-    """What happens when the buttons are pressed, on a store and at a jobs."""
+    """What happens when the buttons are pressed."""
 
     store: RunStore
     jobs: Jobs
@@ -108,8 +99,9 @@ class Trainings:
     def ready(self, request: gr.Request, name: str, *settings: Any) -> list[Any]:
         """Make sure that a new run can be trained, before it waits for its turn."""
         monitor = Monitor(train_settings(*settings))
-        if name in self.store.ids() and is_suggested(name, *settings[:2]):
-            name = free_name(self.store, *settings[:2])  # another visitor was offered the same
+        taken = name in self.store.ids() and is_suggested(name, *settings[:2])
+        if not name or taken:  # by a visitor who was offered the same
+            name = free_name(self.store, *settings[:2])
         self.jobs.check_free(self.store.new_folder(name).name)
         return [*self._waiting(monitor, request), name]
 
@@ -124,7 +116,7 @@ class Trainings:
 
     def _waiting(self, monitor: Monitor, request: gr.Request) -> list[Any]:
         self.jobs.enqueue(request, KIND)
-        return [paragraph(QUEUED, "working"), monitor.drawn, None, *buttons(busy=True)]
+        return [message(QUEUED, "working"), monitor.plot, None, *buttons(busy=True)]
 
     def train(
         self,
@@ -192,7 +184,7 @@ class Trainings:
         """Say that stopping has been heard: the iteration ends first, but nobody need wait."""
         if self.jobs.cancel_waiting(request, KIND):
             found = bool(self.store.unfinished())
-            return [paragraph(UNBEGUN, "outcome"), *buttons(busy=False, unfinished=found)]
+            return [message(UNBEGUN, "outcome"), *buttons(busy=False, unfinished=found)]
         return [gr.skip(), gr.skip(), gr.update(interactive=False, value="Stopping …"), gr.skip()]
 
     def stop(self, request: gr.Request) -> None:
@@ -207,14 +199,14 @@ def follow(stream: Stream, monitor: Monitor, job: Job, name: str) -> Iterator[Sh
     ends, the stream is closed, and so the last iteration is on disk.
     """
     with contextlib.closing(stream), ThreadPoolExecutor(1) as beside:
-        yield monitor.status(), monitor.drawn, None
+        yield monitor.status(), monitor.curves, None
         shown = time.monotonic()
         while True:
             coming = beside.submit(next, stream, None)
             while not coming.done():
                 wait([coming], max(0.0, shown + BETWEEN - time.monotonic()))
                 if time.monotonic() - shown >= BETWEEN:
-                    yield monitor.status(), monitor.drawn, None
+                    yield monitor.status(), monitor.curves, None
                     shown = time.monotonic()
             progress = coming.result()
             if progress is None:
@@ -222,12 +214,7 @@ def follow(stream: Stream, monitor: Monitor, job: Job, name: str) -> Iterator[Sh
             monitor.add(progress.to_record())
             if job.should_stop:
                 break
-    ended = (
-        monitor.outcome(name)
-        if monitor.done == monitor.iterations
-        else monitor.stopped(late=job.timed_out)
-    )
-    yield ended, monitor.drawn, name
+    yield monitor.outcome(name, timed_out=job.timed_out), monitor.curves, name
 
 
 def continued(store: RunStore, name: object) -> Path:

@@ -17,17 +17,17 @@ from visiting import TINY, Site
 from ssm_metarl.checkpoint.format import load_checkpoint
 from ssm_metarl.checkpoint.names import RUN_ID
 from ssm_metarl.errors import UserError
+from ssm_metarl.meta_rl.registry import LEARNERS
 from ssm_metarl.training.loop import resume, train
 from ssm_metarl.training.tracking import read_metrics
-from ssm_metarl.ui.form import taken
 from ssm_metarl.ui.jobs import Job, Jobs
-from ssm_metarl.ui.limits import EPOCHS, TASKS_PER_EPOCH, WIDTH
+from ssm_metarl.ui.limits import TRAINING
 from ssm_metarl.ui.monitor import Monitor
 from ssm_metarl.ui.store import RunStore
 from ssm_metarl.ui.tabs.train import Trainings, continued, follow
 from ssm_metarl.ui.train_settings import (
-    LEARNERS,
     PACE,
+    clamped,
     defaults,
     duration,
     expected_seconds,
@@ -55,12 +55,19 @@ def seen(folder: Path, job: Job, *, again: bool = False) -> list[Any]:
     return list(follow(stream, Monitor(TINY, past), job, "mine"))
 
 
+def drawn(curve: Any) -> dict[str, int]:
+    """Return how many points each line has."""
+    return dict(curve.dropna().groupby("line").size())
+
+
 def test_a_training_ends_with_words_curves_and_the_name_of_its_run(tmp_path: Path) -> None:
     *_, last = seen(tmp_path / "mine", Job("training", deadline=float("inf")))
     status, curve, name = last
     assert name == "mine"
-    assert "After one gradient step mine balances for" in status
-    assert curve.count("<circle") == 2 * 2 * 2  # lines, points, sizes
+    assert "mine: " in status
+    assert "before adapting, after one gradient step" in status
+    assert "Finished all 2 iterations" in status
+    assert drawn(curve) == {"best possible": 2, "before adapting": 2, "after one gradient step": 2}
 
 
 def test_stopping_keeps_the_iteration_and_resuming_ends_where_it_would_have(tmp_path: Path) -> None:
@@ -73,7 +80,7 @@ def test_stopping_keeps_the_iteration_and_resuming_ends_where_it_would_have(tmp_
     assert load_checkpoint(stopped / "checkpoint").meta["iteration"] == 1
     *_, (status, curve, name) = seen(stopped, Job("training", deadline=float("inf")), again=True)
     assert name == "mine"
-    assert curve.count("<circle") == 8  # those of before the stop are drawn again
+    assert drawn(curve)["before adapting"] == 2  # with that of before the stop
     list(train(TINY, whole))
     there, straight = (load_checkpoint(run / "checkpoint").tensors for run in (stopped, whole))
     assert all((there[key] == value).all() for key, value in straight.items())
@@ -109,19 +116,17 @@ def test_the_page_hears_what_an_iteration_is_doing(
     for status, _, _ in follow(stream, monitor, Job("training", deadline=float("inf")), "mine"):
         marked += re.findall("<li class=now>([^<]*)", status)
         seen_by_page.set()
-    parts = ["play new tasks", "adapt and play on", "improve", "look at validation tasks"]
+    parts = list(LEARNERS["meta_rl"].phases.values())
     assert [part for part, _ in itertools.groupby(marked)] == 2 * parts
 
 
 def test_the_bar_moves_within_an_iteration() -> None:
     monitor = Monitor(train_settings("CartPole-v1", "meta_rl", 10, 10))
-    assert "--from:0.00%;--to:0.00%;" in monitor.status()  # nothing has begun
+    assert 'value="0.00"' in monitor.status()  # nothing has begun
     monitor.enter("support")
     time.sleep(0.1)
-    (first, to), (later, _) = (
-        re.findall(r"--from:([\d.]+)%;--to:([\d.]+)%", monitor.status())[0] for _ in range(2)
-    )
-    assert 0.0 < float(first) <= float(later) < float(to) == 10.0
+    now, later = (float(re.findall('value="([^"]*)"', monitor.status())[0]) for _ in range(2))
+    assert 0.0 < now <= later < 1.0
 
 
 def test_the_time_allowed_ends_a_training(tmp_path: Path) -> None:
@@ -133,9 +138,9 @@ def test_numbers_are_brought_within_their_limits() -> None:
     config = train_settings(
         "CartPole-v1", "rl2", 1e9, 200, None, None, 1e300, -5, None, "gru", float("inf")
     )
-    assert config.num_epochs == EPOCHS.high
-    assert config.tasks_per_epoch == TASKS_PER_EPOCH.high
-    assert config.width == WIDTH.low
+    assert config.num_epochs == TRAINING["num_epochs"]
+    assert config.tasks_per_epoch == TRAINING["tasks_per_epoch"]
+    assert config.width == 1
     assert config.inner_lr is None
     assert config.device == "cpu"
     assert not config.trust_env_code
@@ -164,11 +169,11 @@ def test_what_makes_no_sense_is_refused_in_one_line(asked: tuple[Any, ...], word
 
 
 def test_what_is_brought_within_its_limits_is_said() -> None:
-    assert list(taken([0.01, 0.001, 16, None, 8])) == []
-    rate, tasks, width = taken([5.0, 0.001, 3.5, 10_000, None])
-    assert rate == "Inner learning rate: 1 is taken; the page takes from 1e-05 to 1."
-    assert tasks == "Tasks per iteration: 4 is taken; the page takes whole numbers from 2 to 64."
-    assert width.startswith("Width of the network (features): 128 is taken")
+    assert list(clamped([0.01, 0.001, 16, None, 8])) == []
+    rate, tasks, width = clamped([5.0, 0.001, 3.5, 10_000, None])
+    assert rate == "inner_lr: 1 is taken; valid here: 1e-06 to 1."
+    assert tasks == "tasks_per_epoch: 4 is taken; valid here: 1 to 64."
+    assert width == "width: 128 is taken; valid here: 1 to 128."
 
 
 def test_every_learner_of_every_family_has_a_time_and_defaults() -> None:
@@ -177,17 +182,13 @@ def test_every_learner_of_every_family_has_a_time_and_defaults() -> None:
         for learner in LEARNERS:
             config = train_settings(family, learner, 40, 200)
             assert expected_seconds(config) == pytest.approx(paces[learner] * iterations_of(config))
-            assert min(defaults(family, learner).values()) > 0
-    twice = train_settings("CartPole-v1", "meta_rl", 40, 200, None, None, 32)
-    assert expected_seconds(twice) == 2 * expected_seconds(
-        train_settings("CartPole-v1", "meta_rl", 40, 9)
+            assert all(value is None or value > 0 for value in defaults(family, learner).values())
+    once, twice = (
+        train_settings("CartPole-v1", "meta_rl", 40, 9, None, None, n) for n in (None, 32)
     )
-    large, small = (
-        train_settings("CartPole-v1", "meta_rl", 40, 9, None, None, None, *size)
-        for size in ((128, 16), (16, 8))
-    )
-    assert is_large(large)
-    assert not is_large(small)
+    assert expected_seconds(twice) == 2 * expected_seconds(once)
+    assert is_large(train_settings("CartPole-v1", "meta_rl", 40, 9, None, None, None, 128, 16))
+    assert not is_large(train_settings("CartPole-v1", "meta_rl", 40, 9, None, None, None, 16, 8))
     assert not is_large(twice)
 
 

@@ -1,0 +1,263 @@
+"""What a visitor asks to compare, the measurements of the command line, and their tables."""
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ssm_metarl.adaptation.hybrid import Memory
+from ssm_metarl.checkpoint.files import write_json_atomically
+from ssm_metarl.commands.common import best_return
+from ssm_metarl.env_runner.family import TaskFamily, Tasks
+from ssm_metarl.errors import UserError
+from ssm_metarl.evaluation.evaluate import EvaluationPlan, evaluate, modes_of, summarise
+from ssm_metarl.evaluation.figures import budget_curve
+from ssm_metarl.evaluation.report import MODES, Evaluation, ModeResult, label
+from ssm_metarl.evaluation.statistics import paired_difference
+from ssm_metarl.ui.limits import EPISODES, EVALUATION_TASKS, SEED, STEPS, integer
+from ssm_metarl.ui.query import budgets_up_to, checked_modes, mode_choices
+from ssm_metarl.ui.store import RunStore, checked_id
+
+MOST_RUNS = 4
+TRIAL_EPISODES = 10  # at most, whatever a run was trained with
+SPLITS = ("held_out", "shifted")
+REPRESENTATIVE = ("hybrid", "in_context", "standard", "from_scratch")  # fixed: not the best mode
+
+
+@dataclass
+class Measured:
+    """What has been measured of one run so far.
+
+    Attributes:
+        run: Its id.
+        family: What it was evaluated on.
+        tasks: Which tasks.
+        split: Which task set they are.
+        plan: What is measured.
+        total: How many results there will be.
+        rows: Those there are.
+    """
+
+    run: str
+    family: TaskFamily
+    tasks: Tasks
+    split: str
+    plan: EvaluationPlan
+    total: int
+    rows: list[ModeResult] = field(default_factory=list)
+
+    def evaluation(self) -> Evaluation:
+        """Return what was measured as ``ssm-metarl evaluate`` writes it."""
+        return summarise(self.family, self.tasks, self.split, self.plan, self.rows)
+
+    def row(self, mode: str) -> ModeResult | None:
+        """Return a mode's result from the least data that it adapted from."""
+        own = [row for row in self.rows if row.mode == mode and (row.shots or mode == "zero_shot")]
+        single = [row for row in own if mode != "in_context" or not row.steps]
+        return min(single, key=lambda row: row.shots, default=None)
+
+    @property
+    def representative(self) -> ModeResult:
+        """The result of the first mode of `REPRESENTATIVE` that was measured."""
+        return next((row for mode in REPRESENTATIVE if (row := self.row(mode))), self.rows[0])
+
+    @property
+    def drawable(self) -> bool:
+        """Whether a budget curve has two points."""
+        return len({row.shots for row in self.rows if row.shots and row.steps in (0, 1)}) > 1
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What to compare.
+
+    Attributes:
+        runs: Whose agents.
+        modes: Each agent is measured in those that it knows.
+        split: Which task set.
+        tasks: How many tasks.
+        episodes: Of each task, per gradient step.
+        steps: Gradient steps.
+        seed: Of everything random.
+    """
+
+    runs: Sequence[str]
+    modes: Sequence[str]
+    split: str
+    tasks: int
+    episodes: int
+    steps: int
+    seed: int
+
+    @classmethod
+    def asked(
+        cls, runs: Any, modes: Any, split: Any, tasks: Any, episodes: Any, steps: Any, seed: Any
+    ) -> "Comparison":
+        """Read what came from the page or its API, whatever it is.
+
+        Raises:
+            UserError: Something is of the wrong kind; numbers that are too large are cut.
+        """
+        if not isinstance(runs, list) or not 1 <= len(runs) <= MOST_RUNS:
+            raise UserError(f"choose 1 to {MOST_RUNS} agents to compare")
+        if split not in SPLITS:
+            raise UserError(f"the tasks are one of: {', '.join(SPLITS)}")
+        return cls(
+            list(dict.fromkeys(checked_id(run) for run in runs)),
+            checked_modes(modes),
+            split,
+            integer(EVALUATION_TASKS, "tasks", tasks),
+            integer(EPISODES, "episodes", episodes),
+            integer(STEPS, "steps", steps),
+            integer(SEED, "seed", seed),
+        )
+
+    def measure(self, store: RunStore) -> Iterator[list[Measured]]:
+        """Evaluate the agents one after another; yield all there is after each measurement.
+
+        Raises:
+            UserError: There is no such run, or its family has no such tasks.
+        """
+        found: list[Measured] = []
+        for run in self.runs:
+            agent, family = store.agent(run)
+            able = [mode for _, mode in mode_choices(agent)]
+            plan = EvaluationPlan(
+                modes=("zero_shot", *(mode for mode in self.modes if mode in able)),
+                budgets=budgets_up_to(self.episodes),
+                steps=self.steps,
+                trial_episodes=min(store.config(run).episodes_per_trial, TRIAL_EPISODES),
+                seed=self.seed,
+            )
+            modes = modes_of(agent, plan)
+            draw: Callable[[int], Tasks] = getattr(family, self.split)
+            tasks = draw(self.tasks)
+            memory = Memory.of(agent) if "hybrid" in modes else None
+            found.append(Measured(run, family, tasks, self.split, plan, plan.results(modes)))
+            for measurement in evaluate(agent, family, tasks, plan, memory):
+                found[-1].rows.append(measurement.result)
+                yield found
+
+
+def by_family(found: Sequence[Measured]) -> list[list[Measured]]:
+    """Return the agents of each family; only they met the same tasks."""
+    names = dict.fromkeys(one.family.name for one in found)
+    return [[one for one in found if one.family.name == name] for name in names]
+
+
+def results(found: Sequence[Measured]) -> pd.DataFrame:
+    """Return a row for each measurement; this is the CSV."""
+    rows = [
+        {
+            "run": one.run,
+            "family": one.family.name,
+            "task_set": one.split,
+            "tasks": len(one.tasks),
+            "seed": one.plan.seed,
+            "mode": row.mode,
+            "episodes": row.shots,
+            "gradient_steps": row.steps,
+            "mean_return": row.mean,
+            "ci95_low": row.ci95[0],
+            "ci95_high": row.ci95[1],
+            "iqm": row.iqm,
+            "greedy_mean_return": row.deterministic_mean,
+            "adaptation_env_steps": row.adaptation_env_steps,
+        }
+        for one in found
+        for row in one.rows
+    ]
+    return pd.DataFrame(rows)
+
+
+def results_table(found: Sequence[Measured]) -> pd.DataFrame:
+    """Return the measurements as the page shows them."""
+    rows = [
+        {
+            "Agent": one.run,
+            "Mode": label(row.mode, row.steps),
+            "Episodes": row.shots,
+            "Env steps": round(row.adaptation_env_steps),
+            "Mean return": rounded(row.mean),
+            "95% interval": interval(row.ci95),
+            "IQM": rounded(row.iqm),
+            "Greedy": rounded(row.deterministic_mean),
+        }
+        for one in found
+        for row in one.rows
+    ]
+    table = pd.DataFrame(rows)
+    return table if len(found) > 1 else table.drop(columns="Agent")
+
+
+def differences_table(found: Sequence[Measured]) -> pd.DataFrame:
+    """Return the paired differences: between the modes of an agent, and between agents."""
+    pairs = []
+    for one in found:
+        least: dict[tuple[str, str], Any] = {}
+        for gain in one.evaluation().differences:
+            if gain.steps <= 1:
+                least.setdefault((gain.mode, gain.than), gain)
+        for gain in least.values():
+            names = f"{one.run}: {MODES[gain.mode]} - {MODES[gain.than]}"
+            pairs.append((names, gain.shots, gain.mean, gain.ci95))
+    for first, *others in by_family(found):
+        for other in others:
+            mine, theirs = first.representative, other.representative
+            a, b = (np.array(row.per_task)[None] for row in (theirs, mine))
+            gain = paired_difference(a, b, seed=first.plan.seed)
+            names = f"{other.run} ({MODES[theirs.mode]}) - {first.run} ({MODES[mine.mode]})"
+            pairs.append((names, theirs.shots, gain.mean, gain.ci95))
+    rows = [(names, shots, rounded(mean), interval(ci95)) for names, shots, mean, ci95 in pairs]
+    return pd.DataFrame(rows, columns=["Paired by task", "Episodes", "Difference", "95% interval"])
+
+
+def rounded(value: float) -> float:
+    """Return four significant digits."""
+    return float(f"{value:.4g}")
+
+
+def interval(ends: tuple[float, float]) -> str:
+    """Return an interval as text."""
+    return f"{ends[0]:.4g} to {ends[1]:.4g}"
+
+
+def as_csv(found: Sequence[Measured], folder: Path) -> Path:
+    """Write a line for each measurement."""
+    path = folder / "comparison.csv"
+    results(found).to_csv(path, index=False, lineterminator="\n")
+    return path
+
+
+def as_json(found: Sequence[Measured], folder: Path) -> Path:
+    """Write what `ssm-metarl evaluate` writes; of several runs, all of it by their names."""
+    evaluations = {one.run: json.loads(one.evaluation().to_json()) for one in found}
+    several = len(found) > 1
+    path = folder / ("evaluations.json" if several else "evaluation.json")
+    write_json_atomically(path, evaluations if several else evaluations[found[0].run])
+    return path
+
+
+def as_png(found: Sequence[Measured], folder: Path) -> Path | None:
+    """Draw the budget curves, families below each other; None if there is nothing to draw."""
+    from PIL import Image
+
+    pictures = []
+    for group in by_family([one for one in found if one.drawable]):
+        drawn = folder / f"{len(pictures)}.png"
+        titles, evaluations = [one.run for one in group], [one.evaluation() for one in group]
+        budget_curve(evaluations, drawn, best=best_return(group[0].family), titles=titles)
+        pictures.append(Image.open(drawn).convert("RGB"))
+    if not pictures:
+        return None
+    size = max(part.width for part in pictures), sum(part.height for part in pictures)
+    whole, top = Image.new("RGB", size, "white"), 0
+    for part in pictures:
+        whole.paste(part, (0, top))
+        top += part.height
+    whole.save(path := folder / "budgets.png")
+    return path
