@@ -86,9 +86,8 @@ def train_probe(agent: Agent, family: TaskFamily) -> LinearProbe | None:
 
 
 def flat_state(state: State) -> Float[Tensor, "K E N"]:
-    """Return the state of all blocks as real numbers; complex ones become pairs."""
-    blocks = [torch.view_as_real(block) if block.is_complex() else block for block in state]
-    return torch.cat([block.flatten(2) for block in blocks], -1)
+    """Return the state of all blocks side by side."""
+    return torch.cat(state, -1)
 
 
 @torch.inference_mode()

@@ -1,5 +1,6 @@
 """The settings of a network; importing this does not import torch."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
@@ -23,6 +24,10 @@ class PolicyConfig:
         trial_inputs: Also see the previous action, previous reward and episode start.
         memory: What the hidden state lasts for: one episode, or a trial of several.
         initial_log_std: Of continuous actions, whose bounds are -1 and 1.
+        max_phase: Largest initial phase of an ssm's eigenvalues, in radians per step.
+        r_min: Smallest initial modulus of an ssm's eigenvalues, with ``r_max`` as in the LRU paper
+            (arXiv:2303.06349) and instead of ``max_time_constant``; None for neither.
+        r_max: Largest initial modulus, likewise.
         encoder: What turns inputs into features, a name of :data:`core.encoders.ENCODERS`.
     """
 
@@ -35,11 +40,23 @@ class PolicyConfig:
     trial_inputs: bool = False
     memory: Literal["episode", "trial"] = "episode"
     initial_log_std: float = -0.5
+    max_phase: float = math.pi / 10
+    r_min: float | None = None
+    r_max: float | None = None
     encoder: str = "linear"
 
     def __post_init__(self) -> None:
+        if (self.r_min, self.r_max) != (None, None):
+            _check_ring(self.r_min, self.r_max)
+        if not 0.0 < self.max_phase <= 2.0 * math.pi:
+            raise UserError(f"max_phase is {self.max_phase}; it must be above 0, at most 2 pi")
         _check_name("cell", self.cell, CELLS)
         _check_name("encoder", self.encoder, ENCODERS)
+
+
+def _check_ring(r_min: float | None, r_max: float | None) -> None:
+    if r_min is None or r_max is None or not 0.0 <= r_min < r_max < 1.0:
+        raise UserError(f"r_min is {r_min} and r_max {r_max}; they must be 0 <= r_min < r_max < 1")
 
 
 def _check_name(field: str, name: str, registry: Mapping[str, object]) -> None:

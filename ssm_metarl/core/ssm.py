@@ -1,4 +1,4 @@
-r"""State-space models: one layer, ``step`` for acting and ``scan`` for training.
+r"""The default cell: a diagonal complex state-space model, ``step`` to act and ``scan`` to train.
 
 Letters, as in the S5 (arXiv:2208.04933) and LRU (arXiv:2303.06349) papers::
 
@@ -7,11 +7,21 @@ Letters, as in the S5 (arXiv:2208.04933) and LRU (arXiv:2303.06349) papers::
     y_t  [.., D]  output             C  [N, D]         output projection, complex
                                      D  [D]            feedthrough
 
+    lambda = exp(-e^nu + i e^theta)
     h_t = m_t A h_{t-1} + gamma B x_t          m_t = 0 where an episode starts
     y_t = Re(C h_t) + D x_t
+
+Parameters store a complex column as two neighbouring real ones. The state that is carried from
+call to call is real, ``[Re h | Im h]``, and ``step`` has no complex numbers in it, which ONNX and
+other runtimes can do little with.
+
+Where it departs from the LRU paper: gamma is computed from lambda, ``sqrt(1 - |lambda|^2)``, while
+theirs only starts there and is learned; the moduli are drawn so that time constants are
+log-uniform from 2 steps to ``max_time_constant``, while theirs are uniform on the ring from
+``r_min`` to ``r_max``; and phases start below pi / 10, while theirs fill the circle. The last two
+are settings: ``r_min=0.0, r_max=0.99, max_phase=2 * math.pi`` draws as they do.
 """
 
-import math
 from dataclasses import dataclass
 
 import torch
@@ -23,90 +33,98 @@ from ssm_metarl.core.linear import linear, normal, per_lane, random_matrix, unif
 from ssm_metarl.core.parameters import Params
 from ssm_metarl.core.scan import linear_recurrence
 
-MAX_INITIAL_PHASE = math.pi / 10
-
 
 @dataclass(frozen=True)
 class DiagonalSSM:
-    """The default layer: time-invariant, diagonal, complex, ``lambda = exp(-e^nu + i e^theta)``.
+    """A time-invariant layer whose state has ``N = state_size`` complex entries.
 
     Attributes:
         name: Prefix of its parameters.
-        config: Of the policy; ``state_size`` is ``N``, in complex numbers. The initial time
-            constants are log-uniform from 2 steps to ``max_time_constant``.
+        config: Of the policy.
     """
 
     name: str
     config: PolicyConfig
 
     def init(self, rng: torch.Generator) -> dict[str, Tensor]:
-        """Draw initial parameters; complex columns are stored as pairs (real, imaginary)."""
+        """Draw initial parameters."""
         n, d = self.config.state_size, self.config.width
-        tau = 2.0 * (self.config.max_time_constant / 2.0) ** uniform(rng, n)
-        phase = MAX_INITIAL_PHASE * uniform(rng, n).clamp_min(1e-3)
+        nu = self._initial_nu(uniform(rng, n))
+        phase = self.config.max_phase * uniform(rng, n).clamp_min(1e-3)
         return {
-            f"{self.name}.nu": -tau.log(),
+            f"{self.name}.nu": nu,
             f"{self.name}.theta": phase.log(),
             f"{self.name}.B": random_matrix(rng, d, 2 * n, gain=0.5**0.5),
             f"{self.name}.C": random_matrix(rng, 2 * n, d),
             f"{self.name}.D": normal(rng, d),
         }
 
-    def initial_state(self, tasks: int, lanes: int, like: Tensor) -> Complex[Tensor, "K E N"]:
+    def _initial_nu(self, u: Float[Tensor, "N"]) -> Float[Tensor, "N"]:
+        """Return ``log(-log |lambda|)`` from uniform numbers in [0, 1)."""
+        c = self.config
+        if c.r_min is None or c.r_max is None:
+            return -(2.0 * (c.max_time_constant / 2.0) ** u).log()
+        square = c.r_max**2 - u * (c.r_max**2 - c.r_min**2)  # uniform in area; never r_min itself
+        return (-0.5 * square.log()).log()
+
+    def initial_state(self, tasks: int, lanes: int, like: Tensor) -> Float[Tensor, "K E S"]:
         """Return the zero state."""
-        dtype = torch.promote_types(like.dtype, torch.complex64)
-        return like.new_zeros(tasks, lanes, self.config.state_size, dtype=dtype)
+        return like.new_zeros(tasks, lanes, 2 * self.config.state_size)
 
     def bind(self, params: Params) -> "BoundDiagonalSSM":
         """Compute lambda and the normalised input projection once for many steps."""
         nu, theta = params[f"{self.name}.nu"], params[f"{self.name}.theta"]
         rate = nu.exp()
         gamma = (1.0 - (-2.0 * rate).exp()).sqrt()  # keeps the state's variance near the input's
-        decay = torch.polar((-rate).exp(), theta.exp())
         return BoundDiagonalSSM(
-            decay=per_lane(decay),
+            decay=per_lane(torch.polar((-rate).exp(), theta.exp())),
             B=params[f"{self.name}.B"] * gamma.repeat_interleave(2, -1).unsqueeze(-2),
             C=params[f"{self.name}.C"],
             D=per_lane(params[f"{self.name}.D"]),
         )
 
 
-@dataclass(frozen=True)
 class BoundDiagonalSSM:
     """A :class:`DiagonalSSM` with its parameters in place."""
 
-    decay: Complex[Tensor, "..."]
-    B: Float[Tensor, "*tasks D _"]
-    C: Float[Tensor, "*tasks _ D"]
-    D: Float[Tensor, "..."]
+    def __init__(
+        self,
+        decay: Complex[Tensor, "... N"],
+        B: Float[Tensor, "*tasks D _"],
+        C: Float[Tensor, "*tasks _ D"],
+        D: Float[Tensor, "... D"],
+    ) -> None:
+        self.decay, self.B, self.C, self.D = decay, B, C, D
+        # What a step needs, with all real parts before all imaginary ones: that way a product
+        # with i is a roll of the state, and a step takes two fused operations.
+        self.B_halves = B.unflatten(-1, (-1, 2)).mT.flatten(-2)
+        self.C_halves = C.unflatten(-2, (-1, 2)).transpose(-3, -2).flatten(-3, -2)
+        self.along = torch.cat([decay.real, decay.real], -1)
+        self.across = torch.cat([-decay.imag, decay.imag], -1)
 
     def step(
         self,
         x: Float[Tensor, "K E D"],
-        state: Complex[Tensor, "K E N"],
+        state: Float[Tensor, "K E S"],
         keep: Bool[Tensor, "K E"] | None,
-    ) -> tuple[Float[Tensor, "K E D"], Complex[Tensor, "K E N"]]:
+    ) -> tuple[Float[Tensor, "K E D"], Float[Tensor, "K E S"]]:
         """Advance by one step."""
         if keep is not None:
             state = state * keep.unsqueeze(-1)
-        state = torch.addcmul(self._drive(x), self.decay, state)
-        return self._output(state, x), state
+        turned = state.roll(self.decay.shape[-1], -1)
+        state = torch.addcmul(linear(x, self.B_halves), self.along, state)
+        state = torch.addcmul(state, self.across, turned)
+        return torch.addcmul(linear(state, self.C_halves), self.D, x), state
 
     def scan(
         self,
         x: Float[Tensor, "T K E D"],
-        state: Complex[Tensor, "K E N"],
+        state: Float[Tensor, "K E S"],
         keep: Bool[Tensor, "T K E"] | None,
-    ) -> tuple[Float[Tensor, "T K E D"], Complex[Tensor, "K E N"]]:
+    ) -> tuple[Float[Tensor, "T K E D"], Float[Tensor, "K E S"]]:
         """Advance by a sequence."""
-        states = linear_recurrence(self.decay, self._drive(x), state, keep)
-        return self._output(states, x), states[-1]
-
-    def _drive(self, x: Float[Tensor, "*time K E D"]) -> Complex[Tensor, "*time K E N"]:
-        return torch.view_as_complex(linear(x, self.B).unflatten(-1, (-1, 2)))
-
-    def _output(
-        self, states: Complex[Tensor, "*time K E N"], x: Float[Tensor, "*time K E D"]
-    ) -> Float[Tensor, "*time K E D"]:
+        drive = torch.view_as_complex(linear(x, self.B).unflatten(-1, (-1, 2)))
+        states = linear_recurrence(self.decay, drive, torch.complex(*state.chunk(2, -1)), keep)
         y = linear(torch.view_as_real(states).flatten(-2), self.C)
-        return torch.addcmul(y, self.D, x)
+        last = torch.cat([states[-1].real, states[-1].imag], -1)
+        return torch.addcmul(y, self.D, x), last

@@ -32,20 +32,13 @@ def transition_matrix(bound: BoundPolicy, block: int) -> torch.Tensor:
     state = policy.initial_state(1, 1, observation)
 
     def step(flat: torch.Tensor) -> torch.Tensor:
-        own = state[block]
-        own = (
-            torch.view_as_complex(flat.view(1, 1, -1, 2)) if own.is_complex() else flat[None, None]
-        )
+        own = flat[None, None]
         _, after = bound.step(inputs, (*state[:block], own, *state[block + 1 :]))
-        return _real(after[block])
+        return after[block].flatten()
 
-    jacobian = torch.autograd.functional.jacobian(step, _real(state[block]))
+    jacobian = torch.autograd.functional.jacobian(step, state[block].flatten())
     assert isinstance(jacobian, torch.Tensor)
     return jacobian
-
-
-def _real(state: torch.Tensor) -> torch.Tensor:
-    return torch.view_as_real(state).flatten() if state.is_complex() else state.flatten()
 
 
 def test_eigenvalues_are_those_of_the_dense_transition_matrix(in_context_agent: Agent) -> None:
