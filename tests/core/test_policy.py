@@ -180,3 +180,17 @@ def test_no_compiler_and_no_triton_are_needed() -> None:
         "assert not {'triton', 'torch._inductor'} & set(sys.modules), sorted(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_the_spread_of_actions_stays_in_its_range() -> None:
+    policy = Policy(PolicyConfig(), CONTINUOUS)
+    params = policy.init(torch.Generator().manual_seed(0))
+    params["action.log_std"] = torch.tensor([-9.0, 9.0])
+    assert policy.bind(params).log_std().tolist() == [-4.0, 1.0]
+
+
+def test_rewards_are_clipped_as_inputs() -> None:
+    policy = Policy(PolicyConfig(trial_inputs=True), DISCRETE)
+    reward, never = torch.tensor([[50.0, -50.0, 9.0]]), torch.zeros(1, 3, dtype=torch.bool)
+    seen = policy.inputs(torch.zeros(1, 3, 3), torch.zeros(1, 3).long(), reward, never)
+    assert seen[0, :, -2].tolist() == [10.0, -10.0, 9.0]
