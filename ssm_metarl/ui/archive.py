@@ -6,7 +6,6 @@ read the way it will be used.
 """
 
 import contextlib
-import errno
 import re
 import secrets
 import shutil
@@ -15,7 +14,6 @@ import stat
 import struct
 import zipfile
 import zlib
-from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -40,15 +38,9 @@ CHUNK = 2**16
 END = struct.Struct("<4s4H2LH")  # of a zip: signature, counts, size and place of its directory
 DIRECTORY_BYTES = UPLOAD_FILES * 1024
 NOT_A_ZIP = "that file is not a zip that this page can read; upload one that it has made"
-UNREADABLE = (
-    zipfile.BadZipFile,
-    zlib.error,
-    EOFError,
-    NotImplementedError,
-    RuntimeError,  # encrypted
-    UnicodeDecodeError,
-    struct.error,
-)
+ENCRYPTED = RuntimeError  # what zipfile raises
+UNREADABLE = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, ENCRYPTED)
+UNREADABLE += (UnicodeDecodeError, struct.error)
 
 
 def pack(run: Path, archive: Path, *, with_experience: bool = False) -> None:
@@ -91,10 +83,7 @@ def unpack(archive: Path, store: RunStore, jobs: Jobs, name: str) -> None:
         folder = store.runs / f".import-{secrets.token_hex(8)}"  # which no run can be called
         folder.mkdir()
         try:
-            with _refusing_other_files(), archive.open("rb") as file:
-                _check_directory(file)
-                with zipfile.ZipFile(file) as source:
-                    _extract(source, folder)
+            _unzip(archive, folder)
             _check_run(folder)
             folder.rename(store.new_folder(name))
         except SsmMetaRLError as error:  # names files as the zip does, not where they lie
@@ -104,16 +93,14 @@ def unpack(archive: Path, store: RunStore, jobs: Jobs, name: str) -> None:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-@contextlib.contextmanager
-def _refusing_other_files() -> Iterator[None]:
+def _unzip(archive: Path, folder: Path) -> None:
     try:
-        yield
+        with archive.open("rb") as file:
+            _check_directory(file)
+            with zipfile.ZipFile(file) as source:
+                _extract(source, folder)
     except UNREADABLE as error:
         raise UserError(NOT_A_ZIP) from error
-    except OSError as error:
-        if error.errno != errno.EINVAL:  # such as a full disk
-            raise
-        raise UserError(NOT_A_ZIP) from error  # an offset before the start of the file
 
 
 def _check_directory(file: BinaryIO) -> None:
@@ -123,9 +110,9 @@ def _check_directory(file: BinaryIO) -> None:
         raise UserError(NOT_A_ZIP)
     file.seek(max(0, size - END.size - 20))
     tail = file.read()
-    signature, *_, directory, _, comment = END.unpack(tail[-END.size :])
+    signature, *_, directory, place, comment = END.unpack(tail[-END.size :])
     plain = signature == b"PK\5\6" and comment == 0 and not tail.startswith(b"PK\6\7")  # zip64
-    if not plain or directory > DIRECTORY_BYTES:
+    if not plain or directory > DIRECTORY_BYTES or place + directory + END.size != size:
         raise UserError(NOT_A_ZIP)
 
 

@@ -26,15 +26,8 @@ FRESH = """() => document.querySelector("#%s").classList.remove("stale")"""
 def query_of(store: RunStore, run: Any, last: Mapping[str, Any]) -> tuple[Query, bool]:
     """Return a visitor's last query if it was of this agent, else an example, and which it is.
 
-    The example is a task whose controls are not the usual ones, where the family has one.
-
-    Args:
-        store: The runs.
-        run: The agent.
-        last: Fields of the last query, of whichever agent; empty if there was none.
-
-    Raises:
-        UserError: There is no such run, or no such query.
+    The example is a task whose controls are not the usual ones, where the family has one. ``last``
+    has the fields of the last query, of whichever agent; it is empty if there was none.
     """
     if last and last["run"] == run:
         return Query.asked(**last), True
