@@ -90,6 +90,7 @@ def adapt(
     episodes, steps = check_whole("episodes", episodes, 1), check_whole("steps", steps, 1)
     seed = check_whole("seed", seed, 0)
     source = EnvironmentSource(agent, env)
+    agent = source.agent
     if mode == "hybrid" and memory is None:
         memory = Memory.of(agent)
     if mode == "in_context":

@@ -1,7 +1,7 @@
 """Where the episodes to adapt from are played: tasks of a family, or any environment."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol, runtime_checkable
 
 import gymnasium
@@ -71,6 +71,7 @@ class EnvironmentSource:
 
     Attributes:
         lanes: Episodes played at once, ``E``.
+        agent: As it acts there: ``predict`` gives what the environment's space contains.
     """
 
     def __init__(self, agent: Agent, env: gymnasium.Env | gymnasium.vector.VectorEnv) -> None:
@@ -92,6 +93,7 @@ class EnvironmentSource:
                 "the environment's spaces are not the agent's: it shows "
                 f"{theirs.observation_space} and takes {theirs.action_space}; {sees}"
             )
+        self.agent = _acting_in(agent, theirs.action_space)
 
     def play_round(self, bound: BoundPolicy, seed: SeedSequence) -> Trajectory:
         """Play one episode in every lane, cut at the horizon of adaptation: ``[T, 1, E]``."""
@@ -167,6 +169,16 @@ def _one_task(env: gymnasium.Env | gymnasium.vector.VectorEnv) -> GymnasiumEnvir
         env = vector_of([lambda: single], 1, LONGEST_EPISODE)
     task = Tasks({}, np.zeros(1, dtype=np.int64))
     return GymnasiumEnvironment(env, task, max_episode_steps=LONGEST_EPISODE)
+
+
+def _acting_in(agent: Agent, space: gymnasium.Space) -> Agent:
+    """Return the agent with the start and the type of a space's actions as its own."""
+    mine = agent.policy.spaces
+    theirs = mine.acting_in(space)
+    # Agents of a former version have no bounds where a space lacks some, and act without scaling.
+    if theirs == mine or bool(mine.action_low) != bool(theirs.action_low):
+        return agent
+    return replace(agent, policy=replace(agent.policy, spaces=theirs))
 
 
 def _can_act(agent: Agent, environment: GymnasiumEnvironment) -> bool:

@@ -364,3 +364,25 @@ def test_what_is_set_for_torch_around_it_changes_nothing(
     env.close()
     assert_same(found.agent.params, expected.agent.params)
     assert found.returns.tolist() == expected.returns.tolist()
+
+
+@pytest.mark.parametrize("mode", ["zero_shot", "standard"])
+def test_the_agent_that_comes_back_acts_in_the_environments_own_space(
+    agent: Agent, mode: str
+) -> None:
+    class Strict(gymnasium.Env):
+        observation_space = gymnasium.spaces.Box(-1, 1, (4,))
+        action_space = gymnasium.spaces.Discrete(2, start=1, dtype=np.int32)
+
+        def reset(self, *, seed: int | None = None, options: dict | None = None) -> tuple:
+            return np.zeros(4, np.float32), {}
+
+        def step(self, action: int) -> tuple:
+            assert self.action_space.contains(action)
+            return np.zeros(4, np.float32), 1.0, False, True, {}
+
+    (*_, last) = adapt(agent, Strict(), mode, episodes=2)
+    for _ in range(10):
+        action, _ = last.agent.predict(np.random.default_rng(0).normal(size=4))
+        assert Strict.action_space.contains(action)
+    assert agent.policy.spaces.action_start == 0
