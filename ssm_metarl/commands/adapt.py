@@ -1,5 +1,6 @@
 """``ssm-metarl adapt``: one agent, one task, episode by episode."""
 
+import contextlib
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
@@ -228,10 +229,11 @@ def _measure(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return what the agent earns before and after, on episodes that nothing is learned from."""
     remembered = records[-1].episodes if records and asked.mode == "in_context" else 0
-    return (
-        _measured(agent, family, task, asked.seed, 0),
-        _measured(adapted, family, task, asked.seed, remembered),
-    )
+    with contextlib.closing(family.reusing()) as kept:
+        return (
+            _measured(agent, kept, task, asked.seed, 0),
+            _measured(adapted, kept, task, asked.seed, remembered),
+        )
 
 
 def _table(

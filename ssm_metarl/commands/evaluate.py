@@ -23,6 +23,7 @@ if TYPE_CHECKING:  # they import torch
 
 FIGURES = ("adaptation", "budgets", "profile", "in-context", "tasks")
 MOST_EPISODES = 10_000
+RETURN_EPISODES, ONE_TASK_EPISODES = 10, 100  # of each task, for its mean return
 
 
 @dataclass(frozen=True)
@@ -133,19 +134,25 @@ def run(asked: Evaluate, _: Collection[str]) -> int:
     use_one_thread()
     place = locate(asked.run)
     agent = load(place, trust_env_code=asked.trust_env_code)
+    family = agent_family(agent, trust_env_code=asked.trust_env_code)
+    draw: Callable[..., Tasks] = getattr(family, asked.split)
+    tasks = draw(asked.tasks)
     plan = EvaluationPlan(
         asked.mode_names,
         asked.budgets,
         asked.steps,
+        ONE_TASK_EPISODES if len(tasks) < asked.tasks else RETURN_EPISODES,
         trial_episodes=agent.config.episodes_per_trial,
         guarded=asked.guard,
         seed=asked.seed,
     )
-    family = agent_family(agent, trust_env_code=asked.trust_env_code)
     folder = asked.out or place
     _check_places(asked, folder)
-    draw: Callable[..., Tasks] = getattr(family, asked.split)
-    tasks = draw(asked.tasks)
+    if len(tasks) < asked.tasks:
+        print(
+            f"{family.name} has no parameters, so it is one task: that is evaluated, on "
+            f"{counted(plan.return_episodes, 'episode')}, instead of {asked.tasks} tasks."
+        )
     if agent.experience is None:  # it was saved by itself
         print(
             f"{asked.run} was saved by itself, perhaps adapted: zero-shot is the agent as saved.\n"

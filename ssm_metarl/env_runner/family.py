@@ -1,7 +1,7 @@
 """Task families: one environment, and the distribution of what varies in it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -18,6 +18,7 @@ from ssm_metarl.env_runner.gymnasium import (
     vector_of,
     with_flat_observations,
 )
+from ssm_metarl.env_runner.pool import EnvironmentPool
 from ssm_metarl.env_runner.simulators.base import Simulator
 from ssm_metarl.env_runner.tasks import Parameter as Parameter
 from ssm_metarl.env_runner.tasks import Tasks as Tasks
@@ -64,6 +65,29 @@ class TaskFamily:
     """Suggested largest divergence of a step that training never took, in nats; None for 0.03."""
     picture: str = ""
     """What its pictures show, where one does not see that."""
+    _pool: EnvironmentPool | None = field(default=None, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        if self.simulator is None and self.parameters:
+            names = ", ".join(parameter.name for parameter in self.parameters)
+            raise UserError(
+                f"the family {self.name!r} has parameters ({names}) but no simulator that they "
+                "would change; valid: a simulator, or no parameters"
+            )
+
+    def reusing(self) -> "TaskFamily":
+        """Return this family, with Gymnasium's environments kept for one rollout after another.
+
+        Whoever asks for it closes it. Tensor-native worlds hold nothing that is worth keeping.
+        """
+        if self.simulator is not None:
+            return self
+        return replace(self, _pool=EnvironmentPool(lambda: self.gymnasium(self.nominal())))
+
+    def close(self) -> None:
+        """Close the environments that :meth:`reusing` keeps."""
+        if self._pool is not None:
+            self._pool.close()
 
     @cached_property
     def observation_space(self) -> gymnasium.spaces.Box:
@@ -91,7 +115,7 @@ class TaskFamily:
 
     @cached_property
     def _gymnasium_spaces(self) -> tuple[gymnasium.spaces.Box, gymnasium.Space]:
-        env = self.gymnasium(self.nominal())
+        env = self._pool.lend() if self._pool else self.gymnasium(self.nominal())
         spaces = flat_observation_space(env), env.action_space
         env.close()
         check_action_space(env.action_space)
@@ -99,19 +123,19 @@ class TaskFamily:
 
     def sample(self, count: int, seed: SeedSequence) -> Tasks:
         """Draw `count` training tasks; a smaller count gives the first of the same ones."""
-        return self._draw(count, seed, shifted=False)
+        return self._draw(count, seed)
 
     def held_out(self, count: int = 100) -> Tasks:
         """Return the fixed test tasks, from the training ranges but never trained on."""
-        return self._draw(count, HELD_OUT_SEED, shifted=False)
+        return self._fixed(count, HELD_OUT_SEED)
 
     def validation(self, count: int = 40) -> Tasks:
         """Return the fixed tasks for choosing checkpoints and settings."""
-        return self._draw(count, VALIDATION_SEED, shifted=False)
+        return self._fixed(count, VALIDATION_SEED)
 
     def shifted(self, count: int = 100) -> Tasks:
         """Return the fixed test tasks from outside the training ranges."""
-        return self._draw(count, SHIFTED_SEED, shifted=True)
+        return self._fixed(count, SHIFTED_SEED, shifted=True)
 
     def nominal(self) -> Tasks:
         """Return the one task with every parameter at its nominal value."""
@@ -157,7 +181,8 @@ class TaskFamily:
         """
         limit = min(horizon or self.max_episode_steps, self.max_episode_steps)
         if self.simulator is None:
-            makers = [lambda task=task: self.gymnasium(task) for task in tasks]
+            make = self._pool.lend if self._pool else lambda: self.gymnasium(tasks)
+            makers = [make] * len(tasks)
             envs = vector_of(makers, lanes, limit)
             return GymnasiumEnvironment(
                 envs, tasks, max_episode_steps=limit, device=device, dtype=dtype
@@ -189,7 +214,11 @@ class TaskFamily:
             env, lambda observation: observation[seen], self.observation_space
         )
 
-    def _draw(self, count: int, seed: SeedSequence, *, shifted: bool) -> Tasks:
+    def _fixed(self, count: int, seed: SeedSequence, *, shifted: bool = False) -> Tasks:
+        """Draw a fixed set: one task where there is no other, rather than copies of it."""
+        return self._draw(count if self.parameters else min(count, 1), seed, shifted=shifted)
+
+    def _draw(self, count: int, seed: SeedSequence, *, shifted: bool = False) -> Tasks:
         # Row k is task k: its numbers do not depend on how many tasks follow.
         uniform = np.random.default_rng(seed).random((count, len(self.parameters)))
         values: Mapping[str, np.ndarray] = {

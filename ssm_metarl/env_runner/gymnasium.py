@@ -1,7 +1,7 @@
 """Any Gymnasium environment behind the same `[K, E]` interface."""
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import gymnasium
@@ -13,9 +13,13 @@ from torch import Tensor
 
 from ssm_metarl.core.spaces import check_action_space, into_space
 from ssm_metarl.env_runner.environment import Step
+from ssm_metarl.env_runner.pool import CheckedReward
 from ssm_metarl.env_runner.streams import substream
 from ssm_metarl.env_runner.tasks import Tasks
-from ssm_metarl.errors import EnvironmentFailure, UserError
+from ssm_metarl.errors import DivergenceError, EnvironmentFailure, SsmMetaRLError, UserError
+
+SEEDS = 2**31
+"""Reset seeds are below this: some environments keep them in 32 bits with a sign."""
 
 
 def with_flat_observations(env: gymnasium.Env) -> gymnasium.Env:
@@ -27,9 +31,26 @@ def with_flat_observations(env: gymnasium.Env) -> gymnasium.Env:
     space = env.observation_space
     if isinstance(space, gymnasium.spaces.Box) and len(space.shape) == 1:
         return env
-    if not space.is_np_flattenable:
-        raise UserError(f"observation space {space} is not supported; valid: one of fixed size")
+    _check_flattenable(space)
     return gymnasium.wrappers.FlattenObservation(env)
+
+
+def _check_flattenable(space: gymnasium.Space, where: str = "") -> None:
+    """Refuse an observation space, or a part of one, that is no fixed number of numbers."""
+    if isinstance(space, gymnasium.spaces.Dict | gymnasium.spaces.Tuple):
+        parts = space.spaces
+        for name, part in parts.items() if isinstance(parts, Mapping) else enumerate(parts):
+            _check_flattenable(part, f"{where}[{name!r}]")
+    try:
+        fixed = bool(space.is_np_flattenable)
+    except Exception:  # a class that is not Gymnasium's own may raise anything
+        fixed = False
+    if not fixed:
+        known = type(space).__module__.startswith("gymnasium.")
+        raise UserError(
+            f"observation space{where} {space if known else type(space).__name__} is not "
+            "supported; valid: Box, Discrete, MultiBinary, MultiDiscrete, and Dict or Tuple of them"
+        )
 
 
 def flat_observation_space(env: gymnasium.Env) -> gymnasium.spaces.Box:
@@ -40,6 +61,8 @@ def flat_observation_space(env: gymnasium.Env) -> gymnasium.spaces.Box:
 def _float_box(space: gymnasium.Space) -> gymnasium.spaces.Box:
     if not (isinstance(space, gymnasium.spaces.Box) and len(space.shape) == 1):
         raise UserError(f"observation space {space} is not supported; valid: a Box of one axis")
+    if space.shape == (0,):
+        raise UserError(f"observation space {space} holds no number, so there is nothing to see")
     low, high = space.low.astype(np.float32), space.high.astype(np.float32)
     return gymnasium.spaces.Box(low, high, dtype=np.float32)
 
@@ -72,6 +95,12 @@ class GymnasiumEnvironment:
         Raises:
             UserError: An action space or a way of resetting that is not supported.
         """
+        own = envs.unwrapped
+        if isinstance(own, AsyncVectorEnv) and not own.shared_memory:
+            raise UserError(
+                "AsyncVectorEnv(shared_memory=False) is not supported, since its reset leaves "
+                "lanes whose episode has just ended to be reset again; valid: shared_memory=True"
+            )
         mode = envs.metadata.get("autoreset_mode")
         if mode is not AutoresetMode.NEXT_STEP:
             raise UserError(f"autoreset mode {mode} is not supported; valid: NEXT_STEP")
@@ -89,7 +118,7 @@ class GymnasiumEnvironment:
         Vector environments that are not made of single ones have one seed for all lanes.
         """
         seeds: Any = [
-            int(substream(seed, int(index), lane).generate_state(1)[0])
+            int(substream(seed, int(index), lane).generate_state(1)[0]) % SEEDS
             for index in self.tasks.index
             for lane in range(self.lanes)
         ]
@@ -97,16 +126,23 @@ class GymnasiumEnvironment:
             seeds = seeds[0]
         with _failures_named("reset"):
             observation, _ = self._envs.reset(seed=seeds)
-        return self._observation(observation)
+        return self._finite("an observation", observation)
 
     def step(self, action: Tensor) -> Step:
-        """Advance every lane by actions `[K, E]` or `[K, E, A]`, put into its space."""
+        """Advance every lane by actions `[K, E]` or `[K, E, A]`, put into its space.
+
+        Raises:
+            EnvironmentFailure: It raised an error, or gave what is not finite.
+            DivergenceError: An action is not finite.
+        """
+        if not torch.isfinite(action).all():
+            raise DivergenceError("an action of the policy is not finite")
         actions = into_space(action.flatten(0, 1).cpu().numpy(), self.action_space)
         with _failures_named("step"):
             observation, reward, terminated, truncated, _ = self._envs.step(actions)
         return Step(
-            self._observation(observation),
-            self._lanes(reward).to(self.dtype),
+            self._finite("an observation", observation),
+            self._finite("a reward", reward),
             self._lanes(terminated),
             self._lanes(truncated),
         )
@@ -115,8 +151,11 @@ class GymnasiumEnvironment:
         """Close every environment."""
         self._envs.close()
 
-    def _observation(self, observation: np.ndarray) -> Tensor:
-        return self._lanes(observation).to(self.dtype)
+    def _finite(self, name: str, values: np.ndarray) -> Tensor:
+        numbers = self._lanes(values).to(self.dtype)
+        if not torch.isfinite(numbers).all():
+            raise EnvironmentFailure(f"the environment gave {name} that is not finite")
+        return numbers
 
     def _lanes(self, values: np.ndarray) -> Tensor:
         # A copy: Gymnasium reuses its arrays.
@@ -137,11 +176,16 @@ def vector_of(
         UserError: An observation space that is not supported.
     """
     limited = [_limited(make, max_episode_steps) for make in makers for _ in range(lanes)]
-    return SyncVectorEnv(limited, autoreset_mode=AutoresetMode.NEXT_STEP)
+    with _failures_named("being built"):
+        return SyncVectorEnv(limited, autoreset_mode=AutoresetMode.NEXT_STEP)
 
 
 def _limited(make: Callable[[], gymnasium.Env], steps: int) -> Callable[[], gymnasium.Env]:
-    return lambda: gymnasium.wrappers.TimeLimit(with_flat_observations(make()), steps)
+    def limited() -> gymnasium.Env:
+        flat = with_flat_observations(make())
+        return CheckedReward(gymnasium.wrappers.TimeLimit(flat, steps))
+
+    return limited
 
 
 @contextlib.contextmanager
@@ -149,6 +193,8 @@ def _failures_named(what: str) -> Iterator[None]:
     """Tell what the environment raises from what we do."""
     try:
         yield
+    except SsmMetaRLError:
+        raise
     except Exception as error:
         reason = " ".join(str(error).split())
         raise EnvironmentFailure(

@@ -1,5 +1,6 @@
 """Measure every adaptation mode on tasks that the agent has never seen."""
 
+import contextlib
 import dataclasses
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -105,13 +106,14 @@ def evaluate(
         UserError: ``in_context`` was asked for, but the agent's memory ends with the episode.
     """
     start = Adapted(agent.params, 0, 0, np.zeros(len(tasks), dtype=np.int64))
-    for mode in modes_of(agent, plan):
-        if mode == "zero_shot":
-            yield _measure(mode, agent.policy, family, tasks, start, plan)
-        elif mode == "in_context":
-            yield from _measure_trials(agent, family, tasks, start, plan)
-        else:
-            yield from _measure_steps(mode, agent, family, tasks, plan, memory)
+    with contextlib.closing(family.reusing()) as kept:
+        for mode in modes_of(agent, plan):
+            if mode == "zero_shot":
+                yield _measure(mode, agent.policy, kept, tasks, start, plan)
+            elif mode == "in_context":
+                yield from _measure_trials(agent, kept, tasks, start, plan)
+            else:
+                yield from _measure_steps(mode, agent, kept, tasks, plan, memory)
 
 
 def _measure_steps(

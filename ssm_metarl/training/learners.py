@@ -21,7 +21,7 @@ from ssm_metarl.meta_rl.learner import Learner
 from ssm_metarl.meta_rl.registry import LEARNERS
 from ssm_metarl.training.config import TrainConfig
 from ssm_metarl.training.recipes import adaptation_config, make_policy
-from ssm_metarl.training.validation import VALIDATIONS, Validated
+from ssm_metarl.training.validation import EPISODES, VALIDATIONS, Validated
 
 INITIAL_STREAM, VALIDATION_STREAM = 0, 2
 
@@ -128,8 +128,9 @@ class Trainer:
         learner.on_phase("validation")
         agent = make_agent(learner.tensors, learner.policy, config, learner.family)
         tasks = learner.family.validation(config.validation_tasks)
+        episodes = EPISODES * config.validation_tasks // len(tasks)
         seed = substream(SeedSequence(config.seed), VALIDATION_STREAM)
-        return self._validate(agent, learner.family, tasks, seed)
+        return self._validate(agent, learner.family, tasks, episodes, seed)
 
     def _keep(self, score: float, tensors: Mapping[str, Tensor]) -> None:
         """Keep copies of parameters whose score is at least the best so far."""

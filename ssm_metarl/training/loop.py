@@ -181,7 +181,7 @@ def _prepare(
     """Return the resolved settings, and the trainer of the learner that they describe."""
     if config.device == "cuda" and not torch.cuda.is_available():
         raise UserError("--device cuda: no CUDA device is available; valid here: cpu")
-    family = run_family(config)
+    family = run_family(config).reusing()
     config = config.resolve(family)
     trainer = make_trainer(config, family)
     if 0 < config.experience < trainer.learner.longest_rollout:
@@ -257,6 +257,7 @@ class _Session:
         finally:
             self._save()
             self.tracker.close()
+            self.trainer.learner.family.close()
             if self.store:
                 self.store.close()
 

@@ -12,7 +12,7 @@ from ssm_metarl.env_runner.family import TaskFamily, Tasks
 from ssm_metarl.env_runner.streams import substream
 from ssm_metarl.evaluation.evaluate import mean_returns, play_trials, task_source
 
-EPISODES = 5  # or trials, of each task
+EPISODES = 5  # or trials, for each task asked for; a family of one task plays all of them on it
 
 
 @dataclass(frozen=True)
@@ -30,10 +30,12 @@ class Validated:
     score: float
 
 
-Validate = Callable[[Agent, TaskFamily, Tasks, SeedSequence], Validated]
+Validate = Callable[[Agent, TaskFamily, Tasks, int, SeedSequence], Validated]
 
 
-def by_adaptation(agent: Agent, family: TaskFamily, tasks: Tasks, seed: SeedSequence) -> Validated:
+def by_adaptation(
+    agent: Agent, family: TaskFamily, tasks: Tasks, episodes: int, seed: SeedSequence
+) -> Validated:
     """Compare returns before and after one gradient step on fresh episodes.
 
     The score is the return after it; where the memory lasts a trial, which adapts too, the mean of
@@ -45,9 +47,9 @@ def by_adaptation(agent: Agent, family: TaskFamily, tasks: Tasks, seed: SeedSequ
         own = substream(seed, 1)
         if trial:
             each = agent.config.episodes_per_trial
-            trials = play_trials(agent.policy, params, family, tasks, EPISODES, each, own)
+            trials = play_trials(agent.policy, params, family, tasks, episodes, each, own)
             return float(trials.returns.mean())
-        return float(mean_returns(agent.policy, params, family, tasks, EPISODES, own).mean())
+        return float(mean_returns(agent.policy, params, family, tasks, episodes, own).mean())
 
     adaptation = adapt_tasks(
         agent,
@@ -60,11 +62,13 @@ def by_adaptation(agent: Agent, family: TaskFamily, tasks: Tasks, seed: SeedSequ
     return Validated(before, after, 0.5 * (before + after) if trial else after)
 
 
-def by_trials(agent: Agent, family: TaskFamily, tasks: Tasks, seed: SeedSequence) -> Validated:
+def by_trials(
+    agent: Agent, family: TaskFamily, tasks: Tasks, trials: int, seed: SeedSequence
+) -> Validated:
     """Compare the first and the last episode of a trial; the score is the mean over all of them."""
     each = agent.config.episodes_per_trial
-    trials = play_trials(agent.policy, agent.params, family, tasks, EPISODES, each, seed)
-    returns = trials.returns.mean(1)
+    played = play_trials(agent.policy, agent.params, family, tasks, trials, each, seed)
+    returns = played.returns.mean(1)
     return Validated(float(returns[0]), float(returns[-1]), float(returns.mean()))
 
 

@@ -17,7 +17,7 @@ MOUNTAIN_CAR = TaskFamily("MountainCar-v0", "", "MountainCar-v0", 200)
 
 
 def lane_seed(index: int, lane: int) -> int:
-    return int(substream(SEED, index, lane).generate_state(1)[0])
+    return int(substream(SEED, index, lane).generate_state(1)[0]) % 2**31
 
 
 def test_agrees_with_a_loop_written_by_hand() -> None:

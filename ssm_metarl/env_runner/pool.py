@@ -1,0 +1,107 @@
+"""Gymnasium environments that are built once and used for one rollout after another."""
+
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import gymnasium
+import numpy as np
+
+from ssm_metarl.errors import EnvironmentFailure
+
+
+class EnvironmentPool:
+    """Environments that are all alike: lent to rollouts, and closed together at the end.
+
+    It has as many as the largest rollout so far. Whoever creates it closes it.
+    """
+
+    def __init__(self, build: Callable[[], gymnasium.Env]) -> None:
+        """Begin with none.
+
+        Args:
+            build: Builds one of them.
+        """
+        self._build = build
+        self._open: list[gymnasium.Env] = []
+        self._idle: list[gymnasium.Env] = []
+
+    def lend(self) -> gymnasium.Env:
+        """Return an environment that comes back to the pool when it is closed."""
+        if not self._idle:
+            self._idle.append(self._build())
+            self._open.append(self._idle[-1])
+        return _Lent(self, self._idle.pop())
+
+    def take_back(self, env: gymnasium.Env, *, broken: bool) -> None:
+        """Keep an environment for the next rollout, or close it if it raised an error."""
+        if not any(env is known for known in self._open):
+            return  # the pool was closed meanwhile, and the environment with it
+        if broken:
+            self._open = [other for other in self._open if other is not env]
+            _close(env)
+        else:
+            self._idle.append(env)
+
+    def close(self) -> None:
+        """Close every environment, those that were never given back too."""
+        closing, self._open, self._idle = self._open, [], []
+        for env in closing:
+            _close(env)
+
+
+class _Lent(gymnasium.Wrapper):
+    """An environment of a pool while a rollout has it."""
+
+    def __init__(self, pool: EnvironmentPool, env: gymnasium.Env) -> None:
+        super().__init__(env)
+        self._pool, self._broken, self._back = pool, False, False
+
+    def reset(self, **kwargs: Any) -> tuple[Any, ...]:  # noqa: ANN401 (Gymnasium's)
+        """Reset; an error means that the environment is not used again."""
+        try:
+            return self.env.reset(**kwargs)
+        except BaseException:
+            self._broken = True
+            raise
+
+    def step(self, action: Any) -> tuple[Any, ...]:  # noqa: ANN401
+        """Step; likewise."""
+        try:
+            return self.env.step(action)
+        except BaseException:
+            self._broken = True
+            raise
+
+    def close(self) -> None:
+        """Give the environment back, once."""
+        if not self._back:
+            self._back = True
+            self._pool.take_back(self.env, broken=self._broken)
+
+
+class CheckedReward(gymnasium.Wrapper):
+    """An environment whose rewards are checked to be numbers, before NumPy makes them such."""
+
+    def step(self, action: Any) -> tuple[Any, ...]:  # noqa: ANN401
+        """Step.
+
+        Raises:
+            EnvironmentFailure: The reward is not one number.
+        """
+        observation, reward, terminated, truncated, info = self.env.step(action)
+        number = np.asarray(reward)
+        if number.shape != () or number.dtype.kind not in "biuf":
+            shown = " ".join(repr(reward).split())[:100]
+            raise EnvironmentFailure(f"the environment's reward is {shown}, not a number")
+        return observation, float(number), terminated, truncated, info
+
+
+def _close(env: gymnasium.Env) -> None:
+    try:
+        env.close()
+    except Exception as error:  # what a foreign environment raises costs nobody a result
+        reason = " ".join(str(error).split())
+        warnings.warn(
+            f"an environment failed in close: {type(error).__name__}: {reason}", stacklevel=3
+        )
