@@ -1,6 +1,6 @@
 """Small components and settings of events that several tabs share."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
 
@@ -102,3 +102,12 @@ def tiles(values: Mapping[str, str]) -> str:
     """Return a few labelled values, side by side."""
     shown = (f"<div><dt>{escape(k)}</dt><dd>{escape(v)}</dd></div>" for k, v in values.items())
     return f'<dl class="tiles">{"".join(shown)}</dl>'
+
+
+def table(heads: Sequence[str], rows: Iterable[str], name: str) -> str:
+    """Return a table of HTML rows that scrolls by itself where it is too wide."""
+    head = "".join(f'<th scope="col">{text}</th>' for text in heads)
+    return (
+        f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(name)}">'
+        f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
+    )
