@@ -1,8 +1,17 @@
-// Ask whoever leaves during their training, because it ends with the page. This listener comes
-// before Gradio's, which closes the page's connections even if the visitor then stays.
-window.addEventListener("beforeunload", (event) => {
-  const stop = document.querySelector("#stop");
-  if (!stop || stop.disabled) return;
-  event.preventDefault();
-  event.stopImmediatePropagation();
-});
+// Ask whoever leaves during their training, because it ends with the page. Gradio closes the page's
+// connections at once when somebody means to leave, even if they then stay, and registers that
+// before any script of ours runs; so nothing may be aborted while the browser asks. A test fails
+// once Gradio's page does not close its client on beforeunload any more.
+(() => {
+  const leaving = () => {
+    const stop = document.querySelector("#stop");
+    return window.event?.type === "beforeunload" && stop && !stop.disabled;
+  };
+  const abort = AbortController.prototype.abort;
+  AbortController.prototype.abort = function (...why) {
+    if (!leaving()) abort.apply(this, why);
+  };
+  window.addEventListener("beforeunload", (event) => {
+    if (leaving()) event.preventDefault();
+  });
+})();

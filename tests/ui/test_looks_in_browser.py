@@ -52,9 +52,9 @@ def test_what_did_not_work_is_called_so(visit: Visit) -> None:
     assert title.evaluate("element => getComputedStyle(element).fontSize") == "0px"
 
 
-def test_ways_of_adapting_are_explained_where_they_are_chosen(visit: Visit) -> None:
+def test_modes_of_adapting_are_explained_where_they_are_chosen(visit: Visit) -> None:
     page = visit().page
     page.click("text=What are these?")
-    told = page.inner_text(".ways")
-    for way in ("before adapting", "in-context", "standard", "hybrid", "from scratch"):
-        assert way in told
+    told = page.inner_text(".modes")
+    for mode in ("zero-shot", "in-context", "standard", "hybrid", "from scratch"):
+        assert mode in told

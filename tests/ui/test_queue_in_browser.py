@@ -62,9 +62,10 @@ def test_another_agent_while_waiting_is_a_new_question(visit: Visit, trainer: Cl
     visitor.page.click("#adapt")
     visitor.page.wait_for_selector("#sentence >> text=Your turn comes")
     trainer.predict(api_name="/stop")
-    assert "in-context" in visitor.outcome()
+    assert "→" in visitor.outcome()
+    assert visitor.page.locator("#clips figcaption >> text=in-context").count() == 1
     visitor.page.wait_for_selector("#adapt:not([disabled])")
-    assert "balances" in visitor.adapt()
+    assert "→" in visitor.adapt()
     assert visitor.page.locator(".toast-body").count() == 0
 
 

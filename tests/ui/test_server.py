@@ -1,5 +1,6 @@
 """How the server rests, and how it ends."""
 
+import re
 import time
 from pathlib import Path
 
@@ -58,6 +59,21 @@ def test_a_page_without_work_seldom_wakes(tmp_path: Path) -> None:
         before = wakes(site.process.pid)
         time.sleep(2.0)
         assert wakes(site.process.pid) - before < 2 * 150
+
+
+def test_gradio_alone_would_still_look_too_often() -> None:
+    """Once this fails, `rest` can go."""
+    queueing = pytest.importorskip("gradio.queueing")
+    text = Path(queueing.__file__).read_text()
+    assert 'self.sleep_when_free = 0.05 if platform.system() == "Windows" else 0.001' in text
+
+
+def test_gradio_still_hangs_up_on_visitors_who_may_stay() -> None:
+    """Once this fails, the patch in leaving.js can go."""
+    gradio = pytest.importorskip("gradio")
+    assets = Path(gradio.__file__).parent / "templates" / "frontend" / "assets"
+    close = re.compile(r"addEventListener\(.beforeunload.,\(\)=>\{[^{}]*\.close\(\)")
+    assert any(close.search(path.read_text("utf-8")) for path in assets.glob("Index-*.js"))
 
 
 def wakes(process: int) -> int:

@@ -56,5 +56,5 @@ def test_it_opens_where_nothing_else_is_installed(space: Path, browser: Any) -> 
         page.goto(site.url)
         page.click("#adapt")
         page.wait_for_selector("#clips video")
-        assert "balances" in page.inner_text("#sentence .outcome")
+        assert "→" in page.inner_text("#sentence .outcome")
         page.close()
