@@ -139,6 +139,18 @@ def test_nothing_banned_is_imported(file: Path) -> None:
     assert not names & BANNED
 
 
+@pytest.mark.parametrize("file", package_files(), ids=relative)
+def test_nothing_is_compiled(file: Path) -> None:
+    """torch.compile loses the second order of an autograd.Function without a word (torch 2.13).
+
+    Whoever compiles something compares its meta-gradient with the eager one first, in float64.
+    """
+    calls = (
+        node for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.Attribute)
+    )
+    assert not [node.lineno for node in calls if ast.unparse(node) == "torch.compile"]
+
+
 def run_fresh(code: str) -> str:
     """Run code in a new interpreter, where nothing has been imported yet, and return its output."""
     command = [sys.executable, "-c", code]

@@ -1,12 +1,12 @@
 """The linear recurrence, as one operation that can be differentiated any number of times."""
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Shaped
 from torch import Tensor
-
-LONG = 64  # steps from which chunks are worth their overhead
 
 
 def linear_recurrence(
@@ -26,7 +26,10 @@ def linear_recurrence(
               \partial a_t = m_t \bar h_{t-1} \lambda_t, \quad
               \partial h_{-1} = \bar{m_0 a_0} \lambda_0,
 
-    written with differentiable operations, so gradients of gradients are right to any order.
+    and the tangent is the same recurrence with the drive ``m_t \dot a_t h_{t-1} + \dot b_t``. Both
+    are written with differentiable operations, so that derivatives are right to any order, also
+    under ``torch.func.grad``, ``vmap`` and ``jvp``. ``torch.compile`` loses the second order of
+    any ``autograd.Function`` (torch 2.13); it is used nowhere in this package.
 
     Args:
         decay: ``a``, real or complex. Either constant in time, with any shape that broadcasts to
@@ -47,25 +50,26 @@ def linear_recurrence(
 
 class _LinearRecurrence(torch.autograd.Function):
     @staticmethod
-    def forward(  # pyright: ignore[reportIncompatibleMethodOverride]
-        ctx: torch.autograd.function.FunctionCtx,
-        decay: Tensor,
-        drive: Tensor,
-        initial: Tensor,
-        keep: Tensor | None,
-        reverse: bool,
+    def forward(
+        decay: Tensor, drive: Tensor, initial: Tensor, keep: Tensor | None, reverse: bool
     ) -> Tensor:
-        states = _run(decay, drive, initial, keep, reverse)
-        ctx.save_for_backward(decay, initial, states, keep)  # pyright: ignore[reportArgumentType]
-        ctx.reverse = reverse  # pyright: ignore[reportAttributeAccessIssue]
+        states = torch.empty_like(drive)  # keeps the strides of the drive
+        backend_of(decay, drive, keep)(decay, drive, initial, keep, reverse, states)
         return states
 
     @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:  # noqa: ANN401 (torch has no type for it)
+        decay, _, initial, keep, ctx.reverse = inputs
+        ctx.save_for_backward(decay, initial, output, keep)
+        ctx.save_for_forward(decay, initial, output, keep)
+
+    @staticmethod
     def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
-        ctx: torch.autograd.function.BackwardCFunction, grad: Tensor
+        ctx: Any,  # noqa: ANN401 (as above)
+        grad: Tensor,
     ) -> tuple[Tensor | None, ...]:
-        decay, initial, states, keep = ctx.saved_tensors  # pyright: ignore[reportAssignmentType]
-        reverse: bool = ctx.reverse  # pyright: ignore[reportAttributeAccessIssue]
+        decay, initial, states, keep = ctx.saved_tensors
+        reverse: bool = ctx.reverse
         # The coefficient of the costate at t is that of the following step. What the roll brings
         # round from the other end only ever multiplies the zero that is carried in.
         shift, start = (1, -1) if reverse else (-1, 0)
@@ -75,15 +79,63 @@ class _LinearRecurrence(torch.autograd.Function):
         costate = linear_recurrence(
             following, grad, torch.zeros_like(initial), following_keep, reverse=not reverse
         )
-        needs = list(ctx.needs_input_grad)
         masked = costate if keep is None else costate * keep.unsqueeze(-1)
         grad_decay = grad_initial = None
-        if needs[0]:
+        if ctx.needs_input_grad[0]:
             grad_decay = _decay_gradient(decay, initial, states, masked, reverse)
-        if needs[2]:
+        if ctx.needs_input_grad[2]:
             first = decay[start] if timed else decay
             grad_initial = first.conj() * masked[start]
         return grad_decay, costate, grad_initial, None, None
+
+    @staticmethod
+    def jvp(  # pyright: ignore[reportIncompatibleMethodOverride]
+        ctx: Any,  # noqa: ANN401 (as above)
+        decay_tangent: Tensor | None,
+        drive_tangent: Tensor | None,
+        initial_tangent: Tensor | None,
+        *_: None,
+    ) -> Tensor:
+        decay, initial, states, keep = ctx.saved_tensors
+        drive = torch.zeros_like(states) if drive_tangent is None else drive_tangent
+        if decay_tangent is not None:
+            edge = initial.unsqueeze(0)
+            before = [states[1:], edge] if ctx.reverse else [edge, states[:-1]]
+            moved = decay_tangent * torch.cat(before)
+            drive = drive + (moved if keep is None else moved * keep.unsqueeze(-1))
+        start = torch.zeros_like(initial) if initial_tangent is None else initial_tangent
+        return linear_recurrence(decay, drive, start, keep, reverse=ctx.reverse)
+
+    @staticmethod
+    def vmap(  # pyright: ignore[reportIncompatibleMethodOverride]
+        info: Any,  # noqa: ANN401 (as above)
+        in_dims: tuple[int | None, ...],
+        decay: Tensor,
+        drive: Tensor,
+        initial: Tensor,
+        keep: Tensor | None,
+        reverse: bool,
+    ) -> tuple[Tensor, int]:
+        """Make the new axis the first one of the batch: after time, where there is time."""
+        size, rank = info.batch_size, initial.ndim - (in_dims[2] is not None)
+
+        def batched(x: Tensor, dim: int | None, place: int) -> Tensor:
+            if dim is not None:
+                return x.movedim(dim, place)
+            return x.unsqueeze(place).expand(*x.shape[:place], size, *x.shape[place:])
+
+        timed = decay.ndim - (in_dims[0] is not None) > rank
+        decay = batched(decay, in_dims[0], int(timed))
+        if not timed:  # [V, N] becomes [V, 1, ..., N]
+            decay = decay.view(size, *[1] * (rank + 1 - decay.ndim), *decay.shape[1:])
+        states = linear_recurrence(
+            decay,
+            batched(drive, in_dims[1], 1),
+            batched(initial, in_dims[2], 0),
+            None if keep is None else batched(keep, in_dims[3], 1),
+            reverse=reverse,
+        )
+        return states, 1
 
 
 def _decay_gradient(
@@ -100,19 +152,11 @@ def _decay_gradient(
     return (rest.sum(0) + first).sum_to_size(decay.shape)
 
 
-def _run(
-    decay: Tensor, drive: Tensor, initial: Tensor, keep: Tensor | None, reverse: bool
-) -> Tensor:
-    """Walk through time once, writing each state into one preallocated result."""
-    states = torch.empty_like(drive)  # keeps the strides of the drive
-    if keep is None and decay.ndim < drive.ndim and len(drive) >= LONG:
-        _walk_in_chunks(decay, drive, initial, reverse, states)
-    else:
-        _walk(decay, drive, initial, keep, reverse, states)
-    return states
+Backend = Callable[[Tensor, Tensor, Tensor, Tensor | None, bool, Tensor], object]
+"""``run(decay, drive, initial, keep, reverse, states)`` writes the states where it is told to."""
 
 
-def _walk(
+def loop(
     decay: Tensor,
     drive: Tensor,
     initial: Tensor,
@@ -120,7 +164,7 @@ def _walk(
     reverse: bool,
     states: Tensor,
 ) -> Tensor:
-    """Fill in the states one by one; return the last."""
+    """Compute the states one after another; return the last."""
     steps = range(len(drive))
     decays = decay.unbind(0) if decay.ndim == drive.ndim else (decay,) * len(drive)
     drives, rows = drive.unbind(0), states.unbind(0)
@@ -133,15 +177,19 @@ def _walk(
     return state
 
 
-def _walk_in_chunks(
-    decay: Tensor, drive: Tensor, initial: Tensor, reverse: bool, states: Tensor
+def chunked(
+    decay: Tensor,
+    drive: Tensor,
+    initial: Tensor,
+    keep: Tensor | None,
+    reverse: bool,
+    states: Tensor,
 ) -> None:
-    """Fill in the states by walking through chunks of sqrt(T) steps, all at the same time.
+    """Compute chunks of sqrt(T) steps, all at the same time: no resets, decay constant in time.
 
-    A decay that is constant in time makes this a recurrence of recurrences: a chunk is walked as
-    if it started from nothing; the ends of the chunks obey the recurrence with decay ``a^size``;
-    and a chunk that starts from h has ``a^j h`` more, j steps into it. So there are 2 sqrt(T)
-    operations in a row, not T, and with few lanes each costs the same whatever its size.
+    That makes it a recurrence of recurrences: a chunk is computed as if it started from zero; the
+    ends of the chunks obey the recurrence with decay ``a^size``; and a chunk that starts from h has
+    ``a^j h`` more, j steps into it. So there are 2 sqrt(T) operations in a row, not T.
     """
     size = math.isqrt(len(drive))
     count, rest = divmod(len(drive), size)
@@ -150,13 +198,29 @@ def _walk_in_chunks(
         chunks, tail = slice(rest, None), slice(rest)
     shape = (count, size)
     inside = states[chunks].unflatten(0, shape).transpose(0, 1)  # [size, count, ...], a view
-    chunked = drive[chunks].unflatten(0, shape).transpose(0, 1)
-    ends = _walk(decay, chunked, torch.zeros_like(chunked[0]), None, reverse, inside)
+    split = drive[chunks].unflatten(0, shape).transpose(0, 1)
+    ends = loop(decay, split, torch.zeros_like(split[0]), keep, reverse, inside)
     powers = decay.expand(size, *decay.shape).cumprod(0)
     after = torch.empty_like(ends)
-    last = _walk(powers[-1], ends, initial, None, reverse, after)
+    last = loop(powers[-1], ends, initial, keep, reverse, after)
     first = initial.unsqueeze(0)
     before = torch.cat([after[1:], first] if reverse else [first, after[:-1]])
     powers = powers.flip(0) if reverse else powers
     inside.addcmul_(powers.view(size, *[1] * (before.ndim - decay.ndim), *decay.shape), before)
-    _walk(decay, drive[tail], last, None, reverse, states[tail])
+    loop(decay, drive[tail], last, keep, reverse, states[tail])
+
+
+BACKENDS: dict[str, Backend] = {"loop": loop, "chunked": chunked}
+CHUNKED_STEPS, CHUNKED_BYTES = 64, 16 * 1024
+"""Steps from which, and bytes of one step's state up to which, ``chunked`` is the faster one.
+
+Chunks save operations and cost a second pass over memory: what they save is the same for any size
+of a step, what they cost is not. ``benchmarks/scan.py`` measures both.
+"""
+
+
+def backend_of(decay: Tensor, drive: Tensor, keep: Tensor | None) -> Backend:
+    """Return the backend that is the fastest for these arguments, of those that can run them."""
+    constant = keep is None and decay.ndim < drive.ndim
+    small = drive[0].nbytes <= CHUNKED_BYTES
+    return BACKENDS["chunked" if constant and small and len(drive) >= CHUNKED_STEPS else "loop"]
