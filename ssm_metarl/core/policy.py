@@ -102,7 +102,7 @@ class Policy:
         previous_reward: Float[Tensor, "*batch"],
         episode_start: Bool[Tensor, "*batch"],
     ) -> Float[Tensor, "*batch I"]:
-        """Append to the observation, if trial inputs are on, what happened just before it.
+        """Centre the observation; append, if trial inputs are on, what happened just before it.
 
         Args:
             observation: In the environment's units.
@@ -110,12 +110,14 @@ class Policy:
             previous_reward: Reward of the step before, in the environment's units.
             episode_start: Whether the observation is the first of an episode.
         """
+        seen = self.spaces.centred(observation)
         if not self.config.trial_inputs:
-            return observation
-        reward = previous_reward.clamp(-REWARD_CLIP, REWARD_CLIP)
+            return seen
+        reward = previous_reward / self.spaces.reward_scale
+        reward = reward.clamp(-REWARD_CLIP, REWARD_CLIP)
         extras = torch.stack([reward, episode_start.to(reward.dtype)], -1)
         acted = self.action_features(previous_action, observation)
-        return torch.cat([observation, acted, extras], -1)
+        return torch.cat([seen, acted, extras], -1)
 
     def action_features(self, action: Tensor, like: Tensor) -> Float[Tensor, "*batch A"]:
         """Return a discrete action as a one-hot vector (all zero for -1), others as they are."""

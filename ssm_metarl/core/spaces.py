@@ -6,7 +6,7 @@ the result into what the environment's space contains: its start, bounds, roundi
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal, cast, get_args
 
@@ -43,6 +43,8 @@ class Spaces:
         action_high: Upper bounds, likewise.
         action_start: The environment's number of the first discrete action.
         action_type: NumPy's name of the type that the environment takes; None for int64 or float32.
+        observation_offset: Typical value of each observation entry; empty if all are 0.
+        reward_scale: Typical magnitude of a reward.
     """
 
     observation_scale: tuple[float, ...]
@@ -52,6 +54,8 @@ class Spaces:
     action_high: tuple[float, ...] = ()
     action_start: int = 0
     action_type: ActionType | None = None
+    observation_offset: tuple[float, ...] = ()
+    reward_scale: float = 1.0
 
     @classmethod
     def of(cls, observation_scale: np.ndarray, space: gymnasium.Space) -> "Spaces":
@@ -74,10 +78,12 @@ class Spaces:
         """
         kind = check_action_space(space)
         if isinstance(space, gymnasium.spaces.Discrete):
-            return Spaces(
-                self.observation_scale,
-                int(space.n),
+            return replace(
+                self,
+                actions=int(space.n),
                 discrete=True,
+                action_low=(),
+                action_high=(),
                 action_start=int(space.start),
                 action_type=None if kind == "int64" else kind,
             )
@@ -85,12 +91,13 @@ class Spaces:
         low = tuple(map(_lower, space.low.tolist(), space.bounded_below.tolist()))
         high = tuple(map(_upper, space.high.tolist(), space.bounded_above.tolist()))
         bounded = any(abs(bound) != UNBOUNDED for bound in (*low, *high))
-        return Spaces(
-            self.observation_scale,
-            space.shape[0],
+        return replace(
+            self,
+            actions=space.shape[0],
             discrete=False,
             action_low=low if bounded else (),
             action_high=high if bounded else (),
+            action_start=0,
             action_type=None if kind == "float32" else kind,
         )
 
@@ -102,6 +109,16 @@ class Spaces:
             return gymnasium.spaces.Discrete(self.actions, start=self.action_start, dtype=kind.type)
         low, high = (_within(bounds, *_limits(kind)) for bounds in self._bounds)
         return gymnasium.spaces.Box(low, high, dtype=kind.type)
+
+    def centred(self, observation: Float[Tensor, "*batch O"]) -> Float[Tensor, "*batch O"]:
+        """Return observations less their typical value."""
+        if not self.observation_offset:
+            return observation
+        return observation - observation.new_tensor(self.observation_offset)
+
+    def normalized(self, observation: Float[Tensor, "*batch O"]) -> Float[Tensor, "*batch O"]:
+        """Return observations less their typical value, in units of their typical magnitude."""
+        return self.centred(observation) / observation.new_tensor(self.observation_scale)
 
     def to_environment(self, action: Tensor) -> Tensor:
         """Change a policy's actions ``[..., A]`` to the environment's units.

@@ -1,6 +1,7 @@
 """Gymnasium environments that are built once and used for one rollout after another."""
 
 import warnings
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -13,7 +14,8 @@ from ssm_metarl.errors import EnvironmentFailure
 class EnvironmentPool:
     """Environments that are all alike: lent to rollouts, and closed together at the end.
 
-    It has as many as the largest rollout so far. Whoever creates it closes it.
+    It has as many as the largest rollout so far. Whoever creates it closes it; one that is
+    forgotten closes itself.
     """
 
     def __init__(self, build: Callable[[], gymnasium.Env]) -> None:
@@ -25,6 +27,7 @@ class EnvironmentPool:
         self._build = build
         self._open: list[gymnasium.Env] = []
         self._idle: list[gymnasium.Env] = []
+        weakref.finalize(self, _close_all, self._open)
 
     def lend(self) -> gymnasium.Env:
         """Return an environment that comes back to the pool when it is closed."""
@@ -38,16 +41,15 @@ class EnvironmentPool:
         if not any(env is known for known in self._open):
             return  # the pool was closed meanwhile, and the environment with it
         if broken:
-            self._open = [other for other in self._open if other is not env]
+            self._open[:] = [other for other in self._open if other is not env]
             _close(env)
         else:
             self._idle.append(env)
 
     def close(self) -> None:
         """Close every environment, those that were never given back too."""
-        closing, self._open, self._idle = self._open, [], []
-        for env in closing:
-            _close(env)
+        self._idle.clear()
+        _close_all(self._open)
 
 
 class _Lent(gymnasium.Wrapper):
@@ -95,6 +97,11 @@ class CheckedReward(gymnasium.Wrapper):
             shown = " ".join(repr(reward).split())[:100]
             raise EnvironmentFailure(f"the environment's reward is {shown}, not a number")
         return observation, float(number), terminated, truncated, info
+
+
+def _close_all(envs: list[gymnasium.Env]) -> None:
+    while envs:
+        _close(envs.pop())
 
 
 def _close(env: gymnasium.Env) -> None:

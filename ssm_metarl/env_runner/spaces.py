@@ -1,9 +1,91 @@
-"""From a family's Gymnasium spaces to the plain numbers a policy is built from."""
+"""From a family to the plain numbers a policy is built from, measured where none are declared."""
+
+from dataclasses import replace
+
+import gymnasium
+import numpy as np
+import torch
+from numpy.random import SeedSequence
 
 from ssm_metarl.core.spaces import Spaces
 from ssm_metarl.env_runner.family import TaskFamily
+from ssm_metarl.env_runner.streams import substream
+
+LANES, STEPS = 10, 250
+"""How much is played to measure a family's units."""
+RESET_STREAM, ACTION_STREAM = 0, 1
+LEAST_OF_RANGE = 0.01
+"""A bounded observation is taken to vary by no less than this part of half its range."""
+NO_VARIATION = 1e-6  # relative to the size of the observation: that of float32, or less
 
 
 def policy_spaces(family: TaskFamily) -> Spaces:
-    """Return what a policy for this family sees and does."""
+    """Return what a policy for this family sees and does, as far as the family declares it."""
     return Spaces.of(family.observation_scale, family.action_space)
+
+
+def measured_spaces(family: TaskFamily, seed: SeedSequence) -> Spaces:
+    """Return the same, with units from data for families that declare none.
+
+    Random actions are played on the nominal task. Observations get their mean as offset and their
+    standard deviation as scale, but those that are always 0 or 1 (as one-hot ones are) stay as
+    they are. The scale of the rewards is the root mean square of those that are not 0.
+
+    Args:
+        family: Tensor-native ones declare their units, and are not played.
+        seed: Of the measurement.
+
+    Raises:
+        EnvironmentFailure: The environment failed, or gave what is not finite.
+    """
+    spaces = policy_spaces(family)
+    if family.simulator is not None:
+        return spaces
+    observation, reward = _play(family, seed)
+    offset, scale = observation_units(observation, family.observation_space)
+    paid = reward[reward != 0.0]
+    return replace(
+        spaces,
+        observation_offset=tuple(offset.tolist()) if offset.any() else (),
+        observation_scale=tuple(scale.tolist()),
+        reward_scale=float(np.sqrt(np.square(paid).mean())) if len(paid) else 1.0,
+    )
+
+
+def observation_units(
+    observation: np.ndarray, space: gymnasium.spaces.Box
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the offset and the scale ``[O]`` of observations ``[N, O]``, float64."""
+    offset, scale = observation.mean(0), observation.std(0)
+    half = np.where(space.bounded_below & space.bounded_above, 0.5, np.nan) * (
+        space.high.astype(np.float64) - space.low.astype(np.float64)
+    )
+    scale = np.fmax(scale, LEAST_OF_RANGE * half)
+    still = scale <= NO_VARIATION * abs(offset)
+    binary = np.isin(observation, (0.0, 1.0)).all(0)
+    return np.where(binary, 0.0, offset), np.where(binary | still, 1.0, scale)
+
+
+def _play(family: TaskFamily, seed: SeedSequence) -> tuple[np.ndarray, np.ndarray]:
+    """Take random actions; return observations ``[N, O]`` and the rewards of steps, float64."""
+    environment = family.make(family.nominal(), LANES, autoreset=True)
+    rng = np.random.default_rng(substream(seed, ACTION_STREAM))
+    observations, rewards = [environment.reset(substream(seed, RESET_STREAM))], []
+    dead = torch.zeros(1, LANES, dtype=torch.bool)  # lanes that start anew, which pays nothing
+    for _ in range(STEPS):
+        step = environment.step(_random(environment.action_space, rng))
+        observations.append(step.observation)
+        rewards.append(step.reward[~dead])
+        dead = (step.terminated | step.truncated) & ~dead
+    environment.close()
+    seen = torch.stack(observations).flatten(0, 2)
+    return seen.double().numpy(), torch.cat(rewards).double().numpy()
+
+
+def _random(space: gymnasium.Space, rng: np.random.Generator) -> torch.Tensor:
+    """Draw an action of each lane, as a policy would give it."""
+    spaces = Spaces((), 1, discrete=True).acting_in(space)
+    if spaces.discrete:
+        return torch.from_numpy(rng.integers(spaces.actions, size=(1, LANES)))
+    unit = torch.from_numpy(rng.uniform(-1.0, 1.0, (1, LANES, spaces.actions)))
+    return spaces.to_environment(unit.float())

@@ -180,8 +180,8 @@ def fit_advantages(
     what is left is noise; standardising must not scale that up to a full-sized step.
     """
     valid, done = trajectory.valid, trajectory.done
-    magnitude = trajectory.observation.new_tensor(policy.spaces.observation_scale)
-    features = baseline_features(trajectory.observation / magnitude, episode_age(trajectory))
+    seen = policy.spaces.normalized(trajectory.observation)
+    features = baseline_features(seen, episode_age(trajectory))
     ends = trajectory.terminated, done, valid
     weights = fit_baseline(trajectory.reward, features, *ends, discount)
     value = baseline_values(features, weights)

@@ -82,8 +82,8 @@ class PolicyGradient(PPOLearner):
         """
         bound, config = self.policy.bind(self.params), self.config
         ends = rollout.terminated, rollout.done, rollout.valid
-        scale = rollout.observation.new_tensor(self.policy.spaces.observation_scale)
-        features = baseline_features(rollout.observation / scale, episode_age(rollout))
+        seen = self.policy.spaces.normalized(rollout.observation)
+        features = baseline_features(seen, episode_age(rollout))
         weights = fit_baseline(rollout.reward, features, *ends, config.discount)
         head = self.value(bound, rollout.features(bound))
         value = 0.5 * (head + baseline_values(features, weights))

@@ -94,7 +94,7 @@ class PPOLearner(Learner):
         }
         self.optimizer = AdamOptimizer(learned, config.lr, config.max_grad_norm, ADAM_EPS)
         steps = family.max_episode_steps  # all that can follow, where nothing is discounted
-        self.value_scale = 1.0 / max(1.0 - config.discount, 1.0 / steps)
+        self.value_scale = policy.spaces.reward_scale / max(1.0 - config.discount, 1.0 / steps)
 
     def value(self, bound: BoundPolicy, features: Tensor) -> Tensor:
         """Return values in reward units; the head works in units of ``value_scale``."""

@@ -1,5 +1,6 @@
 """A learner in training: validated now and then, its best parameters kept, and saved."""
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -9,13 +10,17 @@ from numpy.random import SeedSequence
 from torch import Tensor
 
 from ssm_metarl.adaptation.agent import Agent
+from ssm_metarl.checkpoint.fields import read_fields
+from ssm_metarl.checkpoint.format import Checkpoint
 from ssm_metarl.core.parameters import Params
 from ssm_metarl.core.policy import Policy
+from ssm_metarl.core.spaces import Spaces
 from ssm_metarl.core.torch_state import in_usual_torch
 from ssm_metarl.env_runner.family import TaskFamily, Tasks
 from ssm_metarl.env_runner.rollout import Trajectory
+from ssm_metarl.env_runner.spaces import policy_spaces
 from ssm_metarl.env_runner.streams import substream
-from ssm_metarl.errors import CheckpointError
+from ssm_metarl.errors import CheckpointError, UserError
 from ssm_metarl.meta_rl.inner_rule import Rates
 from ssm_metarl.meta_rl.learner import Learner
 from ssm_metarl.meta_rl.registry import LEARNERS
@@ -24,6 +29,7 @@ from ssm_metarl.training.recipes import adaptation_config, make_policy
 from ssm_metarl.training.validation import EPISODES, VALIDATIONS, Validated
 
 INITIAL_STREAM, VALIDATION_STREAM = 0, 2
+MAX_ACTIONS = 100_000
 
 
 @dataclass(frozen=True)
@@ -104,7 +110,8 @@ class Trainer:
         tensors |= {f"best/{name}": value for name, value in self._best.items()}
         state = self.learner.optimizer.state()
         tensors |= {f"adam/{name}": value for name, value in state.items()}
-        return Snapshot(_copies(tensors), {"best_return": self.best_return})
+        spaces = dataclasses.asdict(self.learner.policy.spaces)
+        return Snapshot(_copies(tensors), {"best_return": self.best_return, "spaces": spaces})
 
     def restore(self, tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) -> None:
         """Continue from a saved state.
@@ -139,16 +146,22 @@ class Trainer:
 
 
 @in_usual_torch
-def make_trainer(config: TrainConfig, family: TaskFamily, device: str | None = None) -> Trainer:
+def make_trainer(
+    config: TrainConfig,
+    family: TaskFamily,
+    device: str | None = None,
+    spaces: Spaces | None = None,
+) -> Trainer:
     """Build the learner of a run with its initial parameters.
 
     Args:
         config: The settings of the run.
         family: What it trains on.
         device: Where, if not where the settings say.
+        spaces: What the policy sees and does, if not just what the family declares.
     """
     config = config.resolve(family)
-    policy = make_policy(config, family)
+    policy = make_policy(config, family, spaces)
     params = initial_params(policy, config.seed, device or config.device)
     return Trainer(LEARNERS[config.mode].load()(policy, family, params, vars(config)), config)
 
@@ -160,21 +173,62 @@ def initial_params(policy: Policy, seed: int, device: str = "cpu") -> Params:
     return {name: value.to(device) for name, value in params.items()}
 
 
-def load_agent(tensors: Mapping[str, Tensor], config: TrainConfig, family: TaskFamily) -> Agent:
+def load_agent(checkpoint: Checkpoint, config: TrainConfig, family: TaskFamily) -> Agent:
     """Build the agent of a saved run from its best parameters.
 
     Args:
-        tensors: Of the checkpoint.
+        checkpoint: Of the run.
         config: The settings of the run.
         family: What it was trained on.
 
     Raises:
         CheckpointError: The tensors are not those of the configuration's network.
     """
+    tensors = checkpoint.tensors
     with torch.device("meta"):  # shapes alone: what was never saved takes no memory
-        trainer = make_trainer(config, family, "meta")
+        trainer = make_trainer(config, family, "meta", saved_spaces(checkpoint.meta, family))
     check_same_shapes(tensors, trainer.snapshot().tensors)
     return make_agent(part(tensors, "best/"), trainer.learner.policy, config, family)
+
+
+def saved_spaces(meta: Mapping[str, Any], family: TaskFamily) -> Spaces:
+    """Return the spaces of a checkpoint; those of version 0.1 have only what the family declares.
+
+    Raises:
+        CheckpointError: They are malformed, or not those of the family.
+    """
+    declared = policy_spaces(family)
+    if "spaces" not in meta:
+        return declared
+    try:
+        saved = read_spaces(meta["spaces"], "the checkpoint: spaces")
+    except UserError as error:
+        raise CheckpointError(str(error)) from error
+    if len(saved.observation_scale) != len(declared.observation_scale):
+        raise CheckpointError("the checkpoint does not fit its environment: other observations")
+    return saved
+
+
+def read_spaces(values: object, source: str) -> Spaces:
+    """Read saved spaces.
+
+    Raises:
+        UserError: No policy was ever saved with them.
+    """
+    spaces = read_fields(Spaces, values, source)
+    size = len(spaces.observation_scale)
+    if not size or min(spaces.observation_scale) <= 0:
+        raise UserError(f"{source}: observation_scale must be positive numbers")
+    if len(spaces.observation_offset) not in (0, size):
+        raise UserError(f"{source}: observation_offset does not fit observation_scale")
+    if spaces.reward_scale <= 0:
+        raise UserError(f"{source}: reward_scale must be positive")
+    if not 1 <= spaces.actions <= MAX_ACTIONS:
+        raise UserError(f"{source}: actions cannot be {spaces.actions}")
+    bounds = len(spaces.action_low), len(spaces.action_high)
+    if bounds not in {(0, 0), (0, 0) if spaces.discrete else (spaces.actions, spaces.actions)}:
+        raise UserError(f"{source}: action_low and action_high do not fit the actions")
+    return spaces
 
 
 def make_agent(

@@ -15,7 +15,6 @@ from ssm_metarl.checkpoint.fields import read_fields
 from ssm_metarl.checkpoint.format import load_checkpoint, save_checkpoint
 from ssm_metarl.core.parameters import partition
 from ssm_metarl.core.policy import Policy, PolicyConfig
-from ssm_metarl.core.spaces import Spaces
 from ssm_metarl.core.torch_state import in_usual_torch
 from ssm_metarl.env_runner.family import TaskFamily
 from ssm_metarl.env_runner.registry import get_family
@@ -23,11 +22,11 @@ from ssm_metarl.errors import CheckpointError, UserError
 from ssm_metarl.meta_rl.inner_rule import ACTING
 from ssm_metarl.meta_rl.registry import INNER_LOSSES
 from ssm_metarl.training.config import TrainConfig
-from ssm_metarl.training.learners import check_same_shapes, load_agent, part
+from ssm_metarl.training.learners import check_same_shapes, load_agent, part, read_spaces
 from ssm_metarl.training.loop import CHECKPOINT, CONFIG, EXPERIENCE, read_config, run_family
 from ssm_metarl.training.settings import settings_of
 
-MAX_ACTIONS, MAX_HORIZON = 100_000, 10**9
+MAX_HORIZON = 10**9
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 HUB_FILES = [CONFIG, f"{CHECKPOINT}/*", "agent/*", EXPERIENCE]
 AGENT = "agent"  # the folder, and the key of the settings in its manifest
@@ -51,7 +50,7 @@ def load(folder: str | Path, *, trust_env_code: bool = False) -> Agent:
         return _load_agent(folder)
     config = read_config(folder, trust_env_code=trust_env_code)
     checkpoint = load_checkpoint(folder / CHECKPOINT)
-    agent = load_agent(checkpoint.tensors, config, run_family(config))
+    agent = load_agent(checkpoint, config, run_family(config))
     return dataclasses.replace(agent, experience=(folder / EXPERIENCE).absolute())
 
 
@@ -140,7 +139,7 @@ def _load_agent(folder: Path) -> Agent:
     try:
         settings: dict[str, Any] = checkpoint.meta[AGENT]
         network = read_fields(PolicyConfig, settings["policy"], f"{source}: policy")
-        spaces = read_fields(Spaces, settings["spaces"], f"{source}: spaces")
+        spaces = read_spaces(settings["spaces"], f"{source}: spaces")
         saved = saved_adaptation(settings["config"])
         config = read_fields(AdaptationConfig, saved, f"{source}: config")
         family = settings["family"]
@@ -150,7 +149,7 @@ def _load_agent(folder: Path) -> Agent:
         raise CheckpointError(str(error)) from error
     if not isinstance(family, str):
         raise CheckpointError(f"{source}: family cannot be {family!r}")
-    _check_values(network, spaces, config, source)
+    _check_values(network, config, source)
     policy = Policy(network, spaces)
     with torch.device("meta"):  # shapes alone: a network that was never saved takes no memory
         shapes = policy.init(torch.Generator())
@@ -164,21 +163,13 @@ def _load_agent(folder: Path) -> Agent:
     return Agent(policy, params, rates or config.inner_lr, config, family)
 
 
-def _check_values(
-    network: PolicyConfig, spaces: Spaces, config: AdaptationConfig, source: str
-) -> None:
+def _check_values(network: PolicyConfig, config: AdaptationConfig, source: str) -> None:
     """Refuse numbers that no agent was ever saved with."""
     known = settings_of(TrainConfig)
     sizes = {n: (getattr(network, n), known[n].most) for n in ("width", "state_size", "blocks")}
-    sizes["actions"] = spaces.actions, MAX_ACTIONS
     sizes["horizon"] = config.horizon, MAX_HORIZON
     for name, (value, most) in sizes.items():
         if not 1 <= value <= most:
             raise CheckpointError(f"{source}: {name} cannot be {value}")
     if config.surrogate not in INNER_LOSSES:
         raise CheckpointError(f"{source}: surrogate cannot be {config.surrogate!r}")
-    if not spaces.observation_scale or min(spaces.observation_scale) <= 0:
-        raise CheckpointError(f"{source}: observation_scale must be positive numbers")
-    bounds = len(spaces.action_low), len(spaces.action_high)
-    if bounds not in {(0, 0), (0, 0) if spaces.discrete else (spaces.actions, spaces.actions)}:
-        raise CheckpointError(f"{source}: action_low and action_high do not fit the actions")

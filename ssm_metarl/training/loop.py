@@ -10,20 +10,21 @@ import torch
 from numpy.random import SeedSequence
 
 from ssm_metarl.checkpoint.files import write_text_atomically
-from ssm_metarl.checkpoint.format import load_checkpoint, save_checkpoint
+from ssm_metarl.checkpoint.format import Checkpoint, load_checkpoint, save_checkpoint
 from ssm_metarl.checkpoint.lock import RunLock
 from ssm_metarl.core.memory import keep_large_blocks
 from ssm_metarl.env_runner.family import TaskFamily, Tasks
 from ssm_metarl.env_runner.registry import get_family
 from ssm_metarl.env_runner.rollout import Trajectory
+from ssm_metarl.env_runner.spaces import measured_spaces
 from ssm_metarl.env_runner.streams import substream
 from ssm_metarl.errors import DivergenceError, UserError
 from ssm_metarl.experience.buffer import ExperienceStore
 from ssm_metarl.training.config import TrainConfig
-from ssm_metarl.training.learners import Snapshot, Trainer, make_trainer
+from ssm_metarl.training.learners import Snapshot, Trainer, make_trainer, saved_spaces
 from ssm_metarl.training.tracking import PROJECT, MetricsFile, make_tracker
 
-TRAINING_STREAM = 1
+TRAINING_STREAM, UNITS_STREAM = 1, 3
 SAVE_EVERY = 20.0  # seconds between checkpoints, beside the one at the end
 CONFIG, METRICS, CHECKPOINT = "config.json", "metrics.jsonl", "checkpoint"
 EXPERIENCE = "experience/store.sqlite"
@@ -134,10 +135,12 @@ def resume(
     asked = {"num_epochs": num_epochs, "num_episodes": num_episodes, "device": device}
     changes = {name: value for name, value in asked.items() if value is not None}
     lock = RunLock(run_dir)  # before the tracker, which continues a file
-    config, trainer = _prepare(dataclasses.replace(stored, **changes), on_phase)
+    place = run_dir / CHECKPOINT
+    checkpoint = load_checkpoint(place) if place.exists() else None
+    config, trainer = _prepare(dataclasses.replace(stored, **changes), on_phase, checkpoint)
     session = _Session(config, trainer, run_dir, tracker, resumed=True)
-    if (run_dir / CHECKPOINT).exists():
-        session.restore()
+    if checkpoint:
+        session.restore(checkpoint)
     if session.done > trainer.learner.iterations:
         name = "num_episodes" if config.mode == "policy_gradient" else "num_epochs"
         raise UserError(
@@ -176,14 +179,20 @@ def read_config(run_dir: Path, *, trust_env_code: bool = False) -> TrainConfig:
 
 
 def _prepare(
-    config: TrainConfig, on_phase: Callable[[str], object] | None
+    config: TrainConfig,
+    on_phase: Callable[[str], object] | None,
+    checkpoint: Checkpoint | None = None,
 ) -> tuple[TrainConfig, Trainer]:
     """Return the resolved settings, and the trainer of the learner that they describe."""
     if config.device == "cuda" and not torch.cuda.is_available():
         raise UserError("--device cuda: no CUDA device is available; valid here: cpu")
     family = run_family(config).reusing()
     config = config.resolve(family)
-    trainer = make_trainer(config, family)
+    if checkpoint:
+        spaces = saved_spaces(checkpoint.meta, family)
+    else:
+        spaces = measured_spaces(family, substream(SeedSequence(config.seed), UNITS_STREAM))
+    trainer = make_trainer(config, family, spaces=spaces)
     if 0 < config.experience < trainer.learner.longest_rollout:
         raise UserError(
             f"--experience is {config.experience}; it must be 0, for none, or at least "
@@ -222,9 +231,8 @@ class _Session:
         self.snapshot: Snapshot = trainer.snapshot()
         self.saved_at = time.monotonic()
 
-    def restore(self) -> None:
-        """Take up the state of the last checkpoint."""
-        checkpoint = load_checkpoint(self.run_dir / CHECKPOINT)
+    def restore(self, checkpoint: Checkpoint) -> None:
+        """Take up the state of a checkpoint."""
         self.trainer.restore(checkpoint.tensors, checkpoint.meta)
         self.done = checkpoint.meta["iteration"]
         self.environment_steps = checkpoint.meta["environment_steps"]

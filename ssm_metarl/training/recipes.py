@@ -4,13 +4,14 @@ from typing import Any
 
 from ssm_metarl.adaptation.config import AdaptationConfig
 from ssm_metarl.core.policy import Policy, PolicyConfig
+from ssm_metarl.core.spaces import Spaces
 from ssm_metarl.env_runner.family import TaskFamily
 from ssm_metarl.env_runner.spaces import policy_spaces
 from ssm_metarl.training.config import TrainConfig
 
 
-def make_policy(config: TrainConfig, family: TaskFamily) -> Policy:
-    """Return the network of a run.
+def make_policy(config: TrainConfig, family: TaskFamily, spaces: Spaces | None = None) -> Policy:
+    """Return the network of a run, for what the family declares or for the spaces given.
 
     To find out what task it is on, a memory has to relate what was done to what came of it. That
     is a product of things seen at different times, which takes a second block to make use of.
@@ -28,7 +29,7 @@ def make_policy(config: TrainConfig, family: TaskFamily) -> Policy:
         initial_log_std=values["initial_log_std"],
         encoder=values["encoder"],
     )
-    return Policy(network, policy_spaces(family))
+    return Policy(network, spaces or policy_spaces(family))
 
 
 def adaptation_config(config: TrainConfig, family: TaskFamily) -> AdaptationConfig:

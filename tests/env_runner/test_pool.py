@@ -1,5 +1,6 @@
 """Foreign environments are built once, closed at the end, and what they do wrong is theirs."""
 
+import gc
 from collections.abc import Iterator
 from typing import Any
 
@@ -168,3 +169,11 @@ def test_asynchronous_ones_without_shared_memory_are_refused(family: TaskFamily)
     with pytest.raises(UserError, match="valid: shared_memory=True"):
         GymnasiumEnvironment(envs, family.nominal(), max_episode_steps=5)
     envs.close()
+
+
+def test_a_forgotten_pool_closes_itself(family: TaskFamily) -> None:
+    kept = family.reusing()
+    play(kept, 1, 3)
+    del kept
+    gc.collect()
+    assert Counted.opened == 0

@@ -44,9 +44,9 @@ def test_validation_is_now_and_then_and_at_the_end_and_keeps_the_best(
 ) -> None:
     scores, seeds = iter([1.0, 3.0, 2.0]), []
 
-    def scripted(agent, family, tasks, seed) -> Validated:  # noqa: ANN001
+    def scripted(agent, family, tasks, episodes, seed) -> Validated:  # noqa: ANN001
         seeds.append(seed.spawn_key)
-        assert len(tasks) == 2
+        assert (len(tasks), episodes) == (2, 5)
         assert agent.params["encoder.bias"].requires_grad is False
         score = next(scores)
         return Validated(score - 10.0, score + 10.0, score)
