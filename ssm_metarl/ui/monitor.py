@@ -23,10 +23,10 @@ WINDOW = 8  # iterations that the speed is measured over
 LINES = {  # by what a learner's validation measures: name and colour of each return
     "adaptation": {
         "return_before": ("before adapting", "zero_shot"),
-        "return_after": ("after one gradient step", "standard"),
+        "return_after": ("after adapting", "standard"),
     },
     "trials": {
-        "return_before": ("first episode of a trial", "zero_shot"),
+        "return_before": ("first episode", "zero_shot"),
         "return_after": ("last episode", "in_context"),
     },
     "training": {"return_before": ("training episodes", "standard")},

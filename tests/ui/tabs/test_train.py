@@ -65,9 +65,9 @@ def test_a_training_ends_with_words_curves_and_the_name_of_its_run(tmp_path: Pat
     status, curve, name = last
     assert name == "mine"
     assert "mine: " in status
-    assert "before adapting, after one gradient step" in status
+    assert "before adapting, after adapting" in status
     assert "Finished all 2 iterations" in status
-    assert drawn(curve) == {"best possible": 2, "before adapting": 2, "after one gradient step": 2}
+    assert drawn(curve) == {"best possible": 2, "before adapting": 2, "after adapting": 2}
 
 
 def test_stopping_keeps_the_iteration_and_resuming_ends_where_it_would_have(tmp_path: Path) -> None:
