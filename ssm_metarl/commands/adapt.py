@@ -81,7 +81,7 @@ class Adapt:
         unset="RUN/adapt/MODE",
         metavar="FOLDER",
     )
-    video: bool = setting(True, help="Film the task before and after adapting.")
+    video: bool = setting(True, help="Record the task before and after adapting.")
     seed: int = setting(0, help="Seed of everything random in the adaptation.", least=0)
     trust_env_code: bool = setting(
         False,
@@ -153,7 +153,7 @@ def run(asked: Adapt, given: Collection[str]) -> int:
     if records:
         attempt("figure", lambda: _draw(records, after, agent, family, asked, folder))
     if asked.video:
-        attempt("video", lambda: _film(agent, adapted, family, task, asked, folder))
+        attempt("video", lambda: _record(agent, adapted, family, task, asked, folder))
     return INTERRUPTED if stopped else 0
 
 
@@ -308,21 +308,21 @@ def _tell_what_happened(records: list["AdaptProgress"]) -> None:
         )
 
 
-def _film(
+def _record(
     agent: "Agent", adapted: "Agent", family: "TaskFamily", task: Tasks, asked: Adapt, folder: Path
 ) -> str:
-    from ssm_metarl.video.before_after import film
+    from ssm_metarl.video.before_after import record_side_by_side
 
     if asked.mode == "zero_shot":  # there is no after: another episode tells more than the same
         path = folder / "episodes.mp4"
         seeds, captions = (asked.seed, asked.seed + 1), ("zero-shot", "zero-shot, another episode")
-        one, other = film((agent, agent), family, task, seeds, captions, path)
+        one, other = record_side_by_side((agent, agent), family, task, seeds, captions, path)
         return f"{path}\n{'':<18}return {one:.1f} in one episode, {other:.1f} in another"
     path = folder / "before-after.mp4"
     episodes = counted(asked.episodes, "episode")
     remembered = asked.episodes if asked.mode == "in_context" else 0
     what = f"after {episodes}" if remembered else f"{MODES[asked.mode]}, {episodes} per step"
-    before, after = film(
+    before, after = record_side_by_side(
         (agent, adapted),
         family,
         task,

@@ -72,7 +72,7 @@ class Evaluate:
         unset="nowhere",
         metavar="FILE",
     )
-    video: bool = setting(True, help="Film one task before and after adapting.")
+    video: bool = setting(True, help="Record one task before and after adapting.")
     trust_env_code: bool = setting(
         False,
         help="Allow a run whose environment is of the form module:Env-v0, which imports and runs "
@@ -172,7 +172,7 @@ def run(asked: Evaluate, _: Collection[str]) -> int:
     _draw_evaluation(evaluation, family, tasks, folder / "figures")
     if asked.video:
         path = folder / "videos" / "before-after.mp4"
-        attempt("video", lambda: _film(agent, family, tasks, measured, path, asked.seed))
+        attempt("video", lambda: _record(agent, family, tasks, measured, path, asked.seed))
     return 0
 
 
@@ -261,7 +261,7 @@ def _scatters(evaluation: Evaluation, groups: list[str] | None) -> list["Scatter
     ]
 
 
-def _film(
+def _record(
     agent: "Agent",
     family: "TaskFamily",
     tasks: Tasks,

@@ -16,10 +16,10 @@ from ssm_metarl.core.parameters import Params
 from ssm_metarl.env_runner.streams import substream
 from ssm_metarl.evaluation.evaluate import ADAPTATION_STREAM, task_source, untrained
 from ssm_metarl.evaluation.report import MODES
-from ssm_metarl.ui.limits import FILM_STEPS
+from ssm_metarl.ui.limits import CLIP_STEPS
 from ssm_metarl.ui.player import Clip
 from ssm_metarl.ui.query import Query, Subject
-from ssm_metarl.video.episode import FilmedEpisode, frames_per_second
+from ssm_metarl.video.episode import RecordedEpisode, frames_per_second
 from ssm_metarl.video.writer import Frame, encoded
 
 FRAMES_PER_SECOND = 25  # at most, of the video
@@ -27,18 +27,18 @@ SHRUNK = 480  # pixels: wider pictures are halved
 
 
 def clips(subject: Subject, query: Query, adapted: Mapping[str, Params]) -> Iterator[Clip]:
-    """Film an episode before adapting and one after, for every mode; all start alike.
+    """Record an episode before adapting and one after, for every mode; all start alike.
 
     Args:
         subject: The agent and the task.
         query: What was asked.
         adapted: The parameters of each mode after adapting.
     """
-    yield film(subject, subject.agent, "before adapting", "zero_shot", query.seed, 0)
+    yield record_clip(subject, subject.agent, "before adapting", "zero_shot", query.seed, 0)
     for mode in query.modes:
         remembered = query.plan().trial_episodes - 1 if mode == "in_context" else 0
         agent = subject.agent.with_params(adapted[mode])
-        yield film(subject, agent, f"after: {MODES[mode]}", mode, query.seed, remembered)
+        yield record_clip(subject, agent, f"after: {MODES[mode]}", mode, query.seed, remembered)
 
 
 def agent_after(subject: Subject, query: Query, mode: str) -> Agent:
@@ -61,8 +61,10 @@ def agent_after(subject: Subject, query: Query, mode: str) -> Agent:
     return agent.with_params(last.params)
 
 
-def film(subject: Subject, agent: Agent, name: str, style: str, seed: int, remembered: int) -> Clip:
-    """Film one episode.
+def record_clip(
+    subject: Subject, agent: Agent, name: str, style: str, seed: int, remembered: int
+) -> Clip:
+    """Record one episode.
 
     Args:
         subject: The family and the task.
@@ -75,9 +77,9 @@ def film(subject: Subject, agent: Agent, name: str, style: str, seed: int, remem
     family = subject.family
     speed = frames_per_second(family, subject.task)
     every = -(-speed // FRAMES_PER_SECOND)
-    episode = FilmedEpisode(agent, family, subject.task, seed, remembered)
+    episode = RecordedEpisode(agent, family, subject.task, seed, remembered)
     with contextlib.closing(episode.frames(every)) as frames:
-        pictures = itertools.islice(frames, FILM_STEPS // every + 1)
+        pictures = itertools.islice(frames, CLIP_STEPS // every + 1)
         mp4 = encoded(map(shrunk, pictures), speed / every)
     first = "" if episode.ended else "the first "
     ending = f"return {episode.total:.4g} after {first}{episode.steps} steps"

@@ -65,7 +65,7 @@ TRAINING: dict[str, int | float] = {  # the most that the page trains with
 }
 LEAST_RATE = 1e-6
 
-FILM_STEPS = 500  # of an episode, at most
+CLIP_STEPS = 500  # of an episode, at most
 ADAPT_SECONDS, TRAIN_SECONDS, EVALUATE_SECONDS = 120.0, 1800.0, 600.0
 UPLOAD_BYTES = 64 * 2**20  # of a zip, and of all that is in it
 UPLOADS_BYTES = 4 * UPLOAD_BYTES  # of all that is kept for an hour, of all visitors

@@ -11,7 +11,7 @@ from ssm_metarl.env_runner.family import Parameter, TaskFamily, Tasks
 from ssm_metarl.errors import UserError
 from ssm_metarl.evaluation.evaluate import Measurement
 from ssm_metarl.evaluation.report import counted, label
-from ssm_metarl.video.episode import FilmedEpisode, frames_per_second
+from ssm_metarl.video.episode import RecordedEpisode, frames_per_second
 from ssm_metarl.video.writer import write_side_by_side
 
 
@@ -78,7 +78,7 @@ def write_before_after(
         for name, value in shown.params.items()
     }
     name, episodes = label(shown.result.mode, 1), counted(shown.result.shots, "episode")
-    before, after = film(
+    before, after = record_side_by_side(
         (agent, agent.with_params(params)),
         family,
         tasks[number],
@@ -102,7 +102,7 @@ def shown_result(measured: Sequence[Measurement]) -> Measurement:
     raise UserError("neither standard nor hybrid was measured, so there is nothing to compare")
 
 
-def film(
+def record_side_by_side(
     agents: tuple[Agent, Agent],
     family: TaskFamily,
     task: Tasks,
@@ -112,7 +112,7 @@ def film(
     *,
     episodes_before: int = 0,
 ) -> tuple[float, float]:
-    """Film an episode of each of two agents, side by side.
+    """Record an episode of each of two agents, side by side.
 
     Args:
         agents: The left one and the right one.
@@ -131,8 +131,8 @@ def film(
         EnvironmentFailure: The environment raised an error.
     """
     fps = frames_per_second(family, task)
-    left = FilmedEpisode(agents[0], family, task, seeds[0], 0)
-    right = FilmedEpisode(agents[1], family, task, seeds[1], episodes_before)
+    left = RecordedEpisode(agents[0], family, task, seeds[0], 0)
+    right = RecordedEpisode(agents[1], family, task, seeds[1], episodes_before)
     write_side_by_side(left.frames(), right.frames(), captions, path, fps)
     return left.total, right.total
 

@@ -15,7 +15,7 @@ from ssm_metarl.video.writer import Frame
 DEFAULT_FPS = 30  # of environments that do not declare one
 
 
-class FilmedEpisode:
+class RecordedEpisode:
     """An episode that is played as its pictures are asked for.
 
     Whatever the environment raises becomes an :class:`EnvironmentFailure`, a picture that a video

@@ -1,4 +1,4 @@
-"""``ssm-metarl adapt``: what it shows, films and saves."""
+"""``ssm-metarl adapt``: what it shows, records and saves."""
 
 import os
 import shutil
@@ -70,7 +70,7 @@ def test_the_video_of_an_adaptation_shows_before_and_after(
     assert (tmp_path / "before-after.mp4").stat().st_size > 1000
 
 
-def test_zero_shot_films_two_episodes_as_nothing_changes(
+def test_zero_shot_records_two_episodes_as_nothing_changes(
     run_dir: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     argv = ["adapt", str(run_dir), "--mode=zero_shot", "--episodes=2", f"--out={tmp_path}"]

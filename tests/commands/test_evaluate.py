@@ -1,4 +1,4 @@
-"""``ssm-metarl evaluate``: what it writes, shows and films."""
+"""``ssm-metarl evaluate``: what it writes, shows and records."""
 
 import contextlib
 import errno

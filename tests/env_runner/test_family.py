@@ -103,7 +103,7 @@ def test_gymnasium_environment_has_the_familys_spaces(family: TaskFamily) -> Non
 
 
 @pytest.mark.parametrize("name", ["CartPoleNoVelocity-v1", "CartPoleHard-v1", "Navigation2D-v0"])
-def test_gymnasium_environment_can_be_filmed(name: str) -> None:
+def test_gymnasium_environment_can_be_recorded(name: str) -> None:
     family = get_family(name)
     env = family.gymnasium(family.held_out(1), render_mode="rgb_array")
     env.reset(seed=0)

@@ -74,7 +74,7 @@ def test_the_evaluated_parameters_play_and_nothing_is_adapted_again(
         played.extend(agents)
         return 1.0, 2.0
 
-    monkeypatch.setattr(before_after, "film", keep)
+    monkeypatch.setattr(before_after, "record_side_by_side", keep)
     monkeypatch.setattr(standard, "take_step", lambda *_: pytest.fail("it adapted again"))
     shown = write_before_after(agent, CARTPOLE, TASKS, measured, tmp_path / "v.mp4", 5)
     assert played[0] is agent
@@ -83,16 +83,16 @@ def test_the_evaluated_parameters_play_and_nothing_is_adapted_again(
     assert not torch.equal(expected, agent.params["action.weight"])
 
 
-def test_both_clips_start_alike_and_their_returns_are_what_was_filmed(
+def test_both_clips_start_alike_and_their_returns_are_what_was_recorded(
     agent: Agent, measured: list[Measurement], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    filmed: list[list[np.ndarray]] = []
+    recorded: list[list[np.ndarray]] = []
 
     def keep(left: Iterable[np.ndarray], right: Iterable[np.ndarray], *rest: object) -> None:
-        filmed.extend((list(left), list(right)))
+        recorded.extend((list(left), list(right)))
 
     monkeypatch.setattr(before_after, "write_side_by_side", keep)
     shown = write_before_after(agent, CARTPOLE, TASKS, measured, tmp_path / "v.mp4", 5)
-    before, after = filmed
+    before, after = recorded
     np.testing.assert_array_equal(before[0], after[0])
     assert (shown.before, shown.after) == (len(before) - 1, len(after) - 1)  # CartPole: 1 per step

@@ -1,4 +1,4 @@
-"""Foreign environments while they are filmed: every fault is one line, and costs only the video."""
+"""Foreign environments in a video: every fault is one line, and costs only the video."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +16,7 @@ from ssm_metarl.training.config import TrainConfig
 from ssm_metarl.training.learners import initial_params
 from ssm_metarl.training.loop import train
 from ssm_metarl.training.recipes import adaptation_config, make_policy
-from ssm_metarl.video.episode import DEFAULT_FPS, FilmedEpisode, frames_per_second
+from ssm_metarl.video.episode import DEFAULT_FPS, RecordedEpisode, frames_per_second
 
 # Gymnasium's own checker warns of some of these faults as well.
 pytestmark = pytest.mark.filterwarnings("ignore:.*WARN")
@@ -64,12 +64,12 @@ def agent_of(family: TaskFamily) -> Agent:
     return Agent(policy, initial_params(policy, 0), settings.inner_lr, settings, family.name)
 
 
-def filmed(family: TaskFamily) -> list[np.ndarray]:
-    return list(FilmedEpisode(agent_of(family), family, family.task(), 0, 0).frames())
+def recorded(family: TaskFamily) -> list[np.ndarray]:
+    return list(RecordedEpisode(agent_of(family), family, family.task(), 0, 0).frames())
 
 
 def test_a_picture_per_step_and_one_at_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
-    drawn = filmed(family_of(monkeypatch, picture=staticmethod(lambda t: np.full_like(GOOD, t))))
+    drawn = recorded(family_of(monkeypatch, picture=staticmethod(lambda t: np.full_like(GOOD, t))))
     assert [int(picture.max()) for picture in drawn] == [0, 1, 2, 3]
 
 
@@ -88,7 +88,7 @@ def test_pictures_that_no_video_can_show_are_named(
     picture: Callable[[int], object], says: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(UserError, match=says):
-        filmed(family_of(monkeypatch, picture=staticmethod(picture)))
+        recorded(family_of(monkeypatch, picture=staticmethod(picture)))
 
 
 @pytest.mark.parametrize(
@@ -107,7 +107,7 @@ def test_errors_of_the_environment_are_one_line(
     attributes: dict[str, object], says: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(EnvironmentFailure, match=says):
-        filmed(family_of(monkeypatch, **attributes))
+        recorded(family_of(monkeypatch, **attributes))
 
 
 @pytest.mark.parametrize("fps", [None, "fast", 0, float("nan")])
@@ -149,11 +149,11 @@ def test_failing_to_close_hides_nothing_and_failing_to_be_made_is_named(
     family = family_of(monkeypatch)
     agent = agent_of(family)
     monkeypatch.setattr(Drawn, "close", boom)
-    episode = FilmedEpisode(agent, family, family.nominal(), 0, 0)
+    episode = RecordedEpisode(agent, family, family.nominal(), 0, 0)
     assert len(list(episode.frames())) == 4
     monkeypatch.undo()
     monkeypatch.setattr(TaskFamily, "gymnasium", boom)
     with pytest.raises(EnvironmentFailure, match=r"making failed: division by zero$"):
-        FilmedEpisode(agent, family, family.nominal(), 0, 0)
+        RecordedEpisode(agent, family, family.nominal(), 0, 0)
     with pytest.raises(EnvironmentFailure, match=r"making failed: division by zero$"):
         frames_per_second(family, family.nominal())

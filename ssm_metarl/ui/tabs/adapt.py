@@ -275,17 +275,17 @@ def follow(store: RunStore, query: Query, job: Job) -> Iterator[tuple[Any, ...]]
         curve = curve_of(rows, subject, query) if due else gr.skip()
         drawn = time.monotonic() if due else drawn
         yield message(text, "working"), COMING, curve, asked
-    outcome, filmed = headline(rows, subject.family), []
+    outcome, shown = headline(rows, subject.family), []
     curve = curve_of(rows, subject, query)
     for clip in clips(subject, query, adapted):
         if job.discarded:
             return
-        filmed.append(clip)
-        yield outcome + message(f"Filmed: {clip.name} ...", "working"), gr.skip(), curve, asked
+        shown.append(clip)
+        yield outcome + message(f"Recorded: {clip.name} ...", "working"), gr.skip(), curve, asked
         curve = gr.skip()
         if job.should_stop:
             break
-    yield outcome, clips_value(filmed), gr.skip(), asked
+    yield outcome, clips_value(shown), gr.skip(), asked
 
 
 def modes_explained() -> str:

@@ -16,7 +16,7 @@ from ssm_metarl.analysis.traces import RecordedAgent, Trace, principal_component
 from ssm_metarl.evaluation.figures import eigenvalue_plot, trace_plot
 from ssm_metarl.evaluation.report import MODES, counted
 from ssm_metarl.ui.api import Json, endpoint
-from ssm_metarl.ui.clips import agent_after, film
+from ssm_metarl.ui.clips import agent_after, record_clip
 from ssm_metarl.ui.figures import svg
 from ssm_metarl.ui.jobs import HEAVY
 from ssm_metarl.ui.lazy_tab import fill, query_of, task_line
@@ -101,7 +101,7 @@ def shown(subject: Subject, query: Query, *, mine: bool) -> Iterator[Sequence[An
     """Yield the values of the tab's outputs; ``mine`` is whether the visitor asked the query."""
     mode, before = mode_shown(subject, query), subject.agent
     line = task_line(subject.family, query, mine=mine)
-    yield message("Filming ...", "working") + line, *[gr.skip()] * 7
+    yield message("Recording ...", "working") + line, *[gr.skip()] * 7
     after = agent_after(subject, query, mode)
     remembered = query.plan().trial_episodes - 1 if mode == "in_context" else 0
     names = ("before adapting", f"after: {MODES[mode]}")
@@ -109,8 +109,8 @@ def shown(subject: Subject, query: Query, *, mine: bool) -> Iterator[Sequence[An
         names = ("the first episode", f"after {counted(remembered, 'other')} of the task")
     recorded = RecordedAgent.of(before), RecordedAgent.of(after)
     clips = [
-        film(subject, recorded[0], names[0], "zero_shot", query.seed, 0),
-        film(subject, recorded[1], names[1], mode, query.seed, remembered),
+        record_clip(subject, recorded[0], names[0], "zero_shot", query.seed, 0),
+        record_clip(subject, recorded[1], names[1], mode, query.seed, remembered),
     ]
     traces = [one.last_episode(clip.steps) for one, clip in zip(recorded, clips, strict=True)]
     probe = linear_probe.train_probe(before, subject.family) if mode == "in_context" else None

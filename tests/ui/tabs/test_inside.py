@@ -86,7 +86,7 @@ def test_the_tab_fills_in_context(store: RunStore) -> None:
     subject = Subject.of(store, query)
     assert mode_shown(subject, query) == "in_context"
     first, (outcome, clips, traces, _, _, _, changed, _) = shown(subject, query, mine=mine)
-    assert "Filming" in first[0]
+    assert "Recording" in first[0]
     assert "The hidden state tells whether the task swaps left and right: from step" in outcome
     assert [clip["name"] for clip in clips] == ["the first episode", "after 3 others of the task"]
     assert 'data-rate="50"' in traces
