@@ -118,7 +118,7 @@ def test_a_run_from_elsewhere_runs_no_code(run_dir: Path, tmp_path: Path) -> Non
 
 
 def test_what_is_not_a_run_is_refused(run_dir: Path, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"nowhere is not a run: it has no config\.json"):
+    with pytest.raises(UserError, match=r"nowhere is not a run: there is no such folder"):
         load(tmp_path / "nowhere")
     config = tmp_path / "config.json"
     config.write_bytes(b"\xff")
