@@ -42,6 +42,7 @@ class Agent:
         config: How it adapts.
         family: Name of the family it was trained on.
         experience: The store of earlier tasks that came with it, for hybrid adaptation.
+        run: Fingerprint of the run that trained it, which its experience has too; None if unknown.
     """
 
     policy: Policy
@@ -50,6 +51,7 @@ class Agent:
     config: AdaptationConfig
     family: str
     experience: Path | None = None
+    run: str | None = None
 
     def predict(
         self,

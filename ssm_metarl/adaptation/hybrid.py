@@ -103,7 +103,7 @@ class Memory:
         Without any, hybrid adaptation is standard adaptation, which a warning says.
 
         Raises:
-            StoreError: The store is damaged, or of another family.
+            StoreError: The store is damaged, or of another family or run.
         """
         if agent.experience is None or not agent.experience.exists():
             return _nothing_to_recall("this agent came with no experience (adapted ones keep none)")
@@ -113,6 +113,7 @@ class Memory:
                     f"{agent.experience}: holds experience of {store.identity.family}, "
                     f"but the agent is for {agent.family}"
                 )
+            store.check_run(agent.run)
             newest = store.newest(most)
         if len(newest) < 2:
             return _nothing_to_recall("the experience that came with this agent is empty")

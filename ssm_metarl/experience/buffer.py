@@ -65,6 +65,7 @@ class ExperienceStore:
         capacity: int = 1_000_000,
         retention: str = "reservoir",
         seed: int = 0,
+        run: str | None = None,
     ) -> "ExperienceStore":
         """Create a store and open it for writing.
 
@@ -76,12 +77,13 @@ class ExperienceStore:
                 ``reservoir`` any, so that all ever added are equally likely to be there;
                 ``balanced`` the oldest of the task with the most transitions.
             seed: Of the reservoir's choices.
+            run: Fingerprint of the run whose agent will play, as :attr:`Agent.run` has it.
 
         Raises:
             UserError: An argument that makes no sense.
             StoreError: The file exists or cannot be written.
         """
-        identity = Identity.of(family, capacity, retention, seed)
+        identity = Identity.of(family, capacity, retention, seed, run)
         path = Path(path)
         create_database(path, identity.to_meta(), State(0, 0, 0, KEEP_ALL, 0))
         return cls(path, writable=True)
@@ -101,6 +103,18 @@ class ExperienceStore:
             StoreError: It is missing, damaged, not a store, or of another family.
         """
         return cls(Path(path), family, writable=writable)
+
+    def check_run(self, run: str | None) -> None:
+        """Refuse an agent whose experience this is not.
+
+        Args:
+            run: Fingerprint of the agent's run.
+
+        Raises:
+            StoreError: It is another; the message names both. Stores that name no run are taken.
+        """
+        with naming(self.path):
+            self.identity.check_run(run)
 
     def close(self) -> None:
         """Close; what was written is then in the one file, which can be copied. Twice is once.

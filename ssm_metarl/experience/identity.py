@@ -29,6 +29,7 @@ class Identity:
         capacity: Most transitions held.
         retention: One of `RETENTIONS`.
         seed: Of the reservoir's choices.
+        run: Fingerprint of the run whose agent played; None if that is not known.
     """
 
     family: str
@@ -36,9 +37,12 @@ class Identity:
     capacity: int
     retention: str
     seed: int
+    run: str | None = None
 
     @classmethod
-    def of(cls, family: TaskFamily, capacity: int, retention: str, seed: int) -> "Identity":
+    def of(
+        cls, family: TaskFamily, capacity: int, retention: str, seed: int, run: str | None
+    ) -> "Identity":
         """Return the identity of a new store.
 
         Raises:
@@ -48,7 +52,7 @@ class Identity:
             raise UserError(f"no retention {retention!r}; {nearest(retention, RETENTIONS)}")
         capacity = check_whole("capacity", capacity, *_BOUNDS["capacity"])
         seed = check_whole("seed", seed, *_BOUNDS["seed"])
-        return cls(family.name, Layout.of(family), capacity, retention, seed)
+        return cls(family.name, Layout.of(family), capacity, retention, seed, run)
 
     def check(self, family: TaskFamily) -> None:
         """Refuse another family.
@@ -60,6 +64,19 @@ class Identity:
         if (self.family, self.layout) != (family.name, layout):
             raise ValueError(
                 f"holds experience of {self.describe()}, not of {family.name} ({layout.describe()})"
+            )
+
+    def check_run(self, run: str | None) -> None:
+        """Refuse the agent of another run; a store of before runs were recorded is of any.
+
+        Raises:
+            ValueError: Naming both.
+        """
+        if self.run is not None and self.run != run:
+            raise ValueError(
+                f"was played by run {self.run}, but this agent is of "
+                + (f"run {run}" if run else "a run without a fingerprint")
+                + "; an agent recalls only its own experience"
             )
 
     def describe(self) -> str:
@@ -77,6 +94,7 @@ class Identity:
             "retention": self.retention,
             "seed": self.seed,
             "layout": self.layout.to_text(),
+            **({} if self.run is None else {"run": self.run}),
         }
 
     @classmethod
@@ -95,5 +113,8 @@ class Identity:
         family, retention = meta.get("family"), meta.get("retention")
         if type(family) is not str or retention not in RETENTIONS:
             raise ValueError("is damaged: its family or retention cannot be read")
+        run = meta.get("run")
+        if run is not None and type(run) is not str:
+            raise ValueError(f"is damaged: run is {run!r}, not a text")
         layout = Layout(meta["observations"], meta["actions"], bool(meta["discrete"]))
-        return cls(family, layout, meta["capacity"], retention, meta["seed"])
+        return cls(family, layout, meta["capacity"], retention, meta["seed"], run)

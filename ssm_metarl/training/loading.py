@@ -51,7 +51,10 @@ def load(folder: str | Path, *, trust_env_code: bool = False) -> Agent:
     config = read_config(folder, trust_env_code=trust_env_code)
     checkpoint = load_checkpoint(folder / CHECKPOINT)
     agent = load_agent(checkpoint, config, run_family(config))
-    return dataclasses.replace(agent, experience=(folder / EXPERIENCE).absolute())
+    run = checkpoint.meta.get("run")
+    if run is not None and not isinstance(run, str):
+        raise CheckpointError(f"{folder / CHECKPOINT}: run cannot be {run!r}")
+    return dataclasses.replace(agent, experience=(folder / EXPERIENCE).absolute(), run=run)
 
 
 def locate(folder: str | Path) -> Path:

@@ -1,6 +1,7 @@
 """Training as a stream of progress records, with everything on disk that resuming needs."""
 
 import dataclasses
+import hashlib
 import time
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
@@ -208,6 +209,17 @@ def run_family(config: TrainConfig) -> TaskFamily:
     return get_family(config.env_name, trust_env_code=config.trust_env_code)
 
 
+def fingerprint(config: TrainConfig, trainer: Trainer) -> str:
+    """Return what tells a run from others: of its first settings and initial parameters.
+
+    It is kept in the checkpoint and the store, and so outlives later settings.
+    """
+    digest = hashlib.sha256(config.to_json().encode())
+    for name, value in sorted(trainer.learner.tensors.items()):
+        digest.update(name.encode() + value.detach().cpu().numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
 class _Session:
     """A stretch of training, from a start or a checkpoint to its end or an interruption."""
 
@@ -228,6 +240,7 @@ class _Session:
         self.store: ExperienceStore | None = None
         self.unstored: tuple[Tasks, Trajectory] | None = None
         self.done, self.environment_steps, self.seconds = 0, 0, 0.0
+        self.run: str | None = fingerprint(config, trainer)
         self.snapshot: Snapshot = trainer.snapshot()
         self.saved_at = time.monotonic()
 
@@ -237,6 +250,7 @@ class _Session:
         self.done = checkpoint.meta["iteration"]
         self.environment_steps = checkpoint.meta["environment_steps"]
         self.seconds = checkpoint.meta["seconds"]
+        self.run = checkpoint.meta.get("run")  # version 0.1 kept none
         self.snapshot = self.trainer.snapshot()
         self.metrics.truncate_after(self.done)
 
@@ -276,9 +290,10 @@ class _Session:
         path, family = self.run_dir / EXPERIENCE, self.trainer.learner.family
         if not path.exists():
             return ExperienceStore.create(
-                path, family, capacity=self.config.experience, retention="fifo"
+                path, family, capacity=self.config.experience, retention="fifo", run=self.run
             )
         store = ExperienceStore.open(path, family, writable=True)
+        store.check_run(self.run)
         store.truncate_after(self.done)
         return store
 
@@ -330,6 +345,8 @@ class _Session:
             "environment_steps": self.environment_steps,
             "seconds": self.seconds,
         }
+        if self.run is not None:
+            meta["run"] = self.run
         if self.store:
             self.store.mark(self.done)
         save_checkpoint(self.run_dir / CHECKPOINT, self.snapshot.tensors, meta)

@@ -1,8 +1,10 @@
 """A loaded agent acts as it was trained to, and a run from elsewhere runs no code."""
 
+import contextlib
 import dataclasses
 import json
 import shutil
+import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,15 +15,16 @@ import torch
 from numpy.random import SeedSequence
 
 from ssm_metarl.adaptation.agent import Agent
+from ssm_metarl.adaptation.hybrid import Memory
 from ssm_metarl.adaptation.online import adapt
 from ssm_metarl.checkpoint.format import load_checkpoint, save_checkpoint
 from ssm_metarl.env_runner.registry import get_family
 from ssm_metarl.env_runner.rollout import collect_episodes, collect_trials
-from ssm_metarl.errors import CheckpointError, UserError
+from ssm_metarl.errors import CheckpointError, StoreError, UserError
 from ssm_metarl.training.config import TrainConfig
 from ssm_metarl.training.learners import initial_params
 from ssm_metarl.training.loading import load, locate, save
-from ssm_metarl.training.loop import resume, train
+from ssm_metarl.training.loop import EXPERIENCE, resume, train
 from ssm_metarl.training.recipes import adaptation_config, make_policy
 
 TINY = TrainConfig(
@@ -310,3 +313,33 @@ def test_only_what_is_named_as_of_the_hub_is_asked_for_there(
         ):
             load(path)
     assert asked == ["somebody/cartpole"] * 4 + ["nobody/nothing"]
+
+
+def test_experience_of_another_run_is_refused(run_dir: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    list(train(dataclasses.replace(TINY, seed=TINY.seed + 1), other))
+    shutil.copyfile(run_dir / EXPERIENCE, other / EXPERIENCE)
+    mine, theirs = load(run_dir).run, load(other).run
+    with pytest.raises(StoreError, match=f"played by run {mine}.*this agent is of run {theirs}"):
+        Memory.of(load(other))
+    with pytest.raises(StoreError, match=f"played by run {mine}"):
+        list(resume(other, num_epochs=TINY.num_epochs + 1))
+
+
+def test_experience_stays_a_runs_own_when_it_trains_on(run_dir: Path, tmp_path: Path) -> None:
+    longer = tmp_path / "longer"
+    shutil.copytree(run_dir, longer)
+    list(resume(longer, num_epochs=TINY.num_epochs + 1))
+    agent = load(longer)
+    assert agent.run == load(run_dir).run
+    assert Memory.of(agent) is not None
+    shutil.copyfile(run_dir / EXPERIENCE, longer / EXPERIENCE)
+    assert Memory.of(agent) is not None
+
+
+def test_a_store_that_names_no_run_is_any_agents(run_dir: Path, tmp_path: Path) -> None:
+    old = tmp_path / "old"
+    shutil.copytree(run_dir, old)
+    with contextlib.closing(sqlite3.connect(old / EXPERIENCE)) as database, database:
+        database.execute("DELETE FROM meta WHERE name = 'run'")
+    assert Memory.of(load(old)) is not None
