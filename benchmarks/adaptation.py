@@ -29,7 +29,7 @@ from ssm_metarl.adaptation.agent import Agent
 from ssm_metarl.env_runner.family import TaskFamily
 from ssm_metarl.env_runner.registry import get_family
 from ssm_metarl.evaluation.evaluate import EvaluationPlan, evaluate, summarise
-from ssm_metarl.evaluation.figures import adaptation_curve
+from ssm_metarl.evaluation.figures import adaptation_curve, write_png
 from ssm_metarl.evaluation.report import Evaluation
 from ssm_metarl.training.config import TrainConfig
 from ssm_metarl.training.loading import load
@@ -158,7 +158,8 @@ def record(suite: SuiteName, variants: Mapping[str, Sequence[Trained]], best: fl
     shots = SHOTS.get(suite, (20,))[0]
     pooled = [over_seeds([run.evaluations[shots] for run in runs]) for runs in variants.values()]
     titles = [f"{SUITES[suite][name].env_name}, {TITLES[name]}" for name in variants]
-    adaptation_curve(pooled, RESULTS / f"{suite}.png", best=best, titles=titles)
+    figure = adaptation_curve(pooled, best=best, titles=titles)
+    write_png(figure, RESULTS / f"{suite}.png")
 
 
 def main(

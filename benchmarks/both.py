@@ -27,7 +27,7 @@ from training import trained
 
 from ssm_metarl.env_runner.registry import get_family
 from ssm_metarl.evaluation.evaluate import EvaluationPlan, evaluate, summarise
-from ssm_metarl.evaluation.figures import adaptation_curve
+from ssm_metarl.evaluation.figures import adaptation_curve, write_png
 from ssm_metarl.evaluation.report import Evaluation
 from ssm_metarl.evaluation.statistics import stratified_bootstrap
 from ssm_metarl.evaluation.table import make_table
@@ -109,7 +109,8 @@ def main(seeds: int = 3) -> None:
     (RESULTS / "both.json").write_text(json.dumps(content) + "\n")
     titles = [f"{FAMILY.name}, {split.replace('_', '-')} tasks" for split in SPLITS]
     best = float(FAMILY.max_episode_steps)
-    adaptation_curve(list(pooled.values()), RESULTS / "both.png", best=best, titles=titles)
+    figure = adaptation_curve(list(pooled.values()), best=best, titles=titles)
+    write_png(figure, RESULTS / "both.png")
 
 
 if __name__ == "__main__":

@@ -28,7 +28,13 @@ from training import trained
 from ssm_metarl.adaptation.hybrid import Memory
 from ssm_metarl.env_runner.registry import get_family
 from ssm_metarl.evaluation.evaluate import EvaluationPlan, evaluate, summarise
-from ssm_metarl.evaluation.figures import Scatter, budget_curve, performance_profile, task_scatter
+from ssm_metarl.evaluation.figures import (
+    Scatter,
+    budget_curve,
+    performance_profile,
+    task_scatter,
+    write_png,
+)
 from ssm_metarl.evaluation.report import Evaluation
 from ssm_metarl.evaluation.table import make_table
 from ssm_metarl.training.config import TrainConfig
@@ -63,16 +69,17 @@ def draw(pooled: dict[str, Evaluation]) -> None:
     IMAGES.mkdir(exist_ok=True)
     best = float(FAMILY.max_episode_steps)
     titles = [f"{FAMILY.name}, {split.replace('_', '-')} tasks" for split in pooled]
-    budget_curve(list(pooled.values()), IMAGES / "five-ways.png", best=best, titles=titles)
+    figure = budget_curve(list(pooled.values()), best=best, titles=titles)
+    write_png(figure, IMAGES / "five-ways.png")
     profile = IMAGES / "five-ways-profile.png"
-    performance_profile(pooled["held_out"], profile, title=titles[0])
+    write_png(performance_profile(pooled["held_out"], title=titles[0]), profile)
     rows = {(row.mode, row.shots): np.array(row.per_task) for row in pooled["held_out"].results}
     before = rows["zero_shot", 0]
     panels = [
         Scatter(f"{mode.replace('_', ' ')}, 1 episode", before, rows[mode, 1])
         for mode in ("standard", "hybrid")
     ]
-    task_scatter(panels, IMAGES / "five-ways-tasks.png")
+    write_png(task_scatter(panels), IMAGES / "five-ways-tasks.png")
 
 
 def main(seeds: int = 3, threads: int = 1) -> None:

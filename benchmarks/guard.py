@@ -46,7 +46,7 @@ from ssm_metarl.env_runner.registry import get_family
 from ssm_metarl.env_runner.rollout import collect_episodes, episode_returns
 from ssm_metarl.env_runner.streams import substream
 from ssm_metarl.evaluation.evaluate import ADAPTATION_STREAM, RETURN_STREAM, task_source
-from ssm_metarl.evaluation.figures import Scatter, task_scatter
+from ssm_metarl.evaluation.figures import Scatter, task_scatter, write_png
 from ssm_metarl.training.config import TrainConfig
 from ssm_metarl.training.loading import load
 
@@ -226,7 +226,7 @@ def draw(outcomes: Sequence[Outcome], path: Path) -> None:
             np.concatenate([getattr(one, when) for one in same]) for when in ("before", "after")
         )
         panels.append(Scatter(f"{suite}, guarded", before, after, groups, "adaptation"))
-    task_scatter(panels, path)
+    write_png(task_scatter(panels), path)
 
 
 def main(suites: tuple[str, ...] = tuple(RUNS), seeds: int = 3, workers: int = 1) -> None:

@@ -50,7 +50,7 @@ from ssm_metarl.evaluation.evaluate import (
     mean_returns,
     task_source,
 )
-from ssm_metarl.evaluation.figures import budget_curve
+from ssm_metarl.evaluation.figures import budget_curve, write_png
 from ssm_metarl.evaluation.report import Evaluation
 from ssm_metarl.evaluation.statistics import iqm, paired_difference, stratified_bootstrap
 from ssm_metarl.experience.buffer import ExperienceStore
@@ -252,12 +252,9 @@ def main(
     (RESULTS / f"hybrid-{suite}.json").write_text(json.dumps(content) + "\n")
     best = 500.0 if "CartPole" in config.env_name else None
     curves = [curve(family, split, runs) for split, runs in measured.items()]
-    budget_curve(
-        curves,
-        RESULTS / f"hybrid-{suite}.png",
-        best=best,
-        titles=[f"{family.name}, {split.replace('_', '-')} tasks" for split in summaries],
-    )
+    titles = [f"{family.name}, {split.replace('_', '-')} tasks" for split in summaries]
+    figure = budget_curve(curves, best=best, titles=titles)
+    write_png(figure, RESULTS / f"hybrid-{suite}.png")
 
 
 if __name__ == "__main__":

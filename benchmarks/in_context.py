@@ -33,7 +33,7 @@ from speed import matmul_peak
 
 from ssm_metarl.env_runner.registry import get_family
 from ssm_metarl.evaluation.evaluate import EvaluationPlan, evaluate, summarise
-from ssm_metarl.evaluation.figures import trial_curve
+from ssm_metarl.evaluation.figures import trial_curve, write_png
 from ssm_metarl.evaluation.report import Evaluation
 from ssm_metarl.training.config import TrainConfig
 from ssm_metarl.training.loading import load
@@ -147,7 +147,7 @@ def main(
     pooled = over_seeds([run.evaluation for run in runs])
     title = f"{pooled.family}: {TASKS} held-out tasks, {seeds} seeds"
     path = RESULTS / f"in-context-{suite}.png"
-    trial_curve(pooled, path, best=BEST.get(suite), titles=[title])
+    write_png(trial_curve(pooled, best=BEST.get(suite), titles=[title]), path)
 
 
 if __name__ == "__main__":

@@ -36,7 +36,7 @@ from rich.table import Table
 
 from ssm_metarl.env_runner.registry import get_family
 from ssm_metarl.evaluation.evaluate import EvaluationPlan, evaluate, summarise
-from ssm_metarl.evaluation.figures import adaptation_curve
+from ssm_metarl.evaluation.figures import adaptation_curve, write_png
 from ssm_metarl.evaluation.report import Evaluation
 from ssm_metarl.training.config import TrainConfig
 from ssm_metarl.training.loading import load
@@ -141,9 +141,8 @@ def main(seeds: int = 3, workers: int = 1) -> None:
         },
     }
     (RESULTS / "navigation.json").write_text(json.dumps(content, indent=1) + "\n")
-    adaptation_curve(
-        list(pooled.values()), RESULTS / "navigation.png", best=None, titles=list(pooled)
-    )
+    figure = adaptation_curve(list(pooled.values()), titles=list(pooled))
+    write_png(figure, RESULTS / "navigation.png")
 
 
 if __name__ == "__main__":

@@ -166,18 +166,18 @@ def _draw(
     folder: Path,
 ) -> object:
     """Draw the returns of the episodes played."""
-    from ssm_metarl.evaluation.figures import episode_curve
+    from ssm_metarl.evaluation.figures import episode_curve, write_png
 
     horizon = agent.config.horizon
     whole = asked.mode == "in_context" or horizon >= family.max_episode_steps
-    return episode_curve(
+    figure = episode_curve(
         records,
         float(after.mean()),
-        folder / "episodes.png",
         family=family.name,
         best=best_return(family),
         cut=None if whole else horizon,
     )
+    return write_png(figure, folder / "episodes.png")
 
 
 def _saved(agent: "Agent", folder: Path) -> Path:

@@ -16,12 +16,13 @@ from ssm_metarl.evaluation.report import MODES, Evaluation, counted, label
 from ssm_metarl.training.settings import check_settings, setting
 
 if TYPE_CHECKING:  # they import torch
+    from matplotlib.figure import Figure
+
     from ssm_metarl.adaptation.agent import Agent
     from ssm_metarl.env_runner.family import TaskFamily
     from ssm_metarl.evaluation.evaluate import EvaluationPlan, Measurement
     from ssm_metarl.evaluation.figures import Scatter
 
-FIGURES = ("adaptation", "budgets", "profile", "in-context", "tasks")
 MOST_EPISODES = 10_000
 RETURN_EPISODES, ONE_TASK_EPISODES = 10, 100  # of each task, for its mean return
 
@@ -212,33 +213,34 @@ def _evaluate(
 def _draw_evaluation(
     evaluation: Evaluation, family: "TaskFamily", tasks: Tasks, folder: Path
 ) -> None:
-    """Draw what there are results for."""
+    """Draw what there are results for; remove the other figures of an earlier evaluation."""
     from ssm_metarl.evaluation.figures import (
         adaptation_curve,
         budget_curve,
         performance_profile,
         task_scatter,
         trial_curve,
+        write_png,
     )
     from ssm_metarl.video.before_after import task_groups
 
     best, rows = best_return(family), evaluation.results
-    for name in FIGURES:  # those of an earlier evaluation would say something else
-        (folder / f"{name}.png").unlink(missing_ok=True)
-    if any(row.steps for row in rows):
-        path = folder / "adaptation.png"
-        attempt("figure", lambda: adaptation_curve(evaluation, path, best=best))
-    if len({row.shots for row in rows if row.steps == 1}) > 1:
-        path_of_budgets = folder / "budgets.png"
-        attempt("budgets", lambda: budget_curve(evaluation, path_of_budgets, best=best))
-        profile = folder / "profile.png"
-        attempt("profile", lambda: performance_profile(evaluation, profile))
-    if any(row.mode == "in_context" for row in rows):
-        path_of_trial = folder / "in-context.png"
-        attempt("trial", lambda: trial_curve(evaluation, path_of_trial, best=best))
     panels = _scatters(evaluation, task_groups(family, tasks))
-    if panels:
-        attempt("tasks", lambda: task_scatter(panels, folder / "tasks.png"))
+    stepped = any(row.steps for row in rows)
+    budgets = len({row.shots for row in rows if row.steps == 1}) > 1
+    trials = any(row.mode == "in_context" for row in rows)
+    wanted: list[tuple[str, bool, Callable[[], Figure]]] = [
+        ("adaptation", stepped, lambda: adaptation_curve(evaluation, best=best)),
+        ("budgets", budgets, lambda: budget_curve(evaluation, best=best)),
+        ("profile", budgets, lambda: performance_profile(evaluation)),
+        ("in-context", trials, lambda: trial_curve(evaluation, best=best)),
+        ("tasks", bool(panels), lambda: task_scatter(panels)),
+    ]
+    for name, has_results, draw in wanted:
+        path = folder / f"{name}.png"
+        path.unlink(missing_ok=True)
+        if has_results:
+            attempt(name, lambda draw=draw, path=path: write_png(draw(), path))
 
 
 def _scatters(evaluation: Evaluation, groups: list[str] | None) -> list["Scatter"]:

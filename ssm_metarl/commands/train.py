@@ -183,7 +183,7 @@ def _finished(last: "Progress | None", config: TrainConfig, run_dir: Path, track
 
 def _summarise(last: "Progress", config: TrainConfig, run_dir: Path) -> None:
     """Say how good the agent became, and draw how."""
-    from ssm_metarl.evaluation.figures import learning_curve
+    from ssm_metarl.evaluation.figures import learning_curve, write_png
     from ssm_metarl.evaluation.report import counted
     from ssm_metarl.training.loop import METRICS, run_family
 
@@ -191,11 +191,13 @@ def _summarise(last: "Progress", config: TrainConfig, run_dir: Path) -> None:
     spent = f"{counted(last.environment_steps, 'env step')}, {last.seconds:.0f} s"
     print(f"Trained {run_dir} ({spent}); best return {adapted}{last.best_return:.1f}.")
     family, records = run_family(config), read_metrics(run_dir / METRICS)
-    curve = run_dir / "figures" / "learning-curve.png"
-    attempt(
-        "learning curve",
-        lambda: learning_curve(records, curve, family=family.name, best=best_return(family)),
-    )
+    path = run_dir / "figures" / "learning-curve.png"
+
+    def draw() -> object:
+        figure = learning_curve(records, family=family.name, best=best_return(family))
+        return write_png(figure, path)
+
+    attempt("learning curve", draw)
 
 
 def _say_how_to_look(track: str, run_dir: Path) -> None:

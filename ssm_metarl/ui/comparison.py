@@ -15,7 +15,7 @@ from ssm_metarl.commands.common import best_return
 from ssm_metarl.env_runner.family import TaskFamily, Tasks
 from ssm_metarl.errors import UserError
 from ssm_metarl.evaluation.evaluate import EvaluationPlan, evaluate, modes_of, summarise
-from ssm_metarl.evaluation.figures import budget_curve
+from ssm_metarl.evaluation.figures import budget_curve, write_png
 from ssm_metarl.evaluation.report import MODES, Evaluation, ModeResult, label
 from ssm_metarl.evaluation.statistics import paired_difference
 from ssm_metarl.ui.limits import EPISODES, EVALUATION_TASKS, SEED, STEPS, integer
@@ -250,7 +250,8 @@ def as_png(found: Sequence[Measured], folder: Path) -> Path | None:
     for group in by_family([one for one in found if one.drawable]):
         drawn = folder / f"{len(pictures)}.png"
         titles, evaluations = [one.run for one in group], [one.evaluation() for one in group]
-        budget_curve(evaluations, drawn, best=best_return(group[0].family), titles=titles)
+        figure = budget_curve(evaluations, best=best_return(group[0].family), titles=titles)
+        write_png(figure, drawn)
         pictures.append(Image.open(drawn).convert("RGB"))
     if not pictures:
         return None

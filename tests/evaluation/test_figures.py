@@ -20,9 +20,9 @@ from ssm_metarl.evaluation.figures.panel import spread
 from ssm_metarl.evaluation.figures.style import COLOURS, GROUPS, REFERENCE
 
 
-def test_adaptation_curve_draws_means_against_steps(tmp_path: Path, drawn: list[Figure]) -> None:
-    figures.adaptation_curve(EVALUATION, tmp_path / "curve.png", best=500.0)
-    (axes,) = drawn[0].axes
+def test_adaptation_curve_draws_means_against_steps() -> None:
+    figure = figures.adaptation_curve(EVALUATION, best=500.0)
+    (axes,) = figure.axes
     assert curves(axes) == {
         colour("standard"): [(0, 34), (1, 490), (2, 499)],  # the largest budget of each step
         colour("from_scratch"): [(0, 20), (1, 83), (2, 120)],
@@ -38,14 +38,14 @@ def test_adaptation_curve_draws_means_against_steps(tmp_path: Path, drawn: list[
     assert axes.get_title(loc="left") == "CartPole-v1: 1 held-out task, seed 0"
 
 
-def test_bands_are_the_confidence_intervals(tmp_path: Path, drawn: list[Figure]) -> None:
-    figures.adaptation_curve(EVALUATION, tmp_path / "curve.png")
-    bands = [band for band in drawn[0].axes[0].collections if isinstance(band, PolyCollection)]
+def test_bands_are_the_confidence_intervals() -> None:
+    figure = figures.adaptation_curve(EVALUATION)
+    bands = [band for band in figure.axes[0].collections if isinstance(band, PolyCollection)]
     corners = {(x, y) for x, y in np.asarray(bands[0].get_paths()[0].vertices).tolist()}
     assert corners == {(0, 29), (0, 39), (1, 485), (1, 495), (2, 494), (2, 504)}
 
 
-def test_trial_curve_draws_means_against_episodes(tmp_path: Path, drawn: list[Figure]) -> None:
+def test_trial_curve_draws_means_against_episodes() -> None:
     rows = (
         result("in_context", 0, 0, 400.0),
         result("in_context", 1, 0, 480.0),
@@ -53,20 +53,20 @@ def test_trial_curve_draws_means_against_episodes(tmp_path: Path, drawn: list[Fi
         result("in_context", 22, 1, 499.0),  # after a gradient step: another story
     )
     trial = dataclasses.replace(EVALUATION, results=rows)
-    figures.trial_curve(trial, tmp_path / "trial.png", best=500.0)
-    (axes,) = drawn[0].axes
+    figure = figures.trial_curve(trial, best=500.0)
+    (axes,) = figure.axes
     assert curves(axes) == {colour("in_context"): [(1, 400), (2, 480), (3, 490)]}
     assert [tick.get_text() for tick in axes.get_xticklabels()] == ["1", "2", "3"]
     assert texts(axes) == ["in-context  490.0", "best possible: 500"]
     alone = dataclasses.replace(EVALUATION, results=EVALUATION.results[:1])
     with pytest.raises(UserError, match="nothing to draw"):
-        figures.trial_curve(alone, tmp_path / "none.png")
+        figure = figures.trial_curve(alone)
 
 
-def test_hybrid_and_standard_both_start_at_zero_shot(tmp_path: Path, drawn: list[Figure]) -> None:
+def test_hybrid_and_standard_both_start_at_zero_shot() -> None:
     rows = (*EVALUATION.results, result("hybrid", 5, 1, 495.0))
-    figures.adaptation_curve(dataclasses.replace(EVALUATION, results=rows), tmp_path / "c.png")
-    (axes,) = drawn[0].axes
+    figure = figures.adaptation_curve(dataclasses.replace(EVALUATION, results=rows))
+    (axes,) = figure.axes
     assert curves(axes)[colour("hybrid")] == [(0, 34), (1, 495)]
     assert curves(axes)[colour("standard")][0] == (0, 34)
     assert texts(axes) == ["standard  499.0", "hybrid  495.0", "from scratch  120.0"]
@@ -74,11 +74,11 @@ def test_hybrid_and_standard_both_start_at_zero_shot(tmp_path: Path, drawn: list
     assert [tick.get_text() for tick in axes.get_xticklabels()][1] == "1"
 
 
-def test_several_evaluations_share_a_scale(tmp_path: Path, drawn: list[Figure]) -> None:
+def test_several_evaluations_share_a_scale() -> None:
     weak = tuple(dataclasses.replace(row, mean=row.mean - 300) for row in EVALUATION.results)
     pair = [EVALUATION, dataclasses.replace(EVALUATION, results=weak)]
-    figures.adaptation_curve(pair, tmp_path / "pair.png", titles=["SSM", "MLP"])
-    left, right = drawn[0].axes
+    figure = figures.adaptation_curve(pair, titles=["SSM", "MLP"])
+    left, right = figure.axes
     assert [left.get_title(loc="left"), right.get_title(loc="left")] == ["SSM", "MLP"]
     assert left.get_ylim() == right.get_ylim()
     low, high = left.get_ylim()
@@ -88,9 +88,9 @@ def test_several_evaluations_share_a_scale(tmp_path: Path, drawn: list[Figure]) 
     assert "from scratch  \N{MINUS SIGN}180.0" in texts(right)
 
 
-def test_budget_curve_draws_one_step_against_episodes(tmp_path: Path, drawn: list[Figure]) -> None:
-    figures.budget_curve(EVALUATION, tmp_path / "budget.png")
-    (axes,) = drawn[0].axes
+def test_budget_curve_draws_one_step_against_episodes() -> None:
+    figure = figures.budget_curve(EVALUATION)
+    (axes,) = figure.axes
     assert curves(axes) == {
         colour("zero_shot"): [(1, 34), (20, 34)],
         colour("in_context"): [(2, 442), (5, 470)],
@@ -103,10 +103,12 @@ def test_budget_curve_draws_one_step_against_episodes(tmp_path: Path, drawn: lis
 
 
 def test_a_reader_of_the_old_figure_is_not_disturbed(tmp_path: Path) -> None:
-    path = figures.learning_curve(METRICS, tmp_path / "figure.png", family="CartPole-v1")
+    path = figures.write_png(
+        figures.learning_curve(METRICS, family="CartPole-v1"), tmp_path / "figure.png"
+    )
     old = path.read_bytes()
     with path.open("rb") as reader:
-        figures.learning_curve(METRICS[:5], path, family="CartPole-v1")
+        figures.write_png(figures.learning_curve(METRICS[:5], family="CartPole-v1"), path)
         assert reader.read() == old
     assert path.read_bytes() != old
 
@@ -114,24 +116,26 @@ def test_a_reader_of_the_old_figure_is_not_disturbed(tmp_path: Path) -> None:
 def test_nothing_to_draw_is_an_error_and_leaves_no_file(tmp_path: Path) -> None:
     only_zero_shot = dataclasses.replace(EVALUATION, results=EVALUATION.results[:1])
     with pytest.raises(UserError, match="nothing to draw"):
-        figures.adaptation_curve(only_zero_shot, tmp_path / "c.png")
+        figures.adaptation_curve(only_zero_shot)
     with pytest.raises(UserError, match="2 data budgets"):
-        figures.budget_curve(only_zero_shot, tmp_path / "b.png")
+        figures.budget_curve(only_zero_shot)
     with pytest.raises(UserError, match="no training metrics"):
-        figures.learning_curve([], tmp_path / "l.png", family="CartPole-v1")
+        figures.learning_curve([], family="CartPole-v1")
     broken = [METRICS[0], {"environment_steps": 1.0, "return_before": 1.0}]
     with pytest.raises(UserError, match="record 1: no 'return_after'"):
-        figures.learning_curve(broken, tmp_path / "l.png", family="CartPole-v1")
+        figures.learning_curve(broken, family="CartPole-v1")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_files_are_png_at_twice_the_density_and_nothing_else(tmp_path: Path) -> None:
     folder = tmp_path / "figures"  # made when needed
     written = [
-        figures.adaptation_curve(EVALUATION, folder / "a.png"),
-        figures.budget_curve(EVALUATION, str(folder / "b.png")),
-        figures.task_scatter([Scatter("", np.zeros(3), np.ones(3))], folder / "c.png"),
-        figures.learning_curve(METRICS, folder / "d.png", family="CartPole-v1"),
+        figures.write_png(figures.adaptation_curve(EVALUATION), folder / "a.png"),
+        figures.write_png(figures.budget_curve(EVALUATION), str(folder / "b.png")),
+        figures.write_png(
+            figures.task_scatter([Scatter("", np.zeros(3), np.ones(3))]), folder / "c.png"
+        ),
+        figures.write_png(figures.learning_curve(METRICS, family="CartPole-v1"), folder / "d.png"),
     ]
     assert written == [folder / f"{name}.png" for name in "abcd"]
     assert sorted(folder.iterdir()) == written
@@ -146,7 +150,9 @@ def test_files_are_png_at_twice_the_density_and_nothing_else(tmp_path: Path) -> 
 def test_a_failed_write_keeps_the_old_figure(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path = figures.learning_curve(METRICS, tmp_path / "figure.png", family="CartPole-v1")
+    path = figures.write_png(
+        figures.learning_curve(METRICS, family="CartPole-v1"), tmp_path / "figure.png"
+    )
     old = path.read_bytes()
 
     def full_disk(self: Figure, target: Path, **options: object) -> None:
@@ -155,19 +161,19 @@ def test_a_failed_write_keeps_the_old_figure(
 
     monkeypatch.setattr(Figure, "savefig", full_disk)
     with pytest.raises(OSError, match="No space left"):
-        figures.learning_curve(METRICS[:5], path, family="CartPole-v1")
+        figures.write_png(figures.learning_curve(METRICS[:5], family="CartPole-v1"), path)
     assert path.read_bytes() == old
     assert list(tmp_path.iterdir()) == [path]
 
 
 def test_the_style_is_the_same_whatever_was_set_and_leaves_no_trace(tmp_path: Path) -> None:
-    plain = figures.learning_curve(
-        METRICS, tmp_path / "plain.png", family="CartPole-v1"
+    plain = figures.write_png(
+        figures.learning_curve(METRICS, family="CartPole-v1"), tmp_path / "plain.png"
     ).read_bytes()
     with mpl.rc_context({"font.size": 30, "axes.facecolor": "black"}):
         before = dict(mpl.rcParams)
-        odd = figures.learning_curve(
-            METRICS, tmp_path / "odd.png", family="CartPole-v1"
+        odd = figures.write_png(
+            figures.learning_curve(METRICS, family="CartPole-v1"), tmp_path / "odd.png"
         ).read_bytes()
         assert dict(mpl.rcParams) == before
     assert odd == plain
@@ -182,12 +188,10 @@ def test_names_at_line_ends_never_touch() -> None:
     assert spread([1.0, 50.0], 20.0) == [1.0, 50.0]  # nothing moves without need
 
 
-def test_missing_matplotlib_names_the_extra(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_missing_matplotlib_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(UserError, match=r"pip install 'ssm-metarl\[figures\]'"):
-        figures.learning_curve(METRICS, tmp_path / "figure.png", family="CartPole-v1")
+        figures.learning_curve(METRICS, family="CartPole-v1")
 
 
 def test_colours_of_modes_and_groups_are_all_different() -> None:
@@ -195,9 +199,7 @@ def test_colours_of_modes_and_groups_are_all_different() -> None:
     assert len(set(colours)) == len(colours)
 
 
-def test_memory_before_and_after_gradient_steps_are_two_lines(
-    tmp_path: Path, drawn: list[Figure]
-) -> None:
+def test_memory_before_and_after_gradient_steps_are_two_lines() -> None:
     rows = (
         result("zero_shot", 0, 0, 30.0),
         result("in_context", 0, 0, 30.0),
@@ -210,8 +212,8 @@ def test_memory_before_and_after_gradient_steps_are_two_lines(
         result("in_context", 43, 2, 410.0),
     )
     evaluation = dataclasses.replace(EVALUATION, results=rows)
-    figures.budget_curve(evaluation, tmp_path / "budget.png")
-    (axes,) = drawn[0].axes
+    figure = figures.budget_curve(evaluation)
+    (axes,) = figure.axes
     together = colour("in_context") + ", dotted"
     assert curves(axes) == {
         colour("zero_shot"): [(3, 30), (23, 30)],
@@ -222,8 +224,8 @@ def test_memory_before_and_after_gradient_steps_are_two_lines(
     assert "1 step + in-context  360.0" in texts(axes)
     # 20 and 23 stand too close for two labels.
     assert [tick.get_text() for tick in axes.get_xticklabels()] == ["3", "4", "7", "23"]
-    figures.adaptation_curve(evaluation, tmp_path / "steps.png")
-    (axes,) = drawn[1].axes
+    figure = figures.adaptation_curve(evaluation)
+    (axes,) = figure.axes
     assert curves(axes) == {
         together: [(0, 200), (1, 360), (2, 410)],
         colour("standard"): [(0, 30), (1, 350), (2, 400)],
@@ -233,15 +235,11 @@ def test_memory_before_and_after_gradient_steps_are_two_lines(
     assert [tick.get_text() for tick in axes.get_xticklabels()][1] == "1\n20 episodes"
 
 
-def test_hybrid_does_not_hide_the_standard_line_it_lies_on(
-    tmp_path: Path, drawn: list[Figure]
-) -> None:
+def test_hybrid_does_not_hide_the_standard_line_it_lies_on() -> None:
     rows = [result("zero_shot", 0, 0, 30.0)]
     rows += [result(mode, 5, 1, 500.0) for mode in ("standard", "hybrid")]
-    figures.adaptation_curve(
-        dataclasses.replace(EVALUATION, results=tuple(rows)), tmp_path / "same.png"
-    )
-    lines = {to_hex(line.get_color()): line for line in drawn[0].axes[0].lines}
+    figure = figures.adaptation_curve(dataclasses.replace(EVALUATION, results=tuple(rows)))
+    lines = {to_hex(line.get_color()): line for line in figure.axes[0].lines}
     below, above = lines[colour("standard")], lines[colour("hybrid")]
     assert pattern(above)
     assert not pattern(below)

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 from drawing import METRICS, pattern, points, texts
-from matplotlib.figure import Figure
 
 from ssm_metarl.adaptation.agent import Agent
 from ssm_metarl.adaptation.config import AdaptationConfig
@@ -17,9 +16,9 @@ from ssm_metarl.env_runner.spaces import policy_spaces
 from ssm_metarl.evaluation import figures
 
 
-def test_learning_curve_draws_records_and_their_mean(tmp_path: Path, drawn: list[Figure]) -> None:
-    figures.learning_curve(METRICS, tmp_path / "learning.png", family="Pendulum-v1", best=500.0)
-    (axes,) = drawn[0].axes
+def test_learning_curve_draws_records_and_their_mean() -> None:
+    figure = figures.learning_curve(METRICS, family="Pendulum-v1", best=500.0)
+    (axes,) = figure.axes
     assert axes.get_title(loc="left") == "Pendulum-v1: return during training"
     raw_before, mean_before, raw_after, mean_after = map(points, axes.lines[:4])
     steps = 1000.0 * np.arange(40)
@@ -31,29 +30,25 @@ def test_learning_curve_draws_records_and_their_mean(tmp_path: Path, drawn: list
     assert texts(axes) == ["before adaptation", "after adaptation", "best possible: 500"]
 
 
-def test_learning_curve_passes_over_iterations_that_did_not_look(
-    tmp_path: Path, drawn: list[Figure]
-) -> None:
+def test_learning_curve_passes_over_iterations_that_did_not_look() -> None:
     blind = {"environment_steps": 1.0, "return_before": None, "return_after": None}
-    figures.learning_curve(
-        [blind, *METRICS[:3], blind], tmp_path / "learning.png", family="Pendulum-v1"
-    )
-    np.testing.assert_array_equal(points(drawn[0].axes[0].lines[0])[:, 0], [0.0, 1000.0, 2000.0])
+    figure = figures.learning_curve([blind, *METRICS[:3], blind], family="Pendulum-v1")
+    np.testing.assert_array_equal(points(figure.axes[0].lines[0])[:, 0], [0.0, 1000.0, 2000.0])
 
 
-def test_learning_curve_of_training_without_adaptation_has_one_line(
-    tmp_path: Path, drawn: list[Figure]
-) -> None:
+def test_learning_curve_of_training_without_adaptation_has_one_line() -> None:
     plain = [{**record, "return_after": None} for record in METRICS]
-    figures.learning_curve(plain, tmp_path / "learning.png", family="Pendulum-v1")
-    (axes,) = drawn[0].axes
+    figure = figures.learning_curve(plain, family="Pendulum-v1")
+    (axes,) = figure.axes
     assert texts(axes) == ["return"]
 
 
 def test_short_runs_are_drawn_too(tmp_path: Path) -> None:
     for count in (1, 2, 3):
         path = tmp_path / "short.png"
-        assert figures.learning_curve(METRICS[:count], path, family="Pendulum-v1").exists()
+        assert figures.write_png(
+            figures.learning_curve(METRICS[:count], family="Pendulum-v1"), path
+        ).exists()
 
 
 @pytest.fixture(scope="module")
@@ -67,11 +62,10 @@ def records() -> list[AdaptProgress]:
 
 
 def test_the_episodes_of_an_adaptation_are_drawn_in_turn_with_its_steps(
-    records: list[AdaptProgress], tmp_path: Path, drawn: list[Figure]
+    records: list[AdaptProgress],
 ) -> None:
-    path = tmp_path / "episodes.png"
-    figures.episode_curve(records, 123.0, path, family="CartPole-v1", best=500.0)
-    played, whole = drawn[0].axes
+    figure = figures.episode_curve(records, 123.0, family="CartPole-v1", best=500.0)
+    played, whole = figure.axes
     returns = [float(record.returns[0]) for record in records]
     number_of = [[number + 1, value] for number, value in enumerate(returns)]
     assert [points(line).tolist() for line in played.lines if not pattern(line)] == [number_of]
@@ -84,11 +78,10 @@ def test_the_episodes_of_an_adaptation_are_drawn_in_turn_with_its_steps(
 
 
 def test_episodes_that_were_cut_have_a_scale_of_their_own(
-    records: list[AdaptProgress], tmp_path: Path, drawn: list[Figure]
+    records: list[AdaptProgress],
 ) -> None:
-    path = tmp_path / "episodes.png"
-    figures.episode_curve(records, 450.0, path, family="CartPole-v1", best=500.0, cut=20)
-    played, whole = drawn[0].axes
+    figure = figures.episode_curve(records, 450.0, family="CartPole-v1", best=500.0, cut=20)
+    played, whole = figure.axes
     assert played.get_ylim()[1] < 25
     assert whole.get_ylim()[1] > 450
     assert played.get_ylabel() == "return within 20 steps"

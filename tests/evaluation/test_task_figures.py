@@ -1,14 +1,12 @@
 """Figures of single tasks: each point and each share is one that was measured."""
 
 import dataclasses
-from pathlib import Path
 
 import numpy as np
 import pytest
 from drawing import EVALUATION, colour, curves, points, result
 from matplotlib.axes import Axes
 from matplotlib.collections import PathCollection
-from matplotlib.figure import Figure
 
 from ssm_metarl.errors import UserError
 from ssm_metarl.evaluation import figures
@@ -16,16 +14,14 @@ from ssm_metarl.evaluation.figures import Scatter
 from ssm_metarl.evaluation.report import ModeResult
 
 
-def test_task_scatter_puts_each_task_in_its_group_and_panel(
-    tmp_path: Path, drawn: list[Figure]
-) -> None:
+def test_task_scatter_puts_each_task_in_its_group_and_panel() -> None:
     before, after = np.array([10.0, 20.0, 30.0]), np.array([400.0, 15.0, 500.0])
     panels = [
         Scatter("CartPole-v1: standard", before, after, ["swapped", "as trained", "swapped"]),
         Scatter("CartPole-v1: in-context", before, before + 1, ["swapped"] * 3),
     ]
-    figures.task_scatter(panels, tmp_path / "scatter.png")
-    left, right = drawn[0].axes
+    figure = figures.task_scatter(panels)
+    left, right = figure.axes
     assert clouds(left) == {"swapped": [[10, 400], [30, 500]], "as trained": [[20, 15]]}
     assert clouds(right) == {"swapped": [[10, 11], [20, 21], [30, 31]], "as trained": []}
     assert left.get_title(loc="left") == "CartPole-v1: standard\nbetter on 2 of 3 tasks"
@@ -34,7 +30,7 @@ def test_task_scatter_puts_each_task_in_its_group_and_panel(
         assert axes.get_xlim() == axes.get_ylim()
         diagonal = points(axes.lines[0])
         np.testing.assert_array_equal(diagonal[:, 0], diagonal[:, 1])
-    (legend,) = drawn[0].legends
+    (legend,) = figure.legends
     assert [text.get_text() for text in legend.get_texts()] == ["swapped", "as trained"]
 
 
@@ -47,11 +43,12 @@ def clouds(axes: Axes) -> dict[object, list[list[float]]]:
     }
 
 
-def test_nothing_of_a_scatter_is_cut_off(tmp_path: Path, drawn: list[Figure]) -> None:
+def test_nothing_of_a_scatter_is_cut_off() -> None:
     panel = Scatter("CartPole-v1: standard", np.zeros(2), np.ones(2), ["a", "b"])
-    figures.task_scatter([panel, panel], tmp_path / "scatter.png")
-    whole = drawn[0].bbox
-    for axes in drawn[0].axes:
+    figure = figures.task_scatter([panel, panel])
+    figure.draw_without_rendering()
+    whole = figure.bbox
+    for axes in figure.axes:
         box = axes.get_tightbbox()
         assert box is not None
         assert box.x0 >= whole.x0
@@ -60,21 +57,19 @@ def test_nothing_of_a_scatter_is_cut_off(tmp_path: Path, drawn: list[Figure]) ->
         assert box.y1 <= whole.y1
 
 
-def test_task_scatter_without_groups_has_no_legend(tmp_path: Path, drawn: list[Figure]) -> None:
-    figures.task_scatter([Scatter("", np.array([1.0]), np.array([1.0]))], tmp_path / "one.png")
-    assert not drawn[0].legends
-    assert drawn[0].axes[0].get_title(loc="left") == "\nbetter on 0 of 1 task"
+def test_task_scatter_without_groups_has_no_legend() -> None:
+    figure = figures.task_scatter([Scatter("", np.array([1.0]), np.array([1.0]))])
+    assert not figure.legends
+    assert figure.axes[0].get_title(loc="left") == "\nbetter on 0 of 1 task"
 
 
-def test_more_groups_than_colours_are_refused(tmp_path: Path) -> None:
+def test_more_groups_than_colours_are_refused() -> None:
     panel = Scatter("", np.zeros(5), np.ones(5), list("abcde"))
     with pytest.raises(UserError, match="at most 4 groups"):
-        figures.task_scatter([panel], tmp_path / "s.png")
+        figures.task_scatter([panel])
 
 
-def test_the_profile_is_the_share_of_tasks_that_reach_a_return(
-    tmp_path: Path, drawn: list[Figure]
-) -> None:
+def test_the_profile_is_the_share_of_tasks_that_reach_a_return() -> None:
     def on_tasks(mode: str, shots: int, steps: int, *returns: float) -> ModeResult:
         return dataclasses.replace(result(mode, shots, steps, 0.0), per_task=returns)
 
@@ -90,8 +85,8 @@ def test_the_profile_is_the_share_of_tasks_that_reach_a_return(
         on_tasks("from_scratch", 5, 1, 50.0, 70.0),
     )
     profile = dataclasses.replace(EVALUATION, tasks=2, results=rows)
-    figures.performance_profile(profile, tmp_path / "profile.png")
-    (axes,) = drawn[0].axes
+    figure = figures.performance_profile(profile)
+    (axes,) = figure.axes
     assert curves(axes) == {
         colour("zero_shot"): [(10, 1), (10, 1), (30, 0.5)],
         colour("in_context"): [(10, 1), (200, 1), (300, 0.5)],  # of the memory alone

@@ -1,12 +1,11 @@
 """Mean return against what adaptation took: gradient steps, episodes, or those of a trial."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ssm_metarl.errors import UserError
 from ssm_metarl.evaluation.figures.panel import finish, panels
-from ssm_metarl.evaluation.figures.style import style, write
+from ssm_metarl.evaluation.figures.style import style
 from ssm_metarl.evaluation.report import MODES, Evaluation, ModeResult, counted, label
 
 if TYPE_CHECKING:
@@ -18,11 +17,10 @@ TICK_RATIO = 1.25  # budgets closer than that on a log axis have labels that tou
 
 def adaptation_curve(
     evaluations: Evaluation | Sequence[Evaluation],
-    path: str | Path,
     *,
     best: float | None = None,
     titles: Sequence[str] | None = None,
-) -> Path:
+) -> "Figure":
     """Draw mean return against gradient steps on the new task, with 95% intervals.
 
     The meta-trained agent starts at its zero-shot return, the untrained one at its own, and a
@@ -31,7 +29,6 @@ def adaptation_curve(
 
     Args:
         evaluations: One, or several that are drawn side by side on one scale.
-        path: The PNG to write.
         best: Best possible return of the task, drawn as a line (500 for CartPole).
         titles: One per evaluation; otherwise its family, task set and seed.
 
@@ -57,24 +54,22 @@ def adaptation_curve(
             panel.axes.set_xticks(list(episodes), [_tick(*pair) for pair in episodes.items()])
             panel.axes.set_xlabel("gradient steps on the new task")
         finish([panel for _, panel in drawn], best)
-        return write(figure, path)
+        return figure
 
 
 def budget_curve(
     evaluations: Evaluation | Sequence[Evaluation],
-    path: str | Path,
     *,
     steps: int = 1,
     best: float | None = None,
     titles: Sequence[str] | None = None,
-) -> Path:
+) -> "Figure":
     """Draw mean return against the episodes that adaptation used, with 95% intervals.
 
     In-context results are one line without gradient steps, and another, dotted, after them.
 
     Args:
         evaluations: One, or several that are drawn side by side on one scale.
-        path: The PNG to write.
         steps: Show the results after this many gradient steps (and in-context ones, of 0 steps).
         best: Best possible return of the task, drawn as a line.
         titles: One per evaluation; otherwise its family, task set and seed.
@@ -82,17 +77,6 @@ def budget_curve(
     Raises:
         UserError: Fewer than two budgets, or matplotlib is missing.
     """
-    return write(budget_figure(evaluations, steps=steps, best=best, titles=titles), path)
-
-
-def budget_figure(
-    evaluations: Evaluation | Sequence[Evaluation],
-    *,
-    steps: int = 1,
-    best: float | None = None,
-    titles: Sequence[str] | None = None,
-) -> "Figure":
-    """Return the figure that :func:`budget_curve` writes."""
     with style():
         from matplotlib.ticker import NullLocator
 
@@ -122,16 +106,14 @@ def budget_figure(
 
 def trial_curve(
     evaluations: Evaluation | Sequence[Evaluation],
-    path: str | Path,
     *,
     best: float | None = None,
     titles: Sequence[str] | None = None,
-) -> Path:
+) -> "Figure":
     """Draw mean return against the episodes of a trial, with 95% intervals.
 
     Args:
         evaluations: One, or several that are drawn side by side on one scale.
-        path: The PNG to write.
         best: Best possible return of the task, drawn as a line.
         titles: One per evaluation; otherwise its family, task set and seed.
 
@@ -149,7 +131,7 @@ def trial_curve(
             panel.axes.set_xticks([row.shots + 1 for row in curve])
             panel.axes.set_xlabel("episode of the trial")
         finish([panel for _, panel in drawn], best)
-        return write(figure, path)
+        return figure
 
 
 def _largest_budgets(evaluation: Evaluation, mode: str) -> list[ModeResult]:

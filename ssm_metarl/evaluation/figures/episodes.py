@@ -1,25 +1,27 @@
 """One adaptation, episode by episode."""
 
 from collections.abc import Sequence
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ssm_metarl.adaptation.online import AdaptProgress
 from ssm_metarl.evaluation.figures.panel import name_best
-from ssm_metarl.evaluation.figures.style import COLOURS, MARKERS, REFERENCE, style, write
+from ssm_metarl.evaluation.figures.style import COLOURS, MARKERS, REFERENCE, style
 from ssm_metarl.evaluation.report import MODES
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 def episode_curve(
     records: Sequence[AdaptProgress],
     after: float,
-    path: str | Path,
     *,
     family: str,
     best: float | None = None,
     cut: int | None = None,
-) -> Path:
+) -> "Figure":
     """Draw the return of each episode that an adaptation played, and where it took its steps.
 
     Whole episodes afterwards are another measure than the episodes that were learned from, where
@@ -28,7 +30,6 @@ def episode_curve(
     Args:
         records: The stream of :func:`ssm_metarl.adaptation.online.adapt`.
         after: Mean return of whole episodes afterwards.
-        path: The PNG to write.
         family: Name of the family of the task.
         best: Best possible return of a whole episode, drawn as a line.
         cut: Steps after which the episodes of the adaptation were cut; None where they were whole.
@@ -70,4 +71,4 @@ def episode_curve(
         played.set_ylabel("return" if cut is None else f"return within {cut:,} steps")
         whole.set_xlabel("whole ones\nafterwards")
         played.set_title(f"{family}: adapting, {MODES[mode]}")
-        return write(figure, path)
+        return figure

@@ -1,24 +1,26 @@
 """Return during training."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ssm_metarl.errors import UserError
 from ssm_metarl.evaluation.figures.panel import Panel, finish
-from ssm_metarl.evaluation.figures.style import COLOURS, style, write
+from ssm_metarl.evaluation.figures.style import COLOURS, style
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 FEW_POINTS = 10  # a line of fewer is drawn with markers
 
 
 def learning_curve(
     metrics: Sequence[Mapping[str, object]],
-    path: str | Path,
     *,
     family: str,
     best: float | None = None,
-) -> Path:
+) -> "Figure":
     """Draw return before and after adaptation against the environment steps of training.
 
     Thin lines are the returns as recorded, thick ones their centred mean over a tenth of them.
@@ -28,7 +30,6 @@ def learning_curve(
     Args:
         metrics: Records with ``environment_steps``, ``return_before`` and ``return_after``
             (metrics.jsonl).
-        path: The PNG to write.
         family: Name of the family trained on.
         best: Best possible return of the task, drawn as a line.
 
@@ -67,4 +68,4 @@ def learning_curve(
         panel.axes.set_xlabel("environment steps of training")
         panel.axes.set_title(f"{family}: return during training")
         finish([panel], best)
-        return write(figure, path)
+        return figure

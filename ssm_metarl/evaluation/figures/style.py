@@ -73,13 +73,17 @@ def style() -> Iterator[None]:
         yield
 
 
-def write(figure: "Figure", path: str | Path) -> Path:
-    """Write under a temporary name and rename, so that no half-written PNG is ever seen."""
+def write_png(figure: "Figure", path: str | Path) -> Path:
+    """Write a figure as PNG at twice screen density.
+
+    It is written under a temporary name and renamed, so that no half-written PNG is ever seen.
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        figure.savefig(temporary, format="png", dpi=2 * SCREEN_DPI)
+        with style():
+            figure.savefig(temporary, format="png", dpi=2 * SCREEN_DPI)
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)

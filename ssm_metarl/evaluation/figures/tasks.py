@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,7 +14,6 @@ from ssm_metarl.evaluation.figures.style import (
     REFERENCE,
     look,
     style,
-    write,
 )
 from ssm_metarl.evaluation.report import MODES, Evaluation, counted, describe
 
@@ -24,9 +22,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-def performance_profile(
-    evaluation: Evaluation, path: str | Path, *, title: str | None = None
-) -> Path:
+def performance_profile(evaluation: Evaluation, *, title: str | None = None) -> "Figure":
     """Draw, for each mode, the share of tasks on which it reaches at least some return.
 
     Each mode is shown with its smallest data budget, after one step where it takes any: there the
@@ -34,7 +30,6 @@ def performance_profile(
 
     Args:
         evaluation: What to draw.
-        path: The PNG to write.
         title: Of the figure; says what was evaluated unless given.
 
     Raises:
@@ -67,7 +62,7 @@ def performance_profile(
         axes.set_ylabel("tasks that reach it")
         axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0))
         axes.set_title(title or describe(evaluation))
-        return write(figure, path)
+        return figure
 
 
 @dataclass(frozen=True)
@@ -89,21 +84,15 @@ class Scatter:
     noun: str = "task"
 
 
-def task_scatter(panels: Sequence[Scatter], path: str | Path) -> Path:
+def task_scatter(panels: Sequence[Scatter]) -> "Figure":
     """Draw each task's return after adaptation against its return before, a point per task.
 
     Args:
         panels: Drawn side by side, each on a scale of its own; at most 4 groups in all.
-        path: The PNG to write.
 
     Raises:
         UserError: More groups than colours, or matplotlib is missing.
     """
-    return write(scatter_figure(panels), path)
-
-
-def scatter_figure(panels: Sequence[Scatter]) -> "Figure":
-    """Return the figure that :func:`task_scatter` writes."""
     names = list(dict.fromkeys(name for panel in panels for name in panel.groups or ()))
     if len(names) > len(GROUPS):
         raise UserError(f"at most {len(GROUPS)} groups of tasks can be told apart, not {names}")

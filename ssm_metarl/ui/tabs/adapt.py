@@ -15,7 +15,7 @@ from ssm_metarl.core.parameters import Params
 from ssm_metarl.env_runner.family import TaskFamily
 from ssm_metarl.env_runner.registry import get_family
 from ssm_metarl.evaluation.evaluate import summarise
-from ssm_metarl.evaluation.figures import budget_figure
+from ssm_metarl.evaluation.figures import budget_curve
 from ssm_metarl.evaluation.modes import EXPLAINED
 from ssm_metarl.evaluation.report import MODES, ModeResult, counted
 from ssm_metarl.ui.api import Json, endpoint
@@ -360,5 +360,5 @@ def curve_of(rows: Sequence[ModeResult], subject: Subject, query: Query) -> str:
         return numbers
     family = subject.family
     evaluation = summarise(family, subject.task, "task", query.plan(), rows)
-    figure = budget_figure(evaluation, best=best_return(family), titles=[""])
+    figure = budget_curve(evaluation, best=best_return(family), titles=[""])
     return svg(figure, f"Mean return against the episodes used. {summary(rows)}") + numbers

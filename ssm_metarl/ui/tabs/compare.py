@@ -12,7 +12,7 @@ import gradio as gr
 import numpy as np
 
 from ssm_metarl.commands.common import best_return
-from ssm_metarl.evaluation.figures import Scatter, budget_figure, scatter_figure
+from ssm_metarl.evaluation.figures import Scatter, budget_curve, task_scatter
 from ssm_metarl.evaluation.report import MODES, counted
 from ssm_metarl.ui.api import Json, endpoint
 from ssm_metarl.ui.comparison import (
@@ -256,7 +256,7 @@ def curves(found: Sequence[Measured]) -> str:
     """Draw the mean return of every agent against the episodes used."""
     return _side_by_side(
         svg(
-            budget_figure(
+            budget_curve(
                 one.evaluation(),
                 best=best_return(one.family),
                 titles=[f"{one.run} on {one.family.name}"],
@@ -279,7 +279,7 @@ def scatters(found: Sequence[Measured]) -> str:
         for row in after:
             title = f"{one.run}: {MODES[row.mode]}, {counted(row.shots, 'episode')}"
             panel = Scatter(title, np.array(before.per_task), np.array(row.per_task))
-            figure = scatter_figure([panel])
+            figure = task_scatter([panel])
             drawn.append(svg(figure, f"{title}; each task after against before", (4.6, 4.6)))
     return f"<h3>Task by task</h3>{_side_by_side(drawn)}" if drawn else ""
 
