@@ -23,7 +23,7 @@ from ssm_metarl.adaptation.standard import Adaptation
 from ssm_metarl.core.parameters import Params
 from ssm_metarl.core.policy import BoundPolicy
 from ssm_metarl.env_runner.rollout import Trajectory
-from ssm_metarl.errors import DivergenceError, EnvironmentFailure, UserError
+from ssm_metarl.errors import EnvironmentFailure, UserError
 
 MakeAgent = Callable[..., Agent]
 HORIZON = 20
@@ -170,8 +170,8 @@ def test_in_context_tells_of_an_episode_as_soon_as_it_has_ended(make_agent: Make
 @pytest.mark.parametrize(
     ("broken", "words"),
     [
-        ({"reward": np.nan}, "reward is not finite at step 5"),
-        ({"observation": np.inf}, "observation is not finite at step 7"),
+        ({"reward": np.nan}, "gave a reward that is not finite"),
+        ({"observation": np.inf}, "gave an observation that is not finite"),
     ],
 )
 def test_in_context_what_is_not_finite_stops_at_once(
@@ -180,7 +180,7 @@ def test_in_context_what_is_not_finite_stops_at_once(
     env = Scripted(4, **broken)
     stream = adapt(make_agent(memory="trial"), env, "in_context", episodes=50)
     assert next(stream).returns.tolist() == [4.0]
-    with pytest.raises(DivergenceError, match=words):
+    with pytest.raises(EnvironmentFailure, match=words):
         next(stream)
     assert env.resets == 2
 
@@ -195,21 +195,21 @@ def test_hybrid_with_nothing_to_recall_is_standard_and_says_so_once(agent: Agent
 
 
 @pytest.mark.parametrize(
-    ("env", "error", "words"),
+    ("env", "words"),
     [
-        (Scripted(4, reward=np.nan), DivergenceError, "reward is not finite at step 0"),
-        (Scripted(4, observation=np.inf), DivergenceError, "observation is not finite at step 2"),
-        (Scripted(4, step=True), EnvironmentFailure, "failed in step: OSError: no signal"),
-        (Scripted(4, reset=True), EnvironmentFailure, "in reset: RuntimeError: the motor is stuck"),
+        (Scripted(4, reward=np.nan), "gave a reward that is not finite"),
+        (Scripted(4, observation=np.inf), "gave an observation that is not finite"),
+        (Scripted(4, step=True), "failed in step: OSError: no signal"),
+        (Scripted(4, reset=True), "in reset: RuntimeError: the motor is stuck"),
     ],
 )
 def test_what_goes_wrong_in_the_second_episode_leaves_the_first(
-    agent: Agent, env: Scripted, error: type[Exception], words: str
+    agent: Agent, env: Scripted, words: str
 ) -> None:
     before, stream = copies(agent), adapt(agent, env, episodes=1, steps=3)
     first = next(stream)
     adapted = copies(first.agent)
-    with pytest.raises(error, match=words):
+    with pytest.raises(EnvironmentFailure, match=words):
         next(stream)
     assert first.steps == 1
     assert_same(before, agent.params)
