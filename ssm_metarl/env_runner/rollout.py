@@ -116,18 +116,6 @@ def follow_trials(
             told += 1
 
 
-def collect_steps(
-    bound: BoundPolicy, environment: Environment, seed: SeedSequence, steps: int
-) -> Trajectory:
-    """Run every lane of an environment with autoreset for some steps, episode after episode.
-
-    The memory lasts an episode or goes on across them, as the policy's ``memory`` says.
-    """
-    walk = _Walk(bound, environment, seed, deterministic=False, resets=True, episodes=None)
-    walk.run(steps, CHECK_EVERY)
-    return walk.trajectory()
-
-
 class _Walk:
     """One rollout in progress: what has been recorded so far, as lists over time."""
 
@@ -139,7 +127,7 @@ class _Walk:
         *,
         deterministic: bool,
         resets: bool,
-        episodes: int | None,
+        episodes: int,
     ) -> None:
         self.bound, self.environment = bound, environment
         self.deterministic, self.resets, self.episodes = deterministic, resets, episodes
@@ -169,11 +157,7 @@ class _Walk:
         """Act until the limit, or until every lane has had the episodes it was to have."""
         for t in range(limit):
             self.step()
-            if (
-                self.episodes
-                and t % check_every == check_every - 1
-                and bool((self.ended >= self.episodes).all())
-            ):
+            if t % check_every == check_every - 1 and bool((self.ended >= self.episodes).all()):
                 return
 
     @torch.inference_mode()
@@ -208,12 +192,9 @@ class _Walk:
         terminated = torch.stack([step.terminated for step in self.steps])
         truncated = torch.stack([step.truncated for step in self.steps])
         done, start = terminated | truncated, torch.stack(self.starts)
-        if self.episodes:
-            alive = done.cumsum(0) - done.long() < self.episodes
-            start[1:] &= alive
-            valid = alive & ~start[1:]
-        else:
-            valid = ~start[1:]
+        alive = done.cumsum(0) - done.long() < self.episodes
+        start[1:] &= alive
+        valid = alive & ~start[1:]
         length = int(valid.flatten(1).any(1).nonzero()[-1]) + 1
         seen = torch.cat([torch.ones_like(valid[:1]), valid | start[1:]])
         observation = torch.stack(self.observations)

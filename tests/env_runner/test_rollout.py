@@ -14,7 +14,6 @@ from ssm_metarl.env_runner.registry import get_family
 from ssm_metarl.env_runner.rollout import (
     Trajectory,
     collect_episodes,
-    collect_steps,
     collect_trials,
     episode_returns,
     follow_trials,
@@ -61,8 +60,10 @@ def test_a_horizon_truncates_and_is_not_a_termination() -> None:
 
 def test_a_return_of_an_episode_that_was_cut_is_refused() -> None:
     environment = CARTPOLE.make(CARTPOLE.held_out(2), 2, autoreset=True)
+    rollout = collect_trials(bound_policy(), environment, SEED, 1)
+    cut = dataclasses.replace(rollout, terminated=torch.zeros_like(rollout.valid))
     with pytest.raises(ValueError, match="cut"):
-        episode_returns(collect_steps(bound_policy(), environment, SEED, 5))
+        episode_returns(cut)
 
 
 def test_results_do_not_depend_on_how_the_tasks_are_split() -> None:
@@ -186,23 +187,24 @@ def test_log_probs_while_acting_equal_those_of_the_scan(
     family = get_family(family_name)
     bound = bound_policy(family_name, trial_inputs=trial_inputs, memory=memory, blocks=2)
     environment = family.make(family.held_out(3), 2, autoreset=True, horizon=20)
-    rollout = collect_steps(bound, environment, SEED, 60)
+    rollout = collect_trials(bound, environment, SEED, 3)
     assert rollout.episode_start[1:].any()
     scanned = bound.distribution(rollout.features(bound)[:-1]).log_prob(rollout.action)
-    torch.testing.assert_close(scanned, rollout.log_prob, atol=2e-5, rtol=1e-4)
+    played = rollout.valid
+    torch.testing.assert_close(scanned[played], rollout.log_prob[played], atol=2e-5, rtol=1e-4)
 
 
 def test_autoreset_has_one_dead_step_between_episodes_and_shows_the_true_last_state() -> None:
     environment = CARTPOLE.make(CARTPOLE.held_out(3), 4, autoreset=True)
-    rollout = collect_steps(bound_policy(), environment, SEED, 120)
-    ended = rollout.done[:-1]
-    assert ended.sum() > 10
-    assert torch.equal(~rollout.valid[1:], ended)
-    assert torch.equal(rollout.episode_start[2:], ended)
+    rollout = collect_trials(bound_policy(), environment, SEED, 3)
+    between = rollout.done[:-1] & (rollout.done.cumsum(0)[:-1] < 3)  # episodes of the trial
+    assert between.sum() == 3 * 4 * 2
+    assert torch.equal(rollout.episode_start[2:], between)
+    assert not rollout.valid[1:][between].any()
     assert rollout.episode_start[0].all()
-    last = rollout.observation[1:-1][ended & rollout.terminated[:-1]]
+    last = rollout.observation[1:-1][between & rollout.terminated[:-1]]
     assert ((last[:, 0].abs() > 2.4) | (last[:, 2].abs() > 0.2094)).all()
-    fresh = rollout.observation[2:][ended]
+    fresh = rollout.observation[2:][between]
     assert (fresh.abs() <= 0.05).all()
 
 
@@ -211,7 +213,7 @@ def test_a_memory_of_an_episode_is_wiped_and_one_of_a_trial_is_not() -> None:
     for memory, same in (("episode", True), ("trial", False)):
         bound = bound_policy(memory=memory, state_size=4, width=8)
         environment = family.make(family.held_out(1), 1, autoreset=True)
-        rollout = collect_steps(bound, environment, SEED, 80)
+        rollout = collect_trials(bound, environment, SEED, 2)
         start = int(rollout.episode_start[2:, 0, 0].long().argmax()) + 2
         features = rollout.features(bound)[start:]
         observation = rollout.observation[start:]

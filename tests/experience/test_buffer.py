@@ -13,7 +13,7 @@ from numpy.random import SeedSequence
 
 from ssm_metarl.core.policy import Policy, PolicyConfig
 from ssm_metarl.env_runner.registry import get_family
-from ssm_metarl.env_runner.rollout import Trajectory, collect_episodes, collect_steps
+from ssm_metarl.env_runner.rollout import Trajectory, collect_episodes, collect_trials
 from ssm_metarl.env_runner.spaces import policy_spaces
 from ssm_metarl.errors import StoreError, UserError
 from ssm_metarl.experience.buffer import ExperienceStore
@@ -38,7 +38,7 @@ def test_a_rollout_comes_back_bit_by_bit(
     tasks = family.sample(3, SeedSequence(0))
     environment = family.make(tasks, 2, autoreset=autoreset)
     if autoreset:
-        rollout = collect_steps(bound, environment, SeedSequence(1), 300)
+        rollout = collect_trials(bound, environment, SeedSequence(1), 2)
     else:
         rollout = collect_episodes(bound, environment, SeedSequence(1))
     with ExperienceStore.create(path, family) as store:

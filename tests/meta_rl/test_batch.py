@@ -10,7 +10,6 @@ from ssm_metarl.env_runner.registry import get_family
 from ssm_metarl.env_runner.rollout import (
     Trajectory,
     collect_episodes,
-    collect_steps,
     collect_trials,
     episode_returns,
 )
@@ -61,7 +60,7 @@ def test_surviving_everywhere_leaves_no_advantage_to_step_on() -> None:
 
 def test_age_counts_from_the_start_of_each_episode() -> None:
     environment = FAMILY.make(FAMILY.held_out(2), 3, autoreset=True)
-    steps = collect_steps(POLICY.bind(PARAMS), environment, SeedSequence(0), 60)
+    steps = collect_trials(POLICY.bind(PARAMS), environment, SeedSequence(0), 3)
     age = episode_age(steps)
     assert (age[steps.episode_start] == 0).all()
     going_on = ~steps.episode_start[1:]
