@@ -13,21 +13,23 @@ def linear(
     """Apply ``x @ weight + bias``.
 
     A time axis, if there is one, trades places with the tasks, so that each task is one large
-    matrix product and, after the first layer, nothing has to be copied to get there.
+    matrix product and, after the first layer, nothing has to be copied to get there. Without one,
+    the input is used as it is: even a view of it changes the order in which gradients are summed.
 
     Args:
         x: ``[K, E, I]`` when acting, ``[T, K, E, I]`` when training.
         weight: ``[I, O]``, shared, or ``[K, I, O]``, one per task.
         bias: ``[O]`` or ``[K, O]``, likewise.
     """
-    tasks_first = x.transpose(0, -3)  # without a time axis, that of the tasks with itself
+    timed = x.ndim == 4
+    tasks_first = x.transpose(0, 1) if timed else x
     if weight.ndim == 2:
         y = torch.nn.functional.linear(tasks_first, weight.mT, bias)
     else:
         rows = tasks_first.flatten(1, -2)
         y = torch.bmm(rows, weight) if bias is None else torch.baddbmm(bias[:, None], rows, weight)
         y = y.view(*tasks_first.shape[:-1], -1)
-    return y.transpose(0, -3)
+    return y.transpose(0, 1) if timed else y
 
 
 def per_lane(vector: Shaped[Tensor, "*tasks D"]) -> Shaped[Tensor, "..."]:
