@@ -79,14 +79,12 @@ class Measured:
         greedy: Returns of the ways in ``GREEDY`` by the most likely action.
         zero_shot: Returns before adaptation, ``[tasks]``.
         environment_steps: Used by adaptation, ``[budgets]``, the mean over tasks.
-        strange: Share of tasks that were like none in the largest store, ``[budgets]``.
     """
 
     scores: Scores
     greedy: Scores
     zero_shot: np.ndarray
     environment_steps: np.ndarray
-    strange: np.ndarray
 
 
 def measure(agent: Agent, family: TaskFamily, split: str, seed: int) -> Measured:
@@ -102,7 +100,7 @@ def measure(agent: Agent, family: TaskFamily, split: str, seed: int) -> Measured
 
     scores: dict[str, list[np.ndarray]] = {}
     greedy = {"zero-shot": [returns(agent.params, True)] * len(BUDGETS)}
-    steps, strange = [], []
+    steps = []
     for budget in BUDGETS:
         plan = {"episodes": budget, "steps": 1, "seed": substream(own, ADAPTATION_STREAM)}
         for name, memory in {"standard": None, **memories}.items():
@@ -114,7 +112,6 @@ def measure(agent: Agent, family: TaskFamily, split: str, seed: int) -> Measured
         *_, halved = adapt_tasks(agent, source, **plan)
         scores.setdefault("two halves", []).append(returns(halved.params))
         steps.append(adapted.environment_steps.mean())
-        strange.append(float((adapted.recalled.own == 1).float().mean()))
     largest = memories[RECALLED]
     if "swap" in tasks.values:
         told = returns(one_bit(agent, family, tasks, largest))
@@ -124,7 +121,6 @@ def measure(agent: Agent, family: TaskFamily, split: str, seed: int) -> Measured
         {name: np.array(rows) for name, rows in greedy.items()},
         returns(agent.params),
         np.array(steps),
-        np.array(strange),
     )
 
 
@@ -147,7 +143,6 @@ def summary(runs: list[Measured]) -> dict[str, Any]:
         "zero_shot": float(np.mean([run.zero_shot for run in runs])),
         "zero_shot_deterministic": float(np.mean([run.greedy["zero-shot"] for run in runs])),
         "environment_steps": np.mean([run.environment_steps for run in runs], 0).tolist(),
-        "strange": np.mean([run.strange for run in runs], 0).tolist(),
         "ways": {},
     }
     for name in runs[0].scores:

@@ -11,6 +11,7 @@ from ssm_metarl.evaluation.figures.style import COLOURS, MARKERS, REFERENCE, sty
 from ssm_metarl.evaluation.report import MODES
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 
@@ -38,7 +39,7 @@ def episode_curve(
         UserError: matplotlib is missing.
     """
     mode = records[0].mode
-    returns = np.concatenate([record.returns for record in records])
+    returns = np.concatenate([record.returns for record in records]).tolist()
     numbers = np.arange(1, len(returns) + 1)
     with style():
         from matplotlib.figure import Figure
@@ -56,19 +57,29 @@ def episode_curve(
         above = {"xytext": (0, -12), "textcoords": "offset points", "annotation_clip": False}
         star = {"color": COLOURS[mode], "ha": "center", "va": "top", "weight": "bold"}
         whole.annotate(f"{after:.1f}", (0, after), **star, **above)
+        bests = [] if best is None else [best]
+        if cut is None:
+            _scale(played, [*returns, after, *bests])  # both: they share the scale
+        else:
+            _scale(played, returns)
+            _scale(whole, [after, *bests])
         if best is not None:
             whole.axhline(best, **REFERENCE)
         if best is not None and cut is None:
             played.axhline(best, **REFERENCE)
             name_best(played, best)
         played.xaxis.set_major_locator(MaxNLocator(integer=True))
-        played.set_xlim(0.5, len(returns) + 1)
-        played.set_ylim(bottom=min(0.0, returns.min()))
+        played.set_xlim(0.5, len(returns) + 0.75)
         whole.set_xticks([])
-        whole.set_ylim(bottom=min(0.0, after, returns.min() if cut is None else 0.0))
         taken = "; dashed: a gradient step" if steps else ""
         played.set_xlabel(f"episode of the new task{taken}")
         played.set_ylabel("return" if cut is None else f"return within {cut:,} steps")
-        whole.set_xlabel("whole ones\nafterwards")
+        whole.set_xlabel("whole episodes\nafterwards")
         played.set_title(f"{family}: adapting, {MODES[mode]}")
         return figure
+
+
+def _scale(axes: "Axes", shown: Sequence[float]) -> None:
+    """Let the vertical axis hold zero and all that is shown, with room above."""
+    low, high = min(0.0, *shown), max(0.0, *shown)
+    axes.set_ylim(low - 0.04 * (high - low) * (low < 0), high + 0.06 * (high - low))

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 RINGS, CLOSE_RINGS = (1, 2, 5, 20), (2, 3, 5, 10, 20, 50)  # time constants in steps
 RING_ANGLES = (100, 80, 60, 45, 30, 20, 12, 6)  # degrees at which a ring may be labelled
 MARGIN = 0.12  # around the close-up, in units of its side
-TRACE_LEFT, TRACE_RIGHT = 0.13, 0.97  # of the axes in a trace plot, in units of its width
+TRACE_LEFT, TRACE_RIGHT = 0.18, 0.97  # of the axes in a trace plot, in units of its width
 
 
 def eigenvalue_plot(before: Sequence[complex], after: Sequence[complex]) -> "Figure":

@@ -59,7 +59,7 @@ def learning_curve(
             panel.axes.plot(env_steps, returns, color=colour, alpha=0.35, linewidth=1.0)
             marker = "o" if len(looks) < FEW_POINTS else ""
             middle = env_steps[reach : len(looks) - reach]
-            panel.axes.plot(middle, smooth, color=colour, marker=marker)
+            panel.axes.plot(middle, smooth, color=colour, marker=marker, clip_on=False)
             name = f"{when} adaptation" if adapts else "return"
             panel.ends.append((env_steps[-1], smooth[-1], name, colour))
         if env_steps[-1] > 0:
