@@ -1,4 +1,4 @@
-"""What the experience store costs: adding to it, sampling from it, asking what it holds.
+"""What the experience store costs: adding to it, and asking what it holds.
 
     python benchmarks/experience.py
 
@@ -6,15 +6,13 @@ Fills one store with CartPole rollouts of a fresh policy, as meta-training does 
 episodes at a time), and one with long trajectories of the size of a HalfCheetah, both beyond their
 capacity of 1M transitions. A machine is shared with others, so beside the median there are the
 least and the processor time. An iteration of meta-training with the default settings, timed in the
-same run, says what an addition is in comparison; "slow" is the readable way to sample: one whole
-trajectory at a time. Writes ``benchmarks/results/experience.json``.
+same run, says what an addition is in comparison. Writes ``benchmarks/results/experience.json``.
 """
 
 import dataclasses
 import json
 import os
 import platform
-import resource
 import sqlite3
 import statistics
 import sys
@@ -44,8 +42,6 @@ from ssm_metarl.training.learners import make_trainer
 
 RESULTS = Path(__file__).parent / "results"
 TASKS, LANES = 16, 20
-SEQUENCES, LENGTH = 1000, 200
-SLOW_SEQUENCES = 20  # of the slow way, which is scaled up
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,15 +63,15 @@ class Row:
     worst: float
 
 
-def measure(what: str, work: Callable[[], object], repeats: int, scale: float = 1.0) -> Row:
+def measure(what: str, work: Callable[[], object], repeats: int) -> Row:
     """Time some work several times."""
     times = []
     processor = time.process_time()
     for _ in range(repeats):
         started = time.perf_counter()
         work()
-        times.append((time.perf_counter() - started) * 1e3 * scale)
-    processor = (time.process_time() - processor) * 1e3 * scale / repeats
+        times.append((time.perf_counter() - started) * 1e3)
+    processor = (time.process_time() - processor) * 1e3 / repeats
     return Row(what, statistics.median(times), min(times), processor, max(times))
 
 
@@ -116,25 +112,6 @@ def cheetah_data() -> tuple[TaskFamily, Trajectory, Tasks]:
     return family, trajectory, Tasks({}, np.arange(4))
 
 
-def slow_sample(store: ExperienceStore, rng: np.random.Generator) -> None:
-    """Draw sequences the readable way: read a whole trajectory for each."""
-    held = store.tasks()
-    sizes = np.array([task.transitions for task in held])
-    for which in rng.choice(len(held), SLOW_SEQUENCES, p=sizes / sizes.sum()):
-        trajectory = store.trajectory(held[which].id)
-        steps = trajectory.valid.sum(0)[0]
-        lane = int(torch.multinomial(steps.float(), 1))
-        first = int(rng.integers(max(int(steps[lane]) - LENGTH, 0) + 1))
-        for field in vars(trajectory).values():
-            field[first : first + LENGTH, 0, lane].clone()
-
-
-def peak_bytes() -> int:
-    """Return the most memory this process has had, in bytes (Linux and macOS)."""
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
-
-
 def measure_store(
     name: str,
     data: tuple[TaskFamily, Trajectory, Tasks],
@@ -144,7 +121,7 @@ def measure_store(
 ) -> tuple[list[Row], dict[str, Any]]:
     """Fill a store, and measure all that is done with one."""
     family, trajectory, tasks = data
-    rng, rows = np.random.default_rng(0), []
+    rows = []
     path = folder / f"{name}.sqlite"
     store = ExperienceStore.create(path, family, capacity=transitions)
     size, label = trajectory.environment_steps, 0
@@ -156,14 +133,7 @@ def measure_store(
 
     fill = measure(f"{name}: add {size} transitions", add, transitions // size)
     rows += [fill, measure(f"{name}: add {size} to a full store", add, rounds)]
-    rows.append(measure(f"{name}: mark", lambda: store.mark(label), rounds))
-    what = f"{name}: sample {SEQUENCES} x {LENGTH}"
-    store.sample(SEQUENCES, LENGTH, rng)
-    before = peak_bytes()
-    rows.append(measure(what, lambda: store.sample(SEQUENCES, LENGTH, rng), rounds))
-    growth = peak_bytes() - before
-    scale = SEQUENCES / SLOW_SEQUENCES
-    rows.append(measure(f"{what}, slow", lambda: slow_sample(store, rng), 3, scale))
+    rows.append(measure(f"{name}: tag", lambda: store.tag(label), rounds))
     first = store.tasks()[0].id
     rows.append(measure(f"{name}: summaries of all tasks", store.tasks, rounds))
     rows.append(measure(f"{name}: one task's trajectory", lambda: store.trajectory(first), rounds))
@@ -172,7 +142,6 @@ def measure_store(
     facts = {
         "transitions": store.identity.capacity,
         "file_bytes": os.path.getsize(path),
-        "peak_memory_growth_while_sampling_bytes": growth,
     }
     return [*rows, opened], facts
 

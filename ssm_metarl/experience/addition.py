@@ -12,7 +12,6 @@ from ssm_metarl.errors import StoreError
 from ssm_metarl.experience.identity import Identity
 from ssm_metarl.experience.index import Index
 from ssm_metarl.experience.records import describe, insert_records, insert_tasks
-from ssm_metarl.experience.retention import KEEP_ALL, RETENTIONS
 
 
 @dataclass(frozen=True)
@@ -58,14 +57,12 @@ class Addition:
         Raises:
             ValueError: The label is too low.
         """
-        new, tasks, identity = self.records, self.tasks, self.identity
+        new, tasks = self.records, self.tasks
         now = index.states["now"]
         new["label"] = label = index.next_label(label)
         new["id"] += now.next_record
         new["task"] += now.next_task
-        rng = np.random.default_rng([identity.seed, now.next_record])
-        new["priority"] = rng.integers(KEEP_ALL, size=len(new))
-        stays = index.admit(new, len(tasks), RETENTIONS[identity.retention], identity.capacity)
+        stays = index.admit(new, len(tasks), self.identity.capacity)
         ids = np.arange(now.next_task, now.next_task + len(tasks))
         used = np.isin(ids, new["task"][stays])
         insert_tasks(database, ids[used].tolist(), tasks[used], label)

@@ -4,8 +4,6 @@ import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
-
 from ssm_metarl.env_runner.family import TaskFamily
 from ssm_metarl.env_runner.rollout import Trajectory
 from ssm_metarl.env_runner.tasks import Tasks
@@ -22,9 +20,7 @@ from ssm_metarl.experience.database import (
 from ssm_metarl.experience.identity import Identity
 from ssm_metarl.experience.index import Index
 from ssm_metarl.experience.reader import Reader
-from ssm_metarl.experience.records import State, StoredTask, load_tasks
-from ssm_metarl.experience.retention import KEEP_ALL
-from ssm_metarl.experience.sequences import Sequences
+from ssm_metarl.experience.records import StoredTask, load_tasks
 
 
 class ExperienceStore:
@@ -32,13 +28,13 @@ class ExperienceStore:
 
     One process writes, any number of others read meanwhile; each change is there whole or not at
     all, whatever kills the writer. Every record has checksums: one that is damaged is left out with
-    a warning and counted, the others stay. In memory are 80 bytes per trajectory. One thread at a
+    a warning and counted, the others stay. In memory are 72 bytes per trajectory. One thread at a
     time may use an object.
 
     Attributes:
         path: The file. While a store is open for writing, ``<file>-wal`` belongs to it.
         writable: Whether it is open for writing.
-        identity: Its family, the sizes of observations and actions, its capacity, its retention.
+        identity: Its family, the sizes of observations and actions, its capacity, its run.
     """
 
     def __init__(self, path: Path, family: TaskFamily | None = None, *, writable: bool) -> None:
@@ -63,8 +59,6 @@ class ExperienceStore:
         family: TaskFamily,
         *,
         capacity: int = 1_000_000,
-        retention: str = "reservoir",
-        seed: int = 0,
         run: str | None = None,
     ) -> "ExperienceStore":
         """Create a store and open it for writing.
@@ -72,20 +66,16 @@ class ExperienceStore:
         Args:
             path: The file, which must not exist.
             family: What it will hold experience of.
-            capacity: Most transitions (valid steps) held.
-            retention: What is dropped beyond that, always whole trajectories: ``fifo`` the oldest;
-                ``reservoir`` any, so that all ever added are equally likely to be there;
-                ``balanced`` the oldest of the task with the most transitions.
-            seed: Of the reservoir's choices.
+            capacity: Most transitions (valid steps) held; beyond that, the oldest trajectories go.
             run: Fingerprint of the run whose agent will play, as :attr:`Agent.run` has it.
 
         Raises:
             UserError: An argument that makes no sense.
             StoreError: The file exists or cannot be written.
         """
-        identity = Identity.of(family, capacity, retention, seed, run)
+        identity = Identity.of(family, capacity, run)
         path = Path(path)
-        create_database(path, identity.to_meta(), State(0, 0, 0, KEEP_ALL, 0))
+        create_database(path, identity.to_meta())
         return cls(path, writable=True)
 
     @classmethod
@@ -147,12 +137,12 @@ class ExperienceStore:
                 to its last valid step.
             tasks: Its K tasks, which become K new stored tasks.
             label: Says which policy collected it, such as the iteration; labels only grow. None for
-                the newest one, or one more if that is marked.
+                the newest one, or one more if that is tagged.
             behaviour_known: Whether the log-probabilities are those of the policy that acted;
                 otherwise they are stored as NaN, and given only to a caller that asks for them.
 
         Returns:
-            Ids of the K stored tasks, even of those that the reservoir has no room for.
+            Ids of the K stored tasks, even of those that there is no room for.
 
         Raises:
             StoreError: The data does not fit the store, a lane is larger than its capacity, or the
@@ -162,13 +152,13 @@ class ExperienceStore:
         with self._writing("cannot be added to: "):
             return addition.write(self._database, self._index, label)
 
-    def mark(self, label: int) -> None:
+    def tag(self, label: int) -> None:
         """Remember what the store holds now, to go back to it with `truncate_after`.
 
-        Call this right before a checkpoint is saved. The last two marks are remembered, so that
+        Call this right before a checkpoint is saved. The last two tags are remembered, so that
         a run may be killed before, while or after that checkpoint is saved. What they remember is
         in the file too, which may then take three times its capacity. When this returns, the store
-        and the mark survive a power cut.
+        and the tag survive a power cut.
 
         Args:
             label: Of the checkpoint; not lower than any so far.
@@ -176,14 +166,14 @@ class ExperienceStore:
         Raises:
             StoreError: The label is too low, or the disk is full. The store is as it was.
         """
-        with self._writing("cannot be marked: ", durable=True):
-            self._index.mark(label)
+        with self._writing("cannot be tagged: ", durable=True):
+            self._index.tag(label)
 
     def truncate_after(self, label: int) -> None:
         """Forget what was added with later labels, so that a resumed run continues from there.
 
-        If the label is one of the last two marks, everything is exactly as it was then, ids and
-        coming choices of the reservoir included. Otherwise what the later additions have displaced
+        If the label is one of the last two tags, everything is exactly as it was then, ids
+        included. Otherwise what the later additions have displaced
         may be lost, and their ids are not given again.
 
         Raises:
@@ -262,34 +252,6 @@ class ExperienceStore:
             if trajectory is not None:
                 found[task.id] = trajectory
         return dict(reversed(found.items()))
-
-    def sample(
-        self,
-        count: int,
-        length: int,
-        rng: np.random.Generator,
-        *,
-        allow_unknown_behaviour: bool = False,
-    ) -> Sequences:
-        """Draw sequences of steps, with replacement.
-
-        Each is drawn by a step: all valid steps held are equally likely. The sequence is a window
-        of `length` steps that contains it, at a random place, but is moved inwards where it would
-        reach beyond the trajectory: it is short only if the whole trajectory is.
-
-        Args:
-            count: B, how many sequences.
-            length: T, steps of each.
-            rng: Where the randomness comes from.
-            allow_unknown_behaviour: As in `trajectory`.
-
-        Raises:
-            StoreError: The store is empty, or holds trajectories whose behaviour is not known.
-        """
-        with self._reading():
-            return self._reader.sequences(
-                count, length, rng, allow_unknown_behaviour=allow_unknown_behaviour
-            )
 
     @contextlib.contextmanager
     def _reading(self) -> Iterator[None]:

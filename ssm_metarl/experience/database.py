@@ -22,6 +22,8 @@ PATIENCE = 10.0  # seconds to wait for another writer
 CHUNKS_PER_RECORD = 2**20
 """The key of a chunk is its record's id times this, plus its number."""
 
+# Its text, comments included, is what a store is recognised by; the columns `threshold` and
+# `priority` are of version 0.1, and not used.
 SCHEMA = (
     "CREATE TABLE meta (name TEXT PRIMARY KEY, value NOT NULL) WITHOUT ROWID",
     """CREATE TABLE states (
@@ -48,13 +50,12 @@ SCHEMA = (
 )
 
 
-def create_database(path: Path, meta: Mapping[str, str | int], now: tuple[int, ...]) -> None:
+def create_database(path: Path, meta: Mapping[str, str | int]) -> None:
     """Create the file of an empty store, all of it or nothing.
 
     Args:
         path: Must not exist; its folder is created if missing.
         meta: What the store is.
-        now: The row of the state 'now'.
 
     Raises:
         StoreError: The file exists, or cannot be written.
@@ -76,7 +77,7 @@ def create_database(path: Path, meta: Mapping[str, str | int], now: tuple[int, .
                     for statement in SCHEMA:
                         database.execute(statement)
                     database.executemany("INSERT INTO meta VALUES (?, ?)", meta.items())
-                    database.execute("INSERT INTO states VALUES ('now', ?, ?, ?, ?, ?)", now)
+                    database.execute("INSERT INTO states VALUES ('now', 0, 0, 0, 0, 0)")
                 database.execute("PRAGMA journal_mode = WAL")
             os.replace(temporary, path)
         except BaseException:

@@ -1,12 +1,11 @@
-"""What a store is, and stays: of which environment, how large, and what it lets go of."""
+"""What a store is, and stays: of which environment and run, and how large."""
 
 import sqlite3
 from dataclasses import dataclass
 
 from ssm_metarl.env_runner.family import TaskFamily
-from ssm_metarl.errors import UserError, check_whole, nearest
+from ssm_metarl.errors import check_whole
 from ssm_metarl.experience.layout import Layout
-from ssm_metarl.experience.retention import RETENTIONS
 
 MAX_CAPACITY = 10**9
 MAX_SIZE = 100_000  # of an observation or an action
@@ -15,7 +14,6 @@ _BOUNDS = {
     "observations": (1, MAX_SIZE),
     "actions": (1, MAX_SIZE),
     "discrete": (0, 1),
-    "seed": (0, 2**63 - 1),
 }
 
 
@@ -27,32 +25,23 @@ class Identity:
         family: Name of the family.
         layout: Sizes of its observations and actions.
         capacity: Most transitions held.
-        retention: One of `RETENTIONS`.
-        seed: Of the reservoir's choices.
         run: Fingerprint of the run whose agent played; None if that is not known.
     """
 
     family: str
     layout: Layout
     capacity: int
-    retention: str
-    seed: int
     run: str | None = None
 
     @classmethod
-    def of(
-        cls, family: TaskFamily, capacity: int, retention: str, seed: int, run: str | None
-    ) -> "Identity":
+    def of(cls, family: TaskFamily, capacity: int, run: str | None) -> "Identity":
         """Return the identity of a new store.
 
         Raises:
             UserError: An argument that makes no sense.
         """
-        if retention not in RETENTIONS:
-            raise UserError(f"no retention {retention!r}; {nearest(retention, RETENTIONS)}")
         capacity = check_whole("capacity", capacity, *_BOUNDS["capacity"])
-        seed = check_whole("seed", seed, *_BOUNDS["seed"])
-        return cls(family.name, Layout.of(family), capacity, retention, seed, run)
+        return cls(family.name, Layout.of(family), capacity, run)
 
     def check(self, family: TaskFamily) -> None:
         """Refuse another family.
@@ -91,8 +80,6 @@ class Identity:
             "actions": self.layout.actions,
             "discrete": int(self.layout.discrete),
             "capacity": self.capacity,
-            "retention": self.retention,
-            "seed": self.seed,
             "layout": self.layout.to_text(),
             **({} if self.run is None else {"run": self.run}),
         }
@@ -110,11 +97,11 @@ class Identity:
             value = meta.get(name)
             if type(value) is not int or not low <= value <= high:
                 raise ValueError(f"is damaged: {name} is {value!r}, not from {low} to {high}")
-        family, retention = meta.get("family"), meta.get("retention")
-        if type(family) is not str or retention not in RETENTIONS:
-            raise ValueError("is damaged: its family or retention cannot be read")
+        family = meta.get("family")
+        if type(family) is not str:
+            raise ValueError("is damaged: its family cannot be read")
         run = meta.get("run")
         if run is not None and type(run) is not str:
             raise ValueError(f"is damaged: run is {run!r}, not a text")
         layout = Layout(meta["observations"], meta["actions"], bool(meta["discrete"]))
-        return cls(family, layout, meta["capacity"], retention, meta["seed"], run)
+        return cls(family, layout, meta["capacity"], run)

@@ -17,18 +17,17 @@ from ssm_metarl.experience.records import (
     save_states,
     update_records,
 )
-from ssm_metarl.experience.retention import Retention, reservoir
 
 
 class Index:
     """The records and states of a database; the caller wraps each use in a transaction.
 
-    A record that is dropped stays in the file, hidden, as long as one of the two last marks may ask
-    for it back: each mark is followed by a checkpoint, and a kill may come before or after that.
+    A record that is dropped stays in the file, hidden, as long as one of the two last tags may ask
+    for it back: each tag is followed by a checkpoint, and a kill may come before or after that.
 
     Attributes:
         records: `[N]` of `RECORD`, hidden ones included, oldest first.
-        states: The state ``now``, and those at the marks ``newer`` and ``older``.
+        states: The state ``now``, and those at the tags ``newer`` and ``older``.
         damaged: Ids of records that were found to be damaged.
     """
 
@@ -83,39 +82,32 @@ class Index:
         """Return the label of an addition: the given one, or the lowest possible.
 
         Raises:
-            ValueError: It is too low: later ones are there, or marked.
+            ValueError: It is too low: later ones are there, or tagged.
         """
-        marked = self.states["newer"].label + 1 if "newer" in self.states else 0
-        lowest = max(self.states["now"].label, marked)
+        tagged = self.states["newer"].label + 1 if "newer" in self.states else 0
+        lowest = max(self.states["now"].label, tagged)
         if label is not None and label < lowest:
             raise ValueError(f"label {label} is lower than {lowest}, and labels only grow")
         return lowest if label is None else label
 
-    def admit(
-        self, new: np.ndarray, tasks: int, retain: Retention, capacity: int
-    ) -> Bool[np.ndarray, "n"]:
-        """Take in records, drop what no longer fits, and return which of the new ones stay.
+    def admit(self, new: np.ndarray, tasks: int, capacity: int) -> Bool[np.ndarray, "n"]:
+        """Take in records, drop the oldest beyond the capacity; return which new ones stay.
 
         The new rows and the content of those that stay are left to the caller to write.
 
         Args:
             new: `[n]` of `RECORD`, complete.
             tasks: How many new tasks they belong to.
-            retain: The law.
             capacity: In transitions.
         """
         now, count = self.states["now"], len(self.records)
         label = int(new["label"][0])
         both = np.concatenate([self.records, new])
         held = both["until"] == HELD
-        kept = held & (both["priority"] < now.threshold)
-        size, task, priority = (both[name][kept] for name in ("transitions", "task", "priority"))
-        kept[kept] = retain(size, task, priority, capacity)
+        kept, newest_first = held.copy(), both["transitions"][held][::-1]
+        kept[held] = (newest_first.cumsum() <= capacity)[::-1]
         dropped = held & ~kept
         both["until"][dropped] = label
-        threshold = now.threshold
-        if retain is reservoir:
-            threshold = int(both["priority"][dropped].min(initial=threshold))
         needed = self._needed(both[:count])
         update_records(self._database, both[:count][dropped[:count] & needed])
         self._keep(both, np.concatenate([needed, kept[count:]]), count)
@@ -123,14 +115,13 @@ class Index:
             label=label,
             next_task=now.next_task + tasks,
             next_record=now.next_record + len(new),
-            threshold=threshold,
             changes=now.changes + 1,
         )
         self._save(now, self.states.get("newer"), self.states.get("older"))
         return kept[count:]
 
-    def mark(self, label: int) -> None:
-        """Remember the present state under a label, and the mark before it; forget others.
+    def tag(self, label: int) -> None:
+        """Remember the present state under a label, and the tag before it; forget others.
 
         Raises:
             ValueError: There are later labels.
@@ -144,25 +135,25 @@ class Index:
         self._keep(self.records, self._needed(self.records), len(self.records))
 
     def go_back(self, label: int) -> None:
-        """Delete what has a later label; if this one is marked, all is as it was at the mark."""
+        """Delete what has a later label; if this one is tagged, all is as it was at the tag."""
         now, records = self.states["now"], self.records
-        marks = [m for name in ("newer", "older") if (m := self.states.get(name))]
-        marks = [mark for mark in marks if mark.label <= label]
+        tags = [m for name in ("newer", "older") if (m := self.states.get(name))]
+        tags = [tag for tag in tags if tag.label <= label]
         back = (records["label"] <= label) & (records["until"] > label) & (records["until"] < HELD)
         records["until"][back] = HELD
         update_records(self._database, records[back])
         self._keep(records, records["label"] <= label, len(records))
-        then = marks[0] if marks and marks[0].label == label else now
+        then = tags[0] if tags and tags[0].label == label else now
         then = then._replace(label=min(label, now.label), changes=now.changes + 1)
-        self._save(then, *marks)
+        self._save(then, *tags)
         self.damaged = {record for record in self.damaged if record < then.next_record}
 
     def _needed(self, records: np.ndarray) -> Bool[np.ndarray, "N"]:
-        """Return which records are held, or were at a mark."""
+        """Return which records are held, or were at a tag."""
         needed = records["until"] == HELD
         for name in ("newer", "older"):
-            if mark := self.states.get(name):
-                needed |= (records["label"] <= mark.label) & (records["until"] > mark.label)
+            if tag := self.states.get(name):
+                needed |= (records["label"] <= tag.label) & (records["until"] > tag.label)
         return needed
 
     def _keep(self, records: np.ndarray, kept: Bool[np.ndarray, "N"], written: int) -> None:

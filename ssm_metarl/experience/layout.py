@@ -124,7 +124,7 @@ class Layout:
         return words, steps
 
     def unpack(self, rows: Int32[np.ndarray, "T1 B W"]) -> dict[str, Tensor]:
-        """Return views of the fields of a `Trajectory` with one batch axis, and ``trial_start``.
+        """Return views of the fields of a `Trajectory` with one batch axis.
 
         Rows of zeros are steps that are not valid.
         """
@@ -140,7 +140,6 @@ class Layout:
             "truncated": flags & TRUNCATED > 0,
             "valid": flags & VALID > 0,
             "episode_start": start & EPISODE_START > 0,
-            "trial_start": start & TRIAL_START > 0,
         }
 
     def rows(

@@ -93,7 +93,7 @@ def import_minari(
     """Add all episodes of a local Minari data set to a store; each becomes a trajectory.
 
     Args:
-        store: Where they go; its retention may keep only a part of them.
+        store: Where they go; beyond its capacity the oldest are dropped.
         dataset_id: Such as ``D4RL/pen/human-v2``.
         family: Of the store.
         task: Which task they are of, unless they were exported from a store and say so themselves;

@@ -1,20 +1,17 @@
-"""Reading records: whole ones as a trajectory, pieces of them as a batch of sequences."""
+"""Reading records as trajectories."""
 
 import sqlite3
 
 import numpy as np
-import torch
 from jaxtyping import Int32
 
 from ssm_metarl.env_runner.rollout import Trajectory
 from ssm_metarl.experience.database import read_chunks
 from ssm_metarl.experience.index import Index
-from ssm_metarl.experience.layout import CHUNK_ROWS, VALID, Layout
+from ssm_metarl.experience.layout import CHUNK_ROWS, Layout
 from ssm_metarl.experience.records import Record, checksum_of
-from ssm_metarl.experience.sequences import Sequences, draw_windows
 
 MAX_BYTES = 2 * 1024**3  # of one trajectory, padding included
-MAX_ROUNDS = 100  # of drawing; each accepts at least half of what it draws
 
 
 class Reader:
@@ -46,41 +43,7 @@ class Reader:
         for lane, rows in enumerate(intact):
             block[: len(rows), lane] = rows
         fields = self.layout.unpack(block)
-        del fields["trial_start"]
         return Trajectory(**{name: f.unsqueeze(1).contiguous() for name, f in fields.items()})
-
-    def sequences(
-        self, count: int, length: int, rng: np.random.Generator, *, allow_unknown_behaviour: bool
-    ) -> Sequences:
-        """Draw sequences from what is held; see `ExperienceStore.sample`.
-
-        Raises:
-            ValueError: No record is left in which to find steps, or some behaviour is not known.
-        """
-        records = self.index.held()
-        check_behaviour(records, allow_unknown_behaviour)
-        block = np.zeros((length + 1, count, self.layout.row_words), dtype=np.int32)
-        source = np.zeros((2, count), dtype=np.int64)
-        filled = 0
-        for _ in range(MAX_ROUNDS):
-            if filled == count:
-                break
-            records = records[~np.isin(records["id"], list(self.index.damaged))]
-            if not len(records):
-                raise ValueError("holds no experience")
-            windows = draw_windows(records["steps"], count - filled, length, rng)
-            for index, step, first, stop in windows.tolist():
-                record = Record._make(records[index].item())
-                rows = self.rows(record, first, stop)
-                if rows is None or not rows[step - first, -1] & VALID:
-                    continue  # and draw again: all steps that are left are as likely as before
-                block[: len(rows), filled] = rows
-                source[:, filled] = record.task, record.label
-                filled += 1
-        else:
-            raise ValueError("is damaged: its trajectories have no valid steps")
-        task, label = torch.from_numpy(source)
-        return Sequences(**self.layout.unpack(block), task=task, label=label)
 
     def rows(self, record: Record, first: int, stop: int) -> Int32[np.ndarray, "n W"] | None:
         """Return rows `first` to `stop`, both included, of a record; None if they are damaged."""

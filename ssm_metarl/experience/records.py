@@ -18,6 +18,7 @@ from ssm_metarl.experience.database import CHUNKS_PER_RECORD
 from ssm_metarl.experience.layout import CHUNK_ROWS, to_chunks
 
 HELD = 2**63 - 1  # `until` of what has not been dropped
+UNUSED = 0  # in columns that stores of version 0.1 have
 MAX_STEPS = 10_000_000  # of one record; the chunks of more would not fit its keys
 assert MAX_STEPS < CHUNK_ROWS * CHUNKS_PER_RECORD
 
@@ -34,7 +35,6 @@ class Record(NamedTuple):
         transitions: Valid steps.
         episodes: Complete ones.
         return_sum: Of the complete episodes.
-        priority: A random number; the reservoir keeps the lowest.
         behaviour_known: 1 if its log-probabilities are those of the policy that acted, or 0.
     """
 
@@ -46,31 +46,28 @@ class Record(NamedTuple):
     transitions: int
     episodes: int
     return_sum: float
-    priority: int
     behaviour_known: int
 
 
 RECORD = np.dtype([(name, "f8" if name == "return_sum" else "i8") for name in Record._fields])
-"""The same as numpy sees it; all records are kept in memory, 80 bytes each."""
+"""The same as numpy sees it; all records are kept in memory, 72 bytes each."""
 
 _CHECKED = struct.Struct("<6q")
 
 
 class State(NamedTuple):
-    """Where a store stands, or stood when a mark was set.
+    """Where a store stands, or stood when a tag was set.
 
     Attributes:
         label: The newest one.
         next_task: Id of the next task.
         next_record: Id of the next record.
-        threshold: The lowest priority that the reservoir has ever dropped.
         changes: Transactions so far; others see by it that something changed.
     """
 
     label: int
     next_task: int
     next_record: int
-    threshold: int
     changes: int
 
 
@@ -112,7 +109,7 @@ def describe(
 ) -> np.ndarray:
     """Return the records of a trajectory's lanes, `[K * E]` of `RECORD`.
 
-    Ids count from 0, as do those of the tasks; label and priority are left at 0.
+    Ids count from 0, as do those of the tasks; the label is left at 0.
     """
     done, clock = trajectory.done, torch.arange(1, len(trajectory.done) + 1).view(-1, 1, 1)
     last = (clock * done.cpu()).amax(0)  # steps up to the end of the last complete episode
@@ -146,7 +143,7 @@ def checksum_of(record: Record) -> int:
 def load_states(database: sqlite3.Connection) -> dict[str, State]:
     """Return the states by name."""
     rows = database.execute(
-        "SELECT name, label, next_task, next_record, threshold, changes FROM states LIMIT 3"
+        f"SELECT name, {', '.join(State._fields)} FROM states LIMIT 3"
     ).fetchall()
     states = {name: State(*numbers) for name, *numbers in rows}
     if "now" not in states or not all(type(n) is int for s in states.values() for n in s):
@@ -177,8 +174,9 @@ def impossible(records: np.ndarray) -> Int64[np.ndarray, "n"]:
 def save_states(database: sqlite3.Connection, states: dict[str, State]) -> None:
     """Replace the states."""
     database.execute("DELETE FROM states")
-    rows = [(name, *state) for name, state in states.items()]
-    database.executemany("INSERT INTO states VALUES (?, ?, ?, ?, ?, ?)", rows)
+    rows = [(name, *state, UNUSED) for name, state in states.items()]
+    columns = ", ".join(("name", *State._fields, "threshold"))
+    database.executemany(f"INSERT INTO states ({columns}) VALUES (?, ?, ?, ?, ?, ?)", rows)
 
 
 def insert_records(
@@ -189,8 +187,11 @@ def insert_records(
     """Write records `[n]` of `RECORD` and their rows."""
     lines = [Record._make(line) for line in records.tolist()]
     rows = rows.astype("<i4", copy=False)
-    places = ", ".join("?" * len(Record._fields))
-    database.executemany(f"INSERT INTO records VALUES ({places})", lines)
+    columns = (*Record._fields, "priority")
+    statement = (
+        f"INSERT INTO records ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))})"
+    )
+    database.executemany(statement, [(*line, UNUSED) for line in lines])
     chunks = [
         (line.id * CHUNKS_PER_RECORD + number, crc, content)
         for line, padded in zip(lines, rows, strict=True)

@@ -290,7 +290,7 @@ class _Session:
         path, family = self.run_dir / EXPERIENCE, self.trainer.learner.family
         if not path.exists():
             return ExperienceStore.create(
-                path, family, capacity=self.config.experience, retention="fifo", run=self.run
+                path, family, capacity=self.config.experience, run=self.run
             )
         store = ExperienceStore.open(path, family, writable=True)
         store.check_run(self.run)
@@ -348,6 +348,6 @@ class _Session:
         if self.run is not None:
             meta["run"] = self.run
         if self.store:
-            self.store.mark(self.done)
+            self.store.tag(self.done)
         save_checkpoint(self.run_dir / CHECKPOINT, self.snapshot.tensors, meta)
         self.saved_at = time.monotonic()

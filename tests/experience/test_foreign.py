@@ -8,7 +8,6 @@ from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
-import numpy as np
 import pytest
 import torch
 from safetensors.torch import save
@@ -108,10 +107,9 @@ def test_another_version_is_refused(make_store: MakeStore) -> None:
         ("UPDATE meta SET value = 1 << 40 WHERE name = 'observations'", "observations is 1099"),
         ("UPDATE meta SET value = -1 WHERE name = 'actions'", "actions is -1"),
         ("UPDATE meta SET value = 1e9 WHERE name = 'capacity'", "capacity is 1000000000.0"),
-        ("UPDATE meta SET value = 'x' WHERE name = 'seed'", "seed is 'x'"),
         ("DELETE FROM meta WHERE name = 'discrete'", "discrete is None"),
-        ("UPDATE meta SET value = 'newest' WHERE name = 'retention'", "retention cannot be read"),
-        ("UPDATE meta SET value = zeroblob(90000000) WHERE name = 'family'", "family or"),
+        ("UPDATE meta SET value = x'00' WHERE name = 'family'", "family cannot be read"),
+        ("UPDATE meta SET value = zeroblob(90000000) WHERE name = 'family'", "family cannot"),
         ("DELETE FROM states", "its state cannot be read"),
         ("UPDATE states SET next_task = 'x'", "its state cannot be read"),
         ("UPDATE records SET task = 'x'", "its table of records cannot be read"),
@@ -152,8 +150,6 @@ def test_a_task_that_cannot_be_read_costs_only_it(
     assert (store.damaged, store.trajectories, store.transitions) == (2, 4, 30)
     assert [task.id for task in store.tasks()] == [0, 2]
     assert list(store.newest(3)) == [0, 2]
-    batch = store.sample(100, 3, np.random.default_rng(0))
-    assert set(batch.task.tolist()) == {0, 2}
     kit.add(store, [[[4]]])
     assert [task.id for task in store.tasks()] == [0, 2, 3]
     assert len(warned) == 1

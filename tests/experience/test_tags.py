@@ -1,21 +1,18 @@
-"""Capacity, retention over time, and going back to a mark as if nothing had happened."""
+"""Capacity, and going back to a tag as if nothing had happened."""
 
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
-import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from scipy import stats
 
 from ssm_metarl.errors import StoreError
 from ssm_metarl.experience.buffer import ExperienceStore
 
 MakeStore = Callable[..., ExperienceStore]
 
-RETENTIONS = ("fifo", "reservoir", "balanced")
 ADDITIONS = st.lists(st.lists(st.integers(1, 9), min_size=2, max_size=2), min_size=1, max_size=12)
 
 
@@ -33,8 +30,8 @@ def rows_in_file(store: ExperienceStore) -> list[int]:
     return [store._database.execute(query.format(table)).fetchone()[0] for table in tables]
 
 
-def test_fifo_keeps_the_newest(make_store: MakeStore, kit: SimpleNamespace) -> None:
-    store = make_store(capacity=10, retention="fifo")
+def test_the_newest_are_kept(make_store: MakeStore, kit: SimpleNamespace) -> None:
+    store = make_store(capacity=10)
     for steps in (4, 3, 5, 2):
         kit.add(store, [[[steps]]])
     assert [task.transitions for task in store.tasks()] == [3, 5, 2]
@@ -42,52 +39,14 @@ def test_fifo_keeps_the_newest(make_store: MakeStore, kit: SimpleNamespace) -> N
     assert rows_in_file(store) == [3, 3, 3]
 
 
-def test_balanced_takes_from_the_largest_task(make_store: MakeStore, kit: SimpleNamespace) -> None:
-    store = make_store(capacity=12, retention="balanced")
-    kit.add(store, [[[2], [3]]])
-    kit.add(store, [[[1], [5]]])
-    assert store.transitions == 11
-    kit.add(store, [[[2], [1]]])
-    # Two too many: the second task loses its first trajectory, then the first one, as large, its.
-    assert [task.transitions for task in store.tasks()] == [3, 5, 3]
-
-
-@pytest.mark.parametrize("retention", RETENTIONS)
 def test_an_addition_larger_than_the_capacity_leaves_what_fits(
-    retention: str, make_store: MakeStore, kit: SimpleNamespace
+    make_store: MakeStore, kit: SimpleNamespace
 ) -> None:
-    store = make_store(capacity=10, retention=retention)
+    store = make_store(capacity=10)
     ids, _ = kit.add(store, [[[4]], [[4]], [[4]], [[4]]])
     assert ids == [0, 1, 2, 3]
     assert store.transitions == 8
     assert rows_in_file(store) == [2, 2, 2]
-
-
-def test_a_reservoir_keeps_every_trajectory_with_equal_probability(
-    make_store: MakeStore, kit: SimpleNamespace
-) -> None:
-    store = make_store(capacity=1200, retention="reservoir", seed=3)
-    for _ in range(40):  # 60 trajectories of 4 steps each time; 1 in 8 of all remains
-        kit.add(store, [[[4]] * 20] * 3)
-    kept = store._index.held()["id"]
-    assert len(kept) == 300
-    counts = np.bincount(kept // 240, minlength=10)
-    assert stats.chisquare(counts).pvalue > 0.01
-    assert counts.std() > 1  # and it is no grid
-
-
-def test_a_reservoir_holds_what_a_shuffle_of_all_ever_added_would(
-    make_store: MakeStore, kit: SimpleNamespace, tmp_path: Path
-) -> None:
-    """A late short trajectory must not slip into a gap that an early long one was too large for."""
-    store = make_store(capacity=100, retention="reservoir")
-    with ExperienceStore.create(tmp_path / "all", kit.cartpole, retention="reservoir") as endless:
-        for i in range(150):
-            for one in (store, endless):
-                kit.add(one, [[[7 if i % 3 else 1]]])
-            shuffled = np.sort(endless._index.held(), order="priority")
-            fitting = shuffled[shuffled["steps"].cumsum() <= 100]
-            assert set(store._index.held()["id"]) == set(fitting["id"])
 
 
 @settings(
@@ -95,21 +54,19 @@ def test_a_reservoir_holds_what_a_shuffle_of_all_ever_added_would(
 )
 @given(
     additions=ADDITIONS,
-    retention=st.sampled_from(RETENTIONS),
-    marked=st.integers(0, 11),
+    tagged=st.integers(0, 11),
     older=st.booleans(),
 )
-def test_going_back_to_a_mark_is_as_if_nothing_had_happened(
+def test_going_back_to_a_tag_is_as_if_nothing_had_happened(
     additions: list[list[int]],
-    retention: str,
-    marked: int,
+    tagged: int,
     older: bool,
     tmp_path_factory: pytest.TempPathFactory,
     kit: SimpleNamespace,
 ) -> None:
     """A store that is cut back and one that never was hold the same, now and later."""
-    folder, marked = tmp_path_factory.mktemp("marks"), min(marked, len(additions))
-    options = {"capacity": 20, "retention": retention}
+    folder, tagged = tmp_path_factory.mktemp("tags"), min(tagged, len(additions))
+    options = {"capacity": 20}
     with (
         ExperienceStore.create(folder / "cut", kit.cartpole, **options) as cut,
         ExperienceStore.create(folder / "straight", kit.cartpole, **options) as straight,
@@ -118,59 +75,59 @@ def test_going_back_to_a_mark_is_as_if_nothing_had_happened(
         def add(store: ExperienceStore, i: int) -> None:
             kit.add(store, [[[steps] for steps in additions[i]]], label=i + 1, seed=i)
 
-        for i in range(marked):
+        for i in range(tagged):
             add(cut, i)
             add(straight, i)
-        cut.mark(marked)
-        for i in range(marked, len(additions)):
+        cut.tag(tagged)
+        for i in range(tagged, len(additions)):
             add(cut, i)
         if older:
-            cut.mark(len(additions) + 1)
-        cut.truncate_after(marked)
+            cut.tag(len(additions) + 1)
+        cut.truncate_after(tagged)
         assert contents(cut) == contents(straight)
-        for i in range(marked, len(additions)):
+        for i in range(tagged, len(additions)):
             add(cut, i)
             add(straight, i)
             assert contents(cut) == contents(straight)
             assert cut.transitions <= 20
 
 
-def test_the_mark_before_the_last_can_be_gone_back_to(
+def test_the_tag_before_the_last_can_be_gone_back_to(
     make_store: MakeStore, kit: SimpleNamespace
 ) -> None:
-    """A kill may come after a mark and before the checkpoint that it was for."""
-    store = make_store(capacity=10, retention="fifo")
+    """A kill may come after a tag and before the checkpoint that it was for."""
+    store = make_store(capacity=10)
     kit.add(store, [[[4], [5]]], 1)
-    store.mark(1)
+    store.tag(1)
     before = contents(store)
     kit.add(store, [[[6]]], 2)
-    store.mark(2)
-    store.mark(2)  # as a resumed run does
+    store.tag(2)
+    store.tag(2)  # as a resumed run does
     kit.add(store, [[[10]]], 3)
     store.truncate_after(1)
     assert contents(store) == before
 
 
-def test_what_no_mark_can_ask_for_leaves_the_file(
+def test_what_no_tag_can_ask_for_leaves_the_file(
     make_store: MakeStore, kit: SimpleNamespace
 ) -> None:
-    store = make_store(capacity=10, retention="fifo")
+    store = make_store(capacity=10)
     sizes = []
     for label in range(1, 12):
         kit.add(store, [[[5]]], label)
         if label % 3 == 0:
-            store.mark(label)
+            store.tag(label)
         sizes.append(rows_in_file(store)[1])
-    assert max(sizes) == 6  # two for each mark, and two that are held
-    store.mark(12)
-    store.mark(13)
+    assert max(sizes) == 6  # two for each tag, and two that are held
+    store.tag(12)
+    store.tag(13)
     assert rows_in_file(store) == [2, 2, 2]
 
 
-def test_going_back_to_what_is_not_marked_drops_what_is_newer(
+def test_going_back_to_what_is_not_tagged_drops_what_is_newer(
     make_store: MakeStore, kit: SimpleNamespace
 ) -> None:
-    store = make_store(capacity=10, retention="fifo")
+    store = make_store(capacity=10)
     for label in range(1, 5):
         kit.add(store, [[[4]]], label)
     store.truncate_after(3)
@@ -178,26 +135,23 @@ def test_going_back_to_what_is_not_marked_drops_what_is_newer(
     assert kit.add(store, [[[4]]], 4)[0] == [4]
 
 
-def test_labels_after_a_mark(make_store: MakeStore, kit: SimpleNamespace) -> None:
+def test_labels_after_a_tag(make_store: MakeStore, kit: SimpleNamespace) -> None:
     store = make_store()
     kit.add(store, [[[4]]])
-    store.mark(0)
+    store.tag(0)
     kit.add(store, [[[4]]])
     assert [task.label for task in store.tasks()] == [0, 1]
     with pytest.raises(StoreError, match="label 0 is lower than 1"):
-        store.mark(0)
+        store.tag(0)
     with pytest.raises(StoreError, match="label 0 is lower than 1"):
         kit.add(store, [[[4]]], 0)
     store.truncate_after(0)
     assert [task.label for task in store.tasks()] == [0]
 
 
-@pytest.mark.parametrize("retention", RETENTIONS)
-def test_closing_and_opening_makes_no_difference(
-    retention: str, path: Path, kit: SimpleNamespace
-) -> None:
+def test_closing_and_opening_makes_no_difference(path: Path, kit: SimpleNamespace) -> None:
     other = path.with_name("other")
-    options = {"capacity": 20, "retention": retention}
+    options = {"capacity": 20}
     ExperienceStore.create(path, kit.cartpole, **options).close()
     with ExperienceStore.create(other, kit.cartpole, **options) as straight:
         for label in range(8):
