@@ -16,6 +16,7 @@ LANES, STEPS = 10, 250
 RESET_STREAM, ACTION_STREAM = 0, 1
 LEAST_OF_RANGE = 0.01
 """A bounded observation is taken to vary by no less than this part of half its range."""
+MOST_WIDENED = 10.0  # times the deviation: bounds may be far from anything that is ever seen
 NO_VARIATION = 1e-6  # relative to the size of the observation: that of float32, or less
 
 
@@ -60,8 +61,8 @@ def observation_units(
     half = np.where(space.bounded_below & space.bounded_above, 0.5, np.nan) * (
         space.high.astype(np.float64) - space.low.astype(np.float64)
     )
-    scale = np.fmax(scale, LEAST_OF_RANGE * half)
     still = scale <= NO_VARIATION * abs(offset)
+    scale = np.fmax(scale, np.minimum(LEAST_OF_RANGE * half, MOST_WIDENED * scale))
     binary = np.isin(observation, (0.0, 1.0)).all(0)
     return np.where(binary, 0.0, offset), np.where(binary | still, 1.0, scale)
 

@@ -206,6 +206,8 @@ def saved_spaces(meta: Mapping[str, Any], family: TaskFamily) -> Spaces:
         raise CheckpointError(str(error)) from error
     if len(saved.observation_scale) != len(declared.observation_scale):
         raise CheckpointError("the checkpoint does not fit its environment: other observations")
+    if not saved.same_actions(declared):
+        raise CheckpointError("the checkpoint does not fit its environment: other actions")
     return saved
 
 

@@ -1,6 +1,7 @@
 """The units of a family that declares none are those of its data."""
 
 from collections.abc import Iterator
+from typing import ClassVar
 
 import gymnasium
 import numpy as np
@@ -14,6 +15,7 @@ from ssm_metarl.core.spaces import Spaces
 from ssm_metarl.env_runner.family import TaskFamily
 from ssm_metarl.env_runner.registry import list_families
 from ssm_metarl.env_runner.spaces import measured_spaces, observation_units, policy_spaces
+from ssm_metarl.errors import EnvironmentFailure
 
 SEED = SeedSequence(5)
 
@@ -21,6 +23,8 @@ SEED = SeedSequence(5)
 class Scaled(gymnasium.Env):
     """A Gaussian, a constant, a flag, and a bounded number that hardly moves; pays 0 or 300."""
 
+    seen: ClassVar[list[np.ndarray]] = []
+    paid: ClassVar[list[float]] = []
     observation_space = spaces.Box(
         np.array([-np.inf, -np.inf, 0, 0], np.float32),
         np.array([np.inf, np.inf, 1, 200], np.float32),
@@ -32,29 +36,68 @@ class Scaled(gymnasium.Env):
         return self._look(), {}
 
     def _look(self) -> np.ndarray:
-        seen = [self.np_random.normal(100, 5), 7.0, self.np_random.integers(2), 50.0]
-        return np.array(seen, np.float32)
+        gauss, slow = self.np_random.normal((100, 50), (5, 0.5))
+        Scaled.seen.append(np.array([gauss, 7.0, self.np_random.integers(2), slow], np.float32))
+        return Scaled.seen[-1]
 
     def step(self, action: int) -> tuple:
         assert action in self.action_space
-        return self._look(), 300.0 * (action == 4), bool(self.np_random.random() < 0.1), False, {}
+        Scaled.paid.append(300.0 * (action == 4) * self.np_random.integers(1, 3))
+        return self._look(), Scaled.paid[-1], bool(self.np_random.random() < 0.1), False, {}
 
 
-@pytest.fixture
-def family() -> Iterator[TaskFamily]:
-    gymnasium.register("Scaled-v0", entry_point=lambda **_: Scaled())
-    yield TaskFamily("Scaled", "", "Scaled-v0", 50)
-    del gymnasium.registry["Scaled-v0"]
+class Broken(Scaled):
+    """Shows what is no number as soon as it is acted in."""
+
+    def step(self, action: int) -> tuple:
+        return np.full(4, np.nan, np.float32), 0.0, False, False, {}
 
 
-def test_units_are_measured(family: TaskFamily) -> None:
-    found = measured_spaces(family, SEED)
-    assert found == measured_spaces(family, SEED)
-    assert found.observation_offset == pytest.approx((100.0, 7.0, 0.0, 50.0), rel=0.01)
-    # its deviation; 1 for what never moves and for flags; 1% of half the range
-    assert found.observation_scale == pytest.approx((5.0, 1.0, 1.0, 1.0), rel=0.05)
-    assert found.reward_scale == pytest.approx(300.0)
+def family_of(kind: type[gymnasium.Env]) -> TaskFamily:
+    gymnasium.register("Scaled-v0", entry_point=lambda **_: kind(), disable_env_checker=True)
+    return TaskFamily("Scaled", "", "Scaled-v0", 50)
+
+
+@pytest.fixture(autouse=True)
+def registry() -> Iterator[None]:
+    yield
+    Scaled.seen.clear()
+    Scaled.paid.clear()
+    gymnasium.registry.pop("Scaled-v0", None)
+
+
+def test_units_are_those_of_what_was_played() -> None:
+    found = measured_spaces(family_of(Scaled), SEED)
+    seen, paid = np.array(Scaled.seen, np.float64), np.array(Scaled.paid)
+    assert len(paid) >= 2000
+    mean, std = seen.mean(0), seen.std(0)
+    # Flags stay, what never moves has the unit 1, and the last moves by 1% of half its range.
+    assert found.observation_offset == pytest.approx((mean[0], 7.0, 0.0, mean[3]))
+    assert found.observation_scale == pytest.approx((std[0], 1.0, 1.0, 1.0))
+    assert std[3] == pytest.approx(0.5, rel=0.1)
+    assert found.reward_scale == pytest.approx(np.sqrt((paid[paid != 0] ** 2).mean()))
     assert (found.actions, found.action_start) == (2, 3)
+
+
+def test_the_seed_alone_says_what_is_measured() -> None:
+    family = family_of(Scaled)
+    assert measured_spaces(family, SEED) == measured_spaces(family, SEED)
+    assert measured_spaces(family, SEED) != measured_spaces(family, SeedSequence(6))
+
+
+def test_what_is_not_finite_is_the_environments_fault() -> None:
+    with pytest.raises(EnvironmentFailure, match="an observation that is not finite") as caught:
+        measured_spaces(family_of(Broken), SEED)
+    assert "\n" not in str(caught.value)
+
+
+def test_bounds_far_from_the_data_say_little() -> None:
+    data = np.random.default_rng(0).normal(0.3, 2.0, (500, 1))
+    for bound in (1e6, 3e38):
+        _, scale = observation_units(data, spaces.Box(-bound, bound, (1,)))
+        assert scale == pytest.approx(10.0 * data.std())
+    still = np.full((500, 1), 7.0)
+    assert observation_units(still, spaces.Box(0, 1e6, (1,)))[1].tolist() == [1.0]
 
 
 @pytest.mark.parametrize("family", list_families(), ids=lambda family: family.name)

@@ -52,6 +52,22 @@ def test_the_scale_of_the_advantages_is_in_units_of_the_rewards() -> None:
     torch.testing.assert_close(small.unit, small.scale * length)
 
 
+def test_observations_of_other_units_have_the_same_baseline() -> None:
+    unit = dataclasses.replace(POLICY.spaces, observation_scale=(1.0,) * 4)
+    other = dataclasses.replace(
+        unit, observation_offset=(100.0, -3.0, 0.0, 7.0), observation_scale=(1e3, 1e-3, 2.0, 0.5)
+    )
+    data = rollout()
+    offset, scale = map(torch.tensor, (other.observation_offset, other.observation_scale))
+    moved = dataclasses.replace(data, observation=offset + scale * data.observation.double())
+    one, two = (
+        make_batch(data, dataclasses.replace(POLICY, spaces=spaces), 0.99, 0.95)
+        for data, spaces in ((data, unit), (moved, other))
+    )
+    torch.testing.assert_close(two.value.float(), one.value, rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(two.advantage.float(), one.advantage, rtol=1e-3, atol=1e-3)
+
+
 def test_surviving_everywhere_leaves_no_advantage_to_step_on() -> None:
     batch = make_batch(rollout(horizon=6), POLICY, 0.9, 1.0)
     assert batch.valid.all()

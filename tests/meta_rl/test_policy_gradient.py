@@ -49,6 +49,19 @@ def test_values_are_in_units_of_the_discounted_or_the_whole_episode(
     assert learner(discount=discount).value_scale == pytest.approx(scale)
 
 
+def test_values_are_in_units_of_the_rewards() -> None:
+    one = learner(discount=0.9)
+    spaces = dataclasses.replace(one.policy.spaces, reward_scale=1e3)
+    policy = dataclasses.replace(one.policy, spaces=spaces)
+    other = PolicyGradient(policy, one.config, FAMILY, one.params)
+    assert other.value_scale == pytest.approx(1e4)
+    data = rollout_of(one, 8)
+    paid = dataclasses.replace(data, reward=1e3 * data.reward)
+    mine, theirs = one._targets(data), other._targets(paid)
+    torch.testing.assert_close(theirs.advantage, mine.advantage, rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(theirs.target, 1e3 * mine.target, rtol=1e-3, atol=1.0)
+
+
 def test_all_that_acts_or_values_learns_and_the_prediction_head_does_not() -> None:
     learning = learner(epochs=1)
     before = copies(learning)
