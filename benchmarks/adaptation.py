@@ -104,7 +104,7 @@ def measure(agent: Agent, family: TaskFamily, shots: int, seed: int) -> Evaluati
 
 def show(name: str, variants: Mapping[str, Sequence[Trained]]) -> None:
     """Print medians over the seeds, with every seed beside them."""
-    table = Table("variant", "met by", "episodes", "env steps", "median", "seeds", title=name)
+    table = Table("variant", "mode", "episodes", "env steps", "median", "seeds", title=name)
     for variant, runs in variants.items():
         for shots in runs[0].evaluations:
             for same in zip(*(run.evaluations[shots].results for run in runs), strict=True):

@@ -86,7 +86,7 @@ def show(split: str, pooled: Evaluation, gained: dict[str, tuple[float, float, f
 
 
 def main(seeds: int = 3) -> None:
-    """Measure, and record what came out.
+    """Measure, and write the results.
 
     Args:
         seeds: Number of training seeds, from 0.

@@ -83,7 +83,7 @@ def draw(pooled: dict[str, Evaluation]) -> None:
 
 
 def main(seeds: int = 3, threads: int = 1) -> None:
-    """Measure, and record what came out.
+    """Measure, and write the results.
 
     Args:
         seeds: Number of training seeds, from 0.

@@ -144,7 +144,7 @@ def measure(suite: str, seed: int) -> list[Outcome]:
                 start = Outcome(suite, seed, split, mode, episodes, guarded=True)
                 on = outcome(start, agent, family, tasks, memory, before)
                 start = dataclasses.replace(start, guarded=False)
-                # A guard that never went back is none, to the bit.
+                # Without a rollback the guard changes nothing, to the bit.
                 off = dataclasses.replace(on, guarded=False)
                 if on.gone_back:
                     off = outcome(start, agent, family, tasks, memory, before)
@@ -160,7 +160,7 @@ def outcome(
     memory: Memory | None,
     before: Float[np.ndarray, "K E"],
 ) -> Outcome:
-    """Adapt in one way, and fill in what came out."""
+    """Adapt in one way, and fill in the results."""
     own = SeedSequence(way.seed)
     _, *stages = adapt_tasks(
         agent,

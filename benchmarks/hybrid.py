@@ -88,7 +88,7 @@ class Measured:
 
 
 def measure(agent: Agent, family: TaskFamily, split: str, seed: int) -> Measured:
-    """Adapt to every task in every way and measure what came out."""
+    """Adapt to every task in every way and measure the returns."""
     tasks: Tasks = getattr(family, split)(TASKS)
     source, own = task_source(agent, family, tasks), SeedSequence(seed)
     memories = {f"hybrid, {most} stored": Memory.of(agent, most) for most in STORES}

@@ -1,7 +1,7 @@
-"""Seconds per iteration of every family and learner, which the page's Train tab tells beforehand.
+"""Seconds per iteration of every family and learner, from which the Train tab estimates durations.
 
-One core, processor time, default settings, but trainings of --iterations: horizons that grow do so
-in any number of them, and what has learned to survive plays for longer. From a checkout (half an
+Processor time on one core, with the default settings but for --iterations: growing horizons grow
+over any number of iterations, and agents that improve play longer episodes. In a checkout (half an
 hour):
 
     python benchmarks/pace.py --out ssm_metarl/ui/pace.json
@@ -25,7 +25,7 @@ EXPERIENCE, VALIDATE_EVERY = 200_000, 2  # as the page trains
 
 
 def measure(family: str, learner: str, iterations: int) -> float:
-    """Train for a while; return seconds of processor time per iteration."""
+    """Train; return seconds of processor time per iteration."""
     config = TrainConfig(
         mode=learner,  # pyright: ignore[reportArgumentType]
         env_name=family,

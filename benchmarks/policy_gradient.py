@@ -135,7 +135,7 @@ def train_theirs(algorithm: type[PPO] | type[RecurrentPPO], seed: int, cap: floa
 
 
 class Watch(BaseCallback):
-    """A clock that stands still while the policy is evaluated, and a reason to stop."""
+    """Evaluates now and then outside the clock, and stops the training at 475 or at the cap."""
 
     def __init__(self, cap: float) -> None:
         super().__init__()
@@ -145,7 +145,7 @@ class Watch(BaseCallback):
         self.curve: list[tuple[float, float]] = []
 
     def _on_rollout_start(self) -> None:
-        """Come by after each update (and before the first, when there is nothing to see)."""
+        """Evaluate after an update, if enough steps have passed."""
         if self.num_timesteps - self.looked_at >= LOOK_EVERY:
             self.look()
 

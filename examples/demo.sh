@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The main job, as `make demo` runs it: meta-train on CartPoles with different physics, adapt to 100 held-out ones,
-# and compare with not adapting and with starting from scratch. By hand: PATH=.venv/bin:$PATH bash examples/demo.sh
+# What `make demo` runs: meta-train on CartPoles with different physics, adapt to 100 held-out ones, and compare with
+# no adaptation and with an untrained network. By hand: PATH=.venv/bin:$PATH bash examples/demo.sh
 set -euo pipefail
 run=${1:-runs/demo}
 
@@ -20,7 +20,7 @@ done <<'LIST'
 config.json      every setting of the run
 metrics.jsonl    one line per training iteration
 checkpoint       the trained agent (safetensors and JSON)
-experience       what training has played, for hybrid adaptation
+experience       episodes of training tasks, for hybrid adaptation
 evaluation.json  the table above, with the return on every task
 figures          learning, adaptation, and each task before and after
 videos           one swapped CartPole, before and after adapting

@@ -1,4 +1,4 @@
-"""Adapt a trained agent to an environment of your own, play with it, and keep it.
+"""Adapt a trained agent to an environment of your own, play an episode with it, and save it.
 
 python examples/own_environment.py runs/demo [FOLDER]
 """
@@ -13,9 +13,9 @@ import ssm_metarl as sm
 
 
 class YourEnvironment(gymnasium.Wrapper):
-    """Stands for your environment: a CartPole with a long pole and its motor wired the wrong way.
+    """Your environment; here a CartPole with a long pole, left and right swapped.
 
-    Any Gymnasium environment will do that shows and takes what the agent was trained with.
+    Any Gymnasium environment with the observation and action spaces of the agent will do.
     """
 
     def __init__(self) -> None:
@@ -24,12 +24,12 @@ class YourEnvironment(gymnasium.Wrapper):
         self.unwrapped.length, self.unwrapped.polemass_length = 0.8, 0.08  # pyright: ignore
 
     def step(self, action: np.ndarray) -> tuple:
-        """Go left for right, and right for left."""
+        """Swap left and right."""
         return super().step(1 - action)
 
 
 def main(run: str, folder: str) -> None:
-    """Do all of it."""
+    """Adapt, play one episode, save."""
     agent, env = sm.load(run), YourEnvironment()
     for progress in sm.adapt(agent, env, mode="hybrid", episodes=10):
         print(f"episode {progress.episodes}: return {progress.returns[0]:.0f}")
@@ -42,7 +42,7 @@ def main(run: str, folder: str) -> None:
         observation, reward, terminated, truncated, _ = env.step(action)
         total, done = total + float(reward), terminated or truncated
     print(f"adapted: return {total:.0f}")
-    print(f"kept in {sm.save(adapted, folder)}")
+    print(f"saved in {sm.save(adapted, folder)}")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""Ask the web page from Python: adapt an agent to a task, and read what came of it.
+"""Call the web page from Python: adapt an agent to a task, and read the results.
 
-Open the page first (``make app``), then:
+Start the page first (``make app``), then:
 
     python examples/page_client.py http://localhost:7860
 """
