@@ -148,8 +148,8 @@ def measure_store(
 
 def iteration_row(rounds: int) -> Row:
     """Time an iteration of meta-training with the default settings."""
-    config = TrainConfig()
-    trainer = make_trainer(config, get_family(config.env_name))
+    family = get_family(TrainConfig().env_name)
+    trainer = make_trainer(TrainConfig().resolve(family), family, policy_spaces(family))
     numbers = iter(range(1, rounds + 2))
     work = lambda: trainer.iterate(SeedSequence(0), next(numbers))  # noqa: E731
     work()  # warm up

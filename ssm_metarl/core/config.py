@@ -47,16 +47,23 @@ class PolicyConfig:
 
     def __post_init__(self) -> None:
         if (self.r_min, self.r_max) != (None, None):
-            _check_ring(self.r_min, self.r_max)
+            check_ring(self.r_min, self.r_max)
         if not 0.0 < self.max_phase <= 2.0 * math.pi:
             raise UserError(f"max_phase is {self.max_phase}; it must be above 0, at most 2 pi")
         _check_name("cell", self.cell, CELLS)
         _check_name("encoder", self.encoder, ENCODERS)
 
 
-def _check_ring(r_min: float | None, r_max: float | None) -> None:
+def check_ring(r_min: float | None, r_max: float | None) -> None:
+    """Refuse moduli of eigenvalues that are not a ring within the unit circle.
+
+    Raises:
+        UserError: Only one is given, or they do not lie in order.
+    """
     if r_min is None or r_max is None or not 0.0 <= r_min < r_max < 1.0:
-        raise UserError(f"r_min is {r_min} and r_max {r_max}; they must be 0 <= r_min < r_max < 1")
+        raise UserError(
+            f"--r_min is {r_min} and --r_max is {r_max}; they must be 0 <= r_min < r_max < 1"
+        )
 
 
 def _check_name(field: str, name: str, registry: Mapping[str, object]) -> None:

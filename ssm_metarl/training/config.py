@@ -7,12 +7,14 @@ it is a learner's own, in :mod:`ssm_metarl.meta_rl.registry`. See
 
 import dataclasses
 import json
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, no_type_check
 
 from ssm_metarl.checkpoint.fields import known_fields
 from ssm_metarl.checkpoint.files import parse_json
 from ssm_metarl.core.cells import CELLS
+from ssm_metarl.core.config import PolicyConfig, check_ring
 from ssm_metarl.core.encoders import ENCODERS
 from ssm_metarl.errors import UserError
 from ssm_metarl.meta_rl.registry import INNER_LOSSES, LEARNERS
@@ -201,6 +203,26 @@ class TrainConfig:
         unset=f"the length of an episode, at most {MAX_TIME_CONSTANT:g}",
         above=0,
     )
+    r_min: float | None = setting(
+        None,
+        help="Smallest initial modulus of an ssm's eigenvalues, as in the LRU paper.",
+        unset="from max_time_constant",
+        least=0,
+        most=1,
+    )
+    r_max: float | None = setting(
+        None,
+        help="Largest initial modulus; with r_min it replaces max_time_constant.",
+        unset="from max_time_constant",
+        least=0,
+        most=1,
+    )
+    max_phase: float = setting(
+        PolicyConfig.max_phase,
+        help="Largest initial phase of an ssm's eigenvalues, in radians per step.",
+        above=0,
+        most=2 * math.pi,
+    )
     norm: bool = setting(False, help="Normalise the input of each block.")
     trial_inputs: bool = setting(
         False,
@@ -244,6 +266,8 @@ class TrainConfig:
 
     def _check_together(self) -> None:
         """Refuse values that do not go together."""
+        if (self.r_min, self.r_max) != (None, None):
+            check_ring(self.r_min, self.r_max)
         if self.surrogate == "prediction" and self.first_order:
             raise UserError(
                 "--first_order: --surrogate prediction is learned through the inner step, which "

@@ -149,19 +149,18 @@ class Trainer:
 def make_trainer(
     config: TrainConfig,
     family: TaskFamily,
+    spaces: Spaces,
     device: str | None = None,
-    spaces: Spaces | None = None,
 ) -> Trainer:
     """Build the learner of a run with its initial parameters.
 
     Args:
-        config: The settings of the run.
+        config: The resolved settings of the run.
         family: What it trains on.
+        spaces: What the policy sees and does.
         device: Where, if not where the settings say.
-        spaces: What the policy sees and does, if not just what the family declares.
     """
-    config = config.resolve(family)
-    policy = make_policy(config, family, spaces)
+    policy = make_policy(config, spaces)
     params = initial_params(policy, config.seed, device or config.device)
     return Trainer(LEARNERS[config.mode].load()(policy, family, params, vars(config)), config)
 
@@ -178,7 +177,7 @@ def load_agent(checkpoint: Checkpoint, config: TrainConfig, family: TaskFamily) 
 
     Args:
         checkpoint: Of the run.
-        config: The settings of the run.
+        config: The resolved settings of the run.
         family: What it was trained on.
 
     Raises:
@@ -186,7 +185,7 @@ def load_agent(checkpoint: Checkpoint, config: TrainConfig, family: TaskFamily) 
     """
     tensors = checkpoint.tensors
     with torch.device("meta"):  # shapes alone: what was never saved takes no memory
-        trainer = make_trainer(config, family, "meta", saved_spaces(checkpoint.meta, family))
+        trainer = make_trainer(config, family, saved_spaces(checkpoint.meta, family), "meta")
     check_same_shapes(tensors, trainer.snapshot().tensors)
     return make_agent(part(tensors, "best/"), trainer.learner.policy, config, family)
 
@@ -237,7 +236,7 @@ def make_agent(
     tensors: Mapping[str, Tensor], policy: Policy, config: TrainConfig, family: TaskFamily
 ) -> Agent:
     """Build the agent that a learner's tensors define."""
-    settings = adaptation_config(config, family)
+    settings = adaptation_config(config)
     # In the order of the network: sums over parameters depend on it, and files have none.
     params = {name: tensors[f"params/{name}"].detach() for name in policy.leaves}
     gains = part(tensors, "log_gains/")

@@ -50,7 +50,8 @@ def load(folder: str | Path, *, trust_env_code: bool = False) -> Agent:
         return _load_agent(folder)
     config = read_config(folder, trust_env_code=trust_env_code)
     checkpoint = load_checkpoint(folder / CHECKPOINT)
-    agent = load_agent(checkpoint, config, run_family(config))
+    family = run_family(config)
+    agent = load_agent(checkpoint, config.resolve(family), family)
     run = checkpoint.meta.get("run")
     if run is not None and not isinstance(run, str):
         raise CheckpointError(f"{folder / CHECKPOINT}: run cannot be {run!r}")

@@ -193,7 +193,7 @@ def _prepare(
         spaces = saved_spaces(checkpoint.meta, family)
     else:
         spaces = measured_spaces(family, substream(SeedSequence(config.seed), UNITS_STREAM))
-    trainer = make_trainer(config, family, spaces=spaces)
+    trainer = make_trainer(config, family, spaces)
     if 0 < config.experience < trainer.learner.longest_rollout:
         raise UserError(
             f"--experience is {config.experience}; it must be 0, for none, or at least "

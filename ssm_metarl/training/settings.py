@@ -69,7 +69,8 @@ class Setting:
             return f"one of {', '.join(self.choices)}"
         kind = KINDS.get(self.type, "a path")
         if self.above is not None:
-            return f"{kind} above {self.above:g}"
+            most = "" if self.most is None else f", at most {self.most:g}"
+            return f"{kind} above {self.above:g}{most}"
         if self.least is not None and self.most is not None:
             return f"{kind} from {self.least:,} to {self.most:,}"
         return kind if self.least is None else f"{kind}, at least {self.least:,}"

@@ -17,6 +17,7 @@ from ssm_metarl.training.config import TrainConfig, default_text, used_by
 from ssm_metarl.training.settings import settings_of
 
 SETTINGS = settings_of(TrainConfig)
+RING = {"r_min", "r_max"}  # where these are None, max_time_constant decides
 
 
 def changed(**values: object) -> str:
@@ -77,6 +78,10 @@ def test_a_bad_file_is_refused_by_name(text: str, reason: str) -> None:
         ({"entropy": -1.0}, "--entropy is -1.0; it must be a number, at least 0"),
         ({"support_weight": -1.0}, "--support_weight is -1.0"),
         ({"memory": "trial", "cell": "mlp"}, "--cell mlp has no memory"),
+        ({"r_min": 0.5}, "--r_min is 0.5 and --r_max is None; they must be 0 <= r_min < r_max < 1"),
+        ({"r_min": 0.9, "r_max": 0.5}, "they must be 0 <= r_min < r_max < 1"),
+        ({"r_min": -0.1, "r_max": 0.5}, "--r_min is -0.1; it must be a number from 0 to 1"),
+        ({"max_phase": 7.0}, "--max_phase is 7.0; it must be a number above 0, at most 6.28319"),
         ({"memory": "trial", "episodes_per_task": 6}, "a multiple of --episodes_per_trial"),
         ({"surrogate": "emaml", "tasks_per_epoch": 1}, "--tasks_per_epoch is 1; --surrogate emaml"),
         ({"surrogate": "prediction", "first_order": True}, "--first_order: --surrogate prediction"),
@@ -123,7 +128,7 @@ def test_resolving_fills_in_all_that_the_learner_uses(mode: str, name: str) -> N
     config = TrainConfig(mode=mode, env_name=name)
     resolved = config.resolve(get_family(name))
     left = {name for name, value in vars(resolved).items() if value is None}
-    assert left == {n for n in left if mode not in used_by(n)}
+    assert left - RING == {n for n in left if mode not in used_by(n)} - RING
     assert resolved.unused() == []
     given = {n: v for n, v in vars(config).items() if v is not None}
     assert {n: getattr(resolved, n) for n in given} == given

@@ -7,6 +7,7 @@ import torch
 from numpy.random import SeedSequence
 
 from ssm_metarl.env_runner.registry import get_family
+from ssm_metarl.env_runner.spaces import policy_spaces
 from ssm_metarl.meta_rl.learner import Report
 from ssm_metarl.training.config import TrainConfig
 from ssm_metarl.training.learners import Trainer, make_trainer
@@ -16,11 +17,15 @@ FAMILY = get_family("CartPole-v1")
 SMALL = TrainConfig(num_epochs=5, validate_every=2, validation_tasks=2, width=4, state_size=2)
 
 
+def trainer_of(config: TrainConfig) -> Trainer:
+    return make_trainer(config.resolve(FAMILY), FAMILY, policy_spaces(FAMILY))
+
+
 def counting_trainer(
     config: TrainConfig, monkeypatch: pytest.MonkeyPatch, returns: Iterable[float] = ()
 ) -> Trainer:
     """A trainer whose learner writes the number of the iteration into its parameters."""
-    trainer = make_trainer(config, FAMILY)
+    trainer = trainer_of(config)
     played: Iterator[float] = iter(returns)
 
     def iterate(seed: SeedSequence, iteration: int) -> Report:
@@ -101,9 +106,9 @@ def test_what_is_restored_is_compared_with_from_there_on(monkeypatch: pytest.Mon
 
 
 def test_the_rates_to_lower_are_named_with_their_values() -> None:
-    assert make_trainer(SMALL, FAMILY).rates == "--outer_lr (now 0.005) or --inner_lr (now 0.03)"
+    assert trainer_of(SMALL).rates == "--outer_lr (now 0.005) or --inner_lr (now 0.03)"
     for mode, rate in (("rl2", "0.003"), ("policy_gradient", "0.01")):
-        assert make_trainer(TrainConfig(mode=mode), FAMILY).rates == f"--outer_lr (now {rate})"
+        assert trainer_of(TrainConfig(mode=mode)).rates == f"--outer_lr (now {rate})"
 
 
 @pytest.mark.parametrize("mode", ["meta_rl", "rl2", "policy_gradient"])
@@ -121,7 +126,7 @@ def test_every_learner_logs_what_everybody_looks_for(mode: str) -> None:
         width=4,
         state_size=2,
     )
-    trainer = make_trainer(config, FAMILY)
+    trainer = trainer_of(config)
     initial = trainer.learner.optimizer.learning_rate
     metrics = trainer.learner.iterate(SeedSequence(0), 1).metrics
     assert metrics["learning_rate"] == initial
@@ -139,7 +144,7 @@ def test_the_rate_falls_over_the_training(mode: str) -> None:
     config = TrainConfig(
         mode=mode, num_epochs=4, outer_lr=0.4, support_steps=5, query_steps=5, **small
     )
-    trainer = make_trainer(config, FAMILY)
+    trainer = trainer_of(config)
     rates = [
         trainer.learner.iterate(SeedSequence(0), i).metrics["learning_rate"] for i in (1, 2, 4)
     ]
@@ -148,6 +153,6 @@ def test_the_rate_falls_over_the_training(mode: str) -> None:
 
 def test_a_policy_gradient_keeps_its_rate() -> None:
     config = TrainConfig(mode="policy_gradient", num_episodes=20, outer_lr=0.02)
-    trainer = make_trainer(config, FAMILY)
+    trainer = trainer_of(config)
     metrics = trainer.learner.iterate(SeedSequence(0), 2).metrics
     assert metrics["learning_rate"] == 0.02

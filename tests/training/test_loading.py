@@ -20,6 +20,7 @@ from ssm_metarl.adaptation.online import adapt
 from ssm_metarl.checkpoint.format import load_checkpoint, save_checkpoint
 from ssm_metarl.env_runner.registry import get_family
 from ssm_metarl.env_runner.rollout import collect_episodes, collect_trials
+from ssm_metarl.env_runner.spaces import policy_spaces
 from ssm_metarl.errors import CheckpointError, StoreError, UserError
 from ssm_metarl.training.config import TrainConfig
 from ssm_metarl.training.learners import initial_params
@@ -177,11 +178,9 @@ def test_an_adapted_agent_that_was_saved_is_the_same_to_the_bit(
 def test_an_agent_of_continuous_actions_with_one_rate_is_saved_too(
     name: str, tmp_path: Path
 ) -> None:
-    config = TrainConfig(env_name=name, cell="gated", norm=True, memory="trial")
-    policy, settings = (
-        make_policy(config, get_family(name)),
-        adaptation_config(config, get_family(name)),
-    )
+    family = get_family(name)
+    config = TrainConfig(env_name=name, cell="gated", norm=True, memory="trial").resolve(family)
+    policy, settings = make_policy(config, policy_spaces(family)), adaptation_config(config)
     agent = Agent(policy, initial_params(policy, 3), settings.inner_lr, settings, name)
     read = load(save(agent, tmp_path / "agent"))
     assert (read.policy, read.config, read.rates) == (agent.policy, agent.config, agent.rates)

@@ -6,7 +6,9 @@ from typing import Any
 import torch
 
 from ssm_metarl.adaptation.config import AdaptationConfig
+from ssm_metarl.core.config import PolicyConfig
 from ssm_metarl.env_runner.registry import get_family
+from ssm_metarl.env_runner.spaces import policy_spaces
 from ssm_metarl.meta_rl.maml import MAMLConfig
 from ssm_metarl.meta_rl.policy_gradient import PolicyGradientConfig
 from ssm_metarl.meta_rl.rl2 import RL2Config
@@ -17,20 +19,27 @@ from ssm_metarl.training.recipes import adaptation_config, make_policy
 
 def settings_of(config: TrainConfig) -> Any:  # noqa: ANN401 (the configuration of any learner)
     """Return what the learner of a run was built with."""
+    family = get_family(config.env_name)
     with torch.device("meta"):
-        return make_trainer(config, get_family(config.env_name), "meta").learner.config  # pyright: ignore[reportAttributeAccessIssue]
+        trainer = make_trainer(config.resolve(family), family, policy_spaces(family), "meta")
+    return trainer.learner.config  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def adaptation_of(config: TrainConfig) -> AdaptationConfig:
+    return adaptation_config(config.resolve(get_family(config.env_name)))
 
 
 def test_a_run_takes_what_its_family_suggests() -> None:
     family = get_family("Navigation2D-v0")
     config = TrainConfig(env_name=family.name)
-    settings, adaptation = settings_of(config), adaptation_config(config, family)
+    settings, adaptation = settings_of(config), adaptation_of(config)
     suggested = (family.inner_lr, family.outer_lr, family.discount)
     assert (settings.inner_lr, settings.outer_lr, settings.discount) == suggested
     assert (adaptation.adapted_std, adaptation.trust) == (family.adapted_std, family.trust)
     assert settings.support_weight == family.support_weight > 0
     assert settings_of(dataclasses.replace(config, support_weight=0.0)).support_weight == 0
-    log_std = make_policy(config, family).init(torch.Generator())["action.log_std"]
+    policy = make_policy(config.resolve(family), policy_spaces(family))
+    log_std = policy.init(torch.Generator())["action.log_std"]
     assert (log_std == family.initial_log_std).all()
 
 
@@ -50,16 +59,24 @@ def test_without_a_suggestion_the_kind_of_action_decides() -> None:
 
 
 def test_only_meta_training_earns_steps_of_full_length() -> None:
-    family = get_family("CartPole-v1")
     trained = {
-        mode: adaptation_config(TrainConfig(mode=mode, inner_steps=2), family).inner_steps
+        mode: adaptation_of(TrainConfig(mode=mode, inner_steps=2)).inner_steps
         for mode in ("meta_rl", "rl2", "policy_gradient")
     }
     assert trained == {"meta_rl": 2, "rl2": 0, "policy_gradient": 0}
 
 
+def test_the_ring_of_eigenvalues_reaches_the_network() -> None:
+    family = get_family("CartPole-v1")
+    config = TrainConfig(r_min=0.5, r_max=0.9, max_phase=3.0).resolve(family)
+    network = make_policy(config, policy_spaces(family)).config
+    assert (network.r_min, network.r_max, network.max_phase) == (0.5, 0.9, 3.0)
+    usual = make_policy(TrainConfig().resolve(family), policy_spaces(family)).config
+    assert (usual.r_min, usual.r_max, usual.max_phase) == (None, None, PolicyConfig.max_phase)
+
+
 def test_without_a_suggestion_adapting_is_as_by_default() -> None:
-    adaptation = adaptation_config(TrainConfig(), get_family("CartPole-v1"))
+    adaptation = adaptation_of(TrainConfig())
     assert (adaptation.adapted_std, adaptation.trust) == (None, AdaptationConfig.trust)
     assert settings_of(TrainConfig()).support_weight == 0
 
@@ -71,7 +88,7 @@ def test_a_memory_of_a_trial_is_taught_to_adapt_before_any_step_too() -> None:
     assert both.support_horizon == 2 * usual.support_horizon <= family.max_episode_steps
     assert both.epochs > usual.epochs
     assert both.iterations > usual.iterations
-    rl2 = adaptation_config(TrainConfig(mode="rl2", memory="trial"), family)
+    rl2 = adaptation_of(TrainConfig(mode="rl2", memory="trial"))
     assert rl2.horizon == usual.support_horizon
     asked = settings_of(
         TrainConfig(memory="trial", support_weight=0.5, support_steps=7, outer_epochs=1)
@@ -145,8 +162,7 @@ def test_every_setting_reaches_the_learner_that_uses_it() -> None:
 
 def test_every_setting_of_adaptation_reaches_the_agent() -> None:
     config = TrainConfig(**UNUSUAL, trust=0.2, adapted_std=0.3, adaptation_discount=0.6)
-    family = get_family("CartPole-v1")
-    assert adaptation_config(config, family) == AdaptationConfig(
+    assert adaptation_of(config) == AdaptationConfig(
         inner_lr=0.11,
         inner_steps=2,
         horizon=13,

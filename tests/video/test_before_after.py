@@ -10,6 +10,7 @@ import torch
 from ssm_metarl.adaptation import standard
 from ssm_metarl.adaptation.agent import Agent
 from ssm_metarl.env_runner.registry import get_family
+from ssm_metarl.env_runner.spaces import policy_spaces
 from ssm_metarl.errors import UserError
 from ssm_metarl.evaluation.evaluate import EvaluationPlan, Measurement, evaluate
 from ssm_metarl.training.config import TrainConfig
@@ -30,8 +31,8 @@ TASKS = CARTPOLE.held_out(4)
 
 @pytest.fixture(scope="module")
 def agent() -> Agent:
-    config = TrainConfig(width=8, state_size=4)
-    policy, settings = make_policy(config, CARTPOLE), adaptation_config(config, CARTPOLE)
+    config = TrainConfig(width=8, state_size=4).resolve(CARTPOLE)
+    policy, settings = make_policy(config, policy_spaces(CARTPOLE)), adaptation_config(config)
     params = initial_params(policy, 0)
     return Agent(policy, params, settings.inner_lr, settings, CARTPOLE.name)
 

@@ -11,6 +11,7 @@ import pytest
 from ssm_metarl.adaptation.agent import Agent
 from ssm_metarl.cli import main
 from ssm_metarl.env_runner.family import TaskFamily
+from ssm_metarl.env_runner.spaces import policy_spaces
 from ssm_metarl.errors import EnvironmentFailure, UserError
 from ssm_metarl.training.config import TrainConfig
 from ssm_metarl.training.learners import initial_params
@@ -59,8 +60,8 @@ def family_of(monkeypatch: pytest.MonkeyPatch, **attributes: object) -> TaskFami
 
 
 def agent_of(family: TaskFamily) -> Agent:
-    config = TrainConfig(width=8, state_size=4, env_name=family.name)
-    policy, settings = make_policy(config, family), adaptation_config(config, family)
+    config = TrainConfig(width=8, state_size=4, env_name=family.name).resolve(family)
+    policy, settings = make_policy(config, policy_spaces(family)), adaptation_config(config)
     return Agent(policy, initial_params(policy, 0), settings.inner_lr, settings, family.name)
 
 
