@@ -1,4 +1,4 @@
-"""Meta-train over several seeds, adapt to held-out tasks, and record what came out.
+"""Meta-train over several seeds, adapt to held-out tasks, and record the returns.
 
     python benchmarks/adaptation.py cartpole
     python benchmarks/adaptation.py no-velocity

@@ -3,10 +3,10 @@
     python benchmarks/both.py
 
 Trains three seeds exactly as ``ssm-metarl train --memory trial --seed N`` would (under
-``runs/benchmarks``, where a finished run is used again), and meets the same 100 held-out tasks of
-CartPole-v1 and 100 outside the training ranges: as trained, in context through a trial of four
-episodes, after one to three gradient steps, and in context after those. The settings of training
-were chosen on the validation tasks of seed 0, never on these. Writes
+``runs/benchmarks``, where a finished run is used again), and evaluates them on the same 100
+held-out tasks of CartPole-v1 and 100 outside the training ranges: as trained, in context through
+a trial of four episodes, after one to three gradient steps, and in context after those. The
+settings of training were chosen on the validation tasks of seed 0, never on these. Writes
 ``benchmarks/results/both.json`` and ``both.png``.
 """
 

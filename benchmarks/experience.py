@@ -1,4 +1,4 @@
-"""What the experience store costs: adding to it, and asking what it holds.
+"""How long adding to the experience store and reading from it take.
 
     python benchmarks/experience.py
 

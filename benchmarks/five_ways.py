@@ -1,4 +1,4 @@
-"""The five ways of meeting a task, by the episodes used, on held-out and on shifted tasks.
+"""The five modes compared by the episodes they use, on held-out and on shifted tasks.
 
     python benchmarks/five_ways.py
 

@@ -1,4 +1,4 @@
-"""Whether adaptation leaves any task worse off than none at all, with the guard and without.
+"""On how many tasks adaptation lowers the return, with the guard and without.
 
     python benchmarks/guard.py
 

@@ -1,4 +1,4 @@
-"""What recalling earlier tasks adds to standard adaptation from the same episodes.
+"""What retrieval of earlier tasks adds to standard adaptation from the same episodes.
 
     python benchmarks/hybrid.py cartpole
     python benchmarks/hybrid.py hard
@@ -12,7 +12,8 @@ step from 1, 2, 5, 10 and 20 episodes:
 - two steps from half of the episodes each (rounded down);
 - standard and hybrid also by the most likely action;
 - for CartPoles, the one-bit control: the mean step of all stored tasks whose left and right are
-  swapped as the new task's are, which is told to it. What hybrid has beyond it is more than a bit.
+  swapped as the new task's are, which it is told. What hybrid gains beyond that is more
+  than one bit.
 
 Differences to standard are paired by seed and task; intervals resample both. Writes
 ``benchmarks/results/hybrid-SUITE.json`` and ``.png``.

@@ -1,4 +1,4 @@
-"""Train over trials with several seeds, play trials of held-out tasks, and record what came out.
+"""Train over trials with several seeds, play trials of held-out tasks, and record the returns.
 
     python benchmarks/in_context.py cartpole
     python benchmarks/in_context.py navigation
@@ -8,8 +8,8 @@ and its best checkpoint plays trials of the same 100 held-out tasks. Settings we
 validation tasks of CartPole, never on these, and are the same for both families. Writes
 ``benchmarks/results/in-context-SUITE.json`` and ``.png``.
 
-The clock of the training runs with its validation and checkpoints. Beside it stands the CPU time
-of the process, which says what the training needs where other work delays it.
+Training seconds include validation and checkpoints. The CPU time of the process is recorded too: it
+is less affected by other work on the machine.
 """
 
 import dataclasses

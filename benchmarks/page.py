@@ -1,4 +1,4 @@
-"""How quick and how steady the web page is, as its visitors meet it.
+"""How fast the web page is for its visitors, and how much memory its server needs.
 
     python benchmarks/page.py                  # all of it
     python benchmarks/page.py --only memory    # and the rest of the file stays as it was
@@ -6,14 +6,13 @@
 Serves the page from a process of its own and measures, in a real browser and through its API:
 
 - the first screen: from the server's answer until the button can be pressed;
-- one click: from pressing it until the clips are there, all ways side by side;
+- one click: from pressing it until the clips are there, all modes side by side;
 - training, on the page and by ``ssm-metarl train`` in turns with the same settings: seconds of
   the one against the other, and how often the page is drawn anew;
 - twenty visitors who load the page again and again, about a second apart, while one trains: how
   long the page with its settings takes;
-- 200 presses of "Surprise me" in the browser, each a new task met in all ways, with its clips: how
-  much more memory the server has at most afterwards than it had after the first 20, by when all
-  that is loaded once has been;
+- 200 presses of "Surprise me" in the browser, each a new task in all modes, with its clips: the
+  largest growth of the server's memory after the first 20, which load what is loaded once;
 - a tour of another server: all six tabs, a training of 10 iterations and a comparison on 20 tasks.
   How much memory it has at each stop, and a minute after the last.
 
@@ -161,14 +160,14 @@ def tour(site: Site) -> dict[str, float]:
 
         adapt(page, "#adapt")
         stops["adapt"] = megabytes(site)
-        visit("Memory", "#memory-recalled table")
+        visit("Memory", "#memory-matches [role=gridcell]")
         visit("Inside", "#inside-clips video")
         visit("Runs", "#runs table")
         visit("Compare", "#compare-csv:not([disabled])", "#compare-go")
         page.get_by_role("tab", name="Train").click()
-        page.get_by_label("number input for Budget: iterations").fill("10")
+        page.fill("#epochs input[type=number]", "10")
         page.keyboard.press("Tab")
-        visit("Train", "#training >> text=It is one of the agents now", "#train")
+        visit("Train", "#training >> text=Finished all", "#train")
         time.sleep(REST)
         stops["a minute later"] = megabytes(site)
     return stops

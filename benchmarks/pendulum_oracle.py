@@ -1,4 +1,4 @@
-"""How much of what could be gained on Pendulum a gradient step gains.
+"""The share of the possible gain on Pendulum that one gradient step reaches.
 
     python benchmarks/adaptation.py pendulum
     python benchmarks/pendulum_oracle.py

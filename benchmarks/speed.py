@@ -4,8 +4,8 @@
 
 Machines differ and are shared, so every figure stands beside the rate of a plain 2048^3 float32
 product measured right before it on as many threads. "vs. reference" is this ratio over that of
-the eager prototypes in DESIGN 4.3 and 4.4 (a peak of 122 GFLOP/s on 2 cores; those rows are
-comparable at 2 threads). More than 1 is faster. Writes ``benchmarks/results/speed.json``.
+this project's first prototypes (a peak of 122 GFLOP/s on 2 cores; those rows are comparable at
+2 threads). More than 1 is faster. Writes ``benchmarks/results/speed.json``.
 """
 
 import dataclasses

@@ -16,7 +16,7 @@ from ssm_metarl.errors import nearest
 ROOT = Path(__file__).parent.parent
 PACKAGE = "ssm_metarl"
 
-# A room imports only itself and rooms on earlier lines (DESIGN section 3).
+# A room imports only itself and rooms on earlier lines.
 FLOORS = (
     {"errors"},
     {"core"},
@@ -57,7 +57,7 @@ def direction_faults(source: str, module: str, is_package: bool = False) -> list
     if room == "":  # ssm_metarl/__init__.py hands out names of every room
         return []
     if room not in FLOOR_OF:
-        return [f"{module}: {room!r} is not a room of DESIGN section 3"]
+        return [f"{module}: {room!r} is not in FLOORS"]
     faults = []
     for line, name in imported_names(source, module, is_package):
         parts = name.split(".")
