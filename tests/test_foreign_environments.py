@@ -1,5 +1,6 @@
 """Gymnasium environments that are not ours, from training to evaluation and video."""
 
+import itertools
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from ssm_metarl.cli import main
 from ssm_metarl.errors import EnvironmentFailure
 from ssm_metarl.evaluation.report import Evaluation
 
+NUMBERS = itertools.count()
 TINY: dict[str, Any] = {
     "num_epochs": 2,
     "tasks_per_epoch": 2,
@@ -62,7 +64,7 @@ def register() -> Iterator[Callable[..., tuple[str, type[Strict]]]]:
 
     def new(**attributes: object) -> tuple[str, type[Strict]]:
         kind = type("Strict", (Strict,), {"built": 0, "opened": 0, "most": 0, **attributes})
-        names.append(f"Strict{len(names)}-v0")
+        names.append(f"Strict{next(NUMBERS)}-v0")  # families are kept by their names
         gymnasium.register(names[-1], entry_point=kind)  # pyright: ignore[reportArgumentType]
         return names[-1], kind
 

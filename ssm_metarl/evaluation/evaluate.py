@@ -7,7 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from numpy.random import SeedSequence
+from torch import Tensor
 
 from ssm_metarl.adaptation.agent import Agent
 from ssm_metarl.adaptation.hybrid import Memory
@@ -192,11 +194,28 @@ def mean_returns(
     deterministic: bool = False,
 ) -> np.ndarray:
     """Return each task's mean return over complete episodes of the original length, ``[K]``."""
+    played = play_episodes(
+        policy, params, family, tasks, episodes, seed, deterministic=deterministic
+    )
+    return _numbers(played.mean(-1))
+
+
+def play_episodes(
+    policy: Policy,
+    params: Params,
+    family: TaskFamily,
+    tasks: Tasks,
+    episodes: int,
+    seed: SeedSequence,
+    *,
+    deterministic: bool = False,
+) -> Float[Tensor, "K E"]:
+    """Play complete episodes of the original length; return the undiscounted return of each."""
     device = params["encoder.bias"].device
     environment = family.make(tasks, episodes, autoreset=False, device=device)
     rollout = collect_episodes(policy.bind(params), environment, seed, deterministic=deterministic)
     environment.close()
-    return episode_returns(rollout).mean(-1).cpu().double().numpy()
+    return episode_returns(rollout)
 
 
 @dataclass(frozen=True)
@@ -206,10 +225,12 @@ class Trials:
     Attributes:
         returns: Undiscounted, ``[episodes, K]``.
         environment_steps: Length of the episodes, ``[episodes, K]``.
+        each: The returns of each trial, ``[episodes, K, E]``.
     """
 
     returns: np.ndarray
     environment_steps: np.ndarray
+    each: Float[Tensor, "episodes K E"]
 
 
 def play_trials(
@@ -229,12 +250,13 @@ def play_trials(
     bound = policy.bind(params)
     rollout = collect_trials(bound, environment, seed, episodes, deterministic=deterministic)
     environment.close()
-    steps = torch.ones_like(rollout.reward)
-    returns, lengths = (
-        per_trial_episode(x, rollout, episodes).mean(-1).cpu().double().numpy()
-        for x in (rollout.reward, steps)
-    )
-    return Trials(returns, lengths)
+    each = per_trial_episode(rollout.reward, rollout, episodes)
+    lengths = per_trial_episode(torch.ones_like(rollout.reward), rollout, episodes)
+    return Trials(_numbers(each.mean(-1)), _numbers(lengths.mean(-1)), each)
+
+
+def _numbers(values: Tensor) -> np.ndarray:
+    return values.cpu().double().numpy()
 
 
 def _measure_trials(
@@ -249,7 +271,7 @@ def _measure_trials(
     for seen in range(episodes):
         used = adapted.environment_steps + sampled.environment_steps[:seen].sum(0)
         before = Adapted(adapted.params, adapted.steps, adapted.episodes + seen, used)
-        yield _result("in_context", before, sampled.returns[seen], greedy.returns[seen], plan)
+        yield _result("in_context", before, sampled.each[seen], greedy.returns[seen], plan)
 
 
 def _measure(
@@ -262,21 +284,28 @@ def _measure(
 ) -> Measurement:
     seed = substream(SeedSequence(plan.seed), RETURN_STREAM)
     measured = (policy, adapted.params, family, tasks, plan.return_episodes)
-    returns = mean_returns(*measured, seed)
+    returns = play_episodes(*measured, seed)
     greedy = mean_returns(*measured, substream(seed, MODE_STREAM), deterministic=True)
     return _result(mode, adapted, returns, greedy, plan)
 
 
 def _result(
-    mode: str, adapted: Adapted, returns: np.ndarray, greedy: np.ndarray, plan: EvaluationPlan
+    mode: str,
+    adapted: Adapted,
+    episodes: Float[Tensor, "K E"],
+    greedy: Float[np.ndarray, "K"],
+    plan: EvaluationPlan,
 ) -> Measurement:
+    """Sum up the returns of episodes: over tasks, or over episodes where there is one task."""
+    returns = _numbers(episodes.mean(-1))
+    sample = returns if len(returns) > 1 else _numbers(episodes[0])
     result = ModeResult(
         mode=mode,
         shots=adapted.episodes,
         steps=adapted.steps,
         mean=float(mean(returns)),
         iqm=float(iqm(returns)),
-        ci95=stratified_bootstrap(returns[None], seed=plan.seed),
+        ci95=stratified_bootstrap(sample[None], seed=plan.seed),
         adaptation_env_steps=float(adapted.environment_steps.mean()),
         deterministic_mean=float(mean(greedy)),
         per_task=tuple(returns.tolist()),

@@ -155,8 +155,10 @@ def _json(value: object) -> str:
 def differences(results: Sequence[ModeResult], seed: int) -> tuple[ModeDifference, ...]:
     """Compare the modes of `COMPARED`, paired by task, wherever both had the same data.
 
-    Zero-shot has no data and is compared with all of the other.
+    Zero-shot has no data and is compared with all of the other. One task says nothing of others.
     """
+    if results and len(results[0].per_task) == 1:
+        return ()
     measured = {(row.mode, row.shots, row.steps): row for row in results}
     found = []
     for mode, than in COMPARED:

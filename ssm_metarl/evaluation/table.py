@@ -22,9 +22,11 @@ def make_table(evaluation: Evaluation) -> Table:
     lows = _aligned([row.ci95[0] for row in rows], digits)
     highs = _aligned([row.ci95[1] for row in rows], digits)
     best = f"{max((row.mean for row in rows), default=0.0):.{digits}f}"
+    over = "tasks" if evaluation.tasks != 1 else "episodes"
     table = Table(
         title=escape(describe(evaluation)),
-        caption="Return of complete episodes, stochastic policy. [95% CI]: bootstrap over tasks.\n"
+        caption="Return of complete episodes, stochastic policy. "
+        f"[95% CI]: bootstrap over {over}.\n"
         "IQM: mean of the middle half of tasks. Greedy: taking the most likely action.\n"
         "Episodes and env steps: what adaptation used of each new task.",
         box=box.SIMPLE_HEAD,

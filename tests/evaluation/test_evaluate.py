@@ -20,6 +20,7 @@ from ssm_metarl.evaluation.evaluate import (
     evaluate,
     mean_returns,
     modes_of,
+    play_episodes,
     play_trials,
     summarise,
     task_source,
@@ -246,3 +247,16 @@ def test_deterministic_episodes_do_not_depend_on_the_noise_of_actions(tmp_path: 
     sampled = mean_returns(agent.policy, params, FAMILY, TASKS, 20, SeedSequence(0))
     assert (greedy < 17).all()
     assert (sampled > 17).all()
+
+
+def test_the_interval_of_a_single_task_is_over_its_episodes(tmp_path: Path) -> None:
+    agent = trained(tmp_path, mode="rl2")
+    plan = EvaluationPlan(["zero_shot", "in_context"], return_episodes=20, trial_episodes=2, seed=5)
+    rows = [one.result for one in evaluate(agent, FAMILY, TASKS[:1], plan)]
+    own = substream(SeedSequence(5), RETURN_STREAM)
+    each = play_episodes(agent.policy, agent.params, FAMILY, TASKS[:1], 20, own).numpy()
+    assert rows[0].per_task == pytest.approx(each.mean(-1))
+    assert rows[0].ci95 == stratified_bootstrap(each.astype(np.float64), seed=5)
+    for row in rows:
+        assert row.ci95[0] < row.mean < row.ci95[1]
+    assert summarise(FAMILY, TASKS[:1], "held_out", plan, rows).differences == ()
