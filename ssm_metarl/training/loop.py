@@ -23,6 +23,7 @@ from ssm_metarl.errors import DivergenceError, UserError
 from ssm_metarl.experience.buffer import ExperienceStore
 from ssm_metarl.training.config import TrainConfig
 from ssm_metarl.training.learners import Snapshot, Trainer, make_trainer, saved_spaces
+from ssm_metarl.training.software import current_software, warn_of_changes
 from ssm_metarl.training.tracking import PROJECT, MetricsFile, make_tracker
 
 TRAINING_STREAM, UNITS_STREAM = 1, 3
@@ -142,6 +143,7 @@ def resume(
     session = _Session(config, trainer, run_dir, tracker, resumed=True)
     if checkpoint:
         session.restore(checkpoint)
+        warn_of_changes(checkpoint.meta.get("software", {}))
     if session.done > trainer.learner.iterations:
         name = "num_episodes" if config.mode == "policy_gradient" else "num_epochs"
         raise UserError(
@@ -344,6 +346,7 @@ class _Session:
             "iteration": self.done,
             "environment_steps": self.environment_steps,
             "seconds": self.seconds,
+            "software": current_software(),
         }
         if self.run is not None:
             meta["run"] = self.run

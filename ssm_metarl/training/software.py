@@ -1,0 +1,46 @@
+"""What a run was computed with: bits of results depend on it, and so does resuming exactly."""
+
+import importlib.metadata
+import warnings
+from collections.abc import Mapping
+
+import torch
+
+PACKAGES = ("torch", "numpy", "gymnasium", "mujoco")
+Software = Mapping[str, str | int]
+
+
+def current_software() -> dict[str, str | int]:
+    """Return the versions of the packages that are installed, and the number of torch's threads."""
+    found: dict[str, str | int] = {}
+    for name in PACKAGES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return {**found, "threads": torch.get_num_threads()}
+
+
+def warn_of_changes(saved: Software) -> None:
+    """Warn, in one line, where a resumed run may not continue to the last bit as it was.
+
+    Args:
+        saved: Of the checkpoint; empty in those of version 0.1.
+    """
+    now = current_software()
+    changes = [
+        f"{name} {saved[name]} then, {now.get(name, 'not installed')} now"
+        for name in saved
+        if _minor(saved[name]) != _minor(now.get(name, ""))
+    ]
+    if changes:
+        warnings.warn(
+            f"results may differ in their last bits from those of an uninterrupted run: "
+            f"{'; '.join(changes)}",
+            stacklevel=3,
+        )
+
+
+def _minor(version: str | int) -> tuple[str, ...]:
+    """Return the part of a version that may change results."""
+    return tuple(str(version).split(".")[:2])
