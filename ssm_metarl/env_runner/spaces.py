@@ -68,19 +68,17 @@ def observation_units(
 
 
 def _play(family: TaskFamily, seed: SeedSequence) -> tuple[np.ndarray, np.ndarray]:
-    """Take random actions; return observations ``[N, O]`` and the rewards of steps, float64."""
+    """Take random actions; return observations ``[N, O]`` and rewards, float64."""
     environment = family.make(family.nominal(), LANES, autoreset=True)
     rng = np.random.default_rng(substream(seed, ACTION_STREAM))
     observations, rewards = [environment.reset(substream(seed, RESET_STREAM))], []
-    dead = torch.zeros(1, LANES, dtype=torch.bool)  # lanes that start anew, which pays nothing
     for _ in range(STEPS):
         step = environment.step(_random(environment.action_space, rng))
         observations.append(step.observation)
-        rewards.append(step.reward[~dead])
-        dead = (step.terminated | step.truncated) & ~dead
+        rewards.append(step.reward)
     environment.close()
     seen = torch.stack(observations).flatten(0, 2)
-    return seen.double().numpy(), torch.cat(rewards).double().numpy()
+    return seen.double().numpy(), torch.stack(rewards).double().numpy()
 
 
 def _random(space: gymnasium.Space, rng: np.random.Generator) -> torch.Tensor:

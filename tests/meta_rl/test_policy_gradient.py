@@ -62,6 +62,20 @@ def test_values_are_in_units_of_the_rewards() -> None:
     torch.testing.assert_close(theirs.target, 1e3 * mine.target, rtol=1e-3, atol=1.0)
 
 
+def test_observations_of_other_units_have_the_same_targets() -> None:
+    plain, data = learner(), rollout_of(learner(), 8)
+    declared = plain.policy.spaces
+    offset = (100.0, -3.0, 0.0, 7.0)
+    scale = tuple(32.0 * value for value in declared.observation_scale)
+    spaces = dataclasses.replace(declared, observation_offset=offset, observation_scale=scale)
+    policy = dataclasses.replace(plain.policy, spaces=spaces)
+    other = PolicyGradient(policy, plain.config, FAMILY, plain.params)
+    moved = dataclasses.replace(data, observation=torch.tensor(offset) + 32.0 * data.observation)
+    mine, theirs = plain._targets(data), other._targets(moved)
+    torch.testing.assert_close(theirs.value, mine.value, rtol=1e-2, atol=1e-2)
+    torch.testing.assert_close(theirs.advantage, mine.advantage, rtol=1e-2, atol=1e-2)
+
+
 def test_all_that_acts_or_values_learns_and_the_prediction_head_does_not() -> None:
     learning = learner(epochs=1)
     before = copies(learning)
