@@ -162,7 +162,7 @@ def tour(site: Site) -> dict[str, float]:
         stops["adapt"] = megabytes(site)
         visit("Memory", "#memory-matches [role=gridcell]")
         visit("Inside", "#inside-clips video")
-        visit("Runs", "#runs table")
+        visit("Runs", "#runs [role=gridcell]")
         visit("Compare", "#compare-csv:not([disabled])", "#compare-go")
         page.get_by_role("tab", name="Train").click()
         page.fill("#epochs input[type=number]", "10")
