@@ -21,6 +21,8 @@ from ssm_metarl.errors import DivergenceError, EnvironmentFailure, SsmMetaRLErro
 SEEDS = 2**31
 """Reset seeds are below this: some environments keep them in 32 bits with a sign."""
 
+MAX_REWARD = 1e15  # the square of a long episode's return still fits float32
+
 
 def with_flat_observations(env: gymnasium.Env) -> gymnasium.Env:
     """Flatten what the environment shows to one axis (discrete observations to one-hot).
@@ -132,7 +134,7 @@ class GymnasiumEnvironment:
         """Advance every lane by actions `[K, E]` or `[K, E, A]`, put into its space.
 
         Raises:
-            EnvironmentFailure: It raised an error, or gave what is not finite.
+            EnvironmentFailure: It raised an error, or gave a number that is too large or not one.
             DivergenceError: An action is not finite.
         """
         if not torch.isfinite(action).all():
@@ -140,9 +142,15 @@ class GymnasiumEnvironment:
         actions = into_space(action.flatten(0, 1).cpu().numpy(), self.action_space)
         with _failures_named("step"):
             observation, reward, terminated, truncated, _ = self._envs.step(actions)
+        rewards = self._finite("a reward", reward)
+        if rewards.abs().max() > MAX_REWARD:
+            raise EnvironmentFailure(
+                f"the environment gave a reward of {rewards.abs().max().item():.3g} in size; "
+                f"it must be at most {MAX_REWARD:g}"
+            )
         return Step(
             self._finite("an observation", observation),
-            self._finite("a reward", reward),
+            rewards,
             self._lanes(terminated),
             self._lanes(truncated),
         )

@@ -112,6 +112,15 @@ def test_what_is_not_finite_is_the_environments(family: TaskFamily, value: float
         play(family, 1, 1)
 
 
+@pytest.mark.parametrize("value", [1e16, -3e38])
+def test_a_reward_whose_square_overflows_is_the_environments(
+    family: TaskFamily, value: float
+) -> None:
+    Counted.reward = value
+    with pytest.raises(EnvironmentFailure, match=r"gave a reward of (1e\+16|3e\+38) in size"):
+        play(family, 1, 1)
+
+
 def test_an_observation_that_is_not_finite_is_the_environments(family: TaskFamily) -> None:
     Counted.shown = np.nan
     with pytest.raises(EnvironmentFailure, match="gave an observation that"):

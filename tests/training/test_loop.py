@@ -2,12 +2,14 @@
 
 import dataclasses
 import json
+import math
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import gymnasium
 import numpy as np
 import pytest
 import torch
@@ -19,7 +21,13 @@ from ssm_metarl.checkpoint.format import load_checkpoint
 from ssm_metarl.env_runner import registry
 from ssm_metarl.env_runner.registry import get_family
 from ssm_metarl.env_runner.streams import substream
-from ssm_metarl.errors import CheckpointError, DivergenceError, StoreError, UserError
+from ssm_metarl.errors import (
+    CheckpointError,
+    DivergenceError,
+    EnvironmentFailure,
+    StoreError,
+    UserError,
+)
 from ssm_metarl.evaluation.evaluate import mean_returns, play_trials
 from ssm_metarl.experience.buffer import ExperienceStore
 from ssm_metarl.experience.records import StoredTask
@@ -300,6 +308,30 @@ def test_divergence_names_the_iteration_and_the_last_good_checkpoint(
         list(train(META, tmp_path / "run"))
     assert load_checkpoint(tmp_path / "run" / "checkpoint").meta["iteration"] == 2
     load(tmp_path / "run")
+
+
+@pytest.mark.filterwarnings("ignore:.*a family of one task")
+@pytest.mark.parametrize("reward", [math.nan, 3e38])
+def test_an_environment_that_fails_is_not_answered_with_a_lower_rate(
+    reward: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Broken(gymnasium.Env):
+        observation_space = gymnasium.spaces.Box(-1, 1, (2,), np.float32)
+        action_space = gymnasium.spaces.Discrete(2)
+
+        def reset(self, **_: object) -> tuple[np.ndarray, dict]:
+            return np.zeros(2, np.float32), {}
+
+        def step(self, action: object) -> tuple[np.ndarray, float, bool, bool, dict]:
+            return np.zeros(2, np.float32), reward, False, False, {}
+
+    spec = gymnasium.envs.registration.EnvSpec("Broken-v0", entry_point=Broken, max_episode_steps=5)
+    monkeypatch.setitem(gymnasium.registry, "Broken-v0", spec)
+    config = TrainConfig(mode="policy_gradient", env_name="Broken-v0", num_episodes=10)
+    with pytest.raises(EnvironmentFailure) as caught:
+        list(train(config, tmp_path / "run"))
+    assert "gave a reward" in str(caught.value)
+    assert "_lr" not in str(caught.value)
 
 
 def test_a_checkpoint_of_another_network_is_refused(tmp_path: Path) -> None:
