@@ -168,3 +168,10 @@ def test_a_hundred_episodes_teach_to_balance() -> None:
     returns = [learning.iterate(SeedSequence(0), i).mean_return for i in range(1, 10)]
     assert returns[0] < 60
     assert sum(returns[-2:]) / 2 > 150
+
+
+def test_where_there_is_nothing_to_learn_the_rate_is_still_reported() -> None:
+    learning = learner(family=TOO_SHORT_TO_FALL, total_episodes=100, episodes=4)
+    metrics = learning.iterate(SeedSequence(0), 1).metrics
+    assert metrics["learning_rate"] == learning.optimizer.learning_rate
+    assert metrics["loss"] == 0.0
