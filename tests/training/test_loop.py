@@ -310,7 +310,7 @@ def test_divergence_names_the_iteration_and_the_last_good_checkpoint(
     load(tmp_path / "run")
 
 
-@pytest.mark.filterwarnings("ignore:.*a family of one task")
+@pytest.mark.filterwarnings("ignore:.*a family of one task", "ignore:.*NaN value")
 @pytest.mark.parametrize("reward", [math.nan, 3e38])
 def test_an_environment_that_fails_is_not_answered_with_a_lower_rate(
     reward: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -319,7 +319,9 @@ def test_an_environment_that_fails_is_not_answered_with_a_lower_rate(
         observation_space = gymnasium.spaces.Box(-1, 1, (2,), np.float32)
         action_space = gymnasium.spaces.Discrete(2)
 
-        def reset(self, **_: object) -> tuple[np.ndarray, dict]:
+        def reset(
+            self, *, seed: int | None = None, options: dict | None = None
+        ) -> tuple[np.ndarray, dict]:
             return np.zeros(2, np.float32), {}
 
         def step(self, action: object) -> tuple[np.ndarray, float, bool, bool, dict]:
