@@ -12,7 +12,11 @@ from ssm_metarl.env_runner.registry import get_family
 from ssm_metarl.env_runner.rollout import Trajectory, collect_episodes
 from ssm_metarl.env_runner.spaces import policy_spaces
 from ssm_metarl.errors import DivergenceError
-from ssm_metarl.meta_rl.policy_gradient import PolicyGradient, PolicyGradientConfig
+from ssm_metarl.meta_rl.policy_gradient import (
+    PolicyGradient,
+    PolicyGradientConfig,
+    _nothing_to_learn,
+)
 from ssm_metarl.meta_rl.returns import discounted_sum
 
 FAMILY = get_family("CartPole-v1")
@@ -175,3 +179,13 @@ def test_where_there_is_nothing_to_learn_the_rate_is_still_reported() -> None:
     metrics = learning.iterate(SeedSequence(0), 1).metrics
     assert metrics["learning_rate"] == learning.optimizer.learning_rate
     assert metrics["loss"] == 0.0
+
+
+@pytest.mark.parametrize("lanes", [1, 3])
+def test_equal_returns_teach_nothing_only_if_every_episode_met_the_time_limit(lanes: int) -> None:
+    data = rollout_of(learner(), lanes, horizon=5)
+    assert _nothing_to_learn(data)
+    fell = torch.zeros_like(data.truncated)
+    fell[:, :, 0] = data.truncated[:, :, 0]  # with the return of the others
+    changed = dataclasses.replace(data, truncated=data.truncated & ~fell, terminated=fell)
+    assert not _nothing_to_learn(changed)

@@ -168,3 +168,23 @@ def test_both_signs_are_learned_within_short_episodes() -> None:
     swapped = torch.from_numpy(tasks.values["swap"]) > 0.5
     assert rewards[swapped].mean() > 35  # knowing one sign only, one of them stays below 20
     assert rewards[~swapped].mean() > 35
+
+
+def test_it_reports_the_horizon_and_the_rewards_of_first_and_last_episodes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    learning, seen = learner(), []
+    collect = learning._collect
+
+    def spy(*arguments: object) -> Trajectory:
+        seen.append(collect(*arguments))  # pyright: ignore[reportArgumentType]
+        return seen[-1]
+
+    monkeypatch.setattr(learning, "_collect", spy)
+    metrics = learning.iterate(SeedSequence(0), 1).metrics
+    ended = seen[0].done.long().cumsum(0) - seen[0].done.long()  # episodes before this one
+    paid = torch.where(seen[0].valid, seen[0].reward, 0.0)
+    by_episode = [torch.where(ended == n, paid, 0.0).sum(0).mean().item() for n in range(3)]
+    assert metrics["horizon"] == 10
+    assert metrics["first_reward"] == pytest.approx(by_episode[0])
+    assert metrics["last_reward"] == pytest.approx(by_episode[2])
