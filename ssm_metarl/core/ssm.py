@@ -11,9 +11,8 @@ Letters, as in the S5 (arXiv:2208.04933) and LRU (arXiv:2303.06349) papers::
     h_t = m_t A h_{t-1} + gamma B x_t          m_t = 0 where an episode starts
     y_t = Re(C h_t) + D x_t
 
-Parameters store a complex column as two neighbouring real ones. The state that is carried from
-call to call is real, ``[Re h | Im h]``, and ``step`` has no complex numbers in it, which ONNX and
-other runtimes can do little with.
+Parameters and states hold a complex number as two neighbouring real ones, ``S = 2 N``, and ``step``
+has no complex numbers in it, which ONNX and other runtimes can do little with.
 
 Where it departs from the LRU paper: gamma is computed from lambda, ``sqrt(1 - |lambda|^2)``, while
 theirs only starts there and is learned; the moduli are drawn so that time constants are
@@ -76,31 +75,27 @@ class DiagonalSSM:
         nu, theta = params[f"{self.name}.nu"], params[f"{self.name}.theta"]
         rate = nu.exp()
         gamma = (1.0 - (-2.0 * rate).exp()).sqrt()  # keeps the state's variance near the input's
+        decay = torch.polar((-rate).exp(), theta.exp())
         return BoundDiagonalSSM(
-            decay=per_lane(torch.polar((-rate).exp(), theta.exp())),
+            decay=per_lane(decay),
+            along=per_lane(decay.real.repeat_interleave(2, -1)),
+            across=per_lane(torch.stack([-decay.imag, decay.imag], -1).flatten(-2)),
             B=params[f"{self.name}.B"] * gamma.repeat_interleave(2, -1).unsqueeze(-2),
             C=params[f"{self.name}.C"],
             D=per_lane(params[f"{self.name}.D"]),
         )
 
 
+@dataclass(frozen=True)
 class BoundDiagonalSSM:
     """A :class:`DiagonalSSM` with its parameters in place."""
 
-    def __init__(
-        self,
-        decay: Complex[Tensor, "... N"],
-        B: Float[Tensor, "*tasks D _"],
-        C: Float[Tensor, "*tasks _ D"],
-        D: Float[Tensor, "... D"],
-    ) -> None:
-        self.decay, self.B, self.C, self.D = decay, B, C, D
-        # What a step needs, with all real parts before all imaginary ones: that way a product
-        # with i is a roll of the state, and a step takes two fused operations.
-        self.B_halves = B.unflatten(-1, (-1, 2)).mT.flatten(-2)
-        self.C_halves = C.unflatten(-2, (-1, 2)).transpose(-3, -2).flatten(-3, -2)
-        self.along = torch.cat([decay.real, decay.real], -1)
-        self.across = torch.cat([-decay.imag, decay.imag], -1)
+    decay: Complex[Tensor, "... N"]
+    along: Float[Tensor, "... S"]
+    across: Float[Tensor, "... S"]
+    B: Float[Tensor, "*tasks D S"]
+    C: Float[Tensor, "*tasks S D"]
+    D: Float[Tensor, "... D"]
 
     def step(
         self,
@@ -108,13 +103,13 @@ class BoundDiagonalSSM:
         state: Float[Tensor, "K E S"],
         keep: Bool[Tensor, "K E"] | None,
     ) -> tuple[Float[Tensor, "K E D"], Float[Tensor, "K E S"]]:
-        """Advance by one step."""
+        """Advance by one step, in real operations that round as the complex ones of `scan` do."""
         if keep is not None:
             state = state * keep.unsqueeze(-1)
-        turned = state.roll(self.decay.shape[-1], -1)
-        state = torch.addcmul(linear(x, self.B_halves), self.along, state)
-        state = torch.addcmul(state, self.across, turned)
-        return torch.addcmul(linear(state, self.C_halves), self.D, x), state
+        # (a + ib)(u + iv) = (a u - b v) + i (a v + b u)
+        swapped = state.unflatten(-1, (-1, 2)).flip(-1).flatten(-2)
+        state = linear(x, self.B) + (self.along * state + self.across * swapped)
+        return self._output(state, x), state
 
     def scan(
         self,
@@ -123,8 +118,21 @@ class BoundDiagonalSSM:
         keep: Bool[Tensor, "T K E"] | None,
     ) -> tuple[Float[Tensor, "T K E D"], Float[Tensor, "K E S"]]:
         """Advance by a sequence."""
-        drive = torch.view_as_complex(linear(x, self.B).unflatten(-1, (-1, 2)))
-        states = linear_recurrence(self.decay, drive, torch.complex(*state.chunk(2, -1)), keep)
-        y = linear(torch.view_as_real(states).flatten(-2), self.C)
-        last = torch.cat([states[-1].real, states[-1].imag], -1)
-        return torch.addcmul(y, self.D, x), last
+        drive, start = as_complex(linear(x, self.B)), as_complex(state)
+        states = as_pairs(linear_recurrence(self.decay, drive, start, keep))
+        return self._output(states, x), states[-1]
+
+    def _output(
+        self, states: Float[Tensor, "*time K E S"], x: Float[Tensor, "*time K E D"]
+    ) -> Float[Tensor, "*time K E D"]:
+        return torch.addcmul(linear(states, self.C), self.D, x)
+
+
+def as_complex(pairs: Float[Tensor, "*batch S"]) -> Complex[Tensor, "*batch N"]:
+    """View neighbouring (real, imaginary) numbers as complex ones."""
+    return torch.view_as_complex(pairs.unflatten(-1, (-1, 2)))
+
+
+def as_pairs(numbers: Complex[Tensor, "*batch N"]) -> Float[Tensor, "*batch S"]:
+    """View complex numbers as neighbouring real ones, the inverse of :func:`as_complex`."""
+    return torch.view_as_real(numbers).flatten(-2)
