@@ -3,33 +3,20 @@
 import contextlib
 import dataclasses
 import re
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
-
-import torch
 
 from ssm_metarl.adaptation.agent import Agent
-from ssm_metarl.adaptation.config import AdaptationConfig, saved_adaptation
-from ssm_metarl.checkpoint.fields import read_fields
 from ssm_metarl.checkpoint.format import load_checkpoint, save_checkpoint
-from ssm_metarl.core.parameters import partition
-from ssm_metarl.core.policy import Policy, PolicyConfig
 from ssm_metarl.core.torch_state import in_usual_torch
 from ssm_metarl.env_runner.family import TaskFamily
 from ssm_metarl.env_runner.registry import get_family
 from ssm_metarl.errors import CheckpointError, UserError
-from ssm_metarl.meta_rl.inner_rule import ACTING
-from ssm_metarl.meta_rl.registry import INNER_LOSSES
-from ssm_metarl.training.config import TrainConfig
-from ssm_metarl.training.learners import check_same_shapes, load_agent, part, read_spaces
+from ssm_metarl.training.learners import load_agent
 from ssm_metarl.training.loop import CHECKPOINT, CONFIG, EXPERIENCE, read_config, run_family
-from ssm_metarl.training.settings import settings_of
+from ssm_metarl.training.saved_agent import AGENT, agent_state, read_agent
 
-MAX_HORIZON = 10**9
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 HUB_FILES = [CONFIG, f"{CHECKPOINT}/*", "agent/*", EXPERIENCE]
-AGENT = "agent"  # the folder, and the key of the settings in its manifest
 
 
 @in_usual_torch
@@ -47,7 +34,7 @@ def load(folder: str | Path, *, trust_env_code: bool = False) -> Agent:
     """
     folder = locate(folder)
     if not (folder / CONFIG).exists() and (folder / AGENT).is_dir():
-        return _load_agent(folder)
+        return read_agent(load_checkpoint(folder / AGENT), str(folder / AGENT))
     config = read_config(folder, trust_env_code=trust_env_code)
     checkpoint = load_checkpoint(folder / CHECKPOINT)
     family = run_family(config)
@@ -104,17 +91,9 @@ def save(agent: Agent, folder: str | Path) -> Path:
         raise UserError(f"{type(agent).__name__} is not an agent; pass one, such as progress.agent")
     folder = Path(folder)
     check_free(folder)
-    rates = agent.rates if isinstance(agent.rates, Mapping) else {}
-    tensors = {f"params/{name}": value for name, value in agent.params.items()}
-    tensors |= {f"rates/{name}": value for name, value in rates.items()}
-    settings = {
-        "policy": dataclasses.asdict(agent.policy.config),
-        "spaces": dataclasses.asdict(agent.policy.spaces),
-        "config": dataclasses.asdict(agent.config),
-        "family": agent.family,
-    }
+    tensors, meta = agent_state(agent)
     try:
-        save_checkpoint(folder / AGENT, tensors, {AGENT: settings})
+        save_checkpoint(folder / AGENT, tensors, meta)
     except CheckpointError:
         with contextlib.suppress(OSError):  # an empty folder would stand in the way of a retry
             (folder / AGENT).rmdir()
@@ -135,45 +114,3 @@ def check_free(folder: Path) -> None:
 def agent_family(agent: Agent, *, trust_env_code: bool = False) -> TaskFamily:
     """Return the family an agent was trained on."""
     return get_family(agent.family, trust_env_code=trust_env_code)
-
-
-def _load_agent(folder: Path) -> Agent:
-    checkpoint = load_checkpoint(folder / AGENT)
-    source = str(folder / AGENT)
-    try:
-        settings: dict[str, Any] = checkpoint.meta[AGENT]
-        network = read_fields(PolicyConfig, settings["policy"], f"{source}: policy")
-        spaces = read_spaces(settings["spaces"], f"{source}: spaces")
-        saved = saved_adaptation(settings["config"])
-        config = read_fields(AdaptationConfig, saved, f"{source}: config")
-        family = settings["family"]
-    except (KeyError, TypeError) as error:
-        raise CheckpointError(f"{source}: is no saved agent: {error} is missing") from error
-    except UserError as error:
-        raise CheckpointError(str(error)) from error
-    if not isinstance(family, str):
-        raise CheckpointError(f"{source}: family cannot be {family!r}")
-    _check_values(network, config, source)
-    policy = Policy(network, spaces)
-    with torch.device("meta"):  # shapes alone: a network that was never saved takes no memory
-        shapes = policy.init(torch.Generator())
-    expected = {f"params/{name}": value for name, value in shapes.items()}
-    if any(name.startswith("rates/") for name in checkpoint.tensors):
-        rated, _ = partition(shapes, policy.leaves, ACTING)
-        expected |= {f"rates/{name}": value for name, value in rated.items()}
-    check_same_shapes(checkpoint.tensors, expected)
-    params = {name: checkpoint.tensors[f"params/{name}"] for name in policy.leaves}
-    rates = part(checkpoint.tensors, "rates/")
-    return Agent(policy, params, rates or config.inner_lr, config, family)
-
-
-def _check_values(network: PolicyConfig, config: AdaptationConfig, source: str) -> None:
-    """Refuse numbers that no agent was ever saved with."""
-    known = settings_of(TrainConfig)
-    sizes = {n: (getattr(network, n), known[n].most) for n in ("width", "state_size", "blocks")}
-    sizes["horizon"] = config.horizon, MAX_HORIZON
-    for name, (value, most) in sizes.items():
-        if not 1 <= value <= most:
-            raise CheckpointError(f"{source}: {name} cannot be {value}")
-    if config.surrogate not in INNER_LOSSES:
-        raise CheckpointError(f"{source}: surrogate cannot be {config.surrogate!r}")
