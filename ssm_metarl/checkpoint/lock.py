@@ -1,4 +1,4 @@
-"""One at a time writes a run, whoever they are: the command line, the page, a script.
+"""A lock that lets one process at a time write to a run.
 
 The lock is the operating system's, on a file of the run that stays empty: it ends with its process,
 however that ends.

@@ -24,7 +24,7 @@ def use_one_thread() -> None:
 
 
 def refuse_unused(names: Sequence[str], mode: str) -> None:
-    """Refuse flags that would be ignored: whoever typed them expects them to do something.
+    """Refuse flags that the mode would ignore.
 
     Raises:
         UserError: There are some.

@@ -160,8 +160,8 @@ def read_config(run_dir: Path, *, trust_env_code: bool = False) -> TrainConfig:
 
     Args:
         run_dir: The folder of the run.
-        trust_env_code: Whether its environment may import and run code. Whoever runs this decides,
-            anew each time: a run that came from elsewhere may say anything about itself.
+        trust_env_code: Whether its environment may import and run code. Never read
+            from the run itself, which may come from someone else.
 
     Raises:
         UserError: There is none, or it is malformed.

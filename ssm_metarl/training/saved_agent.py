@@ -55,7 +55,7 @@ def read_agent(checkpoint: Checkpoint, source: str) -> Agent:
         config = read_fields(AdaptationConfig, saved, f"{source}: config")
         family = settings["family"]
     except (KeyError, TypeError) as error:
-        raise CheckpointError(f"{source}: is no saved agent: {error} is missing") from error
+        raise CheckpointError(f"{source}: is not a saved agent: {error} is missing") from error
     except UserError as error:
         raise CheckpointError(str(error)) from error
     if not isinstance(family, str):

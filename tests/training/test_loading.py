@@ -263,7 +263,7 @@ def test_a_hostile_agent_is_refused_before_anything_is_made_of_it(
 def test_settings_that_are_no_table_are_no_agent(agent: Agent, tmp_path: Path) -> None:
     for meta in ({}, {"agent": 3}, {"agent": [1]}):
         save_checkpoint(tmp_path / "agent", {"x": torch.zeros(1)}, meta)
-        with pytest.raises(CheckpointError, match="is no saved agent"):
+        with pytest.raises(CheckpointError, match="is not a saved agent"):
             load(tmp_path)
 
 
