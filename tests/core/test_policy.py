@@ -186,3 +186,11 @@ def test_rewards_are_clipped_as_inputs() -> None:
     reward, never = torch.tensor([[50.0, -50.0, 9.0]]), torch.zeros(1, 3, dtype=torch.bool)
     seen = policy.inputs(torch.zeros(1, 3, 3), torch.zeros(1, 3).long(), reward, never)
     assert seen[0, :, -2].tolist() == [10.0, -10.0, 9.0]
+
+
+def test_rewards_as_inputs_are_in_units_of_their_scale() -> None:
+    spaces = dataclasses.replace(DISCRETE, reward_scale=4.0)
+    policy = Policy(PolicyConfig(trial_inputs=True), spaces)
+    never = torch.zeros(1, 1, dtype=torch.bool)
+    seen = policy.inputs(torch.zeros(1, 1, 3), never.long(), torch.tensor([[2.0]]), never)
+    assert seen[0, 0, -2] == 0.5

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from ssm_metarl.core.spaces import LARGEST, EnvironmentAction, Spaces, into_space
+from ssm_metarl.core.spaces import LARGEST, UNBOUNDED, EnvironmentAction, Spaces, into_space
 from ssm_metarl.errors import UserError
 
 SCALE = np.ones(3)
@@ -136,3 +136,29 @@ def test_agents_that_kept_no_half_bounds_are_still_taken() -> None:
 def test_what_no_agent_can_do_is_refused(space: gymnasium.Space, words: str) -> None:
     with pytest.raises(UserError, match=words):
         Spaces.of(SCALE, space)
+
+
+def test_observations_are_centred_and_scaled_entry_by_entry() -> None:
+    seen = torch.tensor([[5.0, 9.0]])
+    plain = Spaces((2.0, 4.0), 1, True)
+    offset = Spaces((2.0, 4.0), 1, True, observation_offset=(1.0, -3.0))
+    assert torch.equal(plain.centred(seen), seen)
+    assert plain.normalized(seen).tolist() == [[2.5, 2.25]]
+    assert offset.centred(seen).tolist() == [[4.0, 12.0]]
+    assert offset.normalized(seen).tolist() == [[2.0, 3.0]]
+
+
+@pytest.mark.parametrize(
+    ("spaces", "words"),
+    [
+        (Spaces((1.0, 1.0), 3, True), "2 numbers and takes 3 discrete actions"),
+        (Spaces((1.0,), 3, True, action_start=2), "1 numbers and takes 3 discrete actions from 2"),
+        (Spaces((1.0,), 2, False), "1 numbers and takes 2 numbers"),
+        (
+            Spaces((1.0,), 2, False, (-1.0, -UNBOUNDED), (UNBOUNDED, 2.0)),
+            "1 numbers and takes 2 numbers from [-1.0, -inf] to [inf, 2.0]",
+        ),
+    ],
+)
+def test_they_are_described_in_words(spaces: Spaces, words: str) -> None:
+    assert spaces.describe() == words

@@ -22,10 +22,16 @@ def test_eigenvalues_start_on_the_ring_uniform_in_area() -> None:
     assert (phase < math.pi).float().mean() == pytest.approx(0.5, abs=0.03)
 
 
-@pytest.mark.parametrize(("r_min", "r_max"), [(0.5, None), (None, 0.5), (0.9, 0.5), (0.0, 1.0)])
+@pytest.mark.parametrize(
+    ("r_min", "r_max"), [(0.5, None), (None, 0.5), (0.9, 0.5), (0.5, 0.5), (0.0, 1.0)]
+)
 def test_a_ring_needs_both_radii_in_order(r_min: float | None, r_max: float | None) -> None:
     with pytest.raises(UserError, match="r_min"):
         PolicyConfig(r_min=r_min, r_max=r_max)
+
+
+def test_a_ring_may_be_a_disc() -> None:
+    assert PolicyConfig(r_min=0.0, r_max=0.99).r_min == 0.0
 
 
 @pytest.mark.parametrize("phase", [0.0, 7.0])
