@@ -162,3 +162,18 @@ def test_observations_are_centred_and_scaled_entry_by_entry() -> None:
 )
 def test_they_are_described_in_words(spaces: Spaces, words: str) -> None:
     assert spaces.describe() == words
+
+
+@pytest.mark.parametrize("number", [1, 4])
+def test_recorded_numbers_that_are_no_action_are_refused(number: int) -> None:
+    spaces = Spaces((1.0,), 2, True, action_start=2)
+    assert spaces.from_environment(np.array([2, 3])).tolist() == [0, 1]
+    with pytest.raises(ValueError, match="none of the 2"):
+        spaces.from_environment(np.array([2, number]))
+
+
+def test_recorded_actions_of_another_shape_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"\(3, 1\), not \(3,\)"):
+        Spaces((1.0,), 2, True).from_environment(np.zeros((3, 1), np.int64))
+    with pytest.raises(ValueError, match=r"\(3, 1\), not \(3, 2\)"):
+        Spaces((1.0,), 2, False).from_environment(np.zeros((3, 1)))
