@@ -18,6 +18,7 @@ from ssm_metarl.evaluation.report import (
     describe,
     differences,
     label,
+    part,
 )
 from ssm_metarl.evaluation.table import make_difference_table, make_table
 
@@ -308,3 +309,23 @@ def test_what_is_found_is_shown_up_to_40_characters() -> None:
         with pytest.raises(UserError) as caught:
             Evaluation.from_json(json.dumps(raw))
         assert str(caught.value).endswith(f"found '{shown}")
+
+
+def test_the_parts_of_a_table_stand_in_order() -> None:
+    rows = (("zero_shot", 0), ("in_context", 0), ("standard", 2), ("in_context", 2), ("hybrid", 1))
+    assert [part(result(mode, 1, steps, 0.0)) for mode, steps in rows] == [0, 1, 2, 3, 4]
+
+
+def test_one_task_is_not_compared_with_itself() -> None:
+    rows = (result("zero_shot", 0, 0, 34.0), result("standard", 20, 1, 481.25))
+    for tasks, count in ((1, 0), (2, 1)):
+        few = tuple(dataclasses.replace(row, per_task=row.per_task[:tasks]) for row in rows)
+        assert len(differences(few, 0)) == count
+
+
+def test_the_table_of_differences_says_what_it_is() -> None:
+    compared = differences(EVALUATION.results, 0)
+    table = make_difference_table(dataclasses.replace(EVALUATION, differences=compared))
+    assert table is not None
+    assert table.title == "Differences"
+    assert str(table.caption).startswith("Mean over tasks, paired by task. [95% CI]: bootstrap.\n")
