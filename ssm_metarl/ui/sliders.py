@@ -12,6 +12,7 @@ from ssm_metarl.analysis.names import choice_effect
 from ssm_metarl.env_runner.family import Parameter, TaskFamily
 from ssm_metarl.env_runner.registry import get_family, list_families
 from ssm_metarl.ui.errors import handled
+from ssm_metarl.ui.widgets import QUIET
 
 ROOM = 0.25  # of the training range, on both sides, where a family has no shifted tasks
 
@@ -82,27 +83,15 @@ class Sliders:
         def noted(*values: Any) -> str:
             return outside(family, dict(zip(names, values, strict=True)))
 
-        changes: list[Any] = [getattr(one, "change") for one in self.inputs[family.name].values()]  # noqa: B009
-        gr.on(
-            changes,
-            handled(noted),
-            list(self.inputs[family.name].values()),
-            self.notes[family.name],
-            concurrency_limit=None,  # queued, because only then are mistakes shown
-            show_progress="hidden",
-            api_visibility="private",
-        )
+        inputs: list[Any] = list(self.inputs[family.name].values())
+        changes = [one.change for one in inputs]
+        gr.on(changes, handled(noted), inputs, self.notes[family.name], **QUIET)
 
 
 def _input(family: TaskFamily, parameter: Parameter) -> Component:
     words = parameter.name.replace("_", " ")
     if parameter.choices:
-        return gr.Checkbox(
-            value=False,
-            label=words,
-            info=choice_effect(parameter),
-            elem_classes="switch",
-        )
+        return gr.Checkbox(label=words, info=choice_effect(parameter), elem_classes="switch")
     low, high = reach(parameter)
     unit = f" {parameter.unit}" if parameter.unit else ""
     return gr.Slider(
