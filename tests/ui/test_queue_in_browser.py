@@ -73,9 +73,11 @@ def test_another_agent_while_waiting_is_a_new_question(visit: Visit, trainer: Cl
 def test_a_name_that_another_was_offered_too_is_replaced(visit: Visit, site: Site) -> None:
     page = visit().page
     page.get_by_role("tab", name="Train").click()
-    page.wait_for_function(  # until the page has looked which names are taken
-        "(taken) => !taken.includes("
-        "document.querySelector('#run-name textarea, #run-name input').value)",
+    page.wait_for_function(  # until the page has suggested a name, one that is not taken
+        """(taken) => {
+          const name = document.querySelector('#run-name textarea, #run-name input').value;
+          return name && !taken.includes(name);
+        }""",
         arg=[run.name for run in site.runs.iterdir()],
     )
     name = page.input_value("#run-name textarea, #run-name input")
