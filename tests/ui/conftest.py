@@ -44,7 +44,7 @@ def visit(browser: Any, site: Site) -> Iterator[Any]:
     """Return how one more visitor opens the page; no browser may have complained in the end."""
     contexts, visitors = [], []
 
-    def arrive(width: int = 1280, height: int = 1000) -> Visitor:
+    def arrive(width: int = 1280, height: int = 1000, theme: str = "light") -> Visitor:
         context = browser.new_context(viewport={"width": width, "height": height})
         context.set_default_timeout(PATIENCE)
         contexts.append(context)
@@ -55,7 +55,7 @@ def visit(browser: Any, site: Site) -> Iterator[Any]:
             "console",
             lambda line: visitor.faults.append(line.text) if line.type == "error" else None,
         )
-        visitor.page.goto(site.url)
+        visitor.page.goto(f"{site.url}/?__theme={theme}")
         visitor.page.wait_for_selector("#adapt")
         return visitor
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 import pytest
-from visiting import Site, Visitor
+from visiting import Visitor
 
 pytestmark = pytest.mark.slow
 Visit = Callable[..., Visitor]
@@ -31,11 +31,10 @@ def test_before_and_after_are_side_by_side_on_a_phone(visit: Visit) -> None:
     assert boxes[0]["x"] + boxes[0]["width"] <= boxes[1]["x"]
 
 
-def test_pictures_are_dark_in_the_dark(visit: Visit, site: Site) -> None:
-    visitor = visit()
+def test_pictures_are_dark_in_the_dark(visit: Visit) -> None:
     filters = []
     for theme in ("light", "dark"):
-        visitor.page.goto(f"{site.url}/?__theme={theme}")
+        visitor = visit(theme=theme)
         visitor.adapt()
         look = "document.querySelector('#clips video')"
         filters.append(visitor.page.evaluate(f"getComputedStyle({look}).filter"))
