@@ -1,13 +1,16 @@
 """The settings of a network; importing this does not import torch."""
 
+import dataclasses
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal, TypeVar
 
 from ssm_metarl.core.cells import CELLS
 from ssm_metarl.core.encoders import ENCODERS
 from ssm_metarl.errors import UserError, nearest
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,12 @@ class PolicyConfig:
             raise UserError(f"max_phase is {self.max_phase}; it must be above 0, at most 2 pi")
         _check_name("cell", self.cell, CELLS)
         _check_name("encoder", self.encoder, ENCODERS)
+
+
+def from_settings(kind: type[T], settings: Mapping[str, Any], **own: object) -> T:
+    """Build a dataclass from the settings of a run that have its fields' names, and its own."""
+    names = [each.name for each in dataclasses.fields(kind)]  # pyright: ignore[reportArgumentType]
+    return kind(**{**{name: settings[name] for name in names if name in settings}, **own})
 
 
 def check_ring(r_min: float | None, r_max: float | None) -> None:
