@@ -88,7 +88,7 @@ def cartpole_data() -> tuple[TaskFamily, Trajectory, Tasks]:
     policy = Policy(PolicyConfig(), policy_spaces(family))
     bound = policy.bind(policy.init(torch.Generator().manual_seed(0)))
     tasks = family.sample(TASKS, SeedSequence(0))
-    environment = family.make(tasks, LANES, autoreset=False, horizon=family.support_steps)
+    environment = family.make_vec(tasks, LANES, autoreset=False, horizon=family.support_steps)
     return family, collect_episodes(bound, environment, SeedSequence(1)), tasks
 
 

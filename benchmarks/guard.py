@@ -121,7 +121,7 @@ def fresh_returns(
     agent: Agent, params: Params, family: TaskFamily, tasks: Tasks, seed: SeedSequence
 ) -> Float[np.ndarray, "K E"]:
     """Play whole episodes that nothing is learned from."""
-    environment = family.make(tasks, RETURN_EPISODES, autoreset=False)
+    environment = family.make_vec(tasks, RETURN_EPISODES, autoreset=False)
     rollout = collect_episodes(agent.policy.bind(params), environment, seed)
     return episode_returns(rollout).double().numpy()
 

@@ -165,7 +165,7 @@ class Watch(BaseCallback):
 
     def _mean_return(self, *, deterministic: bool) -> float:
         """Play episodes side by side in the native CartPole, which equals Gymnasium's."""
-        environment = FAMILY.make(FAMILY.nominal(), EPISODES, autoreset=False)
+        environment = FAMILY.make_vec(FAMILY.nominal(), EPISODES, autoreset=False)
         observation = environment.reset(SeedSequence(12345))
         state, total = None, torch.zeros(EPISODES)
         start = torch.ones(EPISODES, dtype=torch.bool)

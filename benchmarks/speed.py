@@ -94,7 +94,7 @@ def rollout_rate(policy: Policy, params: Params, lanes: int, episodes: int, repe
     A lane that is through with its trial plays on until the last one is, and that counts too.
     """
     tasks = FAMILY.sample(TASKS, SeedSequence(0))
-    environment = FAMILY.make(tasks, lanes // TASKS, autoreset=True)
+    environment = FAMILY.make_vec(tasks, lanes // TASKS, autoreset=True)
     bound, seed = policy.bind(params), SeedSequence(1)
     played = collect_trials(bound, environment, seed, episodes).reward.numel()
     seconds = best_seconds(lambda: collect_trials(bound, environment, seed, episodes), repeats)

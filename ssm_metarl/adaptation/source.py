@@ -58,7 +58,7 @@ class TaskSource:
 
     def play(self, bound: BoundPolicy, episodes: int, seed: SeedSequence) -> Trajectory:
         """Play some episodes of each task, all tasks and episodes at once."""
-        environment = self.family.make(
+        environment = self.family.make_vec(
             self.tasks, episodes, autoreset=False, horizon=self.horizon, device=self.device
         )
         rollout = collect_episodes(bound, environment, seed)

@@ -69,7 +69,7 @@ def train_probe(agent: Agent, family: TaskFamily) -> LinearProbe | None:
     if parameter is None or agent.policy.config.cell == "mlp":
         return None
     tasks = family.sample(TASKS, substream(SEED, 0))
-    environment = family.make(tasks, LANES, autoreset=True, horizon=HORIZON)
+    environment = family.make_vec(tasks, LANES, autoreset=True, horizon=HORIZON)
     bound = agent.policy.bind(agent.params)
     episodes = agent.config.episodes_per_trial
     played = collect_trials(bound, environment, substream(SEED, 1), episodes)

@@ -159,7 +159,7 @@ class TaskFamily:
         }
         return Tasks(chosen, np.zeros(1, dtype=np.int64))
 
-    def make(
+    def make_vec(
         self,
         tasks: Tasks,
         lanes: int,

@@ -69,7 +69,7 @@ def observation_units(
 
 def _play(family: TaskFamily, seed: SeedSequence) -> tuple[np.ndarray, np.ndarray]:
     """Take random actions; return observations ``[N, O]`` and rewards, float64."""
-    environment = family.make(family.nominal(), LANES, autoreset=True)
+    environment = family.make_vec(family.nominal(), LANES, autoreset=True)
     rng = np.random.default_rng(substream(seed, ACTION_STREAM))
     observations, rewards = [environment.reset(substream(seed, RESET_STREAM))], []
     for _ in range(STEPS):

@@ -212,7 +212,7 @@ def play_episodes(
 ) -> Float[Tensor, "K E"]:
     """Play complete episodes of the original length; return the undiscounted return of each."""
     device = params["encoder.bias"].device
-    environment = family.make(tasks, episodes, autoreset=False, device=device)
+    environment = family.make_vec(tasks, episodes, autoreset=False, device=device)
     rollout = collect_episodes(policy.bind(params), environment, seed, deterministic=deterministic)
     environment.close()
     return episode_returns(rollout)
@@ -246,7 +246,7 @@ def play_trials(
 ) -> Trials:
     """Play trials of complete episodes of the original length, from an empty memory each."""
     device = params["encoder.bias"].device
-    environment = family.make(tasks, trials, autoreset=True, device=device)
+    environment = family.make_vec(tasks, trials, autoreset=True, device=device)
     bound = policy.bind(params)
     rollout = collect_trials(bound, environment, seed, episodes, deterministic=deterministic)
     environment.close()

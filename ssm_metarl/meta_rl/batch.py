@@ -148,7 +148,7 @@ def collect_data(
     """
     trial = bound.policy.config.memory == "trial"
     each = min(per_trial, episodes) if trial else 1
-    environment = family.make(
+    environment = family.make_vec(
         tasks, episodes // each, autoreset=trial, horizon=horizon, device=device
     )
     rollout = (

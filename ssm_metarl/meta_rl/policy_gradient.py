@@ -66,7 +66,7 @@ class PolicyGradient(PPOLearner):
         )
 
     def _collect(self, lanes: int, seed: SeedSequence) -> Trajectory:
-        environment = self.family.make(
+        environment = self.family.make_vec(
             self.family.nominal(), lanes, autoreset=False, device=self.device
         )
         rollout = collect_episodes(self.acting(), environment, seed)

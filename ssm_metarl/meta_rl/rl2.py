@@ -100,7 +100,7 @@ class RL2(PPOLearner):
         return round(self.config.first_horizon * factor ** min(done / GROWTH, 1.0))
 
     def _collect(self, tasks: Tasks, horizon: int, seed: SeedSequence) -> Trajectory:
-        environment = self.family.make(
+        environment = self.family.make_vec(
             tasks, self.config.trials, autoreset=True, horizon=horizon, device=self.device
         )
         rollout = collect_trials(self.acting(), environment, seed, self.config.episodes)

@@ -34,7 +34,7 @@ def test_transitions_hold_what_happened_before_within_the_episode() -> None:
     family = get_family("CartPole-v1")
     policy = Policy(PolicyConfig(width=8, state_size=4), policy_spaces(family))
     params = policy.init(torch.Generator().manual_seed(0))
-    environment = family.make(family.validation(2), 3, autoreset=False)
+    environment = family.make_vec(family.validation(2), 3, autoreset=False)
     rollout = collect_episodes(policy.bind(params), environment, SeedSequence(0))
     both = transitions(rollout, policy)
     assert [len(task.x) for task in both] == rollout.valid.sum((0, 2)).tolist()

@@ -64,7 +64,7 @@ def test_hidden_states_are_those_that_were_acted_with(
     in_context_agent: Agent, cartpole: TaskFamily
 ) -> None:
     agent = in_context_agent
-    env = cartpole.make(cartpole.nominal(), 2, autoreset=True, horizon=10)
+    env = cartpole.make_vec(cartpole.nominal(), 2, autoreset=True, horizon=10)
     bound = agent.policy.bind(agent.params)
     played = collect_trials(bound, env, SeedSequence(0), 2)
     states = hidden_states(bound, played)
@@ -80,7 +80,7 @@ def test_hidden_states_are_those_that_were_acted_with(
 
 
 def test_a_memory_of_an_episode_is_empty_at_its_start(agent: Agent, cartpole: TaskFamily) -> None:
-    env = cartpole.make(cartpole.nominal(), 1, autoreset=True, horizon=10)
+    env = cartpole.make_vec(cartpole.nominal(), 1, autoreset=True, horizon=10)
     bound = agent.policy.bind(agent.params)
     played = collect_trials(bound, env, SeedSequence(0), 2)
     states = hidden_states(bound, played)

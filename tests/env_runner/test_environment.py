@@ -40,7 +40,7 @@ def test_results_do_not_depend_on_how_the_tasks_are_split(
     actions = random_actions(family, 80, 6, lanes)
 
     def collect(rows: slice) -> list[Step]:
-        env = family.make(tasks[rows], lanes, autoreset=autoreset, horizon=25)
+        env = family.make_vec(tasks[rows], lanes, autoreset=autoreset, horizon=25)
         with torch.inference_mode():
             return list(walk(env, actions[:, rows]))
 
@@ -53,7 +53,7 @@ def test_results_do_not_depend_on_how_the_tasks_are_split(
 
 @FAMILIES
 def test_spaces_shapes_and_seeds(family: TaskFamily) -> None:
-    env = family.make(family.held_out(3), 4, autoreset=True)
+    env = family.make_vec(family.held_out(3), 4, autoreset=True)
     assert isinstance(env, Environment)
     observation = env.reset(SEED)
     assert observation.shape == (3, 4, *env.observation_space.shape)
@@ -69,7 +69,7 @@ def test_spaces_shapes_and_seeds(family: TaskFamily) -> None:
 
 @FAMILIES
 def test_observations_and_rewards_are_not_overwritten_by_later_steps(family: TaskFamily) -> None:
-    env = family.make(family.held_out(2), 3, autoreset=True, horizon=9)
+    env = family.make_vec(family.held_out(2), 3, autoreset=True, horizon=9)
     actions = random_actions(family, 40, 2, 3)
     steps, copies = [], []
     for step in walk(env, actions):
@@ -84,7 +84,7 @@ def test_next_step_autoreset_as_gymnasium_does_it() -> None:
     family = get_family("Navigation2D-v0")
     goals = {"goal_x": [0.2, 0.35], "goal_y": [0.0, -0.4]}
     task = family.task(goal_x=goals["goal_x"][0], goal_y=goals["goal_y"][0])
-    native = family.make(task, 1, autoreset=True, horizon=6)
+    native = family.make_vec(task, 1, autoreset=True, horizon=6)
     theirs = gymnasium.vector.SyncVectorEnv(
         [lambda: gymnasium.wrappers.TimeLimit(family.gymnasium(task), 6)],
         autoreset_mode=gymnasium.vector.AutoresetMode.NEXT_STEP,
@@ -109,7 +109,7 @@ def test_a_dead_step_ignores_the_action_and_restarts_the_clock() -> None:
     other = actions.clone()
     other[4] += 1  # the dead step of a horizon of 4
     runs = [
-        list(walk(family.make(family.held_out(2), 3, autoreset=True, horizon=4), each))
+        list(walk(family.make_vec(family.held_out(2), 3, autoreset=True, horizon=4), each))
         for each in (actions, other)
     ]
     for mine, theirs in zip(*runs, strict=True):
@@ -122,17 +122,17 @@ def test_a_dead_step_ignores_the_action_and_restarts_the_clock() -> None:
 
 def test_without_autoreset_the_time_limit_still_truncates() -> None:
     family = get_family("Pendulum-v1")
-    env = family.make(family.held_out(1), 2, autoreset=False, horizon=5)
+    env = family.make_vec(family.held_out(1), 2, autoreset=False, horizon=5)
     steps = list(walk(env, random_actions(family, 5, 1, 2)))
     assert [bool(step.truncated.any()) for step in steps[1:]] == [False] * 4 + [True]
-    longer = family.make(family.held_out(1), 2, autoreset=False, horizon=10_000)
+    longer = family.make_vec(family.held_out(1), 2, autoreset=False, horizon=10_000)
     assert longer.max_episode_steps == 200
 
 
 def test_hidden_velocities() -> None:
     full, partial = get_family("CartPole-v1"), get_family("CartPoleNoVelocity-v1")
     actions = random_actions(full, 30, 4, 3)
-    envs = [family.make(family.held_out(4), 3, autoreset=True) for family in (full, partial)]
+    envs = [family.make_vec(family.held_out(4), 3, autoreset=True) for family in (full, partial)]
     for seen, hidden in zip(*(walk(env, actions) for env in envs), strict=True):
         assert torch.equal(seen.observation[..., [0, 2]], hidden.observation)
         assert torch.equal(seen.terminated, hidden.terminated)
@@ -142,7 +142,7 @@ def test_hidden_velocities() -> None:
 def test_swap_exchanges_left_and_right() -> None:
     family = get_family("CartPole-v1")
     actions = random_actions(family, 60, 1, 5)
-    normal, swapped = (family.make(family.task(swap=s), 5, autoreset=True) for s in (0, 1))
+    normal, swapped = (family.make_vec(family.task(swap=s), 5, autoreset=True) for s in (0, 1))
     for mine, theirs in zip(walk(normal, actions), walk(swapped, 1 - actions), strict=True):
         assert all(torch.equal(a, b) for a, b in zip(mine, theirs, strict=True))
 
@@ -168,7 +168,7 @@ def test_cartpole_steps_take_few_operations(name: str, autoreset: bool, budget: 
             return func(*args, **(kwargs or {}))
 
     family = get_family(name)
-    env = family.make(family.held_out(5), 20, autoreset=autoreset)
+    env = family.make_vec(family.held_out(5), 20, autoreset=autoreset)
     env.reset(SEED)
     action = torch.zeros(5, 20, dtype=torch.int64)
     with torch.inference_mode(), Counter() as counter:

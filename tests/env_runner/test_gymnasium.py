@@ -22,7 +22,7 @@ def lane_seed(index: int, lane: int) -> int:
 
 def test_agrees_with_a_loop_written_by_hand() -> None:
     tasks, lanes, horizon, steps = MOUNTAIN_CAR.sample(2, SeedSequence(0)), 3, 7, 30
-    mine = MOUNTAIN_CAR.make(tasks, lanes, autoreset=True, horizon=horizon)
+    mine = MOUNTAIN_CAR.make_vec(tasks, lanes, autoreset=True, horizon=horizon)
     assert isinstance(mine, Environment)
     actions = np.random.default_rng(0).integers(3, size=(steps, 2, lanes))
     observations = [mine.reset(SEED)]
@@ -56,7 +56,7 @@ def test_results_do_not_depend_on_how_the_tasks_are_split() -> None:
     actions = torch.randint(3, (12, 3, lanes), generator=torch.Generator().manual_seed(0))
 
     def collect(rows: slice) -> list[torch.Tensor]:
-        env = MOUNTAIN_CAR.make(tasks[rows], lanes, autoreset=True, horizon=5)
+        env = MOUNTAIN_CAR.make_vec(tasks[rows], lanes, autoreset=True, horizon=5)
         first = env.reset(SEED)
         return [first, *(env.step(action[rows]).observation for action in actions)]
 
@@ -72,7 +72,7 @@ def test_parameters_of_a_native_family_reach_gymnasium(name: str) -> None:
     tasks = family.held_out(4)
     makers = [lambda task=task: family.gymnasium(task) for task in tasks]
     theirs = GymnasiumEnvironment(vector_of(makers, 1, 8), tasks, max_episode_steps=8)
-    native = family.make(tasks, 1, autoreset=True, horizon=8, dtype=torch.float64)
+    native = family.make_vec(tasks, 1, autoreset=True, horizon=8, dtype=torch.float64)
     theirs.reset(SEED)
     native.reset(SEED)
     worlds = [env.unwrapped for env in theirs._envs.envs]
@@ -98,7 +98,7 @@ def test_box_actions_are_clipped_to_their_bounds() -> None:
     wrapped = GymnasiumEnvironment(
         vector_of([lambda: family.gymnasium(task)], 3, 999), task, max_episode_steps=999
     )
-    native = family.make(task, 3, autoreset=True)
+    native = family.make_vec(task, 3, autoreset=True)
     for env in (wrapped, native):
         env.reset(SEED)
         step = env.step(torch.tensor([[[5.0], [-5.0], [0.5]]]))

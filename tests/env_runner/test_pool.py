@@ -56,7 +56,7 @@ def family() -> Iterator[TaskFamily]:
 
 
 def play(family: TaskFamily, tasks: int, lanes: int, action: float = 0.0) -> None:
-    environment = family.make(family.sample(tasks, SEED), lanes, autoreset=True)
+    environment = family.make_vec(family.sample(tasks, SEED), lanes, autoreset=True)
     try:
         environment.reset(SEED)
         environment.step(torch.full((tasks, lanes, 1), action))
@@ -85,7 +85,7 @@ def test_one_that_broke_or_was_never_given_back_is_closed_once(family: TaskFamil
     with pytest.raises(EnvironmentFailure, match="failed in step: RuntimeError: it broke"):
         play(kept, 1, 2, action=1.0)
     assert Counted.closed == 1  # the lane that raised; the other was not at fault
-    lost = kept.make(kept.nominal(), 3, autoreset=True)
+    lost = kept.make_vec(kept.nominal(), 3, autoreset=True)
     kept.close()
     assert (Counted.opened, Counted.closed) == (0, Counted.built)
     lost.close()

@@ -126,7 +126,7 @@ def test_discrete_observations_become_one_hot() -> None:
     with pytest.warns(UserWarning, match="one task"):
         family = get_family("CliffWalking-v1")
     assert family.observation_space.shape == (48,)
-    env = family.make(family.nominal(), 2, autoreset=True)
+    env = family.make_vec(family.nominal(), 2, autoreset=True)
     observation = env.reset(SeedSequence(0)).numpy()
     np.testing.assert_array_equal(observation.sum(-1), np.ones((1, 2)))
     env.close()

@@ -32,7 +32,9 @@ def bound_policy(family_name: str = "CartPole-v1", **config: object) -> BoundPol
 
 
 def episodes(tasks: int = 4, lanes: int = 3, horizon: int | None = None) -> Trajectory:
-    environment = CARTPOLE.make(CARTPOLE.held_out(tasks), lanes, autoreset=False, horizon=horizon)
+    environment = CARTPOLE.make_vec(
+        CARTPOLE.held_out(tasks), lanes, autoreset=False, horizon=horizon
+    )
     return collect_episodes(bound_policy(), environment, SEED)
 
 
@@ -59,7 +61,7 @@ def test_a_horizon_truncates_and_is_not_a_termination() -> None:
 
 
 def test_a_return_of_an_episode_that_was_cut_is_refused() -> None:
-    environment = CARTPOLE.make(CARTPOLE.held_out(2), 2, autoreset=True)
+    environment = CARTPOLE.make_vec(CARTPOLE.held_out(2), 2, autoreset=True)
     rollout = collect_trials(bound_policy(), environment, SEED, 1)
     cut = dataclasses.replace(rollout, terminated=torch.zeros_like(rollout.valid))
     with pytest.raises(ValueError, match="cut"):
@@ -71,7 +73,7 @@ def test_results_do_not_depend_on_how_the_tasks_are_split() -> None:
     bound = bound_policy()
 
     def collect(part: slice) -> Trajectory:
-        environment = CARTPOLE.make(tasks[part], 3, autoreset=False)
+        environment = CARTPOLE.make_vec(tasks[part], 3, autoreset=False)
         return collect_episodes(bound, environment, SEED)
 
     whole = collect(slice(0, 6))
@@ -88,7 +90,7 @@ def test_results_do_not_depend_on_how_the_tasks_are_split() -> None:
 def trials(
     tasks: Tasks, bound: BoundPolicy, lanes: int = 3, count: int = 3, horizon: int = 40
 ) -> Trajectory:
-    environment = CARTPOLE.make(tasks, lanes, autoreset=True, horizon=horizon)
+    environment = CARTPOLE.make_vec(tasks, lanes, autoreset=True, horizon=horizon)
     return collect_trials(bound, environment, SEED, count)
 
 
@@ -164,7 +166,7 @@ def test_an_earlier_episode_reaches_later_ones_through_a_memory_of_the_trial_alo
 
 
 def test_the_same_seed_repeats_and_another_one_does_not() -> None:
-    environment = CARTPOLE.make(CARTPOLE.held_out(2), 3, autoreset=False)
+    environment = CARTPOLE.make_vec(CARTPOLE.held_out(2), 3, autoreset=False)
     first = collect_episodes(bound_policy(), environment, SEED)
     again = collect_episodes(bound_policy(), environment, SEED)
     other = collect_episodes(bound_policy(), environment, SeedSequence(6))
@@ -173,7 +175,7 @@ def test_the_same_seed_repeats_and_another_one_does_not() -> None:
 
 
 def test_tasks_and_lanes_have_streams_of_their_own() -> None:
-    environment = CARTPOLE.make(CARTPOLE.held_out(3), 3, autoreset=False)
+    environment = CARTPOLE.make_vec(CARTPOLE.held_out(3), 3, autoreset=False)
     first = collect_episodes(bound_policy(), environment, SEED).observation[0]
     assert len(np.unique(first.reshape(9, 4).numpy(), axis=0)) == 9
 
@@ -186,7 +188,7 @@ def test_log_probs_while_acting_equal_those_of_the_scan(
 ) -> None:
     family = get_family(family_name)
     bound = bound_policy(family_name, trial_inputs=trial_inputs, memory=memory, blocks=2)
-    environment = family.make(family.held_out(3), 2, autoreset=True, horizon=20)
+    environment = family.make_vec(family.held_out(3), 2, autoreset=True, horizon=20)
     rollout = collect_trials(bound, environment, SEED, 3)
     assert rollout.episode_start[1:].any()
     scanned = bound.distribution(rollout.features(bound)[:-1]).log_prob(rollout.action)
@@ -195,7 +197,7 @@ def test_log_probs_while_acting_equal_those_of_the_scan(
 
 
 def test_autoreset_has_one_dead_step_between_episodes_and_shows_the_true_last_state() -> None:
-    environment = CARTPOLE.make(CARTPOLE.held_out(3), 4, autoreset=True)
+    environment = CARTPOLE.make_vec(CARTPOLE.held_out(3), 4, autoreset=True)
     rollout = collect_trials(bound_policy(), environment, SEED, 3)
     between = rollout.done[:-1] & (rollout.done.cumsum(0)[:-1] < 3)  # episodes of the trial
     assert between.sum() == 3 * 4 * 2
@@ -212,7 +214,7 @@ def test_a_memory_of_an_episode_is_wiped_and_one_of_a_trial_is_not() -> None:
     family = get_family("CartPole-v1")
     for memory, same in (("episode", True), ("trial", False)):
         bound = bound_policy(memory=memory, state_size=4, width=8)
-        environment = family.make(family.held_out(1), 1, autoreset=True)
+        environment = family.make_vec(family.held_out(1), 1, autoreset=True)
         rollout = collect_trials(bound, environment, SEED, 2)
         start = int(rollout.episode_start[2:, 0, 0].long().argmax()) + 2
         features = rollout.features(bound)[start:]
@@ -224,7 +226,7 @@ def test_a_memory_of_an_episode_is_wiped_and_one_of_a_trial_is_not() -> None:
 
 
 def test_deterministic_actions_are_the_modes() -> None:
-    environment = CARTPOLE.make(CARTPOLE.held_out(2), 2, autoreset=False)
+    environment = CARTPOLE.make_vec(CARTPOLE.held_out(2), 2, autoreset=False)
     bound = bound_policy()
     rollout = collect_episodes(bound, environment, SEED, deterministic=True)
     modes = bound.distribution(rollout.features(bound)[:-1]).mode()
@@ -235,7 +237,7 @@ class Poisoned:
     """CartPole, but with a NaN in one observation."""
 
     def __init__(self) -> None:
-        inner = CARTPOLE.make(CARTPOLE.held_out(2), 2, autoreset=False)
+        inner = CARTPOLE.make_vec(CARTPOLE.held_out(2), 2, autoreset=False)
         self.inner, self.tasks, self.lanes = inner, inner.tasks, inner.lanes
         self.observation_space, self.action_space = inner.observation_space, inner.action_space
         self.max_episode_steps, self.device = inner.max_episode_steps, inner.device
@@ -266,7 +268,7 @@ def test_an_observation_that_is_not_finite_is_named() -> None:
 def test_following_trials_tells_what_collecting_them_finds(memory: str) -> None:
     tasks, bound = CARTPOLE.held_out(4), bound_policy(memory=memory)
     collected = trials(tasks, bound)
-    environment = CARTPOLE.make(tasks, 3, autoreset=True, horizon=40)
+    environment = CARTPOLE.make_vec(tasks, 3, autoreset=True, horizon=40)
     told = list(follow_trials(bound, environment, SEED, 3))
     returns, lengths = (torch.stack(parts) for parts in zip(*told, strict=True))
     assert torch.equal(returns, per_trial_episode(collected.reward, collected, 3))

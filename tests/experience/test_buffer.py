@@ -35,7 +35,7 @@ def test_a_rollout_comes_back_bit_by_bit(
     policy = Policy(PolicyConfig(), policy_spaces(family))
     bound = policy.bind(policy.init(torch.Generator().manual_seed(0)))
     tasks = family.sample(3, SeedSequence(0))
-    environment = family.make(tasks, 2, autoreset=autoreset)
+    environment = family.make_vec(tasks, 2, autoreset=autoreset)
     if autoreset:
         rollout = collect_trials(bound, environment, SeedSequence(1), 2)
     else:

@@ -22,7 +22,7 @@ PARAMS = POLICY.init(torch.Generator().manual_seed(0))
 
 
 def rollout(horizon: int | None = None) -> Trajectory:
-    environment = FAMILY.make(FAMILY.held_out(4), 6, autoreset=False, horizon=horizon)
+    environment = FAMILY.make_vec(FAMILY.held_out(4), 6, autoreset=False, horizon=horizon)
     return collect_episodes(POLICY.bind(PARAMS), environment, SeedSequence(0))
 
 
@@ -75,7 +75,7 @@ def test_surviving_everywhere_leaves_no_advantage_to_step_on() -> None:
 
 
 def test_age_counts_from_the_start_of_each_episode() -> None:
-    environment = FAMILY.make(FAMILY.held_out(2), 3, autoreset=True)
+    environment = FAMILY.make_vec(FAMILY.held_out(2), 3, autoreset=True)
     steps = collect_trials(POLICY.bind(PARAMS), environment, SeedSequence(0), 3)
     age = episode_age(steps)
     assert (age[steps.episode_start] == 0).all()
@@ -84,7 +84,7 @@ def test_age_counts_from_the_start_of_each_episode() -> None:
 
 
 def test_the_unit_is_of_one_episode_where_a_lane_has_several() -> None:
-    environment = FAMILY.make(FAMILY.held_out(2), 3, autoreset=True, horizon=20)
+    environment = FAMILY.make_vec(FAMILY.held_out(2), 3, autoreset=True, horizon=20)
     batch = make_batch(
         collect_trials(POLICY.bind(PARAMS), environment, SeedSequence(0), 4), POLICY, 0.99, 1.0
     )

@@ -18,7 +18,7 @@ PARAMS = POLICY.init(torch.Generator().manual_seed(0))
 
 
 def rollout(lanes: int, seed: int) -> Trajectory:
-    environment = FAMILY.make(FAMILY.validation(2), lanes, autoreset=False, horizon=9)
+    environment = FAMILY.make_vec(FAMILY.validation(2), lanes, autoreset=False, horizon=9)
     return collect_episodes(POLICY.bind(PARAMS), environment, SeedSequence(seed))
 
 

@@ -26,7 +26,7 @@ def setting(family_name: str) -> tuple[Policy, Params, Batch]:
     family = get_family(family_name)
     policy = Policy(PolicyConfig(width=3, state_size=2), policy_spaces(family))
     params = policy.init(torch.Generator().manual_seed(0))
-    environment = family.make(family.validation(TASKS), 3, autoreset=False, horizon=60)
+    environment = family.make_vec(family.validation(TASKS), 3, autoreset=False, horizon=60)
     rollout = collect_episodes(policy.bind(params), environment, SeedSequence(0))
     batch = make_batch(rollout, policy, 0.9, 1.0)
     floats = {

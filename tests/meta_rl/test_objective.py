@@ -27,7 +27,7 @@ def params(seed: int) -> dict[str, torch.Tensor]:
 
 def batch(seed: int) -> Batch:
     """What one policy played, to be evaluated under another."""
-    environment = FAMILY.make(FAMILY.validation(2), 3, autoreset=False, horizon=60)
+    environment = FAMILY.make_vec(FAMILY.validation(2), 3, autoreset=False, horizon=60)
     played = collect_episodes(POLICY.bind(params(1)), environment, SeedSequence(seed))
     return make_batch(played, POLICY, 0.9, 1.0)
 

@@ -32,7 +32,7 @@ def learner(seed: int = 0, family: object = FAMILY, **changes: object) -> Policy
 
 def rollout_of(learning: PolicyGradient, lanes: int = 6, horizon: int = 500) -> Trajectory:
     params = {name: value.detach() for name, value in learning.params.items()}
-    environment = FAMILY.make(FAMILY.nominal(), lanes, autoreset=False, horizon=horizon)
+    environment = FAMILY.make_vec(FAMILY.nominal(), lanes, autoreset=False, horizon=horizon)
     return collect_episodes(learning.policy.bind(params), environment, SeedSequence(4))
 
 

@@ -25,7 +25,7 @@ POLICY = Policy(PolicyConfig(width=8, state_size=4), policy_spaces(FAMILY))
 def setting() -> tuple[Params, Trajectory]:
     params = POLICY.init(torch.Generator().manual_seed(0))
     params["prediction.weight"] = params["prediction.weight"] * 100
-    environment = FAMILY.make(FAMILY.validation(3), 4, autoreset=False, horizon=30)
+    environment = FAMILY.make_vec(FAMILY.validation(3), 4, autoreset=False, horizon=30)
     return params, collect_episodes(POLICY.bind(params), environment, SeedSequence(0))
 
 

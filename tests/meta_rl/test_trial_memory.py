@@ -67,7 +67,7 @@ def test_the_gradient_of_a_trial_is_the_mean_of_its_episodes_gradients(
     policy = make_policy("episode")
     fresh = policy.init(torch.Generator().manual_seed(0))
     params = {name: value.requires_grad_() for name, value in fresh.items()}
-    environment = FAMILY.make(FAMILY.held_out(2), 3, autoreset=True, horizon=15)
+    environment = FAMILY.make_vec(FAMILY.held_out(2), 3, autoreset=True, horizon=15)
     data = collect_trials(policy.bind(params), environment, SeedSequence(2), 2)
     advantage = torch.randn(data.reward.shape, generator=torch.Generator().manual_seed(1))
     batch = make_batch(data, policy, 0.99, 1.0)
@@ -115,6 +115,6 @@ def test_adaptation_counts_the_episodes_it_played() -> None:
     stages = list(adapt_tasks(agent, source, episodes=5, steps=2, seed=SeedSequence(4)))
     assert [stage.episodes for stage in stages] == [0, 5, 10]
     bound = learning.policy.bind(stages[1].params)
-    environment = FAMILY.make(tasks, 1, autoreset=True, horizon=20)
+    environment = FAMILY.make_vec(tasks, 1, autoreset=True, horizon=20)
     trial = collect_trials(bound, environment, SeedSequence(5), 3)  # adapted weights, kept memory
     assert per_trial_episode(trial.reward, trial, 3).shape == (3, 3, 1)

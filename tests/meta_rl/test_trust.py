@@ -28,7 +28,7 @@ def setting(family_name: str = "CartPole-v1") -> tuple[Policy, Params, Batch]:
     family = get_family(family_name)
     policy = Policy(PolicyConfig(width=8, state_size=4), policy_spaces(family))
     params = policy.init(torch.Generator().manual_seed(0))
-    environment = family.make(family.validation(3), 5, autoreset=False, horizon=30)
+    environment = family.make_vec(family.validation(3), 5, autoreset=False, horizon=30)
     rollout = collect_episodes(policy.bind(params), environment, SeedSequence(0))
     return policy, params, make_batch(rollout, policy, 0.95, 1.0)
 

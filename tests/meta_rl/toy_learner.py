@@ -20,7 +20,7 @@ class Reinforce(Learner):
         self.optimizer = AdamOptimizer(self.tensors, settings["outer_lr"], 1.0)
 
     def iterate(self, seed: SeedSequence, iteration: int) -> Report:
-        environment = self.family.make(self.family.nominal(), 8, autoreset=False)
+        environment = self.family.make_vec(self.family.nominal(), 8, autoreset=False)
         played = collect_episodes(self.acting(), environment, substream(seed, iteration))
         to_go = played.reward.flip(0).cumsum(0).flip(0) * played.valid
         bound = self.policy.bind(self.params)

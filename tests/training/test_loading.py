@@ -65,7 +65,7 @@ def test_the_best_parameters_and_rates_are_what_is_loaded(run_dir: Path, agent: 
 
 def test_an_agent_does_step_by_step_what_the_collector_does(agent: Agent) -> None:
     family = get_family("CartPole-v1")
-    world = family.make(family.nominal(), 3, autoreset=False)
+    world = family.make_vec(family.nominal(), 3, autoreset=False)
     bound = agent.policy.bind(agent.params)
     played = collect_episodes(bound, world, SeedSequence(1), deterministic=True)
     state = None
@@ -82,7 +82,7 @@ def test_an_agent_with_a_memory_of_the_trial_does_what_the_collector_does(tmp_pa
     )
     list(train(config, tmp_path / "run"))
     agent, family = load(tmp_path / "run"), get_family("CartPole-v1")
-    world = family.make(family.nominal(), 3, autoreset=True, horizon=30)
+    world = family.make_vec(family.nominal(), 3, autoreset=True, horizon=30)
     bound = agent.policy.bind(agent.params)
     played = collect_trials(bound, world, SeedSequence(1), 3, deterministic=True)
     features = played.features(bound)

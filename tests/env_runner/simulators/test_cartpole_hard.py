@@ -41,7 +41,7 @@ def feedback(values: Mapping[str, np.ndarray]) -> np.ndarray:
 def balanced(tasks: Tasks) -> np.ndarray:
     """Return which lanes `[K, 2]` live 500 steps under a pilot who knows the parameters."""
     values = tasks.values
-    env = FAMILY.make(tasks, 2, autoreset=False)
+    env = FAMILY.make_vec(tasks, 2, autoreset=False)
     cart, pole = values["flip_position"], values["flip_angle"]
     gains = (feedback(values) * np.stack((cart, cart, pole, pole), -1))[:, None]
     wind, swap = values["wind"][:, None], values["swap"][:, None] == 1
@@ -71,8 +71,8 @@ def test_the_weakest_push_in_the_strongest_wind_can_balance() -> None:
 @pytest.mark.parametrize(("cart", "pole"), [(-1, 1), (1, -1), (-1, -1)])
 def test_flips_change_what_is_seen_and_nothing_else(cart: int, pole: int) -> None:
     physics = {"gravity": 12.0, "wind": 1.0, "force_noise": 1.0}
-    plain = FAMILY.make(FAMILY.task(**physics), 5, autoreset=True)
-    flipped = FAMILY.make(
+    plain = FAMILY.make_vec(FAMILY.task(**physics), 5, autoreset=True)
+    flipped = FAMILY.make_vec(
         FAMILY.task(**physics, flip_position=cart, flip_angle=pole), 5, autoreset=True
     )
     signs = torch.tensor([cart, cart, pole, pole])

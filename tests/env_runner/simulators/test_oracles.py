@@ -131,7 +131,9 @@ class Twin:
 def test_native_world_equals_gymnasium(case: Case) -> None:
     family, rng = get_family(case.family), np.random.default_rng(0)
     tasks, lanes = changed_tasks(family), 2  # lane 0 acts at random, lane 1 is piloted
-    native = family.make(tasks, lanes, autoreset=True, horizon=case.horizon, dtype=torch.float64)
+    native = family.make_vec(
+        tasks, lanes, autoreset=True, horizon=case.horizon, dtype=torch.float64
+    )
     seed, width = SeedSequence(5), family.simulator.step_noise if family.simulator else 0
     observation = native.reset(seed).numpy()
     gusts = NoiseStream(substream(seed, STEP_STREAM), tasks.index, lanes, width, "normal")
@@ -179,7 +181,7 @@ def test_native_world_equals_gymnasium(case: Case) -> None:
 def test_episodes_start_where_gymnasium_starts_them(case: Case) -> None:
     family = get_family(case.family)
     task = family.nominal()
-    native = family.make(task, 2000, autoreset=False, dtype=torch.float64)
+    native = family.make_vec(task, 2000, autoreset=False, dtype=torch.float64)
     native.reset(SeedSequence(1))
     mine = native.state[:, 0].numpy()  # pyright: ignore[reportAttributeAccessIssue]
     twin = Twin(case, family, task)
