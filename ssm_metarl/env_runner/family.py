@@ -1,28 +1,31 @@
 """Task families: one environment, and the distribution of what varies in it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, cast
 
 import gymnasium
 import numpy as np
 import torch
 from numpy.random import SeedSequence
 
-from ssm_metarl.core.spaces import check_action_space
-from ssm_metarl.env_runner.environment import Environment, SimulatedEnvironment
-from ssm_metarl.env_runner.gymnasium import (
-    GymnasiumEnvironment,
-    flat_observation_space,
-    vector_of,
-    with_flat_observations,
-)
-from ssm_metarl.env_runner.pool import EnvironmentPool
+from ssm_metarl.env_runner.environment import Environment
+from ssm_metarl.env_runner.gymnasium import with_flat_observations
 from ssm_metarl.env_runner.simulators.base import Simulator
 from ssm_metarl.env_runner.tasks import Parameter as Parameter
 from ssm_metarl.env_runner.tasks import Tasks as Tasks
+from ssm_metarl.env_runner.world import (
+    GymnasiumWorld,
+    MakeEnv,
+    SimulatedWorld,
+    World,
+    gymnasium_id,
+)
 from ssm_metarl.errors import UserError, nearest
+
+NO_LIMIT_STEPS = 1000
+"""Episode length of environments that declare none."""
 
 # The fixed task sets of every family: numbers that no user would type as a training seed.
 HELD_OUT_SEED = SeedSequence(0x68656C645F6F7574)
@@ -35,16 +38,20 @@ class TaskFamily:
     """A distribution of tasks: one environment and how its parameters are drawn."""
 
     name: str
-    description: str
-    env_id: str
-    """Gymnasium's id of the environment."""
-    max_episode_steps: int
-    """Steps after which an episode is truncated."""
+    description: str = ""
+    env_id: str = ""
+    """Gymnasium's id of the environment, where it has one."""
+    max_episode_steps: int = 0
+    """Steps after which an episode is truncated; 0 for as many as the environment's spec says."""
+    make: MakeEnv | None = None
+    """``make(task)``: one ordinary environment for a task; ``task["gravity"]`` is a number."""
     simulator: Simulator[Any] | None = None
-    """The tensor-native world; None to run Gymnasium's own environment."""
-    parameters: tuple[Parameter, ...] = ()
+    """A tensor-native simulator."""
+    world: World | None = None
+    """Anything else that runs environments."""
+    parameters: Sequence[Parameter] = ()
     observed: tuple[int, ...] | None = None
-    """Which observations the agent sees; None for all."""
+    """Which observations of a simulator the agent sees; None for all."""
     support_steps: int = 1000
     """Suggested cap on the length of an episode of adaptation data, in steps."""
     discount: float = 0.99
@@ -65,61 +72,70 @@ class TaskFamily:
     """Suggested largest divergence of a step that training never took, in nats; None for 0.03."""
     picture: str = ""
     """What its pictures show, where one does not see that."""
-    _pool: EnvironmentPool | None = field(default=None, repr=False, compare=False)
+    _kept: World | None = field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        if self.simulator is None and self.parameters:
+        object.__setattr__(self, "parameters", tuple(self.parameters))
+        given = [name for name in ("make", "simulator", "world") if getattr(self, name) is not None]
+        if len(given) > 1 or not (given or self.env_id):
+            raise UserError(
+                f"the family {self.name!r} has {' and '.join(given) or 'no environment'}; valid: "
+                "exactly one of make=, simulator=, world=, or an env_id= alone"
+            )
+        if self.parameters and not given:
             names = ", ".join(parameter.name for parameter in self.parameters)
             raise UserError(
-                f"the family {self.name!r} has parameters ({names}) but no simulator that they "
-                "would change; valid: a simulator, or no parameters"
+                f"the family {self.name!r} has parameters ({names}) that its env_id alone does not "
+                "apply; valid: make=, which builds a task's environment"
             )
+        if not self.max_episode_steps:
+            object.__setattr__(self, "max_episode_steps", self._steps_of_spec())
+
+    def _steps_of_spec(self) -> int:
+        """Return the episode length that the environment declares, or one that will do."""
+        if self.env_id and self.make is None and self.world is None:
+            spec = gymnasium.spec(self.env_id.rpartition(":")[2])
+        else:
+            env = self._world.make_env(self.nominal().parameters(0), None)
+            spec = env.spec
+            env.close()
+        return (spec and spec.max_episode_steps) or NO_LIMIT_STEPS
+
+    @cached_property
+    def _world(self) -> World:
+        if self._kept or self.world:
+            return cast(World, self._kept or self.world)
+        if self.simulator:
+            return SimulatedWorld(self.simulator, self.observed)
+        make = self.make or gymnasium_id(self.env_id, self.max_episode_steps)
+        return GymnasiumWorld(make, self.nominal().parameters(0))
 
     def reusing(self) -> "TaskFamily":
-        """Return this family, with Gymnasium's environments kept for one rollout after another.
+        """Return this family, with what it builds kept for one rollout after another.
 
-        Whoever asks for it closes it. Tensor-native worlds hold nothing that is worth keeping.
+        Whoever asks for it closes it.
         """
-        if self.simulator is not None:
-            return self
-        return replace(self, _pool=EnvironmentPool(lambda: self.gymnasium(self.nominal())))
+        return replace(self, _kept=self._world.reusing())
 
     def close(self) -> None:
-        """Close the environments that :meth:`reusing` keeps."""
-        if self._pool is not None:
-            self._pool.close()
+        """Free what :meth:`reusing` keeps."""
+        if self._kept:
+            self._kept.close()
 
-    @cached_property
+    @property
     def observation_space(self) -> gymnasium.spaces.Box:
         """One lane's observation space `[O]`, as the agent sees it."""
-        if self.simulator is None:
-            return self._gymnasium_spaces[0]
-        space = self.simulator.observation_space
-        if self.observed is None:
-            return space
-        seen = list(self.observed)
-        return gymnasium.spaces.Box(space.low[seen], space.high[seen], dtype=np.float32)
+        return self._world.observation_space
 
-    @cached_property
+    @property
     def action_space(self) -> gymnasium.Space:
         """One lane's action space."""
-        return self.simulator.action_space if self.simulator else self._gymnasium_spaces[1]
+        return self._world.action_space
 
-    @cached_property
-    def observation_scale(self) -> np.ndarray:
-        """Typical magnitude of each observation, float64 `[O]`; 1 where nothing is known."""
-        if self.simulator is None:
-            return np.ones(self.observation_space.shape)
-        scale = self.simulator.observation_scale
-        return scale if self.observed is None else scale[list(self.observed)]
-
-    @cached_property
-    def _gymnasium_spaces(self) -> tuple[gymnasium.spaces.Box, gymnasium.Space]:
-        env = self._pool.lend() if self._pool else self.gymnasium(self.nominal())
-        spaces = flat_observation_space(env), env.action_space
-        env.close()
-        check_action_space(env.action_space)
-        return spaces
+    @property
+    def observation_scale(self) -> np.ndarray | None:
+        """Typical magnitude of each observation, float64 `[O]`; None where it is to be measured."""
+        return self._world.observation_scale
 
     def sample(self, count: int, seed: SeedSequence) -> Tasks:
         """Draw `count` training tasks; a smaller count gives the first of the same ones."""
@@ -179,40 +195,26 @@ class TaskFamily:
             device: Where observations are.
             dtype: Of observations and rewards.
         """
-        limit = min(horizon or self.max_episode_steps, self.max_episode_steps)
-        if self.simulator is None:
-            make = self._pool.lend if self._pool else lambda: self.gymnasium(tasks)
-            makers = [make] * len(tasks)
-            envs = vector_of(makers, lanes, limit)
-            return GymnasiumEnvironment(
-                envs, tasks, max_episode_steps=limit, device=device, dtype=dtype
-            )
-        return SimulatedEnvironment(
-            self.simulator,
+        return self._world.make_vec(
             tasks,
             lanes,
             autoreset=autoreset,
-            max_episode_steps=limit,
-            observed=self.observed,
-            observation_space=self.observation_space,
+            max_episode_steps=min(horizon or self.max_episode_steps, self.max_episode_steps),
             device=device,
             dtype=dtype,
         )
 
     def gymnasium(self, task: Tasks, render_mode: str | None = None) -> gymnasium.Env:
-        """Build Gymnasium's own environment with one task's parameters, as the agent sees it."""
-        if self.simulator is None:
-            # Environments that cannot be drawn need not know of render modes.
-            drawn: dict[str, Any] = {"render_mode": render_mode} if render_mode else {}
-            env = gymnasium.make(self.env_id, max_episode_steps=self.max_episode_steps, **drawn)
-            return with_flat_observations(env)
-        env = self.simulator.gymnasium(task.parameters(0), render_mode)
-        if self.observed is None:
-            return env
-        seen = list(self.observed)
-        return gymnasium.wrappers.TransformObservation(
-            env, lambda observation: observation[seen], self.observation_space
-        )
+        """Build one ordinary environment with one task's parameters, as the agent sees it.
+
+        Args:
+            task: A set of one.
+            render_mode: Gymnasium's; None where nothing is to be drawn.
+        """
+        env = self._world.make_env(task.parameters(0), render_mode)
+        if env.spec is None or env.spec.max_episode_steps != self.max_episode_steps:
+            env = gymnasium.wrappers.TimeLimit(env, self.max_episode_steps)
+        return with_flat_observations(env)
 
     def _fixed(self, count: int, seed: SeedSequence, *, shifted: bool = False) -> Tasks:
         """Draw a fixed set: one task where there is no other, rather than copies of it."""

@@ -2,7 +2,7 @@
 
 import warnings
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Hashable
 from typing import Any
 
 import gymnasium
@@ -10,54 +10,68 @@ import numpy as np
 
 from ssm_metarl.errors import EnvironmentFailure
 
+Key = Hashable
+"""Environments with the same key are alike: that of one task, and not another's."""
+
 
 class EnvironmentPool:
-    """Environments that are all alike: lent to rollouts, and closed together at the end.
+    """Environments that are lent to rollouts, and closed together at the end.
 
-    It has as many as the largest rollout so far. Whoever creates it closes it; one that is
-    forgotten closes itself.
+    Whoever creates it closes it; one that is forgotten closes itself.
     """
 
-    def __init__(self, build: Callable[[], gymnasium.Env]) -> None:
-        """Begin with none.
-
-        Args:
-            build: Builds one of them.
-        """
-        self._build = build
+    def __init__(self) -> None:
+        """Begin with none."""
         self._open: list[gymnasium.Env] = []
-        self._idle: list[gymnasium.Env] = []
+        self._idle: list[tuple[Key, gymnasium.Env]] = []
         weakref.finalize(self, _close_all, self._open)
 
-    def lend(self) -> gymnasium.Env:
-        """Return an environment that comes back to the pool when it is closed."""
-        if not self._idle:
-            self._idle.append(self._build())
-            self._open.append(self._idle[-1])
-        return _Lent(self, self._idle.pop())
+    def lend(self, key: Key, build: Callable[[], gymnasium.Env]) -> gymnasium.Env:
+        """Return an environment that comes back to the pool when it is closed.
 
-    def take_back(self, env: gymnasium.Env, *, broken: bool) -> None:
+        Args:
+            key: Of the environments that will do.
+            build: Builds another of them, where all are lent.
+        """
+        for place in reversed(range(len(self._idle))):
+            if self._idle[place][0] == key:
+                return _Lent(self, *self._idle.pop(place))
+        env = build()
+        self._open.append(env)
+        return _Lent(self, key, env)
+
+    def keep_only(self, keys: Collection[Key]) -> None:
+        """Close those that are idle and have other keys, so that old tasks do not pile up."""
+        others = [env for key, env in self._idle if key not in keys]
+        self._idle = [(key, env) for key, env in self._idle if key in keys]
+        for env in others:
+            self._drop(env)
+
+    def take_back(self, key: Key, env: gymnasium.Env, *, broken: bool) -> None:
         """Keep an environment for the next rollout, or close it if it raised an error."""
         if not any(env is known for known in self._open):
             return  # the pool was closed meanwhile, and the environment with it
         if broken:
-            self._open[:] = [other for other in self._open if other is not env]
-            _close(env)
+            self._drop(env)
         else:
-            self._idle.append(env)
+            self._idle.append((key, env))
 
     def close(self) -> None:
         """Close every environment, those that were never given back too."""
         self._idle.clear()
         _close_all(self._open)
 
+    def _drop(self, env: gymnasium.Env) -> None:
+        self._open[:] = [other for other in self._open if other is not env]
+        _close(env)
+
 
 class _Lent(gymnasium.Wrapper):
     """An environment of a pool while a rollout has it."""
 
-    def __init__(self, pool: EnvironmentPool, env: gymnasium.Env) -> None:
+    def __init__(self, pool: EnvironmentPool, key: Key, env: gymnasium.Env) -> None:
         super().__init__(env)
-        self._pool, self._broken, self._back = pool, False, False
+        self._pool, self._key, self._broken, self._back = pool, key, False, False
 
     def reset(self, **kwargs: Any) -> tuple[Any, ...]:  # noqa: ANN401 (Gymnasium's)
         """Reset; an error means that the environment is not used again."""
@@ -79,7 +93,7 @@ class _Lent(gymnasium.Wrapper):
         """Give the environment back, once."""
         if not self._back:
             self._back = True
-            self._pool.take_back(self.env, broken=self._broken)
+            self._pool.take_back(self._key, self.env, broken=self._broken)
 
 
 class CheckedReward(gymnasium.Wrapper):

@@ -10,7 +10,7 @@ from gymnasium.envs.registration import EnvSpec
 
 from ssm_metarl.env_runner import families
 from ssm_metarl.env_runner.family import TaskFamily
-from ssm_metarl.errors import UserError
+from ssm_metarl.errors import EnvironmentFailure, UserError
 
 _FAMILIES = {
     family.name: family
@@ -24,9 +24,6 @@ _FAMILIES = {
         families.NAVIGATION_2D,
     )
 }
-
-NO_LIMIT_STEPS = 1000
-"""Episode length of Gymnasium environments that declare none."""
 
 _EXTRAS = {
     "gymnasium.envs.mujoco": "ssm-metarl[mujoco]",
@@ -76,16 +73,16 @@ def _one_task_family(name: str) -> TaskFamily:
             importlib.import_module(module)
         spec = gymnasium.spec(env_id)
         extra = _extra(spec)
-        steps = spec.max_episode_steps or NO_LIMIT_STEPS
-        family = TaskFamily(name, f"Gymnasium's {name}, one task", name, steps)
+        family = TaskFamily(name, f"Gymnasium's {name}, one task", env_id=name)
         _ = family.action_space  # builds it
     except UserError as error:
         raise UserError(f"{name}: {error}") from None
-    except Exception as error:  # what a foreign environment raises is its own business
+    except Exception as raised:  # what a foreign environment raises is its own business
+        error = (isinstance(raised, EnvironmentFailure) and raised.__cause__) or raised
         reason = " ".join(str(error).split()) or type(error).__name__
         missing = isinstance(error, ImportError | gymnasium.error.DependencyNotInstalled)
         install = f"; install it with: pip install '{extra}'" if missing and extra else ""
-        raise UserError(f"cannot build {name}: {reason}{install}") from error
+        raise UserError(f"cannot build {name}: {reason}{install}") from raised
     warnings.warn(
         f"{name} declares no parameters that vary: it is a family of one task", stacklevel=3
     )

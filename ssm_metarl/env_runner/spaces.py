@@ -22,7 +22,10 @@ NO_VARIATION = 1e-6  # relative to the size of the observation: that of float32,
 
 def policy_spaces(family: TaskFamily) -> Spaces:
     """Return what a policy for this family sees and does, as far as the family declares it."""
-    return Spaces.of(family.observation_scale, family.action_space)
+    scale = family.observation_scale
+    if scale is None:
+        scale = np.ones(family.observation_space.shape)
+    return Spaces.of(scale, family.action_space)
 
 
 def measured_spaces(family: TaskFamily, seed: SeedSequence) -> Spaces:
@@ -33,14 +36,14 @@ def measured_spaces(family: TaskFamily, seed: SeedSequence) -> Spaces:
     they are. The scale of the rewards is the root mean square of those that are not 0.
 
     Args:
-        family: Tensor-native ones declare their units, and are not played.
+        family: One that declares the scale of its observations is not played.
         seed: Of the measurement.
 
     Raises:
         EnvironmentFailure: The environment failed, or gave what is not finite.
     """
     spaces = policy_spaces(family)
-    if family.simulator is not None:
+    if family.observation_scale is not None:
         return spaces
     observation, reward = _play(family, seed)
     offset, scale = observation_units(observation, family.observation_space)

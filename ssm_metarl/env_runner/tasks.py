@@ -3,10 +3,11 @@
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import overload
 
 import numpy as np
 
-from ssm_metarl.errors import UserError
+from ssm_metarl.errors import UserError, nearest
 
 Interval = tuple[float, float]
 
@@ -21,8 +22,8 @@ class Parameter:
     name: str
     default: float
     """The nominal value: Gymnasium's own."""
-    unit: str
-    description: str
+    unit: str = ""
+    description: str = ""
     low: float = math.nan
     high: float = math.nan
     choices: tuple[float, ...] = ()
@@ -70,6 +71,13 @@ class Parameter:
         return number
 
 
+class TaskValues(dict[str, float]):
+    """The values of one task by name, as whoever builds its environment gets them."""
+
+    def __missing__(self, name: str) -> float:
+        raise UserError(f"the task has no parameter {name!r}; {nearest(name, self)}")
+
+
 @dataclass(frozen=True)
 class Tasks:
     """K tasks: one value per parameter each, and an identity that names their random streams."""
@@ -83,8 +91,24 @@ class Tasks:
         """Return K."""
         return len(self.index)
 
-    def __getitem__(self, rows: int | slice | np.ndarray) -> "Tasks":
-        """Select tasks; they keep their identity. An integer selects a set of one."""
+    @overload
+    def __getitem__(self, rows: int | slice | np.ndarray) -> "Tasks": ...
+
+    @overload
+    def __getitem__(self, rows: str) -> float: ...
+
+    def __getitem__(self, rows: int | slice | np.ndarray | str) -> "Tasks | float":
+        """Select tasks, which keep their identity; or a value of one task by its name.
+
+        An integer selects a set of one, and so does iterating. Only such a set has single values.
+
+        Raises:
+            UserError: An unknown name.
+        """
+        if isinstance(rows, str):
+            if len(self) != 1:
+                raise UserError(f"{rows!r} has {len(self)} values here; select a task first")
+            return TaskValues(self.parameters(0))[rows]
         if isinstance(rows, int):
             rows = np.array([rows])
         return Tasks({name: column[rows] for name, column in self.values.items()}, self.index[rows])
