@@ -26,6 +26,8 @@ class Step(NamedTuple):
     """`[K, E]` bool: the episode ended by itself."""
     truncated: Tensor
     """`[K, E]` bool: the time limit was reached (it may have terminated on the same step)."""
+    failed: Tensor | None = None
+    """`[K, E]` bool: the environment broke down, the episode is void; None if it did nowhere."""
 
 
 @runtime_checkable

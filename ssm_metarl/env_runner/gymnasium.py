@@ -119,11 +119,7 @@ class GymnasiumEnvironment:
 
         Vector environments that are not made of single ones have one seed for all lanes.
         """
-        seeds: Any = [
-            int(substream(seed, int(index), lane).generate_state(1)[0]) % SEEDS
-            for index in self.tasks.index
-            for lane in range(self.lanes)
-        ]
+        seeds: Any = lane_seeds(seed, self.tasks.index, self.lanes)
         if not isinstance(self._envs, SyncVectorEnv | AsyncVectorEnv):
             seeds = seeds[0]
         with failures_named("reset"):
@@ -168,6 +164,15 @@ class GymnasiumEnvironment:
     def _lanes(self, values: np.ndarray) -> Tensor:
         # A copy: Gymnasium reuses its arrays.
         return torch.tensor(values, device=self.device).unflatten(0, (len(self.tasks), self.lanes))
+
+
+def lane_seeds(seed: SeedSequence, index: np.ndarray, lanes: int) -> list[int]:
+    """Return the reset seed of each lane of the tasks ``index``, those of a task side by side."""
+    return [
+        int(substream(seed, int(task), lane).generate_state(1)[0]) % SEEDS
+        for task in index
+        for lane in range(lanes)
+    ]
 
 
 def vector_of(

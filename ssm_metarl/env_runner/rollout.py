@@ -194,9 +194,10 @@ class _Walk:
         done, start = terminated | truncated, torch.stack(self.starts)
         alive = done.cumsum(0) - done.long() < self.episodes
         start[1:] &= alive
-        valid = alive & ~start[1:]
-        length = int(valid.flatten(1).any(1).nonzero()[-1]) + 1
-        seen = torch.cat([torch.ones_like(valid[:1]), valid | start[1:]])
+        played = alive & ~start[1:]
+        valid = played & ~self._void(done)
+        length = int(played.flatten(1).any(1).nonzero()[-1]) + 1
+        seen = torch.cat([torch.ones_like(played[:1]), played | start[1:]])
         observation = torch.stack(self.observations)
         observation = torch.where(seen.unsqueeze(-1), observation, 0.0)[: length + 1]
         reward = torch.where(valid, torch.stack([step.reward for step in self.steps]), 0.0)
@@ -207,11 +208,22 @@ class _Walk:
             action=action,
             reward=reward[:length],
             log_prob=self._distribution(length).log_prob(action),
-            terminated=(terminated & valid)[:length],
-            truncated=(truncated & valid & ~terminated)[:length],
+            terminated=(terminated & played)[:length],
+            truncated=(truncated & played & ~terminated)[:length],
             valid=valid[:length],
             episode_start=start[: length + 1],
         )
+
+    def _void(self, done: Bool[Tensor, "T K E"]) -> Bool[Tensor, "T K E"]:
+        """Return which steps are of episodes that failed."""
+        if all(step.failed is None for step in self.steps):
+            return torch.zeros_like(done)
+        failed = torch.stack(
+            [self.never if step.failed is None else step.failed for step in self.steps]
+        )
+        number = done.cumsum(0) - done.long()
+        failures = torch.zeros_like(number).scatter_add(0, number, failed.long())
+        return failures.gather(0, number) > 0
 
     def _distribution(self, length: int) -> Categorical | DiagonalGaussian:
         heads = torch.stack(self.heads)[:length]

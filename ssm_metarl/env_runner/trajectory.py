@@ -16,7 +16,8 @@ class Trajectory:
 
     With autoreset, the step after an episode's end is dead: its action was ignored, it brought
     the first observation of the next episode, and ``valid`` is False there. Without, a lane is
-    dead from its end on. Either way ``observation[t + 1]`` is what step t really led to.
+    dead from its end on. Either way ``observation[t + 1]`` is what step t really led to. An episode
+    in which the environment broke down ends, but none of its steps is valid.
 
     Attributes:
         action: As the policy sampled it (continuous ones before scaling to the bounds).

@@ -274,3 +274,39 @@ def test_following_trials_tells_what_collecting_them_finds(memory: str) -> None:
     assert torch.equal(returns, per_trial_episode(collected.reward, collected, 3))
     assert torch.equal(lengths, per_trial_episode(collected.valid.float(), collected, 3).long())
     assert lengths.unique().numel() > 5
+
+
+class Breaking:
+    """CartPole, but the second episode of some lanes ends because the environment broke down."""
+
+    def __init__(self) -> None:
+        inner = CARTPOLE.make_vec(CARTPOLE.held_out(2), 3, autoreset=True, horizon=40)
+        self.inner, self.tasks, self.lanes = inner, inner.tasks, inner.lanes
+        self.observation_space, self.action_space = inner.observation_space, inner.action_space
+        self.max_episode_steps, self.device = inner.max_episode_steps, inner.device
+        self.ended = torch.zeros(2, 3)
+
+    def reset(self, seed: SeedSequence) -> torch.Tensor:
+        return self.inner.reset(seed)
+
+    def step(self, action: torch.Tensor) -> Step:
+        step = self.inner.step(action)
+        done = step.terminated | step.truncated
+        failed = done & (self.ended == 1) & torch.tensor([True, False, True])
+        self.ended = self.ended + done
+        return step._replace(failed=failed)
+
+    def close(self) -> None:
+        self.inner.close()
+
+
+def test_of_an_episode_that_broke_down_no_step_is_valid() -> None:
+    broken = collect_trials(bound_policy(), Breaking(), SEED, 3)
+    whole_env = CARTPOLE.make_vec(CARTPOLE.held_out(2), 3, autoreset=True, horizon=40)
+    whole = collect_trials(bound_policy(), whole_env, SEED, 3)
+    number = whole.done.cumsum(0) - whole.done.long()
+    void = (number == 1) & torch.tensor([True, False, True])
+    assert torch.equal(broken.valid, whole.valid & ~void)
+    assert torch.equal(broken.done, whole.done)
+    assert torch.equal(broken.observation, whole.observation)
+    assert torch.equal(broken.reward, whole.reward.masked_fill(void, 0.0))

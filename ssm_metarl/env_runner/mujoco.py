@@ -1,0 +1,159 @@
+"""Gymnasium's MuJoCo robots, all lanes in MuJoCo's own threads, each task with its own physics."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import gymnasium
+import numpy as np
+import torch
+from numpy.random import SeedSequence
+from torch import Tensor
+
+from ssm_metarl.core.spaces import into_space
+from ssm_metarl.env_runner.environment import Step
+from ssm_metarl.env_runner.gymnasium import MAX_REWARD, lane_seeds
+from ssm_metarl.env_runner.mujoco_lanes import make_lanes
+from ssm_metarl.env_runner.mujoco_model import MjModel
+from ssm_metarl.env_runner.mujoco_robots import Robot, Terms
+from ssm_metarl.env_runner.tasks import Tasks
+from ssm_metarl.errors import DivergenceError, EnvironmentFailure
+
+Reward = Callable[[Terms, Mapping[str, Any]], Any]
+"""A task's own reward, from the terms of a step and the values of the task's parameters.
+
+Both are arrays over lanes, or plain numbers: ``info`` of Gymnasium's environment and one task's.
+"""
+
+MOST_FAILURES = 20
+"""A task is given up when so many of its episodes failed, and no fewer than went well."""
+
+
+class MuJoCoEnvironment:
+    """An `Environment` of K x E lanes of one robot.
+
+    Its numbers are those of Gymnasium's own -v5 environment, seeded per lane as
+    `GymnasiumEnvironment` seeds it, but that an episode in which the simulation became unstable
+    (MuJoCo restarts it without a word) has failed: it is ended, marked and counted.
+    """
+
+    def __init__(
+        self,
+        robot: Robot,
+        models: Sequence[MjModel],
+        tasks: Tasks,
+        lanes: int,
+        *,
+        autoreset: bool,
+        max_episode_steps: int,
+        reward: Reward | None = None,
+        device: torch.device | str = "cpu",
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        """Build the simulations.
+
+        Args:
+            robot: What is shown and paid, over the K x E lanes.
+            models: One for each of the K tasks; not changed afterwards.
+            tasks: The K tasks.
+            lanes: E, lanes per task.
+            autoreset: Whether lanes start a new episode by themselves.
+            max_episode_steps: Steps after which an episode is truncated.
+            reward: Of a task; None for Gymnasium's.
+            device: Of the tensors handed out.
+            dtype: Of observations and rewards.
+        """
+        self.tasks, self.lanes, self.autoreset = tasks, lanes, autoreset
+        self.max_episode_steps = max_episode_steps
+        self.device, self.dtype = torch.device(device), dtype
+        space = robot.env.observation_space
+        self.observation_space = gymnasium.spaces.Box(-np.inf, np.inf, space.shape, np.float32)
+        self.action_space: gymnasium.Space = robot.env.action_space
+        self.failures = np.zeros(len(tasks), dtype=np.int64)
+        """Episodes that failed, of each task, since the environment was made."""
+        self._episodes = np.zeros(len(tasks), dtype=np.int64)
+        self._robot, self._reward = robot, reward
+        of_lanes = [model for model in models for _ in range(lanes)]
+        skip = robot.env.frame_skip
+        self._lanes = make_lanes(of_lanes, skip, robot.reads, forces=robot.forces)
+        self._values = {name: np.repeat(column, lanes) for name, column in tasks.values.items()}
+        self._elapsed = np.zeros(len(of_lanes), dtype=np.int64)
+        self._done = np.zeros(len(of_lanes), dtype=bool)
+
+    def reset(self, seed: SeedSequence) -> Tensor:
+        """Start every lane anew, seeded by (seed, task identity, lane); return `[K, E, O]`."""
+        seeds = lane_seeds(seed, self.tasks.index, self.lanes)
+        self._generators = [np.random.default_rng(number) for number in seeds]
+        self._start(np.arange(len(self._done)))
+        self._done[:] = False
+        return self._tensor(self._robot.observe(self._lanes.fields), self.dtype)
+
+    def step(self, action: Tensor) -> Step:
+        """Advance every lane by actions `[K, E, A]`, clipped to the robot's bounds.
+
+        Raises:
+            DivergenceError: An action is not finite.
+            EnvironmentFailure: Most of a task's episodes become unstable.
+        """
+        if not torch.isfinite(action).all():
+            raise DivergenceError("an action of the policy is not finite")
+        actions = np.asarray(into_space(action.flatten(0, 1).cpu().numpy(), self.action_space))
+        fields, robot, resting = self._lanes.fields, self._robot, self._done
+        before = np.array(robot.place(fields))
+        some = bool(resting.any())
+        unstable = self._lanes.step(actions, np.flatnonzero(~resting) if some else None)
+        if some and self.autoreset:
+            self._start(np.flatnonzero(resting))
+        with np.errstate(all="ignore"):  # of lanes that failed
+            observation = robot.observe(fields)
+            terms, ended = robot.outcome(fields, before, actions)
+            reward = self._reward(terms, self._values) if self._reward else terms["reward"]
+            sane = np.isfinite(observation).all(-1) & (np.abs(reward) <= MAX_REWARD)
+        failed = (unstable | ~sane) & ~resting
+        if some:
+            reward, ended = np.where(resting, 0.0, reward), ended & ~resting
+        if failed.any():
+            observation = np.where(sane[:, None], observation, 0.0)
+            reward, ended = np.where(failed, 0.0, reward), ended | failed
+        self._elapsed += ~resting
+        truncated = (self._elapsed >= self.max_episode_steps) & ~resting
+        self._settle(ended | truncated, failed)
+        return Step(
+            self._tensor(observation, self.dtype),
+            self._tensor(reward, self.dtype),
+            self._tensor(ended, torch.bool),
+            self._tensor(truncated, torch.bool),
+            self._tensor(failed, torch.bool) if failed.any() else None,
+        )
+
+    def close(self) -> None:
+        """Stop the threads."""
+        self._lanes.close()
+
+    def _start(self, ids: np.ndarray) -> None:
+        """Start an episode in the lanes ``ids``."""
+        drawn = [self._robot.first_state(self._generators[lane]) for lane in ids.tolist()]
+        qpos, qvel = (np.stack(part) for part in zip(*drawn, strict=True))
+        self._lanes.start(ids, qpos, qvel)
+        self._elapsed[ids] = 0
+
+    def _settle(self, done: np.ndarray, failed: np.ndarray) -> None:
+        """Note which lanes rest on the next step, and count episodes and failures."""
+        self._done = done if self.autoreset else self._done | done
+        if not done.any():
+            return
+        per_task = (len(self.tasks), self.lanes)
+        self._episodes += done.reshape(per_task).sum(1)
+        if not failed.any():
+            return
+        self.failures += failed.reshape(per_task).sum(1)
+        hopeless = (self.failures >= MOST_FAILURES) & (2 * self.failures >= self._episodes)
+        if hopeless.any():
+            k = int(hopeless.argmax())
+            raise EnvironmentFailure(
+                f"the simulation became unstable in {self.failures[k]} of {self._episodes[k]} "
+                f"episodes of the task {self.tasks.describe(k)}; a narrower range would help"
+            )
+
+    def _tensor(self, values: np.ndarray, dtype: torch.dtype) -> Tensor:
+        tensor = torch.from_numpy(values).to(self.device, dtype)
+        return tensor.unflatten(0, (len(self.tasks), self.lanes))
