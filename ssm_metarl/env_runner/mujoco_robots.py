@@ -14,7 +14,7 @@ from ssm_metarl.env_runner.mujoco_lanes import Fields
 from ssm_metarl.env_runner.mujoco_model import MjModel
 
 Terms = dict[str, np.ndarray]
-"""What a step is paid for, ``[N]`` each, named as in Gymnasium's ``info``; ``reward`` is the sum."""
+"""What a step is paid for, ``[N]`` each, named as in Gymnasium's ``info``; ``reward`` sums them."""
 
 
 class Robot(ABC):
