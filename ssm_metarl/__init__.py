@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from ssm_metarl.env_runner.family import TaskFamily as TaskFamily
     from ssm_metarl.env_runner.registry import get_family as get_family
     from ssm_metarl.env_runner.registry import list_families as list_families
+    from ssm_metarl.env_runner.registry import make as make
+    from ssm_metarl.env_runner.registry import register as register
+    from ssm_metarl.env_runner.tasks import Parameter as Parameter
     from ssm_metarl.env_runner.tasks import Tasks as Tasks
     from ssm_metarl.errors import CheckpointError as CheckpointError
     from ssm_metarl.errors import DivergenceError as DivergenceError
@@ -37,6 +40,7 @@ _HOME = {
     "DivergenceError": "errors",
     "EnvironmentFailure": "errors",
     "ExperienceStore": "experience.buffer",
+    "Parameter": "env_runner.tasks",
     "Session": "adaptation.session",
     "SsmMetaRLError": "errors",
     "StoreError": "errors",
@@ -47,6 +51,8 @@ _HOME = {
     "get_family": "env_runner.registry",
     "list_families": "env_runner.registry",
     "load": "training.loading",
+    "make": "env_runner.registry",
+    "register": "env_runner.registry",
     "resume": "training.loop",
     "save": "training.loading",
     "train": "training.loop",

@@ -1,5 +1,7 @@
 """Task families: one environment, and the distribution of what varies in it."""
 
+import itertools
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -76,17 +78,20 @@ class TaskFamily:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "parameters", tuple(self.parameters))
+        names = [parameter.name for parameter in self.parameters]
+        if len(set(names)) < len(names):
+            twice = next(name for name in names if names.count(name) > 1)
+            raise UserError(f"the family {self.name!r} has the parameter {twice!r} twice")
         given = [name for name in ("make", "simulator", "world") if getattr(self, name) is not None]
         if len(given) > 1 or not (given or self.env_id):
             raise UserError(
                 f"the family {self.name!r} has {' and '.join(given) or 'no environment'}; valid: "
                 "exactly one of make=, simulator=, world=, or an env_id= alone"
             )
-        if self.parameters and not given:
-            names = ", ".join(parameter.name for parameter in self.parameters)
+        if names and not given:
             raise UserError(
-                f"the family {self.name!r} has parameters ({names}) that its env_id alone does not "
-                "apply; valid: make=, which builds a task's environment"
+                f"the family {self.name!r} has parameters ({', '.join(names)}) that its env_id "
+                "alone does not apply; valid: make=, which builds a task's environment"
             )
         if not self.max_episode_steps:
             object.__setattr__(self, "max_episode_steps", self._steps_of_spec())
@@ -217,8 +222,16 @@ class TaskFamily:
         return with_flat_observations(env)
 
     def _fixed(self, count: int, seed: SeedSequence, *, shifted: bool = False) -> Tasks:
-        """Draw a fixed set: one task where there is no other, rather than copies of it."""
-        return self._draw(count if self.parameters else min(count, 1), seed, shifted=shifted)
+        """Draw a fixed set: where there are fewer tasks than asked for, each of them once."""
+        drawn = [p for p in self.parameters if p.distribution != "fixed" or (shifted and p.shifted)]
+        if not all(p.choices for p in drawn):
+            return self._draw(count, seed, shifted=shifted)
+        if math.prod(len(p.choices) for p in drawn) > count:
+            return self._draw(count, seed, shifted=shifted)
+        rows = list(itertools.product(*(p.choices or (p.default,) for p in self.parameters)))
+        columns = np.array(rows).reshape(len(rows), len(self.parameters)).T
+        values = dict(zip((p.name for p in self.parameters), columns, strict=True))
+        return Tasks(values, np.arange(len(rows)))
 
     def _draw(self, count: int, seed: SeedSequence, *, shifted: bool = False) -> Tasks:
         # Row k is task k: its numbers do not depend on how many tasks follow.

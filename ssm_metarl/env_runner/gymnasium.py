@@ -139,10 +139,11 @@ class GymnasiumEnvironment:
         with failures_named("step"):
             observation, reward, terminated, truncated, _ = self._envs.step(actions)
         rewards = self._finite("a reward", reward)
-        if rewards.abs().max() > MAX_REWARD:
+        largest = rewards.abs().flatten().max(0)
+        if largest.values > MAX_REWARD:
             raise EnvironmentFailure(
-                f"the environment gave a reward of {rewards.abs().max().item():.3g} in size; "
-                f"it must be at most {MAX_REWARD:g}"
+                f"the environment gave a reward of {largest.values.item():.3g} in size"
+                f"{self._in_task(largest.indices)}; it must be at most {MAX_REWARD:g}"
             )
         return Step(
             self._finite("an observation", observation),
@@ -157,9 +158,16 @@ class GymnasiumEnvironment:
 
     def _finite(self, name: str, values: np.ndarray) -> Tensor:
         numbers = self._lanes(values).to(self.dtype)
-        if not torch.isfinite(numbers).all():
-            raise EnvironmentFailure(f"the environment gave {name} that is not finite")
+        wrong = ~torch.isfinite(numbers).reshape(len(values), -1).all(1)
+        if wrong.any():
+            where = self._in_task(wrong.int().argmax())
+            raise EnvironmentFailure(f"the environment gave {name} that is not finite{where}")
         return numbers
+
+    def _in_task(self, lane: Tensor) -> str:
+        """Return the task of a lane in words, to end a sentence with."""
+        task = int(lane) // self.lanes
+        return f" in the task {self.tasks.describe(task)}" if self.tasks.values else ""
 
     def _lanes(self, values: np.ndarray) -> Tensor:
         # A copy: Gymnasium reuses its arrays.

@@ -1,18 +1,21 @@
-"""Families by name: those of this package, and any other Gymnasium id as a family of one task."""
+"""Families by name: of this package, registered ones, and Gymnasium ids as families of one task."""
 
 import difflib
 import functools
 import importlib
+import re
 import warnings
+from collections.abc import Mapping
 
 import gymnasium
 from gymnasium.envs.registration import EnvSpec
 
 from ssm_metarl.env_runner import families
-from ssm_metarl.env_runner.family import TaskFamily
+from ssm_metarl.env_runner.family import TaskFamily, Tasks
+from ssm_metarl.env_runner.probe import probe
 from ssm_metarl.errors import EnvironmentFailure, UserError
 
-_FAMILIES = {
+_BUILT_IN = {
     family.name: family
     for family in (
         families.CARTPOLE,
@@ -34,13 +37,69 @@ _EXTRAS = {
 }
 
 
+_REGISTERED: dict[str, TaskFamily] = {}
+_NAME = re.compile(r"\w[\w.-]*")
+
+
 def list_families() -> tuple[TaskFamily, ...]:
-    """Return the families of this package."""
-    return tuple(_FAMILIES.values())
+    """Return the families of this package, and those that were registered."""
+    return tuple(_known().values())
+
+
+def _known() -> dict[str, TaskFamily]:
+    return {**_BUILT_IN, **_REGISTERED}
+
+
+def register(family: TaskFamily) -> TaskFamily:
+    """Make a family known by its name to everything that takes one, in this process.
+
+    Its environments are built and played for a moment: see :func:`ssm_metarl.env_runner.probe`.
+
+    Args:
+        family: It takes the place of one that was registered by the same name.
+
+    Returns:
+        The same family.
+
+    Raises:
+        UserError: The name is taken or not valid, or the environments fail where a range ends.
+    """
+    if family.name in _BUILT_IN or not _NAME.fullmatch(family.name):
+        why = "is a family of this package" if family.name in _BUILT_IN else "is no valid name"
+        raise UserError(
+            f"a family cannot be called {family.name!r}, which {why}; valid: another name, of "
+            "letters, digits and _ . -"
+        )
+    probe(family)
+    _REGISTERED[family.name] = family
+    return family
+
+
+def make(
+    family: TaskFamily | str,
+    task: Tasks | Mapping[str, float] | None = None,
+    render_mode: str | None = None,
+) -> gymnasium.Env:
+    """Build an ordinary Gymnasium environment of one task.
+
+    Args:
+        family: A family, or its name.
+        task: A set of one; or values by name, the others being nominal; None for the nominal task.
+        render_mode: Gymnasium's.
+
+    Raises:
+        UserError: An unknown family, parameter or value.
+    """
+    known = get_family(family) if isinstance(family, str) else family
+    if not isinstance(task, Tasks):
+        task = known.task(**dict(task or {}))
+    if len(task) != 1:
+        raise UserError(f"an environment has one task, not {len(task)}; pass one, such as tasks[0]")
+    return known.gymnasium(task, render_mode)
 
 
 def get_family(name: str, *, trust_env_code: bool = False) -> TaskFamily:
-    """Return a family of this package, or any other Gymnasium id as a family of one task.
+    """Return a family that is known, or any other Gymnasium id as a family of one task.
 
     Args:
         name: A family's name, or an id that Gymnasium knows.
@@ -49,18 +108,20 @@ def get_family(name: str, *, trust_env_code: bool = False) -> TaskFamily:
     Raises:
         UserError: An unknown name, untrusted code, or an environment that cannot be built here.
     """
-    if name in _FAMILIES:
-        return _FAMILIES[name]
+    known = _known()
+    if name in known:
+        return known[name]
     if ":" in name:
         if not trust_env_code:
             raise UserError(
                 f"{name!r} would import and run code; the flag --trust-env-code allows it"
             )
     elif name not in gymnasium.registry:
-        close = difflib.get_close_matches(name, {**gymnasium.registry, **_FAMILIES}, n=3)
+        close = difflib.get_close_matches(name, {**gymnasium.registry, **known}, n=3)
         guess = f"did you mean {' or '.join(map(repr, close))}? " if close else ""
-        valid = ", ".join(_FAMILIES)
-        raise UserError(f"unknown environment {name!r}; {guess}valid: {valid}, or any Gymnasium id")
+        raise UserError(
+            f"unknown environment {name!r}; {guess}valid: {', '.join(known)}, or any Gymnasium id"
+        )
     return _one_task_family(name)
 
 

@@ -76,7 +76,7 @@ def _play(family: TaskFamily, seed: SeedSequence) -> tuple[np.ndarray, np.ndarra
     rng = np.random.default_rng(substream(seed, ACTION_STREAM))
     observations, rewards = [environment.reset(substream(seed, RESET_STREAM))], []
     for _ in range(STEPS):
-        step = environment.step(_random(environment.action_space, rng))
+        step = environment.step(random_actions(environment.action_space, rng, (1, LANES)))
         observations.append(step.observation)
         rewards.append(step.reward)
     environment.close()
@@ -84,10 +84,12 @@ def _play(family: TaskFamily, seed: SeedSequence) -> tuple[np.ndarray, np.ndarra
     return seen.double().numpy(), torch.stack(rewards).double().numpy()
 
 
-def _random(space: gymnasium.Space, rng: np.random.Generator) -> torch.Tensor:
-    """Draw an action of each lane, as a policy would give it."""
+def random_actions(
+    space: gymnasium.Space, rng: np.random.Generator, shape: tuple[int, int]
+) -> torch.Tensor:
+    """Draw an action of each of `shape` lanes, as a policy would give it."""
     spaces = Spaces((), 1, discrete=True).acting_in(space)
     if spaces.discrete:
-        return torch.from_numpy(rng.integers(spaces.actions, size=(1, LANES)))
-    unit = torch.from_numpy(rng.uniform(-1.0, 1.0, (1, LANES, spaces.actions)))
+        return torch.from_numpy(rng.integers(spaces.actions, size=shape))
+    unit = torch.from_numpy(rng.uniform(-1.0, 1.0, (*shape, spaces.actions)))
     return spaces.to_environment(unit.float())

@@ -95,12 +95,13 @@ class CartPoleHard:
         )
 
 
-class DisturbedCartPole(gymnasium.Wrapper):
+class DisturbedCartPole(gymnasium.Wrapper, gymnasium.utils.RecordConstructorArgs):
     """Gymnasium's CartPole under wind and a normal force drawn from its own generator."""
 
     def __init__(self, env: gymnasium.Env, values: Mapping[str, float]) -> None:
         """Take force, wind and the standard deviation of the noise (N) from parameter values."""
-        super().__init__(env)
+        gymnasium.utils.RecordConstructorArgs.__init__(self, values=values)
+        gymnasium.Wrapper.__init__(self, env)
         assert isinstance(env.unwrapped, CartPoleEnv)
         self._world = env.unwrapped
         self._force, self._wind = values["force"], values["wind"]
