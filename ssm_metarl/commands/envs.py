@@ -20,7 +20,7 @@ def run(asked: Envs, _: Collection[str]) -> int:
     """List the families with their parameters and ranges; return the exit code."""
     from ssm_metarl.env_runner.registry import list_families
 
-    for family in list_families():
+    for family in list_families(extras=True):
         table = Table(
             title=f"[bold]{family.name}[/]: {family.description}",
             caption=f"  Episodes of {counted(family.max_episode_steps, 'step')}.\n",

@@ -14,11 +14,11 @@ from ssm_metarl.env_runner.environment import Step
 from ssm_metarl.env_runner.gymnasium import MAX_REWARD, lane_seeds
 from ssm_metarl.env_runner.mujoco_lanes import make_lanes
 from ssm_metarl.env_runner.mujoco_model import MjModel
-from ssm_metarl.env_runner.mujoco_robots import Robot, Terms
+from ssm_metarl.env_runner.mujoco_robots import Robot
 from ssm_metarl.env_runner.tasks import Tasks
 from ssm_metarl.errors import DivergenceError, EnvironmentFailure
 
-Reward = Callable[[Terms, Mapping[str, Any]], Any]
+Reward = Callable[[Mapping[str, Any], Mapping[str, Any]], Any]
 """A task's own reward, from the terms of a step and the values of the task's parameters.
 
 Both are arrays over lanes, or plain numbers: ``info`` of Gymnasium's environment and one task's.
@@ -66,7 +66,9 @@ class MuJoCoEnvironment:
         self.max_episode_steps = max_episode_steps
         self.device, self.dtype = torch.device(device), dtype
         space = robot.env.observation_space
-        self.observation_space = gymnasium.spaces.Box(-np.inf, np.inf, space.shape, np.float32)
+        self.observation_space: gymnasium.spaces.Box = gymnasium.spaces.Box(
+            -np.inf, np.inf, space.shape, dtype=np.float32
+        )
         self.action_space: gymnasium.Space = robot.env.action_space
         self.failures = np.zeros(len(tasks), dtype=np.int64)
         """Episodes that failed, of each task, since the environment was made."""

@@ -143,17 +143,24 @@ def apply(model: MjModel, field: str, value: float, scaled: bool) -> None:
     refresh(model)
 
 
-def refresh(model: MjModel) -> None:
-    """Recompute the constants of a model that follow from its other numbers, in place."""
+def refresh(model: MjModel, scratch: Any = None) -> None:  # noqa: ANN401
+    """Recompute the constants of a model that follow from its other numbers, in place.
+
+    Args:
+        model: Changed in place.
+        scratch: An MjData of the same sizes that nobody else uses; None to make one. On the data
+            of a running simulation it would move the robot back to its first pose.
+    """
     mujoco = load_mujoco()
-    # On the data of a running simulation it would move the robot back to its first pose.
-    mujoco.mj_setConst(model, mujoco.MjData(model))
+    mujoco.mj_setConst(model, scratch or mujoco.MjData(model))
     # What the solver measures its progress by; mj_setConst leaves it as it was since 3.17.
     model.stat.meaninertia = sum(model.dof_M0.tolist()) / model.nv
 
 
-def change(model: MjModel, field: ModelField, value: float, scaled: bool) -> None:
-    """Do what :func:`apply` does, but for the refreshing."""
+def change(
+    model: MjModel, field: ModelField, value: float, scaled: bool, *, with_inertia: bool = True
+) -> None:
+    """Do what :func:`apply` does, but for the refreshing; the inertia may be left as it is."""
     known = _FIELDS[field.name]
     _check_release(field, known)
     owner, name = (model.opt, field.name[4:]) if "." in field.name else (model, field.name)
@@ -164,7 +171,7 @@ def change(model: MjModel, field: ModelField, value: float, scaled: bool) -> Non
     old = numbers[np.ix_(rows, columns)]
     new = old * value if scaled else np.full_like(old, value)
     _check_values(field, known, new)
-    if field.name == "body_mass":
+    if field.name == "body_mass" and with_inertia:
         _check_values(field, known, old, "has no mass now, and so no inertia to scale with it")
         model.body_inertia[rows] *= new / old
     numbers[np.ix_(rows, columns)] = new

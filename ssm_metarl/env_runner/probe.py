@@ -114,6 +114,8 @@ def _episode(environment: Environment, tasks: int, steps: int) -> _Episode:
     for _ in range(steps):
         action = random_actions(environment.action_space, rng, (1, 1))
         step = environment.step(action.expand(tasks, *action.shape[1:]))
+        if step.failed is not None:
+            raise EnvironmentFailure("the simulation became unstable")
         ended = step.terminated | step.truncated
         flags = torch.stack([step.reward, ended.to(step.reward)], -1)
         now = torch.cat([step.observation, flags], -1)

@@ -10,8 +10,10 @@ from collections.abc import Mapping
 import gymnasium
 from gymnasium.envs.registration import EnvSpec
 
-from ssm_metarl.env_runner import families
+from ssm_metarl.env_runner import families, mujoco_families
 from ssm_metarl.env_runner.family import TaskFamily, Tasks
+from ssm_metarl.env_runner.mujoco_model import load_mujoco
+from ssm_metarl.env_runner.mujoco_world import ROBOTS, MuJoCoWorld
 from ssm_metarl.env_runner.probe import probe
 from ssm_metarl.errors import EnvironmentFailure, UserError
 
@@ -28,6 +30,8 @@ _BUILT_IN = {
     )
 }
 
+_OF_ROBOTS = {family.name: family for family in mujoco_families.FAMILIES}
+
 _EXTRAS = {
     "gymnasium.envs.mujoco": "ssm-metarl[mujoco]",
     "gymnasium.envs.box2d": "gymnasium[box2d]",
@@ -41,13 +45,18 @@ _REGISTERED: dict[str, TaskFamily] = {}
 _NAME = re.compile(r"\w[\w.-]*")
 
 
-def list_families() -> tuple[TaskFamily, ...]:
-    """Return the families of this package, and those that were registered."""
-    return tuple(_known().values())
+def list_families(*, extras: bool = False) -> tuple[TaskFamily, ...]:
+    """Return the families of this package, and those that were registered.
+
+    Args:
+        extras: Also those that need more than the package does by itself.
+    """
+    known = _known() if extras else {**_BUILT_IN, **_REGISTERED}
+    return tuple(known.values())
 
 
 def _known() -> dict[str, TaskFamily]:
-    return {**_BUILT_IN, **_REGISTERED}
+    return {**_BUILT_IN, **_OF_ROBOTS, **_REGISTERED}
 
 
 def register(family: TaskFamily) -> TaskFamily:
@@ -64,8 +73,9 @@ def register(family: TaskFamily) -> TaskFamily:
     Raises:
         UserError: The name is taken or not valid, or the environments fail where a range ends.
     """
-    if family.name in _BUILT_IN or not _NAME.fullmatch(family.name):
-        why = "is a family of this package" if family.name in _BUILT_IN else "is no valid name"
+    taken = family.name in _BUILT_IN or family.name in _OF_ROBOTS
+    if taken or not _NAME.fullmatch(family.name):
+        why = "is a family of this package" if taken else "is no valid name"
         raise UserError(
             f"a family cannot be called {family.name!r}, which {why}; valid: another name, of "
             "letters, digits and _ . -"
@@ -109,6 +119,8 @@ def get_family(name: str, *, trust_env_code: bool = False) -> TaskFamily:
         UserError: An unknown name, untrusted code, or an environment that cannot be built here.
     """
     known = _known()
+    if name in _OF_ROBOTS:
+        load_mujoco()
     if name in known:
         return known[name]
     if ":" in name:
@@ -134,7 +146,10 @@ def _one_task_family(name: str) -> TaskFamily:
             importlib.import_module(module)
         spec = gymnasium.spec(env_id)
         extra = _extra(spec)
-        family = TaskFamily(name, f"Gymnasium's {name}, one task", env_id=name)
+        world = MuJoCoWorld(name) if name in ROBOTS else None
+        family = TaskFamily(
+            name, f"Gymnasium's {name}, one task", "" if world else name, world=world
+        )
         _ = family.action_space  # builds it
     except UserError as error:
         raise UserError(f"{name}: {error}") from None
