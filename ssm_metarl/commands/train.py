@@ -47,7 +47,7 @@ class Train(TrainConfig):
         negatable=False,
     )
     track: str = setting(
-        "none", help="Where to show the metrics, besides metrics.jsonl.", choices=TRACKERS
+        "none", help="Where to show the metrics, besides metrics.jsonl.", choices=tuple(TRACKERS)
     )
 
     @property
