@@ -17,13 +17,9 @@ RENAMED = {"trace": "gae_lambda", "slowest": "max_time_constant"}
 def read_fields(kind: type[T], values: object, source: str) -> T:
     """Build a dataclass from a JSON object; fields that are missing keep their defaults.
 
-    Args:
-        kind: Its fields are numbers, texts, flags, literals, or tuples of numbers.
-        values: What the JSON held.
-        source: Where it came from, for the message.
-
     Raises:
-        UserError: No object, an unknown or missing name, or a value of the wrong type.
+        UserError: No object, an unknown or missing name, or a value of the wrong type; `source` is
+            what the message calls it.
     """
     hints = get_type_hints(kind)
     read: dict[str, Any] = {}
@@ -32,10 +28,10 @@ def read_fields(kind: type[T], values: object, source: str) -> T:
             read[name] = as_type(value, hints[name])
         except TypeError:
             raise UserError(f"{source}: {name} cannot be {value!r}") from None
-    try:
-        return kind(**read)
-    except TypeError as error:  # a field without a default was not given
-        raise UserError(f"{source}: {error}") from None
+    needed = [name for name in hints if name not in read and not hasattr(kind, name)]
+    if needed:
+        raise UserError(f"{source} does not say {' and '.join(needed)}")
+    return kind(**read)
 
 
 def known_fields(known: Collection[str], values: object, source: str) -> dict[str, Any]:
