@@ -24,7 +24,7 @@ def inner_loss(name: str) -> InnerLoss:
 
 def lvc(bound: BoundPolicy, batch: Batch) -> Float[Tensor, "K"]:
     """Low-variance curvature, :func:`ssm_metarl.meta_rl.losses.lvc_loss`."""
-    return lvc_loss(_log_prob(bound, batch), batch.behaviour, batch.advantage) / batch.episodes
+    return lvc_loss(_log_prob(bound, batch), batch.log_prob, batch.advantage) / batch.episodes
 
 
 def dice(bound: BoundPolicy, batch: Batch) -> Float[Tensor, "K"]:

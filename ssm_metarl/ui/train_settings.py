@@ -10,7 +10,7 @@ from typing import Any
 from ssm_metarl.checkpoint.names import as_name
 from ssm_metarl.env_runner.registry import get_family
 from ssm_metarl.errors import UserError
-from ssm_metarl.meta_rl.policy_gradient import PolicyGradientConfig
+from ssm_metarl.meta_rl.policy_gradient import PolicyGradient
 from ssm_metarl.meta_rl.registry import LEARNERS
 from ssm_metarl.training.config import TrainConfig
 from ssm_metarl.training.settings import settings_of
@@ -128,7 +128,7 @@ def iterations_of(config: TrainConfig) -> int:
     resolved = config.resolve(get_family(config.env_name))
     if counts_iterations(config.mode) and resolved.num_epochs is not None:
         return resolved.num_epochs
-    return math.ceil(config.num_episodes / PolicyGradientConfig.episodes)
+    return math.ceil(config.num_episodes / PolicyGradient.episodes)
 
 
 def expected_seconds(config: TrainConfig) -> float:

@@ -5,6 +5,7 @@ import dataclasses
 import pytest
 import torch
 from numpy.random import SeedSequence
+from resolved import resolved
 
 from ssm_metarl.adaptation.agent import Agent
 from ssm_metarl.adaptation.config import AdaptationConfig
@@ -16,12 +17,13 @@ from ssm_metarl.env_runner.spaces import policy_spaces
 from ssm_metarl.evaluation.evaluate import task_source
 from ssm_metarl.meta_rl.batch import Batch, collect_data, make_batch
 from ssm_metarl.meta_rl.inner_losses import inner_loss
-from ssm_metarl.meta_rl.maml import MAML, MAMLConfig
+from ssm_metarl.meta_rl.maml import MAML
 
 FAMILY = get_family("CartPole-v1")
-SMALL = MAMLConfig(
-    tasks=3, episodes=4, episodes_per_trial=2, support_horizon=20, query_horizon=30, epochs=2
-)
+SMALL = {
+    **{"tasks_per_epoch": 3, "episodes_per_task": 4, "episodes_per_trial": 2, "outer_epochs": 2},
+    **{"support_steps": 20, "query_steps": 30},
+}
 
 
 def make_policy(memory: str) -> Policy:
@@ -32,7 +34,7 @@ def make_policy(memory: str) -> Policy:
 def learner(memory: str = "trial", **changes: object) -> MAML:
     policy = make_policy(memory)
     params = policy.init(torch.Generator().manual_seed(0))
-    return MAML(policy, dataclasses.replace(SMALL, **changes), FAMILY, params)
+    return MAML(policy, FAMILY, params, resolved("meta_rl", **{**SMALL, **changes}))
 
 
 @pytest.mark.parametrize(
@@ -91,7 +93,8 @@ def test_the_gradient_of_a_trial_is_the_mean_of_its_episodes_gradients(
 def test_chunks_of_tasks_give_the_gradient_of_all_at_once() -> None:
     learned = []
     for chunk in (3, 1):
-        learning = learner(chunk=chunk, epochs=1)
+        learning = learner(outer_epochs=1)
+        learning.chunk = chunk
         learning.iterate(SeedSequence(3), 1)
         learned.append(learning.params)
     for name, value in learned[0].items():
