@@ -1,6 +1,6 @@
 """``ssm-metarl evaluate``: measure, show, write and draw."""
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -12,7 +12,7 @@ from ssm_metarl.commands.common import attempt, best_return, made, naming_flag, 
 from ssm_metarl.console import Bar, show
 from ssm_metarl.env_runner.tasks import Tasks
 from ssm_metarl.errors import UserError, nearest
-from ssm_metarl.evaluation.report import MODES, Evaluation, counted, label
+from ssm_metarl.evaluation.report import MODES, Evaluation, ModeResult, counted, label
 from ssm_metarl.training.settings import check_settings, setting
 
 if TYPE_CHECKING:  # they import torch
@@ -20,8 +20,9 @@ if TYPE_CHECKING:  # they import torch
 
     from ssm_metarl.adaptation.agent import Agent
     from ssm_metarl.env_runner.family import TaskFamily
-    from ssm_metarl.evaluation.evaluate import EvaluationPlan, Measurement
+    from ssm_metarl.evaluation.evaluate import EvaluationPlan
     from ssm_metarl.evaluation.figures import Scatter
+    from ssm_metarl.video.before_after import Shown
 
 MOST_EPISODES = 10_000
 RETURN_EPISODES, ONE_TASK_EPISODES = 10, 100  # of each task, for its mean return
@@ -160,8 +161,7 @@ def run(asked: Evaluate, _: Collection[str]) -> int:
             "Steps start from there, with no experience to recall. To compare it with the agent\n"
             "that it came from, evaluate the run of that one with the same --seed."
         )
-    measured = _evaluate(agent, family, tasks, plan)
-    rows = [one.result for one in measured]
+    rows, shown = _evaluate(agent, family, tasks, plan)
     evaluation = summarise(family, tasks, asked.split, plan, rows)
     show(make_table(evaluation), whole=True)
     gains = make_difference_table(evaluation)
@@ -173,7 +173,7 @@ def run(asked: Evaluate, _: Collection[str]) -> int:
     _draw_evaluation(evaluation, family, tasks, folder / "figures")
     if asked.video:
         path = folder / "videos" / "before-after.mp4"
-        attempt("video", lambda: _record(agent, family, tasks, measured, path, asked.seed))
+        attempt("video", lambda: _record(agent, shown, family, tasks, path, asked.seed))
     return 0
 
 
@@ -194,20 +194,22 @@ def _check_places(asked: Evaluate, folder: Path) -> None:
 
 def _evaluate(
     agent: "Agent", family: "TaskFamily", tasks: Tasks, plan: "EvaluationPlan"
-) -> list["Measurement"]:
+) -> tuple[list[ModeResult], "Shown | None"]:
+    """Return all results, and of the parameters only those that the video needs."""
     from ssm_metarl.adaptation.hybrid import Memory
     from ssm_metarl.evaluation.evaluate import evaluate, modes_of
+    from ssm_metarl.video.before_after import choose_result, choose_task
 
-    modes = modes_of(agent, plan)
-    total, measured = plan.results(modes), []
+    modes, task = modes_of(agent, plan), choose_task(family, tasks)
+    rows, shown = [], None
     with Bar(f"evaluate {family.name}") as bar:
         memory = Memory.of(agent) if "hybrid" in modes else None
         for one in evaluate(agent, family, tasks, plan, memory):
-            measured.append(one)
-            row = one.result
-            name = label(row.mode, row.steps, row.shots)
-            bar.update(len(measured), total, f"{name}: {row.mean:.1f}")
-    return measured
+            rows.append(one.result)
+            shown = choose_result(shown, one, agent, task)
+            name = label(one.result.mode, one.result.steps, one.result.shots)
+            bar.update(len(rows), plan.results(modes), f"{name}: {one.result.mean:.1f}")
+    return rows, shown
 
 
 def _draw_evaluation(
@@ -265,14 +267,15 @@ def _scatters(evaluation: Evaluation, groups: list[str] | None) -> list["Scatter
 
 def _record(
     agent: "Agent",
+    shown: "Shown | None",
     family: "TaskFamily",
     tasks: Tasks,
-    measured: Sequence["Measurement"],
     path: Path,
     seed: int,
 ) -> str:
     from ssm_metarl.video.before_after import write_before_after
 
-    shown = write_before_after(agent, family, tasks, measured, path, seed)
-    returns = f"return {shown.before:.1f} before adapting, {shown.after:.1f} after"
+    before, after = write_before_after(agent, shown, family, tasks, path, seed)
+    assert shown is not None
+    returns = f"return {before:.1f} before adapting, {after:.1f} after"
     return f"{path}\n{'':<18}task {shown.task}: {tasks.describe(shown.task)}\n{'':<18}{returns}"

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -73,7 +74,8 @@ class Measurement:
 
     Attributes:
         result: What ``evaluation.json`` keeps.
-        params: Those of each task where they have a task axis, ``[K, ...]``; else shared.
+        params: Of each task, ``[K, ...]``, or shared where they have no task axis. They are large:
+            keep the result alone where they are not needed.
     """
 
     result: ModeResult
@@ -90,19 +92,18 @@ def evaluate(
     """Measure every mode on every task; yield a result per mode, data budget and gradient step.
 
     All modes are measured on the same tasks with the same streams of random numbers. ``standard``,
-    ``hybrid`` and ``from_scratch`` take the same step rule with the same episodes: ``hybrid`` adds
-    retrieved gradients, ``from_scratch`` differs only in where it starts, a fresh network.
-    ``in_context`` takes no step: its n-th result is the n-th episode of a trial, which the memory
-    met after n - 1 others. Where both are asked for, every step of ``standard`` is followed by the
-    last episode of a trial with the adapted weights, so that memory, weights and both together can
-    be told apart.
+    ``hybrid`` and ``from_scratch`` use the same step rule and number of episodes: ``hybrid`` adds
+    retrieved gradients, ``from_scratch`` starts from a fresh network. ``in_context`` takes no step:
+    its n-th result is the n-th episode of a trial, after n - 1 others in memory. If both are asked
+    for, every step of ``standard`` is followed by the last episode of a trial with the adapted
+    weights, which separates memory, weights and both together.
 
     Args:
         agent: The agent.
         family: Of the tasks.
         tasks: K tasks.
         plan: What to measure.
-        memory: Earlier tasks, for ``hybrid``; without, it is the same as ``standard``.
+        memory: Earlier tasks, for ``hybrid``; without it, ``hybrid`` equals ``standard``.
 
     Raises:
         UserError: ``in_context`` was asked for, but the agent's memory ends with the episode.
@@ -133,7 +134,7 @@ def _measure_steps(
         start = Adapted(agent.params, 0, 0, np.zeros(len(tasks), dtype=np.int64))
         yield _measure(mode, agent.policy, family, tasks, start, plan)
     for episodes, steps in plan.adaptations():
-        _, *adapted = adapt_tasks(
+        adapted = adapt_tasks(
             agent,
             task_source(agent, family, tasks),
             episodes=episodes,
@@ -142,7 +143,7 @@ def _measure_steps(
             memory=memory if mode == "hybrid" else None,
             guarded=plan.guarded,
         )
-        for stage in adapted:
+        for stage in itertools.islice(adapted, 1, None):
             yield _measure(mode, agent.policy, family, tasks, stage, plan)
             if mode == "standard" and "in_context" in modes_of(agent, plan):
                 *_, last = _measure_trials(agent, family, tasks, stage, plan)

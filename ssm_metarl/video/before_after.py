@@ -1,38 +1,23 @@
 """The video of one task, before and after adaptation."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from ssm_metarl.adaptation.agent import Agent
-from ssm_metarl.env_runner.family import Parameter, TaskFamily, Tasks
+from ssm_metarl.analysis.linear_probe import probed_parameter
+from ssm_metarl.env_runner.family import TaskFamily, Tasks
 from ssm_metarl.errors import UserError
 from ssm_metarl.evaluation.evaluate import Measurement
-from ssm_metarl.evaluation.report import counted, label
+from ssm_metarl.evaluation.report import ModeResult, counted, label
 from ssm_metarl.video.episode import RecordedEpisode, frames_per_second
 from ssm_metarl.video.writer import write_side_by_side
 
 
-@dataclass(frozen=True)
-class BeforeAfter:
-    """What a video shows.
-
-    Attributes:
-        task: Number of the task in its set.
-        before: Return of the left clip: the agent as it was.
-        after: Return of the right clip: the agent after one gradient step.
-    """
-
-    task: int
-    before: float
-    after: float
-
-
 def task_groups(family: TaskFamily, tasks: Tasks) -> list[str] | None:
     """Return `swap = 1` or the like for each task, by the first choice; None if there is none."""
-    parameter = _choice(family)
+    parameter = probed_parameter(family)
     if parameter is None:
         return None
     return [f"{parameter.name} = {value:g}" for value in tasks.values[parameter.name]]
@@ -40,66 +25,74 @@ def task_groups(family: TaskFamily, tasks: Tasks) -> list[str] | None:
 
 def choose_task(family: TaskFamily, tasks: Tasks) -> int:
     """Return the first task whose controls are not the usual ones, or else the first."""
-    parameter = _choice(family)
+    parameter = probed_parameter(family)
     if parameter is None:
         return 0
     return int(np.argmax(tasks.values[parameter.name] != parameter.default))
 
 
-def write_before_after(
-    agent: Agent,
-    family: TaskFamily,
-    tasks: Tasks,
-    measured: Sequence[Measurement],
-    path: Path,
-    seed: int,
-) -> BeforeAfter:
-    """Record an episode before and one after adaptation, from the same start, side by side.
+@dataclass(frozen=True)
+class Shown:
+    """What plays on the right: an agent that has adapted to one task of an evaluation.
 
-    Both sample their actions with the same seed.
+    Attributes:
+        task: Number of the task in its set.
+        agent: The agent after one gradient step.
+        result: What was measured of it on all tasks.
+    """
+
+    task: int
+    agent: Agent
+    result: ModeResult
+
+
+def choose_result(shown: Shown | None, one: Measurement, agent: Agent, task: int) -> Shown | None:
+    """Return which of two measurements to show; of `one`, only this task's parameters are kept.
+
+    A first step of standard is preferred to one of hybrid, and then that of the most episodes.
+    """
+
+    def rank(result: ModeResult) -> tuple[bool, int]:
+        return result.mode == "standard", result.shots
+
+    if one.result.mode not in ("standard", "hybrid") or one.result.steps != 1:
+        return shown
+    if shown is not None and rank(shown.result) >= rank(one.result):
+        return shown
+    params = {
+        name: value[task].clone() if value.ndim > agent.params[name].ndim else value
+        for name, value in one.params.items()
+    }
+    return Shown(task, agent.with_params(params), one.result)
+
+
+def write_before_after(
+    agent: Agent, shown: Shown | None, family: TaskFamily, tasks: Tasks, path: Path, seed: int
+) -> tuple[float, float]:
+    """Record an episode before and one after adaptation, from the same start, side by side.
 
     Args:
         agent: The agent as it was trained.
+        shown: By `choose_result`.
         family: Of the tasks.
-        tasks: Those that were evaluated; :func:`choose_task` chooses one.
-        measured: Of the evaluation; the agent after :func:`shown_result` plays on the right.
+        tasks: Those that were evaluated.
         path: The `.mp4` to write.
-        seed: Of the start and of the sampling.
+        seed: Of the start and of the sampling, for both.
+
+    Returns:
+        The returns of the two episodes.
 
     Raises:
         UserError: No mode with gradient steps was measured, the packages for videos are missing,
             or the environment cannot be drawn.
         EnvironmentFailure: The environment raised an error.
     """
-    number = choose_task(family, tasks)
-    shown = shown_result(measured)
-    params = {
-        name: value[number] if value.ndim > agent.params[name].ndim else value
-        for name, value in shown.params.items()
-    }
+    if shown is None:
+        raise UserError("neither standard nor hybrid was measured, so there is nothing to compare")
     name, episodes = label(shown.result.mode, 1), counted(shown.result.shots, "episode")
-    before, after = record_side_by_side(
-        (agent, agent.with_params(params)),
-        family,
-        tasks[number],
-        (seed, seed),
-        ("before adapting", f"{name} on {episodes}"),
-        path,
-    )
-    return BeforeAfter(number, before, after)
-
-
-def shown_result(measured: Sequence[Measurement]) -> Measurement:
-    """Return the first gradient step from the most episodes, of standard if it was measured.
-
-    Raises:
-        UserError: No mode with gradient steps was measured.
-    """
-    for mode in ("standard", "hybrid"):
-        rows = [one for one in measured if (one.result.mode, one.result.steps) == (mode, 1)]
-        if rows:
-            return max(rows, key=lambda one: one.result.shots)
-    raise UserError("neither standard nor hybrid was measured, so there is nothing to compare")
+    captions = "before adapting", f"{name} on {episodes}"
+    agents = agent, shown.agent
+    return record_side_by_side(agents, family, tasks[shown.task], (seed, seed), captions, path)
 
 
 def record_side_by_side(
@@ -135,7 +128,3 @@ def record_side_by_side(
     right = RecordedEpisode(agents[1], family, task, seeds[1], episodes_before)
     write_side_by_side(left.frames(), right.frames(), captions, path, fps)
     return left.total, right.total
-
-
-def _choice(family: TaskFamily) -> Parameter | None:
-    return next((parameter for parameter in family.parameters if parameter.choices), None)
