@@ -6,7 +6,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
-from ssm_metarl.commands.common import use_one_thread
+from ssm_metarl.commands.common import refuse_no_folder, use_one_thread
 from ssm_metarl.errors import UserError
 from ssm_metarl.training.settings import check_settings, setting
 
@@ -17,17 +17,16 @@ class App:
 
     host: str = setting(
         "127.0.0.1",
-        help="Address to listen on; 0.0.0.0 lets other machines in, see SECURITY.md first.",
+        "Address to listen on; 0.0.0.0 lets other machines in, see SECURITY.md first.",
     )
-    port: int = setting(7860, help="Port to listen on.", least=1, most=65535)
+    port: int = setting(7860, "Port to listen on.", within=(1, 65535))
     runs: Path = setting(
-        Path("runs"), help="Folder of the runs that it shows and makes.", metavar="FOLDER"
+        Path("runs"), "Folder of the runs that it shows and makes.", metavar="FOLDER"
     )
 
     def __post_init__(self) -> None:
         check_settings(self)
-        if self.runs.exists() and not self.runs.is_dir():
-            raise UserError(f"--runs {self.runs} is no folder; name a folder")
+        refuse_no_folder("runs", self.runs)
 
 
 def run(asked: App, _: Collection[str]) -> int:

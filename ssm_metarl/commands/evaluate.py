@@ -1,5 +1,6 @@
 """``ssm-metarl evaluate``: measure, show, write and draw."""
 
+import contextlib
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,7 +9,16 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from ssm_metarl.checkpoint.files import check_writable, write_text_atomically
-from ssm_metarl.commands.common import attempt, best_return, made, naming_flag, use_one_thread
+from ssm_metarl.commands.common import (
+    attempt,
+    best_return,
+    load_agent,
+    made,
+    naming_flag,
+    refuse_no_folder,
+    run_setting,
+    trust_setting,
+)
 from ssm_metarl.console import Bar, show
 from ssm_metarl.env_runner.tasks import Tasks
 from ssm_metarl.errors import UserError, nearest
@@ -32,54 +42,45 @@ RETURN_EPISODES, ONE_TASK_EPISODES = 10, 100  # of each task, for its mean retur
 class Evaluate:
     """Compare the ways to adapt, on tasks that the agent has never seen."""
 
-    run: str = setting(
-        help="The folder of a run or of a saved agent, or hf://owner/name.",
-        positional=True,
-        metavar="RUN",
-    )
+    run: str = run_setting()
     modes: str | None = setting(
         None,
-        help=f"Ways to adapt, with commas between: {', '.join(MODES)}.",
+        f"Ways to adapt, with commas between: {', '.join(MODES)}.",
         unset="all that the agent knows",
         metavar="MODE,...",
     )
-    tasks: int = setting(100, help="Number of tasks.", least=1, most=10_000)
+    tasks: int = setting(100, "Number of tasks.", within=(1, 10_000))
     episodes: str = setting(
         "1,2,5,10,20",
-        help="Episodes of each task to adapt from, with commas between: the return is measured "
+        "Episodes of each task to adapt from, with commas between: the return is measured "
         "after one gradient step from each of these numbers of them.",
         metavar="INT,...",
     )
     steps: int = setting(
         3,
-        help="Gradient steps, each from as many episodes as the largest number of them; the "
+        "Gradient steps, each from as many episodes as the largest number of them; the "
         "return is measured after each.",
-        least=1,
-        most=1_000,
+        within=(1, 1_000),
     )
-    guard: bool = setting(True, help="Undo a step that the episodes played show to do harm.")
+    guard: bool = setting(True, "Undo a step that the episodes played show to do harm.")
     split: Literal["held_out", "shifted", "validation"] = setting(
-        "held_out", help="Which tasks: shifted ones lie outside the training ranges."
+        "held_out", "Which tasks: shifted ones lie outside the training ranges."
     )
-    seed: int = setting(0, help="Seed of everything random in the evaluation.", least=0)
+    seed: int = setting(0, "Seed of everything random in the evaluation.", least=0)
     out: Path | None = setting(
         None,
-        help="Where evaluation.json, the figures and the video go.",
+        "Where evaluation.json, the figures and the video go.",
         unset="RUN",
         metavar="FOLDER",
     )
     json: Path | None = setting(
         None,
-        help="Also write the results there, besides evaluation.json.",
+        "Also write the results there, besides evaluation.json.",
         unset="nowhere",
         metavar="FILE",
     )
-    video: bool = setting(True, help="Record one task before and after adapting.")
-    trust_env_code: bool = setting(
-        False,
-        help="Allow a run whose environment is of the form module:Env-v0, which imports and runs "
-        "code.",
-    )
+    video: bool = setting(True, "Record one task before and after adapting.")
+    trust_env_code: bool = trust_setting()
 
     def __post_init__(self) -> None:
         check_settings(self)
@@ -88,8 +89,7 @@ class Evaluate:
             raise UserError(f"--json {self.json} is a folder; name a file")
         if self.json and not self.json.parent.is_dir():
             raise UserError(f"--json {self.json}: there is no folder {self.json.parent}")
-        if self.out and self.out.exists() and not self.out.is_dir():
-            raise UserError(f"--out {self.out} is no folder; name a folder")
+        refuse_no_folder("out", self.out)
 
     @property
     def budgets(self) -> tuple[int, ...]:
@@ -131,12 +131,8 @@ def run(asked: Evaluate, _: Collection[str]) -> int:
     """
     from ssm_metarl.evaluation.evaluate import EvaluationPlan, summarise
     from ssm_metarl.evaluation.table import make_difference_table, make_table
-    from ssm_metarl.training.loading import agent_family, load, locate
 
-    use_one_thread()
-    place = locate(asked.run)
-    agent = load(place, trust_env_code=asked.trust_env_code)
-    family = agent_family(agent, trust_env_code=asked.trust_env_code)
+    place, agent, family = load_agent(asked.run, asked.trust_env_code)
     draw: Callable[..., Tasks] = getattr(family, asked.split)
     tasks = draw(asked.tasks)
     plan = EvaluationPlan(
@@ -179,14 +175,12 @@ def run(asked: Evaluate, _: Collection[str]) -> int:
 
 def _check_places(asked: Evaluate, folder: Path) -> None:
     """Refuse, before any work, places that cannot be written."""
-    if asked.out:
-        with naming_flag("out"):
-            check_writable(asked.out)
-    else:
+    with naming_flag("out") if asked.out else contextlib.nullcontext():
         try:
             check_writable(folder)
         except UserError as error:
-            raise UserError(f"{error}; --out FOLDER puts the results elsewhere") from error
+            elsewhere = "" if asked.out else "; --out FOLDER puts the results elsewhere"
+            raise UserError(f"{error}{elsewhere}") from error
     if asked.json:
         with naming_flag("json"):
             check_writable(asked.json.parent)
@@ -278,4 +272,4 @@ def _record(
     before, after = write_before_after(agent, shown, family, tasks, path, seed)
     assert shown is not None
     returns = f"return {before:.1f} before adapting, {after:.1f} after"
-    return f"{path}\n{'':<18}task {shown.task}: {tasks.describe(shown.task)}\n{'':<18}{returns}"
+    return f"{path}\ntask {shown.task}: {tasks.describe(shown.task)}\n{returns}"

@@ -8,8 +8,6 @@ from pathlib import Path
 from ssm_metarl.adaptation.agent import Agent
 from ssm_metarl.checkpoint.format import load_checkpoint, save_checkpoint
 from ssm_metarl.core.torch_state import in_usual_torch
-from ssm_metarl.env_runner.family import TaskFamily
-from ssm_metarl.env_runner.registry import get_family
 from ssm_metarl.errors import CheckpointError, UserError
 from ssm_metarl.training.learners import load_agent
 from ssm_metarl.training.loop import CHECKPOINT, CONFIG, EXPERIENCE, read_config, run_family
@@ -79,10 +77,6 @@ def _download(name: str) -> Path:
 def save(agent: Agent, folder: str | Path) -> Path:
     """Save an agent by itself, such as an adapted one; :func:`load` reads it back exactly.
 
-    Args:
-        agent: The agent.
-        folder: Must not exist, or be empty.
-
     Raises:
         UserError: The folder holds something.
         CheckpointError: It cannot be written; nothing is left half-written.
@@ -109,8 +103,3 @@ def check_free(folder: Path) -> None:
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UserError(f"{folder} exists; name a new folder")
-
-
-def agent_family(agent: Agent, *, trust_env_code: bool = False) -> TaskFamily:
-    """Return the family an agent was trained on."""
-    return get_family(agent.family, trust_env_code=trust_env_code)

@@ -14,10 +14,10 @@ from ssm_metarl.adaptation.agent import Agent
 from ssm_metarl.checkpoint.lock import RunLock
 from ssm_metarl.checkpoint.names import RUN_ID, as_name
 from ssm_metarl.env_runner.family import TaskFamily
-from ssm_metarl.env_runner.registry import list_families
+from ssm_metarl.env_runner.registry import get_family, list_families
 from ssm_metarl.errors import SsmMetaRLError, UserError
 from ssm_metarl.training.config import TrainConfig
-from ssm_metarl.training.loading import agent_family, load
+from ssm_metarl.training.loading import load
 from ssm_metarl.training.loop import CHECKPOINT, CONFIG, METRICS, read_config
 from ssm_metarl.ui.limits import RUNS
 from ssm_metarl.ui.metrics import last_record, read_records
@@ -142,7 +142,7 @@ class RunStore:
         """
         check_family(self.config(run).env_name)
         agent = load(self.folder(run))
-        return agent, agent_family(agent)
+        return agent, get_family(agent.family)
 
     def summary(self, run: object) -> RunSummary:
         """Return a run at a glance; what is damaged is left empty."""
