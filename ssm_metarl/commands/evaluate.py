@@ -168,8 +168,7 @@ def run(asked: Evaluate, _: Collection[str]) -> int:
         made("numbers", path)
     _draw_evaluation(evaluation, family, tasks, folder / "figures")
     if asked.video:
-        path = folder / "videos" / "before-after.mp4"
-        attempt("video", lambda: _record(agent, shown, family, tasks, path, asked.seed))
+        attempt("video", lambda: _record(agent, shown, family, tasks, folder, asked.seed))
     return 0
 
 
@@ -264,11 +263,12 @@ def _record(
     shown: "Shown | None",
     family: "TaskFamily",
     tasks: Tasks,
-    path: Path,
+    folder: Path,
     seed: int,
 ) -> str:
     from ssm_metarl.video.before_after import write_before_after
 
+    path = folder / "videos" / "before-after.mp4"
     before, after = write_before_after(agent, shown, family, tasks, path, seed)
     assert shown is not None
     returns = f"return {before:.1f} before adapting, {after:.1f} after"
