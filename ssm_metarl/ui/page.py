@@ -1,5 +1,7 @@
 """The page: its tabs, and what they share."""
 
+from functools import partial
+
 import gradio as gr
 
 from ssm_metarl import __version__
@@ -11,22 +13,18 @@ from ssm_metarl.ui.errors import Page, field, handled
 from ssm_metarl.ui.jobs import Jobs
 from ssm_metarl.ui.store import RunStore
 from ssm_metarl.ui.tabs import adapt, compare, inside, memory, runs, train
-from ssm_metarl.ui.widgets import PRIVATE, QUIET
+from ssm_metarl.ui.widgets import FOLLOWING, QUIET
 
 TITLE = "ssm-metarl"
-HEADER = f"""
-<header class="masthead">
-  <h1>Agents that adapt</h1>
-  <p>State-space-model policies, meta-trained over families of tasks.
-    <span class="version">ssm-metarl {__version__}</span></p>
-</header>
+HEADER = f"""# Agents that adapt
+State-space-model policies, meta-trained over families of tasks. ssm-metarl {__version__}
 """
 
 
 def build(store: RunStore, jobs: Jobs) -> gr.Blocks:
     """Return the page over a store of runs; what visitors start are jobs."""
     with Page(title=TITLE, analytics_enabled=False, delete_cache=(600, 3600)) as page:
-        gr.HTML(HEADER)
+        gr.Markdown(HEADER, padding=True)
         query = gr.State({})
         run = gr.Dropdown(
             store.trained(), value=store.first(), label="Agent", elem_id="agent", interactive=True
@@ -48,16 +46,9 @@ def build(store: RunStore, jobs: Jobs) -> gr.Blocks:
                 inside.build(store, run, query, place)
         tabs.select(handled(chosen), None, place, **QUIET)
         api.build(store)
-        run.change(
-            handled(lambda run: about(store, run)),
-            run,
-            description,
-            queue=False,
-            show_progress="hidden",
-            **PRIVATE,
-        )
+        run.change(handled(partial(about, store)), run, description, **FOLLOWING)
         choices = handled(lambda: gr.update(choices=store.trained()))
-        page.load(choices, None, run, queue=False, **PRIVATE)
+        page.load(choices, None, run, **FOLLOWING)
         page.unload(handled(jobs.stop))
     return page
 
@@ -68,10 +59,7 @@ def chosen(tab: gr.EventData) -> str:
 
 
 def about(store: RunStore, run: object) -> str:
-    """Say in a line what an agent was trained on, how, and with what memory.
-
-    Empty where there is no such run or its settings cannot be read.
-    """
+    """Say in a line what an agent was trained on, how, and with what memory, if it can be read."""
     try:
         config = store.config(run)
         family = get_family(config.env_name)

@@ -15,6 +15,7 @@ LATE = "This took too long; ask for less to see it to the end."
 FAILED = "That did not work; nothing was measured."
 QUEUED = "Your turn comes when the jobs of others are done."
 PRIVATE: dict[str, Any] = {"api_visibility": "private"}
+FOLLOWING: dict[str, Any] = {"queue": False, "show_progress": "hidden", **PRIVATE}
 QUIET: dict[str, Any] = {  # queued, because only then are errors shown
     "concurrency_limit": None,
     "show_progress": "hidden",

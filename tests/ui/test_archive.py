@@ -199,7 +199,7 @@ def no_zip(files: Files, path: Path) -> Path:
 @pytest.mark.parametrize(
     ("broken", "words"),
     [
-        (linked, "can read"),
+        (linked, "does not cover"),
         (twice, "each once"),
         (lzma, "can read"),
         (commented, "can read"),
@@ -316,7 +316,7 @@ def test_a_corrupt_checkpoint_is_refused(
 
 
 def test_an_empty_zip_holds_no_run(store: RunStore, tmp_path: Path) -> None:
-    refused(zipped(tmp_path / "x.zip", {}), store, r"^that zip holds no run: it has no config.json")
+    refused(zipped(tmp_path / "x.zip", {}), store, "^that run is not a run: it has no config.json")
 
 
 def test_a_full_disk_is_not_taken_for_a_broken_zip(
