@@ -90,11 +90,7 @@ class Adapt:
 
     @property
     def task_values(self) -> dict[str, float]:
-        """The task's parameters.
-
-        Raises:
-            UserError: Something is not of the form NAME=VALUE, or named twice.
-        """
+        """The task's parameters."""
         values: dict[str, float] = {}
         for part in filter(None, (part.strip() for part in self.task.split(","))):
             name, _, text = part.partition("=")
@@ -117,12 +113,7 @@ class Adapt:
 
 
 def run(asked: Adapt, given: Collection[str]) -> int:
-    """Adapt an agent to one task; show how it went and what it was worth; return the exit code.
-
-    Raises:
-        UserError: A mode, task parameter or folder that is not valid.
-        CheckpointError: The agent is damaged.
-    """
+    """Adapt an agent to one task; show how it went and what it was worth; return the exit code."""
     from ssm_metarl.training.loading import check_free
 
     refuse_unused([name for name in UNUSED_BY[asked.mode] if name in given], asked.mode)

@@ -30,11 +30,7 @@ class App:
 
 
 def run(asked: App, _: Collection[str]) -> int:
-    """Serve the page until it is interrupted; return the exit code.
-
-    Raises:
-        UserError: The extra is not installed, or the address cannot be had.
-    """
+    """Serve the page until it is interrupted; return the exit code."""
     os.environ.setdefault("SDL_VIDEODRIVER", "dummy")  # pictures are drawn without a screen
     use_one_thread()
     _check_address(asked.host, asked.port)
@@ -50,11 +46,7 @@ def run(asked: App, _: Collection[str]) -> int:
 
 
 def _check_address(host: str, port: int) -> None:
-    """Refuse an address that is taken or is not this machine's.
-
-    Raises:
-        UserError: Saying which.
-    """
+    """Refuse an address that is taken or is not this machine's."""
     try:
         kind = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         with socket.socket(kind[0], socket.SOCK_STREAM) as probe:

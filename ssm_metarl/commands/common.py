@@ -36,12 +36,7 @@ def trust_setting() -> Any:  # noqa: ANN401 (likewise)
 
 
 def load_agent(run: str, trust_env_code: bool) -> tuple[Path, "Agent", "TaskFamily"]:
-    """Return where an agent is, the agent, and the family that it was trained on.
-
-    Raises:
-        UserError: It is no run or agent.
-        CheckpointError: It is damaged.
-    """
+    """Return where an agent is, the agent, and the family that it was trained on."""
     from ssm_metarl.env_runner.registry import get_family
     from ssm_metarl.training.loading import load, locate
 

@@ -93,11 +93,7 @@ class Evaluate:
 
     @property
     def budgets(self) -> tuple[int, ...]:
-        """The numbers of episodes.
-
-        Raises:
-            UserError: They are not whole numbers from 1 up.
-        """
+        """The numbers of episodes."""
         parts = [part.strip() for part in self.episodes.split(",")]
         if not all(part.isdecimal() and 1 <= int(part) <= MOST_EPISODES for part in parts):
             raise UserError(
@@ -108,11 +104,7 @@ class Evaluate:
 
     @property
     def mode_names(self) -> tuple[str, ...] | None:
-        """The modes, or None for all.
-
-        Raises:
-            UserError: One that there is not.
-        """
+        """The modes, or None for all."""
         if self.modes is None:
             return None
         names = tuple(dict.fromkeys(self.modes.replace("-", "_").split(",")))
@@ -123,12 +115,7 @@ class Evaluate:
 
 
 def run(asked: Evaluate, _: Collection[str]) -> int:
-    """Adapt to unseen tasks in every mode; show, write and draw the results; return the exit code.
-
-    Raises:
-        UserError: A folder that is not a run, or one that cannot be written.
-        CheckpointError: Its checkpoint is missing or damaged.
-    """
+    """Adapt to unseen tasks in every mode; show, write and draw the results; return 0."""
     from ssm_metarl.evaluation.evaluate import EvaluationPlan, summarise
     from ssm_metarl.evaluation.table import make_difference_table, make_table
 

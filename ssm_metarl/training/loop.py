@@ -23,11 +23,11 @@ from ssm_metarl.experience.buffer import ExperienceStore
 from ssm_metarl.training.config import TrainConfig
 from ssm_metarl.training.learners import Progress, Trainer, make_trainer, saved_spaces
 from ssm_metarl.training.software import current_software, warn_of_changes
-from ssm_metarl.training.tracking import MetricsFile, make_tracker
+from ssm_metarl.training.tracking import METRICS, MetricsFile, make_tracker
 
 UNITS_STREAM = 3
 SAVE_EVERY = 20.0  # seconds between checkpoints, beside the one at the end
-CONFIG, METRICS, CHECKPOINT = "config.json", "metrics.jsonl", "checkpoint"
+CONFIG, CHECKPOINT = "config.json", "checkpoint"
 EXPERIENCE = "experience/store.sqlite"
 
 

@@ -16,6 +16,7 @@ from typing import Any
 from ssm_metarl.checkpoint.files import parse_json, write_bytes_atomically, write_text_atomically
 from ssm_metarl.errors import CheckpointError, UserError, nearest
 
+METRICS = "metrics.jsonl"
 PROJECT = "ssm-metarl"  # what trackio and wandb group runs by
 
 
