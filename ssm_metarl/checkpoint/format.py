@@ -88,7 +88,9 @@ def save_checkpoint(folder: Path, tensors: Mapping[str, Tensor], meta: Mapping[s
     """
     with _naming(folder / MANIFEST, "cannot be saved: "):
         data = _serialise(tensors)
-        used = (int(match[1]) for match in map(_STATE.fullmatch, _names(folder)) if match)
+        folder.mkdir(parents=True, exist_ok=True)
+        names = os.listdir(folder)
+        used = (int(match[1]) for match in map(_STATE.fullmatch, names) if match)
         name = f"state-{max(used, default=0) + 1}.safetensors"
         text = _format_manifest(name, data, _table(tensors), meta)
         try:
@@ -98,7 +100,7 @@ def save_checkpoint(folder: Path, tensors: Mapping[str, Tensor], meta: Mapping[s
             if _committed(folder) != name:  # free the space, unless only the last sync failed
                 (folder / name).unlink(missing_ok=True)
             raise
-    for other in _names(folder):
+    for other in names:
         if other != name and (_STATE.fullmatch(other) or _TEMPORARY.fullmatch(other)):
             with contextlib.suppress(OSError):  # saved is saved, even if litter stays
                 (folder / other).unlink()
@@ -214,10 +216,6 @@ def _read_file(path: Path, limit: int) -> bytes:
         if size > limit:
             raise ValueError(f"is too large: {size} bytes instead of at most {limit}")
         return file.read(size)
-
-
-def _names(folder: Path) -> list[str]:
-    return os.listdir(folder) if folder.is_dir() else []
 
 
 def _committed(folder: Path) -> str | None:

@@ -11,6 +11,7 @@ from rich.table import Table
 
 from ssm_metarl.checkpoint.files import check_writable
 from ssm_metarl.commands.common import (
+    Loaded,
     attempt,
     best_return,
     load_agent,
@@ -114,10 +115,11 @@ class Adapt:
 
 def run(asked: Adapt, given: Collection[str]) -> int:
     """Adapt an agent to one task; show how it went and what it was worth; return the exit code."""
-    from ssm_metarl.training.loading import check_free
+    from ssm_metarl.training.loading import check_free, save
 
     refuse_unused([name for name in UNUSED_BY[asked.mode] if name in given], asked.mode)
-    place, agent, family = load_agent(asked.run, asked.trust_env_code)
+    loaded = load_agent(asked.run, asked.trust_env_code)
+    agent, place, family = loaded
     with naming_flag("task"):
         task = family.task(**asked.task_values)
     if asked.save:
@@ -127,94 +129,62 @@ def run(asked: Adapt, given: Collection[str]) -> int:
     folder = asked.out or place / "adapt" / asked.mode
     with naming_flag("out"):
         check_writable(folder)
-    records, stopped = _follow(agent, family, task, asked)
+    records, stopped = _follow(loaded, task, asked)
     adapted = records[-1].agent if records else agent
     remembered = records[-1].episodes if records and asked.mode == "in_context" else 0
     with contextlib.closing(family.reusing()) as kept:
         before = _measured(agent, kept, task, asked.seed, 0)
         after = _measured(adapted, kept, task, asked.seed, remembered)
-    show(_table(family, task, records, asked, before, after))
+    show(_table(loaded, task, records, asked, before, after))
     for record in records:
         _tell_what_happened(record)
     if asked.learns and not (records and records[-1].steps):
         print("Stopped before the first gradient step: the agent is as it was, and is not saved.")
     elif asked.save:
-        made("agent", _saved(adapted, asked.save))
+        try:
+            made("agent", save(adapted, asked.save))
+        except CheckpointError as error:  # a full disk: nothing the user wrote is wrong
+            raise SsmMetaRLError(str(error)) from error
     if records:
-        attempt("figure", lambda: _draw(records, after, agent, family, asked, folder))
+        attempt("figure", lambda: _draw(loaded, records, after, asked, folder))
     if asked.video:
         attempt("video", lambda: _record((agent, adapted), family, task, asked, folder))
     return INTERRUPTED if stopped else 0
 
 
-def _draw(
-    records: list["AdaptProgress"],
-    after: np.ndarray,
-    agent: "Agent",
-    family: "TaskFamily",
-    asked: Adapt,
-    folder: Path,
-) -> object:
-    """Draw the returns of the episodes played."""
-    from ssm_metarl.evaluation.figures import episode_curve, write_png
-
-    horizon = agent.config.horizon
-    whole = asked.mode == "in_context" or horizon >= family.max_episode_steps
-    figure = episode_curve(
-        records,
-        float(after.mean()),
-        family=family.name,
-        best=best_return(family),
-        cut=None if whole else horizon,
-    )
-    return write_png(figure, folder / "episodes.png")
-
-
-def _saved(agent: "Agent", folder: Path) -> Path:
-    from ssm_metarl.training.loading import save
-
-    try:
-        return save(agent, folder)
-    except CheckpointError as error:  # a full disk: nothing the user wrote is wrong
-        raise SsmMetaRLError(str(error)) from error
-
-
-def _follow(
-    agent: "Agent", family: "TaskFamily", task: Tasks, asked: Adapt
-) -> tuple[list["AdaptProgress"], bool]:
+def _follow(loaded: Loaded, task: Tasks, asked: Adapt) -> tuple[list["AdaptProgress"], bool]:
     """Play and learn, showing each episode; return the records, and whether it was stopped."""
     from ssm_metarl.adaptation.online import adapt
 
     records: list[AdaptProgress] = []
-    env = family.gymnasium(task)
-    stream = adapt(
-        agent,
-        env,
-        asked.mode,
-        episodes=asked.episodes,
-        steps=asked.steps,
-        guarded=asked.guard,
-        seed=asked.seed,
-    )
-    with Interruption() as interruption, Bar(f"{asked.mode} {family.name}") as bar:
-        for record in stream:
+    title = f"{asked.mode} {loaded.family.name}"
+    with (
+        contextlib.closing(loaded.family.gymnasium(task)) as env,
+        Interruption() as interruption,
+        Bar(title) as bar,
+    ):
+        for record in adapt(
+            loaded.agent,
+            env,
+            asked.mode,
+            episodes=asked.episodes,
+            steps=asked.steps,
+            guarded=asked.guard,
+            seed=asked.seed,
+        ):
             records.append(record)
             taken = f"; {counted(record.steps, 'gradient step')}" if asked.learns else ""
             text = f"return {record.returns.mean():.1f}{taken}"
             bar.update(record.episodes, record.total, text)
             if interruption.asked:
                 break
-    env.close()
     return records, interruption.asked
 
 
 def _measured(
     agent: "Agent", family: "TaskFamily", task: Tasks, seed: int, remembered: int
 ) -> np.ndarray:
-    """Return the returns of fresh episodes, or of those that come after others in a trial.
-
-    Nothing is learned from them.
-    """
+    """Return the returns of fresh episodes, or of those that come after others in a trial."""
     from numpy.random import SeedSequence
 
     from ssm_metarl.env_runner.streams import substream
@@ -232,7 +202,7 @@ def _measured(
 
 
 def _table(
-    family: "TaskFamily",
+    loaded: Loaded,
     task: Tasks,
     records: list["AdaptProgress"],
     asked: Adapt,
@@ -241,7 +211,7 @@ def _table(
 ) -> Table:
     """Lay out what the agent earns before and after."""
     table = plain_table(
-        f"[bold]{family.name}\n{task.describe(0)}",
+        f"[bold]{loaded.family.name}\n{task.describe(0)}",
         f"Mean return of {MEASURED_EPISODES} complete episodes that nothing is learned from.\n"
         "Episodes and env steps: what adaptation used of the task.",
     )
@@ -261,10 +231,8 @@ def _table(
 def _tell_what_happened(record: "AdaptProgress") -> None:
     """Say what was undone and recalled, where it was."""
     if record.rolled_back:
-        print(
-            f"After {counted(record.episodes, 'episode')} the last step was seen to do harm and "
-            "was undone."
-        )
+        episodes = counted(record.episodes, "episode")
+        print(f"After {episodes} the last step was seen to do harm and was undone.")
     recalled = record.recalled
     if recalled is None:
         return
@@ -274,10 +242,29 @@ def _tell_what_happened(record: "AdaptProgress") -> None:
         return
     best = list(zip(tasks, weights, strict=True))[:SHOWN_MATCHES]
     named = ", ".join(f"task {task} ({weight:.0%})" for task, weight in best)
+    own = float(recalled.own[0])
     print(
         f"Recalled {len(tasks)} earlier tasks, most of all {named}; the own episodes weigh "
-        f"{float(recalled.own[0]):.0%}."
+        f"{own:.0%}."
     )
+
+
+def _draw(
+    loaded: Loaded, records: list["AdaptProgress"], after: np.ndarray, asked: Adapt, folder: Path
+) -> object:
+    """Draw the returns of the episodes played."""
+    from ssm_metarl.evaluation.figures import episode_curve, write_png
+
+    family, horizon = loaded.family, loaded.agent.config.horizon
+    whole = asked.mode == "in_context" or horizon >= family.max_episode_steps
+    figure = episode_curve(
+        records,
+        float(after.mean()),
+        family=family.name,
+        best=best_return(family),
+        cut=None if whole else horizon,
+    )
+    return write_png(figure, folder / "episodes.png")
 
 
 def _record(
@@ -287,23 +274,17 @@ def _record(
     from ssm_metarl.video.before_after import record_side_by_side
 
     episodes = counted(asked.episodes, "episode")
-    remembered = asked.episodes if asked.mode == "in_context" else 0
-    if asked.mode == "zero_shot":  # there is no after: another episode tells more than the same
-        path, other_seed = folder / "episodes.mp4", asked.seed + 1
+    name, seeds, remembered = "before-after", (asked.seed, asked.seed), 0
+    captions = "before adapting", f"{MODES[asked.mode]}, {episodes} per step"
+    said = "return {:.1f} before adapting, {:.1f} after"
+    if asked.mode == "in_context":
+        captions, remembered = ("before adapting", f"after {episodes}"), asked.episodes
+    elif asked.mode == "zero_shot":  # there is no after: another episode tells more than the same
+        name, seeds = "episodes", (asked.seed, asked.seed + 1)
         captions = "zero-shot", "zero-shot, another episode"
-        ends = "in one episode", "in another"
-    else:
-        path, other_seed = folder / "before-after.mp4", asked.seed
-        what = f"after {episodes}" if remembered else f"{MODES[asked.mode]}, {episodes} per step"
-        captions = "before adapting", what
-        ends = "before adapting", "after"
-    one, other = record_side_by_side(
-        agents,
-        family,
-        task,
-        (asked.seed, other_seed),
-        captions,
-        path,
-        episodes_before=remembered,
+        said = "return {:.1f} in one episode, {:.1f} in another"
+    path = folder / f"{name}.mp4"
+    returns = record_side_by_side(
+        agents, family, task, seeds, captions, path, episodes_before=remembered
     )
-    return f"{path}\nreturn {one:.1f} {ends[0]}, {other:.1f} {ends[1]}"
+    return f"{path}\n{said.format(*returns)}"

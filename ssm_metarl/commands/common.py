@@ -4,7 +4,7 @@ import contextlib
 import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rich import box
 from rich.table import Table
@@ -35,15 +35,23 @@ def trust_setting() -> Any:  # noqa: ANN401 (likewise)
     )
 
 
-def load_agent(run: str, trust_env_code: bool) -> tuple[Path, "Agent", "TaskFamily"]:
-    """Return where an agent is, the agent, and the family that it was trained on."""
+class Loaded(NamedTuple):
+    """An agent, where it is, and the family that it was trained on."""
+
+    agent: "Agent"
+    place: Path
+    family: "TaskFamily"
+
+
+def load_agent(run: str, trust_env_code: bool) -> Loaded:
+    """Load the agent that a command is about."""
     from ssm_metarl.env_runner.registry import get_family
     from ssm_metarl.training.loading import load, locate
 
     use_one_thread()
     place = locate(run)
     agent = load(place, trust_env_code=trust_env_code)
-    return place, agent, get_family(agent.family, trust_env_code=trust_env_code)
+    return Loaded(agent, place, get_family(agent.family, trust_env_code=trust_env_code))
 
 
 def use_one_thread() -> None:

@@ -1,6 +1,5 @@
 """``ssm-metarl evaluate``: measure, show, write and draw."""
 
-import contextlib
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ import numpy as np
 
 from ssm_metarl.checkpoint.files import check_writable, write_text_atomically
 from ssm_metarl.commands.common import (
+    Loaded,
     attempt,
     best_return,
     load_agent,
@@ -28,7 +28,6 @@ from ssm_metarl.training.settings import check_settings, setting
 if TYPE_CHECKING:  # they import torch
     from matplotlib.figure import Figure
 
-    from ssm_metarl.adaptation.agent import Agent
     from ssm_metarl.env_runner.family import TaskFamily
     from ssm_metarl.evaluation.evaluate import EvaluationPlan
     from ssm_metarl.evaluation.figures import Scatter
@@ -119,7 +118,8 @@ def run(asked: Evaluate, _: Collection[str]) -> int:
     from ssm_metarl.evaluation.evaluate import EvaluationPlan, summarise
     from ssm_metarl.evaluation.table import make_difference_table, make_table
 
-    place, agent, family = load_agent(asked.run, asked.trust_env_code)
+    loaded = load_agent(asked.run, asked.trust_env_code)
+    agent, place, family = loaded
     draw: Callable[..., Tasks] = getattr(family, asked.split)
     tasks = draw(asked.tasks)
     plan = EvaluationPlan(
@@ -144,7 +144,7 @@ def run(asked: Evaluate, _: Collection[str]) -> int:
             "Steps start from there, with no experience to recall. To compare it with the agent\n"
             "that it came from, evaluate the run of that one with the same --seed."
         )
-    rows, shown = _evaluate(agent, family, tasks, plan)
+    rows, shown = _evaluate(loaded, tasks, plan)
     evaluation = summarise(family, tasks, asked.split, plan, rows)
     show(make_table(evaluation), whole=True)
     gains = make_difference_table(evaluation)
@@ -155,31 +155,32 @@ def run(asked: Evaluate, _: Collection[str]) -> int:
         made("numbers", path)
     _draw_evaluation(evaluation, family, tasks, folder / "figures")
     if asked.video:
-        attempt("video", lambda: _record(agent, shown, family, tasks, folder, asked.seed))
+        attempt("video", lambda: _record(loaded, shown, tasks, folder, asked.seed))
     return 0
 
 
 def _check_places(asked: Evaluate, folder: Path) -> None:
     """Refuse, before any work, places that cannot be written."""
-    with naming_flag("out") if asked.out else contextlib.nullcontext():
-        try:
-            check_writable(folder)
-        except UserError as error:
-            elsewhere = "" if asked.out else "; --out FOLDER puts the results elsewhere"
-            raise UserError(f"{error}{elsewhere}") from error
+    try:
+        check_writable(folder)
+    except UserError as error:
+        if asked.out:
+            raise UserError(f"--out: {error}") from error
+        raise UserError(f"{error}; --out FOLDER puts the results elsewhere") from error
     if asked.json:
         with naming_flag("json"):
             check_writable(asked.json.parent)
 
 
 def _evaluate(
-    agent: "Agent", family: "TaskFamily", tasks: Tasks, plan: "EvaluationPlan"
+    loaded: Loaded, tasks: Tasks, plan: "EvaluationPlan"
 ) -> tuple[list[ModeResult], "Shown | None"]:
     """Return all results, and of the parameters only those that the video needs."""
     from ssm_metarl.adaptation.hybrid import Memory
     from ssm_metarl.evaluation.evaluate import evaluate, modes_of
     from ssm_metarl.video.before_after import choose_result, choose_task
 
+    agent, _, family = loaded
     modes, task = modes_of(agent, plan), choose_task(family, tasks)
     rows, shown = [], None
     with Bar(f"evaluate {family.name}") as bar:
@@ -211,14 +212,14 @@ def _draw_evaluation(
     stepped = any(row.steps for row in rows)
     budgets = len({row.shots for row in rows if row.steps == 1}) > 1
     trials = any(row.mode == "in_context" for row in rows)
-    wanted: list[tuple[str, bool, Callable[[], Figure]]] = [
-        ("adaptation", stepped, lambda: adaptation_curve(evaluation, best=best)),
-        ("budgets", budgets, lambda: budget_curve(evaluation, best=best)),
-        ("profile", budgets, lambda: performance_profile(evaluation)),
-        ("in-context", trials, lambda: trial_curve(evaluation, best=best)),
-        ("tasks", bool(panels), lambda: task_scatter(panels)),
-    ]
-    for name, has_results, draw in wanted:
+    wanted: dict[str, tuple[bool, Callable[[], Figure]]] = {
+        "adaptation": (stepped, lambda: adaptation_curve(evaluation, best=best)),
+        "budgets": (budgets, lambda: budget_curve(evaluation, best=best)),
+        "profile": (budgets, lambda: performance_profile(evaluation)),
+        "in-context": (trials, lambda: trial_curve(evaluation, best=best)),
+        "tasks": (bool(panels), lambda: task_scatter(panels)),
+    }
+    for name, (has_results, draw) in wanted.items():
         path = folder / f"{name}.png"
         path.unlink(missing_ok=True)
         if has_results:
@@ -245,18 +246,11 @@ def _scatters(evaluation: Evaluation, groups: list[str] | None) -> list["Scatter
     ]
 
 
-def _record(
-    agent: "Agent",
-    shown: "Shown | None",
-    family: "TaskFamily",
-    tasks: Tasks,
-    folder: Path,
-    seed: int,
-) -> str:
+def _record(loaded: Loaded, shown: "Shown | None", tasks: Tasks, folder: Path, seed: int) -> str:
     from ssm_metarl.video.before_after import write_before_after
 
     path = folder / "videos" / "before-after.mp4"
-    before, after = write_before_after(agent, shown, family, tasks, path, seed)
+    before, after = write_before_after(loaded.agent, shown, loaded.family, tasks, path, seed)
     assert shown is not None
     returns = f"return {before:.1f} before adapting, {after:.1f} after"
     return f"{path}\ntask {shown.task}: {tasks.describe(shown.task)}\n{returns}"

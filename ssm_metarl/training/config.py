@@ -323,13 +323,10 @@ class TrainConfig:
             UserError: Malformed JSON, an unknown or missing name, or a value that is not valid.
         """
         try:
-            values: Any = parse_json(text.encode())
+            values = parse_json(text.encode())
         except ValueError as error:
             raise UserError(f"config.json is not valid JSON: {error}") from error
-        fields = known_fields(settings_of(cls), values, "config.json")
-        missing = [name for name in ("mode", "env_name") if name not in fields]
-        if missing:
-            raise UserError(f"config.json does not say {' and '.join(missing)}")
+        fields = known_fields(settings_of(cls), values, "config.json", ("mode", "env_name"))
         try:
             return cls(**fields)
         except UserError as error:

@@ -37,16 +37,15 @@ MAX_ACTIONS = 100_000
 class Progress:
     """One iteration of training; docs/metrics.md explains every number.
 
+    Iterations count from 1; steps and seconds are those so far, over all sessions of the run.
+
     Attributes:
-        iteration: Counted from 1.
-        environment_steps: Trained on so far.
         return_before: Mean return before adaptation: of complete episodes on the validation tasks
             (meta_rl; the first of a trial for rl2), or of the episodes of this iteration
             (policy_gradient). None where this iteration did not look.
         return_after: The same after one adaptation step (meta_rl), or of the last episode of a
             trial (rl2).
         best_return: The best so far; the checkpoint keeps the parameters that reached it.
-        seconds: Spent training so far, over all sessions of the run.
         metrics: The learner's own numbers; None where there is none.
     """
 
@@ -110,16 +109,9 @@ class Trainer:
         self._done, self.experience = iteration, report.experience
         self._environment_steps += report.environment_steps
         self._seconds += time.monotonic() - started
-        return Progress(
-            iteration=iteration,
-            iterations=self.learner.iterations,
-            environment_steps=self._environment_steps,
-            return_before=before,
-            return_after=after,
-            best_return=self.best_return,
-            seconds=self._seconds,
-            metrics=report.metrics,
-        )
+        total, steps = self.learner.iterations, self._environment_steps
+        best, seconds = self.best_return, self._seconds
+        return Progress(iteration, total, steps, before, after, best, seconds, report.metrics)
 
     def snapshot(self) -> Checkpoint:
         """Copy everything that resuming needs, as of the last iteration."""

@@ -62,8 +62,8 @@ def train(
     if run_dir.exists():
         raise UserError(f"{run_dir} exists; add --resume to continue it, or choose another")
     config, trainer = _prepare(config, on_phase)
-    session = _Session(config, trainer, run_dir, tracker)  # a missing tracker leaves no folder
-    run_dir.mkdir(parents=True, exist_ok=True)
+    session = _Session(config, trainer, run_dir, tracker, resumed=False)
+    run_dir.mkdir(parents=True, exist_ok=True)  # not before: a missing tracker leaves no folder
     lock = RunLock(run_dir)
     write_text_atomically(run_dir / CONFIG, config.to_json())
     return session.stream(lock)
@@ -129,13 +129,10 @@ def read_config(run_dir: Path, *, trust_env_code: bool = False) -> TrainConfig:
         UserError: There are none, or they are malformed.
     """
     path = run_dir / CONFIG
-    if not run_dir.exists():
-        raise UserError(
-            f"{run_dir} is not a run: there is no such folder (a run on the Hugging Face Hub is "
-            "hf://owner/name)"
-        )
     if not path.is_file():
-        raise UserError(f"{run_dir} is not a run: it has no {CONFIG}")
+        hub = "there is no such folder (a run on the Hugging Face Hub is hf://owner/name)"
+        reason = f"it has no {CONFIG}" if run_dir.exists() else hub
+        raise UserError(f"{run_dir} is not a run: {reason}")
     try:
         config = TrainConfig.from_json(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -188,13 +185,7 @@ class _Session:
     """A stretch of training, from a start or a checkpoint to its end or an interruption."""
 
     def __init__(
-        self,
-        config: TrainConfig,
-        trainer: Trainer,
-        run_dir: Path,
-        tracker: str,
-        *,
-        resumed: bool = False,
+        self, config: TrainConfig, trainer: Trainer, run_dir: Path, tracker: str, resumed: bool
     ) -> None:
         self.config, self.trainer, self.run_dir = config, trainer, run_dir
         self.tracker = make_tracker(tracker, run_dir, dataclasses.asdict(config), resume=resumed)
@@ -251,9 +242,8 @@ class _Session:
             return None
         path, family = self.run_dir / EXPERIENCE, self.trainer.learner.family
         if not path.exists():
-            return ExperienceStore.create(
-                path, family, capacity=self.config.experience, run=self.run
-            )
+            size = self.config.experience
+            return ExperienceStore.create(path, family, capacity=size, run=self.run)
         store = ExperienceStore.open(path, family, writable=True)
         store.check_run(self.run)
         store.truncate_after(self.done)

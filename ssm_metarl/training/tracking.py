@@ -108,7 +108,7 @@ class _TensorBoard(Tracker):
 
     def __init__(self, run_dir: Path, config: Mapping[str, Any], resume: bool) -> None:
         self._module = _import_extra("torch.utils.tensorboard", "tensorboard")
-        self._folder, self._config = _tensorboard_folder(run_dir), config
+        self._folder, self._config = run_dir / "tensorboard", config
         self._writer: Any = None
 
     def log(self, iteration: int, values: Mapping[str, float]) -> None:
@@ -210,14 +210,10 @@ def how_to_look(name: str, run_dir: Path) -> str:
     Empty where there is nothing to look at, and for wandb, which says by itself where the run is.
     """
     commands = {
-        "tensorboard": ["tensorboard", "--logdir", str(_tensorboard_folder(run_dir))],
+        "tensorboard": ["tensorboard", "--logdir", str(run_dir / "tensorboard")],
         "trackio": ["trackio", "show", "--project", PROJECT],
     }
     return shlex.join(commands.get(name, []))
-
-
-def _tensorboard_folder(run_dir: Path) -> Path:
-    return run_dir / "tensorboard"
 
 
 def _import_extra(module: str, extra: str) -> Any:  # noqa: ANN401 (a module without types)

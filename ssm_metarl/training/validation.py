@@ -19,10 +19,7 @@ EPISODES = 5  # or trials, for each task asked for; a family of one task plays a
 class Validated:
     """Mean undiscounted returns of complete episodes on the validation tasks.
 
-    Attributes:
-        before: Without adaptation.
-        after: With it.
-        score: What the best parameters have most of.
+    Before and after adaptation; the best parameters are those with the greatest score.
     """
 
     before: float
@@ -51,13 +48,8 @@ def by_adaptation(
             return float(trials.returns.mean())
         return float(mean_returns(agent.policy, params, family, tasks, episodes, own).mean())
 
-    adaptation = adapt_tasks(
-        agent,
-        task_source(agent, family, tasks),
-        episodes=agent.config.episodes,
-        steps=1,
-        seed=substream(seed, 0),
-    )
+    source, stream = task_source(agent, family, tasks), substream(seed, 0)
+    adaptation = adapt_tasks(agent, source, episodes=agent.config.episodes, steps=1, seed=stream)
     before, after = (returns(adapted.params) for adapted in adaptation)
     return Validated(before, after, 0.5 * (before + after) if trial else after)
 
