@@ -17,8 +17,8 @@ from ssm_metarl.core.spaces import EnvironmentAction
 from ssm_metarl.env_runner.rollout import Trajectory
 from ssm_metarl.errors import UserError, check_whole
 from ssm_metarl.meta_rl.batch import Batch, make_batch
-from ssm_metarl.meta_rl.inner_losses import inner_loss
 from ssm_metarl.meta_rl.inner_rule import InnerRule, Rates
+from ssm_metarl.meta_rl.registry import INNER_LOSSES
 
 
 @dataclass(frozen=True)
@@ -65,6 +65,9 @@ class Agent:
     ) -> tuple[EnvironmentAction, AgentState]:
         """Choose an action for one observation ``[O]`` or a batch ``[E, O]``.
 
+        Returns actions in the environment's units, shaped like its action space (with ``E`` in
+        front for a batch), and the state for the next call.
+
         Args:
             observation: In the environment's units.
             state: What the last call returned; None at the very start.
@@ -72,10 +75,6 @@ class Agent:
             deterministic: Take the most likely action rather than sample.
             reward: Of the previous action, for policies that see it; None for 0.
             seed: Of the sampling, where the state is None.
-
-        Returns:
-            Actions in the environment's units, shaped like its action space (with ``E`` in front
-            for a batch), and the state for the next call.
 
         Raises:
             UserError: The observation is not shaped as the agent's are, something is not finite,
@@ -130,7 +129,7 @@ class Agent:
 
     def rule(self) -> InnerRule:
         """Return the inner rule that it adapts by."""
-        return InnerRule(self.policy, inner_loss(self.config.surrogate), self.rates)
+        return InnerRule(self.policy, INNER_LOSSES[self.config.surrogate].load(), self.rates)
 
     def with_params(self, params: Params) -> "Agent":
         """Return an agent that acts with other parameters, of one task if they have a task axis.
@@ -148,11 +147,7 @@ class Agent:
         return self.policy.bind(self.params)
 
     def seen(self, observation: np.ndarray) -> Float[Tensor, "1 E O"]:
-        """Return an observation ``[O]`` or a batch ``[E, O]`` as the policy takes it.
-
-        Raises:
-            UserError: It is not shaped as the agent's are, or not finite.
-        """
+        """Return an observation ``[O]`` or a batch ``[E, O]`` as the policy takes it."""
         size = len(self.policy.spaces.observation_scale)
         seen = _finite("the observation", observation)
         if seen.ndim not in (1, 2) or seen.shape[-1] != size:
@@ -190,11 +185,6 @@ class Agent:
 
 
 def _per_lane(name: str, values: np.ndarray | float, lanes: int) -> Float[Tensor, "1 E"]:
-    """Return one number per lane.
-
-    Raises:
-        UserError: There are fewer or more, or one is not finite.
-    """
     given = _finite(name, values).view(1, -1)
     if given.shape[1] not in (1, lanes):
         raise UserError(f"{name} has {given.shape[1]} entries for {lanes} observations")

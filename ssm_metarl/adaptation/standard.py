@@ -16,11 +16,11 @@ from numpy.random import SeedSequence
 from ssm_metarl.adaptation.agent import Agent
 from ssm_metarl.adaptation.guard import Guard, choose
 from ssm_metarl.adaptation.hybrid import Memory, Recalled
-from ssm_metarl.adaptation.source import Source
 from ssm_metarl.core.parameters import Params, combine
 from ssm_metarl.core.policy import LOG_STD
 from ssm_metarl.core.torch_state import in_usual_torch
-from ssm_metarl.env_runner.rollout import Trajectory
+from ssm_metarl.env_runner.family import TaskFamily, Tasks
+from ssm_metarl.env_runner.rollout import Trajectory, collect_episodes
 from ssm_metarl.env_runner.streams import substream
 from ssm_metarl.errors import DivergenceError, UserError
 from ssm_metarl.meta_rl.inner_loop import InnerLoop
@@ -55,11 +55,18 @@ class Adapted:
 
 
 class Adaptation:
-    """Adapts the parameters of K tasks as their episodes come in.
+    """Adapts the parameters of K tasks as their episodes come in; ``now`` is where it is.
 
-    Attributes:
+    Args:
         agent: Where all tasks start from; it stays as it is.
-        now: The state after the last step.
+        tasks: K.
+        seed: Of the guard's bootstrap.
+        episodes: Episodes per task that a step waits for.
+        memory: Earlier tasks to recall; None adapts from the current task's data alone.
+        guarded: Whether to roll back where the episodes played show that a step did harm.
+
+    Raises:
+        UserError: The memory is of another agent.
     """
 
     def __init__(
@@ -72,19 +79,6 @@ class Adaptation:
         memory: Memory | None = None,
         guarded: bool = True,
     ) -> None:
-        """Start from the agent as it was trained.
-
-        Args:
-            agent: Where all tasks start from.
-            tasks: K.
-            seed: Of the guard's bootstrap.
-            episodes: Episodes per task that a step waits for.
-            memory: Earlier tasks to recall; None adapts from the current task's data alone.
-            guarded: Whether to roll back where the episodes played show that a step did harm.
-
-        Raises:
-            UserError: The memory is of another agent.
-        """
         if memory is not None:
             if not isinstance(memory, Memory):
                 raise UserError(f"{memory!r:.60} is not a memory; valid: Memory.of(agent), or None")
@@ -95,10 +89,7 @@ class Adaptation:
         self.now = Adapted(agent.params, 0, 0, np.zeros(tasks, dtype=np.int64))
 
     def add(self, rollout: Trajectory) -> bool:
-        """Take in episodes ``[T, K, E]`` played with the current parameters; step if they suffice.
-
-        Returns:
-            Whether a step was taken; ``now`` is the state after it.
+        """Take in episodes ``[T, K, E]`` of the current parameters; return whether it took a step.
 
         Raises:
             DivergenceError: The adapted parameters are not finite; the current ones stay.
@@ -128,7 +119,8 @@ class Adaptation:
 @in_usual_torch
 def adapt_tasks(
     agent: Agent,
-    source: Source,
+    family: TaskFamily,
+    tasks: Tasks,
     *,
     episodes: int,
     steps: int,
@@ -138,26 +130,36 @@ def adapt_tasks(
 ) -> Iterator[Adapted]:
     """Adapt to K tasks at once, each by itself; yield the start and then every step.
 
-    Every step plays fresh episodes with the parameters it improves.
-
-    Args:
-        agent: As it was trained; it stays as it is.
-        source: The K tasks.
-        episodes: Episodes per task and step.
-        steps: Gradient steps.
-        seed: Of the episodes, and of the guard.
-        memory: As for :class:`Adaptation`.
-        guarded: As for :class:`Adaptation`.
+    Every step plays fresh episodes, so many of each task, with the parameters it improves. Memory
+    and guard are as for :class:`Adaptation`.
 
     Raises:
         DivergenceError: The adapted parameters are not finite.
     """
-    adaptation = Adaptation(agent, len(source), seed=seed, memory=memory, guarded=guarded)
+    adaptation = Adaptation(agent, len(tasks), seed=seed, memory=memory, guarded=guarded)
     yield adaptation.now
     for step in range(steps):
-        bound = agent.policy.bind(adaptation.now.params)
-        adaptation.add(source.play(bound, episodes, substream(seed, EPISODE_STREAM, step)))
+        own = substream(seed, EPISODE_STREAM, step)
+        adaptation.add(play_tasks(agent, adaptation.now.params, family, tasks, episodes, own))
         yield adaptation.now
+
+
+def play_tasks(
+    agent: Agent,
+    params: Params,
+    family: TaskFamily,
+    tasks: Tasks,
+    episodes: int,
+    seed: SeedSequence,
+) -> Trajectory:
+    """Play some episodes of K tasks, each from an empty memory and cut at the agent's horizon."""
+    device = params["encoder.bias"].device
+    environment = family.make_vec(
+        tasks, episodes, autoreset=False, horizon=agent.config.horizon, device=device
+    )
+    rollout = collect_episodes(agent.policy.bind(params), environment, seed)
+    environment.close()
+    return rollout
 
 
 def take_step(
@@ -175,9 +177,6 @@ def take_step(
         played: Episodes ``[T, K, E]``.
         step: Number of the step, from 0.
         memory: Earlier tasks, whose gradients are those at the agent's own parameters.
-
-    Returns:
-        Parameters with a task axis, and what was recalled.
     """
     config, policy, recalled = agent.config, agent.policy, None
     batch = agent.batch(played)

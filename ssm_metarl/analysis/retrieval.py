@@ -15,7 +15,7 @@ from ssm_metarl.adaptation.standard import adapt_tasks
 from ssm_metarl.env_runner.family import TaskFamily, Tasks
 from ssm_metarl.env_runner.rollout import Trajectory
 from ssm_metarl.env_runner.streams import substream
-from ssm_metarl.evaluation.evaluate import ADAPTATION_STREAM, task_source
+from ssm_metarl.evaluation.evaluate import ADAPTATION_STREAM
 from ssm_metarl.experience.buffer import ExperienceStore
 from ssm_metarl.experience.records import StoredTask
 
@@ -102,7 +102,8 @@ def retrieve(
         return None
     *_, adapted = adapt_tasks(
         agent,
-        task_source(agent, family, task),
+        family,
+        task,
         episodes=episodes,
         steps=1,
         seed=substream(SeedSequence(seed), ADAPTATION_STREAM),

@@ -15,7 +15,6 @@ from torch import Tensor
 from ssm_metarl.adaptation.agent import Agent
 from ssm_metarl.adaptation.hybrid import Memory
 from ssm_metarl.adaptation.session import check_mode
-from ssm_metarl.adaptation.source import TaskSource
 from ssm_metarl.adaptation.standard import Adapted, adapt_tasks
 from ssm_metarl.core.parameters import Params
 from ssm_metarl.core.policy import Policy
@@ -136,7 +135,8 @@ def _measure_steps(
     for episodes, steps in plan.adaptations():
         adapted = adapt_tasks(
             agent,
-            task_source(agent, family, tasks),
+            family,
+            tasks,
             episodes=episodes,
             steps=steps,
             seed=substream(seed, ADAPTATION_STREAM),
@@ -166,12 +166,6 @@ def modes_of(agent: Agent, plan: EvaluationPlan) -> tuple[str, ...]:
         if mode != "from_scratch":
             check_mode(agent, mode)
     return tuple(plan.modes)
-
-
-def task_source(agent: Agent, family: TaskFamily, tasks: Tasks) -> TaskSource:
-    """Return where an agent plays the episodes it adapts from, as long as in meta-training."""
-    device = agent.params["encoder.bias"].device
-    return TaskSource(family, tasks, agent.config.horizon, device)
 
 
 def summarise(

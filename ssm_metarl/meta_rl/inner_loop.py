@@ -6,8 +6,8 @@ from ssm_metarl.core.parameters import Params
 from ssm_metarl.env_runner.rollout import Trajectory, side_by_side
 
 TaskStep = Callable[[Params, Trajectory, int], Params]
-"""Parameters that played a trajectory, the trajectory, and the number of steps taken before, to the
-parameters after one more."""
+"""From the parameters that played a trajectory, the trajectory, and the number of steps taken
+before, to the parameters after one more."""
 
 
 class InnerLoop:
@@ -18,29 +18,18 @@ class InnerLoop:
 
     Attributes:
         params: Shared before the first step, per task after it.
-        steps: Steps taken.
+        steps: Steps taken; each waits for so many lanes of data per task.
     """
 
     def __init__(self, params: Params, step: TaskStep, lanes: int = 1) -> None:
-        """Begin with no data.
-
-        Args:
-            params: Where all tasks start from.
-            step: Of all tasks.
-            lanes: Of data per task that a step waits for.
-        """
         self.params, self.steps = params, 0
         self._step, self._lanes = step, lanes
         self._waiting: list[Trajectory] = []
 
     def add(self, rollout: Trajectory) -> bool:
-        """Take in lanes ``[T, K, E]`` played with the current parameters; step if they suffice.
+        """Take in lanes ``[T, K, E]`` of the current parameters; return whether a step was taken.
 
-        Returns:
-            Whether a step was taken.
-
-        Raises:
-            DivergenceError: From the step: the parameters stay, and its data are dropped.
+        Where the step raises an error the parameters stay, and its data are dropped.
         """
         self._waiting.append(rollout)
         if sum(each.valid.shape[2] for each in self._waiting) < self._lanes:

@@ -11,15 +11,9 @@ from torch import Tensor
 from ssm_metarl.core.policy import BoundPolicy
 from ssm_metarl.meta_rl.batch import Batch
 from ssm_metarl.meta_rl.losses import dice_loss, lvc_loss, prediction_loss, score_loss
-from ssm_metarl.meta_rl.registry import INNER_LOSSES
 
 InnerLoss = Callable[[BoundPolicy, Batch], Tensor]
 """Returns the loss of each task, ``[K]``, of the scale of one episode."""
-
-
-def inner_loss(name: str) -> InnerLoss:
-    """Return the inner loss of a name."""
-    return INNER_LOSSES[name].load()
 
 
 def lvc(bound: BoundPolicy, batch: Batch) -> Float[Tensor, "K"]:

@@ -23,7 +23,6 @@ from ssm_metarl.env_runner.streams import substream
 from ssm_metarl.meta_rl.batch import Batch, collect_data, make_batch
 from ssm_metarl.meta_rl.diagnostics import Diagnostics, averaged, explained_variance
 from ssm_metarl.meta_rl.inner_loop import InnerLoop
-from ssm_metarl.meta_rl.inner_losses import inner_loss
 from ssm_metarl.meta_rl.inner_rule import ACTING, InnerRule
 from ssm_metarl.meta_rl.learner import (
     ROLLOUT_STREAM,
@@ -74,7 +73,7 @@ class MAML(Learner):
         """Return the inner rule, differentiable in the rates if they are learned."""
         own = self.settings
         rates = {name: own.inner_lr * gain.exp() for name, gain in self.log_gains.items()}
-        loss = inner_loss(own.surrogate)
+        loss = INNER_LOSSES[own.surrogate].load()
         return InnerRule(self.policy, loss, rates or own.inner_lr, first_order=own.first_order)
 
     def objective(self) -> OuterObjective:

@@ -14,7 +14,7 @@ from ssm_metarl.adaptation.hybrid import Memory
 from ssm_metarl.adaptation.standard import adapt_tasks
 from ssm_metarl.core.parameters import Params
 from ssm_metarl.env_runner.streams import substream
-from ssm_metarl.evaluation.evaluate import ADAPTATION_STREAM, task_source, untrained
+from ssm_metarl.evaluation.evaluate import ADAPTATION_STREAM, untrained
 from ssm_metarl.evaluation.report import MODES
 from ssm_metarl.ui.limits import CLIP_STEPS
 from ssm_metarl.ui.player import Clip
@@ -51,7 +51,8 @@ def agent_after(subject: Subject, query: Query, mode: str) -> Agent:
     memory = Memory.of(agent) if mode == "hybrid" else None
     *_, last = adapt_tasks(
         agent,
-        task_source(agent, subject.family, subject.task),
+        subject.family,
+        subject.task,
         episodes=query.episodes,
         steps=query.steps,
         seed=substream(SeedSequence(plan.seed), ADAPTATION_STREAM),

@@ -295,7 +295,7 @@ def test_wrong_arguments_are_refused_before_anything_is_played(agent: Agent) -> 
     ("slip", "words"),
     [
         (
-            "source._one_task('CartPole-v1')",
+            "source._vector('CartPole-v1')",
             "'CartPole-v1' is not an environment; pass one, such as",
         ),
         ("sm.adapt('runs/demo', None)", "'runs/demo' is not an agent; valid: what ssm_metarl.load"),

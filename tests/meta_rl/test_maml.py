@@ -7,7 +7,6 @@ from resolved import resolved
 
 from ssm_metarl.adaptation.agent import Agent
 from ssm_metarl.adaptation.config import AdaptationConfig
-from ssm_metarl.adaptation.source import TaskSource
 from ssm_metarl.adaptation.standard import adapt_tasks
 from ssm_metarl.core.policy import Policy, PolicyConfig
 from ssm_metarl.env_runner.registry import get_family
@@ -181,9 +180,8 @@ def test_a_gradient_that_is_not_finite_changes_nothing() -> None:
 
 def test_adaptation_counts_its_data() -> None:
     learning = learner()
-    source = TaskSource(FAMILY, FAMILY.held_out(3), SMALL["support_steps"], learning.device)
-    agent = agent_of(learning)
-    stages = list(adapt_tasks(agent, source, episodes=5, steps=2, seed=SeedSequence(0)))
+    agent, tasks = agent_of(learning), FAMILY.held_out(3)
+    stages = list(adapt_tasks(agent, FAMILY, tasks, episodes=5, steps=2, seed=SeedSequence(0)))
     assert [s.steps for s in stages] == [0, 1, 2]
     assert [s.episodes for s in stages] == [0, 5, 10]
     assert (stages[0].environment_steps == 0).all()
@@ -205,9 +203,8 @@ def test_meta_training_teaches_to_adapt() -> None:
     tasks = FAMILY.validation(20)
 
     def returns() -> list[float]:
-        source = TaskSource(FAMILY, tasks, settings["support_steps"], learning.device)
         agent = agent_of(learning)
-        stages = adapt_tasks(agent, source, episodes=10, steps=1, seed=SeedSequence(1))
+        stages = adapt_tasks(agent, FAMILY, tasks, episodes=10, steps=1, seed=SeedSequence(1))
         seed = SeedSequence(2)
         return [mean_returns(policy, s.params, FAMILY, tasks, 2, seed).mean() for s in stages]
 

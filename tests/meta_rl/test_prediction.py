@@ -15,7 +15,7 @@ from ssm_metarl.env_runner.rollout import Trajectory, collect_episodes
 from ssm_metarl.env_runner.spaces import policy_spaces
 from ssm_metarl.errors import UserError
 from ssm_metarl.meta_rl.batch import make_batch
-from ssm_metarl.meta_rl.inner_losses import inner_loss
+from ssm_metarl.meta_rl.inner_losses import prediction
 from ssm_metarl.meta_rl.maml import MAML
 from ssm_metarl.training.config import TrainConfig
 
@@ -33,7 +33,7 @@ def setting() -> tuple[Params, Trajectory]:
 def test_the_loss_is_the_error_of_each_step_summed_over_an_episode() -> None:
     params, rollout = setting()
     batch = make_batch(rollout, POLICY, 0.9, 1.0)
-    loss = inner_loss("prediction")(POLICY.bind(params), batch)
+    loss = prediction(POLICY.bind(params), batch)
     bound = POLICY.bind(params)
     for k in range(3):
         change = (rollout.observation[1:] - rollout.observation[:-1])[:, k]
