@@ -11,6 +11,8 @@ from rich.table import Table
 
 from ssm_metarl.checkpoint.files import check_writable
 from ssm_metarl.commands.common import (
+    RUN,
+    TRUST,
     Loaded,
     attempt,
     best_return,
@@ -20,8 +22,6 @@ from ssm_metarl.commands.common import (
     plain_table,
     refuse_no_folder,
     refuse_unused,
-    run_setting,
-    trust_setting,
 )
 from ssm_metarl.console import INTERRUPTED, Bar, Interruption, show
 from ssm_metarl.env_runner.tasks import Tasks
@@ -50,7 +50,7 @@ SHOWN_MATCHES = 3
 class Adapt:
     """Adapt an agent to one task, episode by episode, and see what it was worth."""
 
-    run: str = run_setting()
+    run: str = setting(**RUN)
     mode: str = setting(
         "standard",
         f"How to adapt. {'; '.join(f'{mode}: {EXPLAINED[mode]}' for mode in UNUSED_BY)}.",
@@ -62,27 +62,19 @@ class Adapt:
         metavar="NAME=VALUE,...",
     )
     episodes: int = setting(
-        20,
-        "Episodes per gradient step; in all for the modes without steps.",
-        within=(1, 100_000),
+        20, "Episodes per gradient step; in all for the modes without steps.", within=(1, 100_000)
     )
     steps: int = setting(1, "Gradient steps.", within=(1, 1_000))
     guard: bool = setting(True, "Undo a step that the episodes played show to do harm.")
     save: Path | None = setting(
-        None,
-        "Also save the adapted agent, in a new folder.",
-        unset="not saved",
-        metavar="FOLDER",
+        None, "Also save the adapted agent, in a new folder.", unset="not saved", metavar="FOLDER"
     )
     out: Path | None = setting(
-        None,
-        "Where the figure and the video go.",
-        unset="RUN/adapt/MODE",
-        metavar="FOLDER",
+        None, "Where the figure and the video go.", unset="RUN/adapt/MODE", metavar="FOLDER"
     )
     video: bool = setting(True, "Record the task before and after adapting.")
     seed: int = setting(0, "Seed of everything random in the adaptation.", least=0)
-    trust_env_code: bool = trust_setting()
+    trust_env_code: bool = setting(False, TRUST)
 
     def __post_init__(self) -> None:
         check_settings(self)

@@ -16,8 +16,7 @@ class App:
     """Open the web page: watch agents adapt, train and compare them."""
 
     host: str = setting(
-        "127.0.0.1",
-        "Address to listen on; 0.0.0.0 lets other machines in, see SECURITY.md first.",
+        "127.0.0.1", "Address to listen on; 0.0.0.0 lets other machines in, see SECURITY.md first."
     )
     port: int = setting(7860, "Port to listen on.", within=(1, 65535))
     runs: Path = setting(

@@ -10,29 +10,21 @@ from rich import box
 from rich.table import Table
 
 from ssm_metarl.errors import SsmMetaRLError, UserError
-from ssm_metarl.training.settings import setting
 
 if TYPE_CHECKING:  # they import torch
     from ssm_metarl.adaptation.agent import Agent
     from ssm_metarl.env_runner.family import TaskFamily
 
 
-def run_setting() -> Any:  # noqa: ANN401 (a field, which type checkers take for its value)
-    """Declare which agent a command is about."""
-    return setting(
-        help="The folder of a run or of a saved agent, or hf://owner/name.",
-        positional=True,
-        metavar="RUN",
-    )
-
-
-def trust_setting() -> Any:  # noqa: ANN401 (likewise)
-    """Declare whether the environment of an agent may be code from elsewhere."""
-    return setting(
-        False,
-        "Allow an agent whose environment is of the form module:Env-v0, which imports and runs "
-        "code.",
-    )
+RUN: Any = {
+    "help": "The folder of a run or of a saved agent, or hf://owner/name.",
+    "positional": True,
+    "metavar": "RUN",
+}
+"""What declares the agent that a command is about."""
+TRUST = (
+    "Allow an agent whose environment is of the form module:Env-v0, which imports and runs code."
+)
 
 
 class Loaded(NamedTuple):

@@ -9,6 +9,8 @@ import numpy as np
 
 from ssm_metarl.checkpoint.files import check_writable, write_text_atomically
 from ssm_metarl.commands.common import (
+    RUN,
+    TRUST,
     Loaded,
     attempt,
     best_return,
@@ -16,8 +18,6 @@ from ssm_metarl.commands.common import (
     made,
     naming_flag,
     refuse_no_folder,
-    run_setting,
-    trust_setting,
 )
 from ssm_metarl.console import Bar, show
 from ssm_metarl.env_runner.tasks import Tasks
@@ -41,7 +41,7 @@ RETURN_EPISODES, ONE_TASK_EPISODES = 10, 100  # of each task, for its mean retur
 class Evaluate:
     """Compare the ways to adapt, on tasks that the agent has never seen."""
 
-    run: str = run_setting()
+    run: str = setting(**RUN)
     modes: str | None = setting(
         None,
         f"Ways to adapt, with commas between: {', '.join(MODES)}.",
@@ -67,10 +67,7 @@ class Evaluate:
     )
     seed: int = setting(0, "Seed of everything random in the evaluation.", least=0)
     out: Path | None = setting(
-        None,
-        "Where evaluation.json, the figures and the video go.",
-        unset="RUN",
-        metavar="FOLDER",
+        None, "Where evaluation.json, the figures and the video go.", unset="RUN", metavar="FOLDER"
     )
     json: Path | None = setting(
         None,
@@ -79,7 +76,7 @@ class Evaluate:
         metavar="FILE",
     )
     video: bool = setting(True, "Record one task before and after adapting.")
-    trust_env_code: bool = trust_setting()
+    trust_env_code: bool = setting(False, TRUST)
 
     def __post_init__(self) -> None:
         check_settings(self)

@@ -18,13 +18,7 @@ from ssm_metarl.core.config import PolicyConfig, check_ring
 from ssm_metarl.core.encoders import ENCODERS
 from ssm_metarl.errors import UserError
 from ssm_metarl.meta_rl.registry import INNER_LOSSES, LEARNERS
-from ssm_metarl.training.settings import (
-    Setting,
-    check_settings,
-    listed,
-    setting,
-    settings_of,
-)
+from ssm_metarl.training.settings import Setting, check_settings, listed, setting, settings_of
 
 if TYPE_CHECKING:  # it imports torch
     from ssm_metarl.env_runner.family import TaskFamily

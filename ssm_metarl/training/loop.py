@@ -104,9 +104,8 @@ def resume(
     place = run_dir / CHECKPOINT
     checkpoint = load_checkpoint(place) if place.exists() else None
     config, trainer = _prepare(dataclasses.replace(stored, **changes), on_phase, checkpoint)
-    session = _Session(config, trainer, run_dir, tracker, resumed=True)
+    session = _Session(config, trainer, run_dir, tracker, resumed=True, checkpoint=checkpoint)
     if checkpoint:
-        session.restore(checkpoint)
         warn_of_changes(checkpoint.meta.get("software", {}))
     if session.done > trainer.learner.iterations:
         name = "num_episodes" if config.mode == "policy_gradient" else "num_epochs"
@@ -185,7 +184,14 @@ class _Session:
     """A stretch of training, from a start or a checkpoint to its end or an interruption."""
 
     def __init__(
-        self, config: TrainConfig, trainer: Trainer, run_dir: Path, tracker: str, resumed: bool
+        self,
+        config: TrainConfig,
+        trainer: Trainer,
+        run_dir: Path,
+        tracker: str,
+        *,
+        resumed: bool,
+        checkpoint: Checkpoint | None = None,
     ) -> None:
         self.config, self.trainer, self.run_dir = config, trainer, run_dir
         self.tracker = make_tracker(tracker, run_dir, dataclasses.asdict(config), resume=resumed)
@@ -193,6 +199,10 @@ class _Session:
         self.store: ExperienceStore | None = None
         self.unstored: tuple[Tasks, Trajectory] | None = None
         self.run: str | None = fingerprint(config, trainer)
+        if checkpoint:
+            trainer.restore(checkpoint)
+            self.run = checkpoint.meta.get("run")  # version 0.1 kept none
+            self.metrics.truncate_after(checkpoint.meta["iteration"])
         self.snapshot = trainer.snapshot()
         self.saved_at = time.monotonic()
 
@@ -200,13 +210,6 @@ class _Session:
     def done(self) -> int:
         """Iterations that count: those of the snapshot, which is what is saved."""
         return self.snapshot.meta["iteration"]
-
-    def restore(self, checkpoint: Checkpoint) -> None:
-        """Take up the state of a checkpoint."""
-        self.trainer.restore(checkpoint)
-        self.run = checkpoint.meta.get("run")  # version 0.1 kept none
-        self.snapshot = self.trainer.snapshot()
-        self.metrics.truncate_after(self.done)
 
     def stream(self, lock: RunLock) -> Generator[Progress, None, None]:
         """Yield progress under a lock; whatever ends it, the last completed iteration is saved.
