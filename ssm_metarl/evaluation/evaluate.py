@@ -107,47 +107,105 @@ def evaluate(
     Raises:
         UserError: ``in_context`` was asked for, but the agent's memory ends with the episode.
     """
-    start = Adapted(agent.params, 0, 0, np.zeros(len(tasks), dtype=np.int64))
     with contextlib.closing(family.reusing()) as kept:
+        measuring = _Measuring(agent, kept, tasks, plan)
         for mode in modes_of(agent, plan):
             if mode == "zero_shot":
-                yield _measure(mode, agent.policy, kept, tasks, start, plan)
+                yield measuring.episodes(mode, measuring.start)
             elif mode == "in_context":
-                yield from _measure_trials(agent, kept, tasks, start, plan)
+                yield from measuring.trials(measuring.start)
             else:
-                yield from _measure_steps(mode, agent, kept, tasks, plan, memory)
+                yield from measuring.steps(mode, memory if mode == "hybrid" else None)
 
 
-def _measure_steps(
-    mode: str,
-    agent: Agent,
-    family: TaskFamily,
-    tasks: Tasks,
-    plan: EvaluationPlan,
-    memory: Memory | None,
-) -> Iterator[Measurement]:
-    """Yield a result per data budget and gradient step, and for a fresh network also before."""
-    seed = SeedSequence(plan.seed)
-    if mode == "from_scratch":
-        agent = dataclasses.replace(agent, params=untrained(agent, seed))
-        start = Adapted(agent.params, 0, 0, np.zeros(len(tasks), dtype=np.int64))
-        yield _measure(mode, agent.policy, family, tasks, start, plan)
-    for episodes, steps in plan.adaptations():
-        adapted = adapt_tasks(
-            agent,
-            family,
-            tasks,
-            episodes=episodes,
-            steps=steps,
-            seed=substream(seed, ADAPTATION_STREAM),
-            memory=memory if mode == "hybrid" else None,
-            guarded=plan.guarded,
+@dataclass(frozen=True)
+class _Measuring:
+    """The arguments of :func:`evaluate`."""
+
+    agent: Agent
+    family: TaskFamily
+    tasks: Tasks
+    plan: EvaluationPlan
+
+    @property
+    def start(self) -> Adapted:
+        return Adapted(self.agent.params, 0, 0, np.zeros(len(self.tasks), dtype=np.int64))
+
+    @property
+    def streams(self) -> tuple[SeedSequence, SeedSequence]:
+        """The seeds of sampled episodes and of those with the most likely actions."""
+        seed = substream(SeedSequence(self.plan.seed), RETURN_STREAM)
+        return seed, substream(seed, MODE_STREAM)
+
+    def steps(self, mode: str, memory: Memory | None) -> Iterator[Measurement]:
+        """Yield a result per data budget and gradient step, and for a fresh network also before."""
+        seed = SeedSequence(self.plan.seed)
+        if mode == "from_scratch":
+            self = dataclasses.replace(
+                self, agent=dataclasses.replace(self.agent, params=untrained(self.agent, seed))
+            )
+            yield self.episodes(mode, self.start)
+        both = mode == "standard" and "in_context" in modes_of(self.agent, self.plan)
+        for episodes, steps in self.plan.adaptations():
+            adapted = adapt_tasks(
+                self.agent,
+                self.family,
+                self.tasks,
+                episodes=episodes,
+                steps=steps,
+                seed=substream(seed, ADAPTATION_STREAM),
+                memory=memory,
+                guarded=self.plan.guarded,
+            )
+            for stage in itertools.islice(adapted, 1, None):
+                yield self.episodes(mode, stage)
+                if both:
+                    *_, last = self.trials(stage)
+                    yield last
+
+    def episodes(self, mode: str, adapted: Adapted) -> Measurement:
+        """Measure complete episodes."""
+        played = self.agent.policy, adapted.params, self.family, self.tasks
+        sampled, greedy = self.streams
+        returns = play_episodes(*played, self.plan.return_episodes, sampled)
+        most_likely = mean_returns(*played, self.plan.return_episodes, greedy, deterministic=True)
+        return self._result(mode, adapted, returns, most_likely)
+
+    def trials(self, adapted: Adapted) -> Iterator[Measurement]:
+        """Yield a result per episode of a trial, each with those before it in memory."""
+        plan = self.plan
+        played = self.agent.policy, adapted.params, self.family, self.tasks
+        played = *played, plan.return_episodes, plan.trial_episodes
+        sampled, greedy = self.streams
+        trials = play_trials(*played, sampled)
+        most_likely = play_trials(*played, greedy, deterministic=True)
+        for seen in range(plan.trial_episodes):
+            used = adapted.environment_steps + trials.environment_steps[:seen].sum(0)
+            before = Adapted(adapted.params, adapted.steps, adapted.episodes + seen, used)
+            yield self._result("in_context", before, trials.each[seen], most_likely.returns[seen])
+
+    def _result(
+        self,
+        mode: str,
+        adapted: Adapted,
+        episodes: Float[Tensor, "K E"],
+        greedy: Float[np.ndarray, "K"],
+    ) -> Measurement:
+        """Sum up the returns of episodes: over tasks, or over episodes if there is one task."""
+        returns = _numbers(episodes.mean(-1))
+        sample = returns if len(returns) > 1 else _numbers(episodes[0])
+        result = ModeResult(
+            mode=mode,
+            shots=adapted.episodes,
+            steps=adapted.steps,
+            mean=float(mean(returns)),
+            iqm=float(iqm(returns)),
+            ci95=stratified_bootstrap(sample[None], seed=self.plan.seed),
+            adaptation_env_steps=float(adapted.environment_steps.mean()),
+            deterministic_mean=float(mean(greedy)),
+            per_task=tuple(returns.tolist()),
         )
-        for stage in itertools.islice(adapted, 1, None):
-            yield _measure(mode, agent.policy, family, tasks, stage, plan)
-            if mode == "standard" and "in_context" in modes_of(agent, plan):
-                *_, last = _measure_trials(agent, family, tasks, stage, plan)
-                yield last
+        return Measurement(result, adapted.params)
 
 
 def modes_of(agent: Agent, plan: EvaluationPlan) -> tuple[str, ...]:
@@ -252,60 +310,6 @@ def play_trials(
 
 def _numbers(values: Tensor) -> np.ndarray:
     return values.cpu().double().numpy()
-
-
-def _measure_trials(
-    agent: Agent, family: TaskFamily, tasks: Tasks, adapted: Adapted, plan: EvaluationPlan
-) -> Iterator[Measurement]:
-    """Yield a result per episode of a trial: what the memory is worth that it starts with."""
-    seed = substream(SeedSequence(plan.seed), RETURN_STREAM)
-    episodes, trials = plan.trial_episodes, plan.return_episodes
-    played = (agent.policy, adapted.params, family, tasks, trials, episodes)
-    sampled = play_trials(*played, seed)
-    greedy = play_trials(*played, substream(seed, MODE_STREAM), deterministic=True)
-    for seen in range(episodes):
-        used = adapted.environment_steps + sampled.environment_steps[:seen].sum(0)
-        before = Adapted(adapted.params, adapted.steps, adapted.episodes + seen, used)
-        yield _result("in_context", before, sampled.each[seen], greedy.returns[seen], plan)
-
-
-def _measure(
-    mode: str,
-    policy: Policy,
-    family: TaskFamily,
-    tasks: Tasks,
-    adapted: Adapted,
-    plan: EvaluationPlan,
-) -> Measurement:
-    seed = substream(SeedSequence(plan.seed), RETURN_STREAM)
-    measured = (policy, adapted.params, family, tasks, plan.return_episodes)
-    returns = play_episodes(*measured, seed)
-    greedy = mean_returns(*measured, substream(seed, MODE_STREAM), deterministic=True)
-    return _result(mode, adapted, returns, greedy, plan)
-
-
-def _result(
-    mode: str,
-    adapted: Adapted,
-    episodes: Float[Tensor, "K E"],
-    greedy: Float[np.ndarray, "K"],
-    plan: EvaluationPlan,
-) -> Measurement:
-    """Sum up the returns of episodes: over tasks, or over episodes where there is one task."""
-    returns = _numbers(episodes.mean(-1))
-    sample = returns if len(returns) > 1 else _numbers(episodes[0])
-    result = ModeResult(
-        mode=mode,
-        shots=adapted.episodes,
-        steps=adapted.steps,
-        mean=float(mean(returns)),
-        iqm=float(iqm(returns)),
-        ci95=stratified_bootstrap(sample[None], seed=plan.seed),
-        adaptation_env_steps=float(adapted.environment_steps.mean()),
-        deterministic_mean=float(mean(greedy)),
-        per_task=tuple(returns.tolist()),
-    )
-    return Measurement(result, adapted.params)
 
 
 def untrained(agent: Agent, seed: SeedSequence) -> Params:
