@@ -62,8 +62,7 @@ def probed_parameter(family: TaskFamily) -> Parameter | None:
 def train_probe(agent: Agent, family: TaskFamily) -> LinearProbe | None:
     """Fit and test a probe on whole trials of training tasks.
 
-    Returns:
-        None where the family has no categorical parameter, or the agent no memory.
+    Returns None if the family has no categorical parameter, or the agent no memory.
     """
     parameter = probed_parameter(family)
     if parameter is None or agent.policy.config.cell == "mlp":
@@ -130,12 +129,8 @@ def fit_probe(
 def first_confident_step(probability: Float[np.ndarray, "T"], *, label: bool) -> int | None:
     """Return the first of ``CONFIDENT_STEPS`` steps in a row at which a probe is right and sure.
 
-    Args:
-        probability: Of the property, at each step.
-        label: Whether the task has the property.
+    ``label`` says whether the task has the property of which the probability is.
     """
     right = probability >= CONFIDENT if label else probability <= 1.0 - CONFIDENT
-    for step in range(len(right)):
-        if right[step : step + CONFIDENT_STEPS].all():
-            return step
-    return None
+    starts = (s for s in range(len(right)) if right[s : s + CONFIDENT_STEPS].all())
+    return next(starts, None)

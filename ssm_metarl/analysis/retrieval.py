@@ -81,14 +81,9 @@ def stored_tasks(agent: Agent) -> list[StoredTask]:
 def retrieve(
     agent: Agent, family: TaskFamily, task: Tasks, *, episodes: int, seed: int
 ) -> Retrieval | None:
-    """Take the first step of hybrid adaptation and return what it retrieved.
+    """Take the first step of hybrid adaptation and return what it retrieved for a task.
 
-    Args:
-        agent: With the experience that came with it.
-        family: Of the task.
-        task: A set of one.
-        episodes: Episodes of the task to adapt from.
-        seed: As in :class:`ssm_metarl.evaluation.evaluate.EvaluationPlan`.
+    The seed is that of an :class:`ssm_metarl.evaluation.evaluate.EvaluationPlan`.
 
     Returns:
         None where the experience holds fewer than two tasks.
@@ -113,17 +108,16 @@ def retrieve(
     assert recalled is not None
     assert played is not None
     errors = memory.errors(played)[0]  # [S, Y]
-    ids, mean_error = memory.ids.tolist(), errors.mean(-1)
-    row_of = {number: row for row, number in enumerate(ids)}
+    error_of = dict(zip(memory.ids.tolist(), errors, strict=True))
+    mean_of = dict(zip(error_of, errors.mean(-1).tolist(), strict=True))
 
     def match(number: int, weight: float) -> Match:
-        error = float(mean_error[row_of[number]])
-        return Match(stored[number], error, weight, memory.tasks[number])
+        return Match(stored[number], mean_of[number], weight, memory.tasks[number])
 
     weights = zip(recalled.tasks[0].tolist(), recalled.weight[0].tolist(), strict=True)
     matches = tuple(match(*pair) for pair in weights)
-    unlike = match(ids[int(mean_error.argmax())], 0.0)
-    separation = errors[row_of[unlike.task.id]] - errors[row_of[matches[0].task.id]]
+    unlike = match(max(mean_of, key=mean_of.__getitem__), 0.0)
+    separation = error_of[unlike.task.id] - error_of[matches[0].task.id]
     return Retrieval(
         episodes=adapted.episodes,
         played=played,
@@ -153,11 +147,8 @@ def action_response(played: Trajectory, index: int) -> list[float]:
 
     Each step adds (its change minus the mean change) times (its first action minus the mean
     action), the latter in units of its mean magnitude. The sum rises in a task where a higher
-    action raises the observation and falls where it lowers it, whatever the actions were.
-
-    Args:
-        played: Episodes, ``[T, 1, E]``.
-        index: Of the observation; the number of observations for the reward.
+    action raises the observation and falls where it lowers it, whatever the actions were. The
+    index is that of the observation, or their number for the reward.
     """
     observed, actions = first_episode(played)
     change = observed[1:, index] - observed[:-1, index]

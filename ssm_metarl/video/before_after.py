@@ -69,23 +69,13 @@ def choose_result(shown: Shown | None, one: Measurement, agent: Agent, task: int
 def write_before_after(
     agent: Agent, shown: Shown | None, family: TaskFamily, tasks: Tasks, path: Path, seed: int
 ) -> tuple[float, float]:
-    """Record an episode before and one after adaptation, from the same start, side by side.
-
-    Args:
-        agent: The agent as it was trained.
-        shown: By `choose_result`.
-        family: Of the tasks.
-        tasks: Those that were evaluated.
-        path: The `.mp4` to write.
-        seed: Of the start and of the sampling, for both.
+    """Record an episode before and one after adaptation, with the same start and sampling.
 
     Returns:
         The returns of the two episodes.
 
     Raises:
-        UserError: No mode with gradient steps was measured, the packages for videos are missing,
-            or the environment cannot be drawn.
-        EnvironmentFailure: The environment raised an error.
+        UserError: No mode with gradient steps was measured, or as for `record_side_by_side`.
     """
     if shown is None:
         raise UserError("neither standard nor hybrid was measured, so there is nothing to compare")
@@ -105,19 +95,16 @@ def record_side_by_side(
     *,
     episodes_before: int = 0,
 ) -> tuple[float, float]:
-    """Record an episode of each of two agents, side by side.
+    """Record an episode of each of two agents, side by side; return the returns of both.
 
     Args:
         agents: The left one and the right one.
         family: Of the task.
         task: A set of one.
         seeds: Of the start and of the sampling of each.
-        captions: What is written above the clips.
+        captions: Text above the clips.
         path: The `.mp4` to write.
         episodes_before: Episodes that the right one has in memory when its clip starts.
-
-    Returns:
-        The returns of the two episodes.
 
     Raises:
         UserError: The packages for videos are missing, or the environment cannot be drawn.

@@ -30,14 +30,10 @@ class RecordedEpisode:
     def __init__(
         self, agent: Agent, family: TaskFamily, task: Tasks, seed: int, episodes_before: int
     ) -> None:
-        """Build the environment.
+        """Build the environment of a task, a set of one.
 
-        Args:
-            agent: Who plays.
-            family: Of the task.
-            task: A set of one.
-            seed: Of the start and of the sampling.
-            episodes_before: Episodes that are played before, and kept in the agent's memory.
+        The seed is that of the start and of the sampling; ``episodes_before`` are played before,
+        and kept in the agent's memory.
         """
         os.environ.setdefault("SDL_VIDEODRIVER", "dummy")  # pygame looks for a screen otherwise
         self.session = Session(agent, "in_context" if episodes_before else "zero_shot", seed=seed)
