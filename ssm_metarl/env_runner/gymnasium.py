@@ -126,7 +126,7 @@ class GymnasiumEnvironment:
         ]
         if not isinstance(self._envs, SyncVectorEnv | AsyncVectorEnv):
             seeds = seeds[0]
-        with _failures_named("reset"):
+        with failures_named("reset"):
             observation, _ = self._envs.reset(seed=seeds)
         return self._finite("an observation", observation)
 
@@ -140,7 +140,7 @@ class GymnasiumEnvironment:
         if not torch.isfinite(action).all():
             raise DivergenceError("an action of the policy is not finite")
         actions = into_space(action.flatten(0, 1).cpu().numpy(), self.action_space)
-        with _failures_named("step"):
+        with failures_named("step"):
             observation, reward, terminated, truncated, _ = self._envs.step(actions)
         rewards = self._finite("a reward", reward)
         if rewards.abs().max() > MAX_REWARD:
@@ -184,7 +184,7 @@ def vector_of(
         UserError: An observation space that is not supported.
     """
     limited = [_limited(make, max_episode_steps) for make in makers for _ in range(lanes)]
-    with _failures_named("being built"):
+    with failures_named("being built"):
         return SyncVectorEnv(limited, autoreset_mode=AutoresetMode.NEXT_STEP)
 
 
@@ -197,7 +197,7 @@ def _limited(make: Callable[[], gymnasium.Env], steps: int) -> Callable[[], gymn
 
 
 @contextlib.contextmanager
-def _failures_named(what: str) -> Iterator[None]:
+def failures_named(what: str) -> Iterator[None]:
     """Tell what the environment raises from what we do."""
     try:
         yield

@@ -69,12 +69,9 @@ class EvaluationPlan:
 
 @dataclass(frozen=True)
 class Measurement:
-    """A result, and the parameters it was measured with.
+    """A result, and the parameters it was measured with: ``[K, ...]``, or shared by all tasks.
 
-    Attributes:
-        result: What ``evaluation.json`` keeps.
-        params: Of each task, ``[K, ...]``, or shared where they have no task axis. They are large:
-            keep the result alone where they are not needed.
+    The parameters of many tasks are large: keep the result alone where they are not needed.
     """
 
     result: ModeResult
@@ -97,12 +94,7 @@ def evaluate(
     for, every step of ``standard`` is followed by the last episode of a trial with the adapted
     weights, which separates memory, weights and both together.
 
-    Args:
-        agent: The agent.
-        family: Of the tasks.
-        tasks: K tasks.
-        plan: What to measure.
-        memory: Earlier tasks, for ``hybrid``; without it, ``hybrid`` equals ``standard``.
+    Without a memory, ``hybrid`` equals ``standard``.
 
     Raises:
         UserError: ``in_context`` was asked for, but the agent's memory ends with the episode.
@@ -131,19 +123,12 @@ class _Measuring:
     def start(self) -> Adapted:
         return Adapted(self.agent.params, 0, 0, np.zeros(len(self.tasks), dtype=np.int64))
 
-    @property
-    def streams(self) -> tuple[SeedSequence, SeedSequence]:
-        """The seeds of sampled episodes and of those with the most likely actions."""
-        seed = substream(SeedSequence(self.plan.seed), RETURN_STREAM)
-        return seed, substream(seed, MODE_STREAM)
-
     def steps(self, mode: str, memory: Memory | None) -> Iterator[Measurement]:
         """Yield a result per data budget and gradient step, and for a fresh network also before."""
         seed = SeedSequence(self.plan.seed)
         if mode == "from_scratch":
-            self = dataclasses.replace(
-                self, agent=dataclasses.replace(self.agent, params=untrained(self.agent, seed))
-            )
+            fresh = dataclasses.replace(self.agent, params=untrained(self.agent, seed))
+            self = dataclasses.replace(self, agent=fresh)
             yield self.episodes(mode, self.start)
         both = mode == "standard" and "in_context" in modes_of(self.agent, self.plan)
         for episodes, steps in self.plan.adaptations():
@@ -165,24 +150,24 @@ class _Measuring:
 
     def episodes(self, mode: str, adapted: Adapted) -> Measurement:
         """Measure complete episodes."""
+        seed = substream(SeedSequence(self.plan.seed), RETURN_STREAM)
         played = self.agent.policy, adapted.params, self.family, self.tasks
-        sampled, greedy = self.streams
-        returns = play_episodes(*played, self.plan.return_episodes, sampled)
-        most_likely = mean_returns(*played, self.plan.return_episodes, greedy, deterministic=True)
-        return self._result(mode, adapted, returns, most_likely)
+        played = *played, self.plan.return_episodes
+        returns = play_episodes(*played, seed)
+        greedy = mean_returns(*played, substream(seed, MODE_STREAM), deterministic=True)
+        return self._result(mode, adapted, returns, greedy)
 
     def trials(self, adapted: Adapted) -> Iterator[Measurement]:
         """Yield a result per episode of a trial, each with those before it in memory."""
-        plan = self.plan
+        seed = substream(SeedSequence(self.plan.seed), RETURN_STREAM)
         played = self.agent.policy, adapted.params, self.family, self.tasks
-        played = *played, plan.return_episodes, plan.trial_episodes
-        sampled, greedy = self.streams
-        trials = play_trials(*played, sampled)
-        most_likely = play_trials(*played, greedy, deterministic=True)
-        for seen in range(plan.trial_episodes):
-            used = adapted.environment_steps + trials.environment_steps[:seen].sum(0)
+        played = *played, self.plan.return_episodes, self.plan.trial_episodes
+        sampled = play_trials(*played, seed)
+        greedy = play_trials(*played, substream(seed, MODE_STREAM), deterministic=True)
+        for seen in range(self.plan.trial_episodes):
+            used = adapted.environment_steps + sampled.environment_steps[:seen].sum(0)
             before = Adapted(adapted.params, adapted.steps, adapted.episodes + seen, used)
-            yield self._result("in_context", before, trials.each[seen], most_likely.returns[seen])
+            yield self._result("in_context", before, sampled.each[seen], greedy.returns[seen])
 
     def _result(
         self,
@@ -247,10 +232,8 @@ def mean_returns(
     deterministic: bool = False,
 ) -> np.ndarray:
     """Return each task's mean return over complete episodes of the original length, ``[K]``."""
-    played = play_episodes(
-        policy, params, family, tasks, episodes, seed, deterministic=deterministic
-    )
-    return _numbers(played.mean(-1))
+    played = policy, params, family, tasks, episodes, seed
+    return _numbers(play_episodes(*played, deterministic=deterministic).mean(-1))
 
 
 def play_episodes(
@@ -273,17 +256,12 @@ def play_episodes(
 
 @dataclass(frozen=True)
 class Trials:
-    """Each episode of a trial on each task, averaged over trials.
+    """Undiscounted returns and lengths of each episode of a trial, averaged over E trials."""
 
-    Attributes:
-        returns: Undiscounted, ``[episodes, K]``.
-        environment_steps: Length of the episodes, ``[episodes, K]``.
-        each: The returns of each trial, ``[episodes, K, E]``.
-    """
-
-    returns: np.ndarray
-    environment_steps: np.ndarray
+    returns: Float[np.ndarray, "episodes K"]
+    environment_steps: Float[np.ndarray, "episodes K"]
     each: Float[Tensor, "episodes K E"]
+    """The returns before averaging."""
 
 
 def play_trials(

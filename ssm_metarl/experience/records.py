@@ -12,7 +12,6 @@ import torch
 from jaxtyping import Int
 
 from ssm_metarl.env_runner.rollout import Trajectory
-from ssm_metarl.env_runner.tasks import Tasks
 
 HELD = 2**63 - 1  # `until` of what has not been dropped
 _CHECKED = struct.Struct("<6q")
@@ -53,14 +52,9 @@ class Record(NamedTuple):
 
 
 class State(NamedTuple):
-    """Where a store stands, or stood when a tag was set.
+    """Where a store stands, or stood when a tag was set: the newest label and the next ids.
 
-    Attributes:
-        label: The newest one.
-        next_task: Id of the next task.
-        next_record: Id of the next record.
-        threshold: Not used; stores of version 0.1 have it.
-        changes: Transactions so far.
+    ``threshold`` is not used; ``changes`` counts transactions.
     """
 
     label: int
@@ -80,7 +74,7 @@ class StoredTask:
         identity: The task's identity (`Tasks.index`) when it was collected.
         parameters: Its values by name.
         trajectories: How many are stored.
-        episodes: How many of their episodes are complete.
+        episodes: Complete ones in them.
         transitions: Valid steps in them.
         mean_return: Of the complete episodes, some of which may have ended at the time limit of
             training; None if there are none.
@@ -96,11 +90,6 @@ class StoredTask:
     transitions: int
     mean_return: float | None
     behaviour_known: bool
-
-    def as_tasks(self) -> Tasks:
-        """Return the task as a set of one."""
-        values = {name: np.array([value]) for name, value in self.parameters.items()}
-        return Tasks(values, np.array([self.identity]))
 
 
 def describe(
