@@ -143,12 +143,9 @@ def _check_run(folder: Path) -> None:
 
 
 def _copy_store(store: Path, target: Path) -> None:
-    """Copy a store page by page, with what its write-ahead log still holds."""
+    """Copy a store, with what its write-ahead log still holds."""
     try:
-        with (
-            contextlib.closing(sqlite3.connect(f"{store.as_uri()}?mode=ro", uri=True)) as source,
-            contextlib.closing(sqlite3.connect(target)) as copy,
-        ):
-            source.backup(copy)
+        with contextlib.closing(sqlite3.connect(f"{store.as_uri()}?mode=ro", uri=True)) as source:
+            source.execute("VACUUM INTO ?", (str(target),))
     except sqlite3.Error as error:
         raise SsmMetaRLError("its experience cannot be read") from error
