@@ -22,9 +22,7 @@ RUN: Any = {
     "metavar": "RUN",
 }
 """What declares the agent that a command is about."""
-TRUST = (
-    "Allow an agent whose environment is of the form module:Env-v0, which imports and runs code."
-)
+TRUST = "Allow an agent whose environment is of the form module:Env-v0, which runs code."
 
 
 class Loaded(NamedTuple):

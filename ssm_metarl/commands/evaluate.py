@@ -194,14 +194,7 @@ def _draw_evaluation(
     evaluation: Evaluation, family: "TaskFamily", tasks: Tasks, folder: Path
 ) -> None:
     """Draw what there are results for; remove the other figures of an earlier evaluation."""
-    from ssm_metarl.evaluation.figures import (
-        adaptation_curve,
-        budget_curve,
-        performance_profile,
-        task_scatter,
-        trial_curve,
-        write_png,
-    )
+    from ssm_metarl.evaluation import figures
     from ssm_metarl.video.before_after import task_groups
 
     best, rows = best_return(family), evaluation.results
@@ -210,17 +203,17 @@ def _draw_evaluation(
     budgets = len({row.shots for row in rows if row.steps == 1}) > 1
     trials = any(row.mode == "in_context" for row in rows)
     wanted: dict[str, tuple[bool, Callable[[], Figure]]] = {
-        "adaptation": (stepped, lambda: adaptation_curve(evaluation, best=best)),
-        "budgets": (budgets, lambda: budget_curve(evaluation, best=best)),
-        "profile": (budgets, lambda: performance_profile(evaluation)),
-        "in-context": (trials, lambda: trial_curve(evaluation, best=best)),
-        "tasks": (bool(panels), lambda: task_scatter(panels)),
+        "adaptation": (stepped, lambda: figures.adaptation_curve(evaluation, best=best)),
+        "budgets": (budgets, lambda: figures.budget_curve(evaluation, best=best)),
+        "profile": (budgets, lambda: figures.performance_profile(evaluation)),
+        "in-context": (trials, lambda: figures.trial_curve(evaluation, best=best)),
+        "tasks": (bool(panels), lambda: figures.task_scatter(panels)),
     }
     for name, (has_results, draw) in wanted.items():
         path = folder / f"{name}.png"
         path.unlink(missing_ok=True)
         if has_results:
-            attempt(name, lambda draw=draw, path=path: write_png(draw(), path))
+            attempt(name, lambda draw=draw, path=path: figures.write_png(draw(), path))
 
 
 def _scatters(evaluation: Evaluation, groups: list[str] | None) -> list["Scatter"]:
