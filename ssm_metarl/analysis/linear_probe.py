@@ -32,13 +32,8 @@ CONFIDENT_STEPS = 10
 class LinearProbe:
     """Logistic regression from a hidden state ``[N]`` to a property of the task.
 
-    Attributes:
-        parameter: The categorical parameter; the property is that its value is not the default.
-        mean: Of the states it was fitted on.
-        std: Of the states it was fitted on.
-        weight: Of the standardised states.
-        bias: Log-odds at the mean state.
-        accuracy: Share of the steps of other tasks at which it is right.
+    The property is that a categorical parameter has another value than the default one. The mean
+    and standard deviation are of the states it was fitted on, the weights of standardised states.
     """
 
     parameter: Parameter
@@ -47,6 +42,7 @@ class LinearProbe:
     weight: Float[Tensor, "N"]
     bias: float
     accuracy: float = 0.0
+    """Share of the steps of other tasks at which it is right."""
 
     def probability(self, states: Float[np.ndarray, "T N"]) -> Float[np.ndarray, "T"]:
         """Return the probability of the property at each step, from that step's state alone."""

@@ -22,18 +22,13 @@ from ssm_metarl.experience.records import StoredTask
 
 @dataclass(frozen=True)
 class Match:
-    """An earlier task, compared with the new one.
-
-    Attributes:
-        task: What is stored of it.
-        prediction_error: As in :class:`ssm_metarl.adaptation.hybrid.Recalled`.
-        weight: Its share in the gradient step.
-        played: Its episodes, ``[T, 1, E]``.
-    """
+    """An earlier task, compared with the new one; its episodes are ``[T, 1, E]``."""
 
     task: StoredTask
     prediction_error: float
+    """As in :class:`ssm_metarl.adaptation.hybrid.Recalled`."""
     weight: float
+    """Its share in the gradient step."""
     played: Trajectory
 
 
@@ -67,11 +62,7 @@ class Retrieval:
 
 
 def stored_tasks(agent: Agent) -> list[StoredTask]:
-    """Return the tasks that came with an agent, oldest first; empty if it has no experience.
-
-    Raises:
-        StoreError: The store is damaged.
-    """
+    """Return the tasks that came with an agent, oldest first; empty if it has no experience."""
     if agent.experience is None or not agent.experience.exists():
         return []
     with ExperienceStore.open(agent.experience) as store:
@@ -86,10 +77,7 @@ def retrieve(
     The seed is that of an :class:`ssm_metarl.evaluation.evaluate.EvaluationPlan`.
 
     Returns:
-        None where the experience holds fewer than two tasks.
-
-    Raises:
-        StoreError: The store is damaged, or of another family.
+        None if the experience holds fewer than two tasks.
     """
     stored = {one.id: one for one in stored_tasks(agent)}
     memory = Memory.of(agent) if len(stored) > 1 else None

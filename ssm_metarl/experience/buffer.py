@@ -83,11 +83,7 @@ class ExperienceStore:
         return cls(Path(path), family, writable=writable)
 
     def check_run(self, run: str | None) -> None:
-        """Refuse an agent of another run.
-
-        Raises:
-            StoreError: Naming both runs. A store that names no run is accepted.
-        """
+        """Refuse an agent of another run with a StoreError; a store may name no run."""
         with naming(self.path):
             self.identity.check_run(run)
 

@@ -18,26 +18,17 @@ _BOUNDS = {
 
 @dataclass(frozen=True)
 class Identity:
-    """The facts of a store's table `meta`.
-
-    Attributes:
-        family: Name of the family.
-        layout: Sizes of its observations and actions.
-        capacity: Most transitions held.
-        run: Fingerprint of the run whose agent played; None if that is not known.
-    """
+    """The facts of a store's table `meta`."""
 
     family: str
     layout: Layout
     capacity: int
+    """Most transitions held."""
     run: str | None = None
+    """Fingerprint of the run whose agent played; None if that is not known."""
 
     def check(self, family: TaskFamily) -> None:
-        """Refuse another family.
-
-        Raises:
-            ValueError: Naming both.
-        """
+        """Refuse another family with a ValueError that names both."""
         layout = Layout.of(family)
         if (self.family, self.layout) != (family.name, layout):
             raise ValueError(
@@ -46,11 +37,7 @@ class Identity:
             )
 
     def check_run(self, run: str | None) -> None:
-        """Refuse the agent of another run; a store that names no run is of any.
-
-        Raises:
-            ValueError: Naming both.
-        """
+        """Refuse another run with a ValueError that names both; no run stands for any."""
         if self.run is not None and self.run != run:
             raise ValueError(
                 f"was played by run {self.run}, but this agent is of "
@@ -70,11 +57,7 @@ class Identity:
 
     @classmethod
     def read(cls, database: sqlite3.Connection) -> "Identity":
-        """Read the identity of an open store.
-
-        Raises:
-            ValueError: A fact is missing or makes no sense.
-        """
+        """Read the identity of an open store; a ValueError says which fact makes no sense."""
         query = "SELECT name, value FROM meta WHERE length(value) < 1000 LIMIT 100"
         meta = dict(database.execute(query).fetchall())
         for name, (low, high) in _BOUNDS.items():

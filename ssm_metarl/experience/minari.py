@@ -42,12 +42,8 @@ def export_minari(store: ExperienceStore, dataset_id: str, family: TaskFamily) -
     """Write all episodes of a store to a new local Minari data set.
 
     Minari knows neither dead steps nor trials, so each episode stands alone. One that did not end
-    within its trajectory is truncated there, and its options say ``cut``.
-
-    Args:
-        store: What to export.
-        dataset_id: Such as ``cartpole/experience-v0``; it goes to ``MINARI_DATASETS_PATH``.
-        family: Of the store.
+    within its trajectory is truncated there, and its options say ``cut``. An id is such as
+    ``cartpole/experience-v0``; the data set goes to ``MINARI_DATASETS_PATH``.
 
     Returns:
         The number of episodes.
@@ -93,12 +89,8 @@ def import_minari(
 ) -> list[int]:
     """Add all episodes of a local Minari data set to a store; each becomes a trajectory.
 
-    Args:
-        store: Where they go; beyond its capacity the oldest are dropped.
-        dataset_id: Such as ``D4RL/pen/human-v2``.
-        family: Of the store.
-        task: Task of those episodes whose options do not name one; None for the nominal one.
-        label: As in `ExperienceStore.add`.
+    ``task`` is that of episodes whose options do not name one, by default the nominal one. The
+    label is as in `ExperienceStore.add`.
 
     Returns:
         Ids of the stored tasks: one for each task that the data set names, or one for all.

@@ -23,11 +23,7 @@ assert MAX_STEPS < CHUNK_ROWS * CHUNKS_PER_RECORD
 
 
 def check_tables(database: sqlite3.Connection) -> list[int]:
-    """Check the numbers of records and states; return the ids of records of impossible sizes.
-
-    Raises:
-        ValueError: One of them is no number.
-    """
+    """Return the ids of records of impossible sizes; a ValueError says what is not a number."""
     kinds = {name: "real" if name == "return_sum" else "integer" for name in Record._fields}
     wrong = " OR ".join(f"typeof({name}) != '{kind}'" for name, kind in kinds.items())
     if database.execute(f"SELECT 1 FROM records WHERE {wrong} LIMIT 1").fetchone():
@@ -38,11 +34,7 @@ def check_tables(database: sqlite3.Connection) -> list[int]:
 
 
 def load_states(database: sqlite3.Connection) -> list[State]:
-    """Return the present state, and those at the newer and the older tag if there are any.
-
-    Raises:
-        ValueError: They are damaged.
-    """
+    """Return the present state, and those at the newer and the older tag if there are any."""
     rows = database.execute("SELECT * FROM states LIMIT 3").fetchall()
     states = {name: State(*numbers) for name, *numbers in rows}
     if "now" not in states or not all(type(n) is int for s in states.values() for n in s):

@@ -33,12 +33,9 @@ def choose_task(family: TaskFamily, tasks: Tasks) -> int:
 
 @dataclass(frozen=True)
 class Shown:
-    """What plays on the right: an agent that has adapted to one task of an evaluation.
+    """What plays on the right: the agent after one gradient step on a task, given by number.
 
-    Attributes:
-        task: Number of the task in its set.
-        agent: The agent after one gradient step.
-        result: What was measured of it on all tasks.
+    The result is what was measured on all tasks.
     """
 
     task: int

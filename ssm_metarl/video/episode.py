@@ -19,13 +19,8 @@ DEFAULT_FPS = 30  # of environments that do not declare one
 class RecordedEpisode:
     """An episode that is played as its pictures are asked for.
 
-    Whatever the environment raises becomes an :class:`EnvironmentFailure`, a picture that a video
-    cannot show a :class:`UserError`.
-
-    Attributes:
-        total: Its return so far.
-        steps: Its length so far.
-        ended: Whether it is over.
+    Its return and length so far are ``total`` and ``steps``. Whatever the environment raises
+    becomes an :class:`EnvironmentFailure`, a picture that a video cannot show a `UserError`.
     """
 
     def __init__(

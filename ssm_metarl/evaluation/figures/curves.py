@@ -34,7 +34,7 @@ def adaptation_curve(
         titles: One per evaluation; otherwise its family, task set and seed.
 
     Raises:
-        UserError: Nothing to draw, or matplotlib is missing.
+        UserError: Nothing to draw.
     """
     figure, drawn = panels(evaluations, titles)
     for evaluation, panel in drawn:
@@ -107,11 +107,7 @@ def trial_curve(
     best: float | None = None,
     titles: Sequence[str] | None = None,
 ) -> "Figure":
-    """Draw mean return against the episodes of a trial; arguments as in :func:`adaptation_curve`.
-
-    Raises:
-        UserError: Nothing to draw, or matplotlib is missing.
-    """
+    """Draw mean return against the episodes of a trial; otherwise as :func:`adaptation_curve`."""
     figure, drawn = panels(evaluations, titles)
     for evaluation, panel in drawn:
         curve = [row for row in evaluation.results if row.mode == "in_context" and not row.steps]

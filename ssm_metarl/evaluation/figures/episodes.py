@@ -34,10 +34,7 @@ def episode_curve(
         after: Mean return of whole episodes afterwards.
         family: Name of the family of the task.
         best: Best possible return of a whole episode, drawn as a line.
-        cut: Steps after which the episodes of the adaptation were cut; None where they were whole.
-
-    Raises:
-        UserError: matplotlib is missing.
+        cut: Steps after which the episodes of the adaptation were cut; None if they were whole.
     """
     mode = records[0].mode
     returns = np.concatenate([record.returns for record in records]).tolist()

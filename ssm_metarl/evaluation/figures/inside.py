@@ -34,9 +34,6 @@ def eigenvalue_plot(before: Sequence[complex], after: Sequence[complex]) -> "Fig
 
     The grey rings are labelled with time constants: an eigenvalue of modulus ``exp(-1 / t)``
     forgets all but 1/e (37%) in ``t`` steps. The angle is the phase per step.
-
-    Raises:
-        UserError: matplotlib is missing.
     """
     figure, (whole, close) = subplots(8.4, 4.5, 2)
     figure.set_dpi(2 * SCREEN_DPI)
@@ -107,9 +104,6 @@ def trace_plot(
         low: Where the vertical axis starts; None follows the values.
         high: Where it ends.
         reference: A value to compare with, and its name.
-
-    Raises:
-        UserError: matplotlib is missing.
     """
     import matplotlib
     from matplotlib.figure import Figure

@@ -25,16 +25,11 @@ def learning_curve(
     """Draw return before and after adaptation against the environment steps of training.
 
     Thin lines are the returns as recorded, thick ones their centred mean over a tenth of them.
-    Iterations without a return are left out; training without adaptation has one return only.
-
-    Args:
-        metrics: Records with ``environment_steps``, ``return_before`` and ``return_after``
-            (metrics.jsonl).
-        family: Name of the family trained on.
-        best: Best possible return of the task, drawn as a line.
+    Records (of metrics.jsonl) without a return are left out; training without adaptation has one
+    return only. The best possible return of the task is drawn as a line.
 
     Raises:
-        UserError: No returns, a record without these keys, or matplotlib is missing.
+        UserError: No returns, or a record without the keys that are drawn.
     """
     for row, record in enumerate(metrics):
         for key in ("environment_steps", "return_before", "return_after"):

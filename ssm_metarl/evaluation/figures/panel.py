@@ -46,11 +46,7 @@ def panels(
 
 
 def finish(several: Sequence[Panel], best: float | None) -> None:
-    """Draw the best possible return, then name each line at its right end, clear of the others.
-
-    Raises:
-        UserError: A panel without a line.
-    """
+    """Draw the best possible return, then name each line at its right end, clear of the others."""
     if not all(panel.ends for panel in several):
         raise UserError("nothing to draw: no result of this evaluation belongs in this figure")
     several[0].axes.set_ylabel("mean return of an episode")
