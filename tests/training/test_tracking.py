@@ -140,14 +140,6 @@ def test_a_missing_package_names_its_extra(
     assert os.listdir(tmp_path) == []
 
 
-def test_tracking_packages_are_imported_only_when_asked_for() -> None:
-    code = "import sys, ssm_metarl.training.tracking; print(*sys.modules)"
-    loaded = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True
-    )
-    assert not {"torch", "tensorboard", "trackio", "wandb"} & set(loaded.stdout.split())
-
-
 def test_tensorboard_shows_the_numbers_and_a_resumed_run_goes_on(tmp_path: Path) -> None:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 

@@ -224,11 +224,3 @@ def test_a_missing_package_names_the_extra_before_anything_is_rendered(
     with pytest.raises(UserError, match=r"pip install 'ssm-metarl\[video\]'"):
         write_side_by_side(frames, clip(3), CAPTIONS, tmp_path / "a.mp4", 10)
     assert len(list(frames)) == 3
-
-
-def test_video_packages_are_imported_only_when_asked_for() -> None:
-    code = "import sys, ssm_metarl.video.writer; print(*sys.modules)"
-    loaded = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True
-    )
-    assert not {"PIL", "imageio_ffmpeg"} & set(loaded.stdout.split())
