@@ -20,10 +20,9 @@ from ssm_metarl.core.parameters import Params, combine
 from ssm_metarl.core.policy import LOG_STD
 from ssm_metarl.core.torch_state import in_usual_torch
 from ssm_metarl.env_runner.family import TaskFamily, Tasks
-from ssm_metarl.env_runner.rollout import Trajectory, collect_episodes
+from ssm_metarl.env_runner.rollout import Trajectory, collect_episodes, side_by_side
 from ssm_metarl.env_runner.streams import substream
 from ssm_metarl.errors import DivergenceError, UserError
-from ssm_metarl.meta_rl.inner_loop import InnerLoop
 from ssm_metarl.meta_rl.inner_rule import descend
 from ssm_metarl.meta_rl.natural import natural_step
 
@@ -85,19 +84,26 @@ class Adaptation:
             memory.check(agent)
         self.agent, self._memory = agent, memory
         self._guard = Guard(substream(seed, GUARD_STREAM)) if guarded else None
-        self._loop = InnerLoop(agent.params, self._step, episodes)
+        self._episodes, self._waiting = episodes, list[Trajectory]()
         self.now = Adapted(agent.params, 0, 0, np.zeros(tasks, dtype=np.int64))
 
     def add(self, rollout: Trajectory) -> bool:
         """Take in episodes ``[T, K, E]`` of the current parameters; return whether it took a step.
 
         Raises:
-            DivergenceError: The adapted parameters are not finite; the current ones stay.
+            DivergenceError: The adapted parameters are not finite; the current ones stay, and the
+                episodes are dropped.
         """
-        return self._loop.add(rollout)
+        self._waiting.append(rollout)
+        if sum(each.valid.shape[2] for each in self._waiting) < self._episodes:
+            return False
+        played, self._waiting = side_by_side(self._waiting), []
+        self._step(played)
+        return True
 
-    def _step(self, theta: Params, played: Trajectory, step: int) -> Params:
+    def _step(self, played: Trajectory) -> None:
         """Take a step per task, or roll back."""
+        theta, step = self.now.params, self.now.steps
         memory = self._memory if step == 0 else None
         stepped, recalled = take_step(self.agent, theta, played, step, memory)
         rolled_back = None
@@ -113,7 +119,6 @@ class Adaptation:
             rolled_back=rolled_back,
             recalled=recalled,
         )
-        return stepped
 
 
 @in_usual_torch
@@ -171,12 +176,8 @@ def take_step(
     at full length would undo the first: they are natural steps within a trust region. The spread of
     continuous actions is limited to ``config.adapted_std`` after each.
 
-    Args:
-        agent: The trained agent.
-        theta: Parameters that played the episodes, shared or per task.
-        played: Episodes ``[T, K, E]``.
-        step: Number of the step, from 0.
-        memory: Earlier tasks, whose gradients are those at the agent's own parameters.
+    ``theta`` played the episodes ``[T, K, E]``; ``step`` counts from 0. The gradients of earlier
+    tasks in a memory are those at the agent's own parameters.
     """
     config, policy, recalled = agent.config, agent.policy, None
     batch = agent.batch(played)
@@ -187,8 +188,9 @@ def take_step(
     stepped = combine(theta, descend(theta, gradients, agent.rates))
     if step >= config.inner_steps:
         stepped = natural_step(policy, theta, gradients, stepped, batch, config.trust)
-    if config.adapted_std is not None:
-        stepped = combine(stepped, limited_std(stepped, config.adapted_std))
+    if config.adapted_std is not None and LOG_STD in stepped:
+        narrow = stepped[LOG_STD].clamp_max(math.log(config.adapted_std))
+        stepped = combine(stepped, {LOG_STD: narrow})
     for name, value in stepped.items():
         if not torch.isfinite(value).all():
             raise DivergenceError(
@@ -196,8 +198,3 @@ def take_step(
                 f"lower than {config.inner_lr:g}"
             )
     return stepped, recalled
-
-
-def limited_std(params: Params, most: float) -> dict[str, torch.Tensor]:
-    """Return the log spread of continuous actions, limited in every dimension; else nothing."""
-    return {LOG_STD: params[LOG_STD].clamp_max(math.log(most))} if LOG_STD in params else {}

@@ -30,12 +30,8 @@ ACTING: LeafFilter = in_groups("encoder", "cell", "action")
 class InnerRule:
     """Gradient steps on the loss of each task: ``theta'_k = theta_k - alpha * grad_k``.
 
-    Attributes:
-        policy: The network.
-        loss: What the steps minimise.
-        rates: ``alpha``.
-        leaves: Which parameters move.
-        first_order: Treat the inner gradient as a constant when differentiating through a step.
+    ``leaves`` are the parameters that move, ``rates`` is alpha. First order treats the inner
+    gradient as a constant when differentiating through a step.
     """
 
     policy: Policy

@@ -22,15 +22,8 @@ from ssm_metarl.env_runner.rollout import Trajectory
 from ssm_metarl.env_runner.streams import substream
 from ssm_metarl.meta_rl.batch import Batch, collect_data, make_batch
 from ssm_metarl.meta_rl.diagnostics import Diagnostics, averaged, explained_variance
-from ssm_metarl.meta_rl.inner_loop import InnerLoop
 from ssm_metarl.meta_rl.inner_rule import ACTING, InnerRule
-from ssm_metarl.meta_rl.learner import (
-    ROLLOUT_STREAM,
-    TASK_STREAM,
-    Learner,
-    Report,
-    Settings,
-)
+from ssm_metarl.meta_rl.learner import ROLLOUT_STREAM, TASK_STREAM, Learner, Report, Settings
 from ssm_metarl.meta_rl.losses import per_episode, sampling_credit
 from ssm_metarl.meta_rl.objective import ClippedObjective, OuterObjective
 from ssm_metarl.meta_rl.optimizer import AdamOptimizer, OptimizerStep
@@ -103,14 +96,12 @@ class MAML(Learner):
     def _collect(self, tasks: Tasks, seed: SeedSequence) -> list[Trajectory]:
         """Return the support data of each inner step and, last, the query data."""
         rule, own, rollouts = self.rule(), self.settings, []
-        loop = InnerLoop(
-            self.detached(), lambda theta, played, _: rule.step(theta, self._batch(played))
-        )
+        theta = self.detached()
         for step in range(own.inner_steps + 1):
             last = step == own.inner_steps
             self.on_phase("query" if last else "support")
             rollout = collect_data(
-                self.policy.bind(loop.params),
+                self.policy.bind(theta),
                 self.family,
                 tasks,
                 substream(seed, step),
@@ -121,7 +112,7 @@ class MAML(Learner):
             )
             rollouts.append(rollout)
             if not last:
-                loop.add(rollout)
+                theta = rule.step(theta, self._batch(rollout))
         return rollouts
 
     def _batch(self, trajectory: Trajectory) -> Batch:

@@ -31,13 +31,9 @@ def natural_step(
     of the divergence comes near ``trust``, or earlier, where it lowers the loss as much as the
     plain step does to first order: once little is left to gain, the gradient is mostly noise.
 
-    Args:
-        policy: The network.
-        before: Parameters that collected the batch, shared or per task.
-        gradients: Of the loss at ``before``, per task.
-        after: Parameters after plain steps down these gradients, at whatever rates.
-        batch: The data of K tasks.
-        trust: Largest divergence KL(before || after) in nats, the mean over a task's steps.
+    The batch was collected with ``before``, shared or per task; the plain steps to ``after`` went
+    down the gradients there, at whatever rates. ``trust`` is the largest KL(before || after) in
+    nats, the mean over a task's steps.
     """
     down = scaled(-1.0 / (dot(gradients, gradients).sqrt() + TINY), gradients)
     plain = {name: after[name] - before[name] for name in gradients}

@@ -35,13 +35,8 @@ class ClippedObjective:
     """PPO's clipped surrogate on the query data, of the parameters adapted on the support data.
 
     It is the outer objective of Rothfuss et al. (2019, arXiv:1810.06784). Support data with a
-    credit add the sampling term of E-MAML, under the parameters that collected them.
-
-    Attributes:
-        rule: How parameters are adapted.
-        clip: Clipping range of the likelihood ratio.
-        entropy: Weight of the entropy of the adapted policies.
-        support_weight: Weight of the return before adapting.
+    credit add the sampling term of E-MAML, under the parameters that collected them. The entropy of
+    the adapted policies and the surrogate before adapting (``support_weight``) have weights.
     """
 
     rule: InnerRule

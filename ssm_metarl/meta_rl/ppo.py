@@ -65,6 +65,9 @@ class PPOLearner(Learner):
         """Take all epochs of minibatch steps on a rollout; return the metrics of the update.
 
         Minibatches are of whole tasks (``axis`` 1) or lanes (2), in an order drawn from ``rng``.
+
+        Raises:
+            DivergenceError: A loss or its gradient is not finite; that step changed nothing.
         """
         select = rollout.tasks if axis == 1 else rollout.lanes
         size = rollout.valid.shape[axis]
@@ -75,7 +78,8 @@ class PPOLearner(Learner):
             for chosen in order.tensor_split(min(self.minibatches, size)):
                 advantage = targets.advantage.index_select(axis, chosen)
                 target = targets.target.index_select(axis, chosen)
-                step, diagnostics = self.step(select(chosen), advantage, target)
+                loss, diagnostics = self.loss(select(chosen), advantage, target)
+                step = self.optimizer.step(lambda loss=loss: [loss])
                 parts.append(diagnostics)
         return {
             "loss": step.loss,
@@ -85,22 +89,11 @@ class PPOLearner(Learner):
             "explained_variance": explained_variance(targets.value, targets.target, rollout.valid),
         }
 
-    def step(
+    def loss(
         self,
         part: Trajectory,
         advantage: Float[Tensor, "T K E"],
         target: Float[Tensor, "T K E"],
-    ) -> tuple[OptimizerStep, Diagnostics]:
-        """Take one step on some lanes; the diagnostics are of the policy before it.
-
-        Raises:
-            DivergenceError: The loss or its gradient is not finite; nothing was changed.
-        """
-        loss, diagnostics = self.loss(part, advantage, target)
-        return self.optimizer.step(lambda: [loss]), diagnostics
-
-    def loss(
-        self, part: Trajectory, advantage: Tensor, target: Tensor
     ) -> tuple[Float[Tensor, ""], Diagnostics]:
         """Return the loss of some lanes, each run through from its first step."""
         bound, own = self.policy.bind(self.params), self.settings

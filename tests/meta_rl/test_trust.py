@@ -146,5 +146,13 @@ def test_the_limit_on_the_spread_does_not_use_up_the_trust_region() -> None:
 
 
 def test_discrete_actions_have_no_spread_to_limit() -> None:
-    _, params, _ = setting("CartPole-v1")
-    assert standard.limited_std(params, 0.1) == {}
+    policy, params, _ = setting("CartPole-v1")
+    family = get_family("CartPole-v1")
+    free, limited = (
+        Agent(policy, params, 0.1, AdaptationConfig(horizon=20, adapted_std=limit), family.name)
+        for limit in (None, 0.1)
+    )
+    tasks = family.validation(2)
+    played = standard.play_tasks(free, params, family, tasks, 3, SeedSequence(0))
+    steps = [standard.take_step(agent, params, played, step=0)[0] for agent in (free, limited)]
+    assert all(torch.equal(value, steps[1][name]) for name, value in steps[0].items())
