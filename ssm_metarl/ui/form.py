@@ -11,7 +11,6 @@ from ssm_metarl.env_runner.registry import get_family, list_families
 from ssm_metarl.meta_rl.registry import LEARNERS
 from ssm_metarl.training.config import TrainConfig
 from ssm_metarl.training.settings import settings_of
-from ssm_metarl.ui.errors import handled
 from ssm_metarl.ui.limits import training_range
 from ssm_metarl.ui.store import RunStore
 from ssm_metarl.ui.train_settings import (
@@ -100,9 +99,9 @@ class Form:
         chosen = [self.family, self.epochs, self.episodes, self.name]
         chosen += self.advanced[: len(ADVANCED)]
         # Without triggers: when the page opens, and when an input changes.
-        gr.on(None, handled(choose), [self.family, self.learner], chosen, **FOLLOWING)
-        gr.on(None, handled(expect), self.settings, self.expected, **FOLLOWING)
-        gr.on(None, handled(left), None, [self.waiting, self.resume], **FOLLOWING)
+        gr.on(None, choose, [self.family, self.learner], chosen, **FOLLOWING)
+        gr.on(None, expect, self.settings, self.expected, **FOLLOWING)
+        gr.on(None, left, None, [self.waiting, self.resume], **FOLLOWING)
 
 
 def setting_input(name: str, value: float | None) -> Component:

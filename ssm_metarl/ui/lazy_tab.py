@@ -7,9 +7,8 @@ import gradio as gr
 from gradio.components import Component
 
 from ssm_metarl.env_runner.family import TaskFamily
-from ssm_metarl.ui.errors import handled
 from ssm_metarl.ui.limits import EPISODES, SEED, STEPS
-from ssm_metarl.ui.query import Query, mode_choices
+from ssm_metarl.ui.query import Query, able_modes
 from ssm_metarl.ui.store import RunStore
 from ssm_metarl.ui.widgets import PRIVATE, QUIET, heavy, message
 from ssm_metarl.video.before_after import choose_task
@@ -33,7 +32,7 @@ def query_of(store: RunStore, run: Any, last: Mapping[str, Any]) -> tuple[Query,
     tasks = family.validation()
     task = tasks.parameters(choose_task(family, tasks))  # with controls that are not the usual
     rounded = {name: float(f"{value:.3g}") for name, value in task.items()}
-    modes = [mode for _, mode in mode_choices(agent)]
+    modes = able_modes(agent)
     usual = (EPISODES.default, STEPS.default, SEED.default)
     return Query.asked(run, rounded, modes, *usual), False
 
@@ -66,8 +65,8 @@ def fill(
 
     changes: list[Any] = [getattr(one, "change") for one in (place, *given)]  # noqa: B009
     # Queued, because only then does a change of state set off others.
-    gr.on(changes, handled(want), [place, wanted, *given], wanted, **QUIET)
+    gr.on(changes, want, [place, wanted, *given], wanted, **QUIET)
     job = {**heavy(outputs[0]), "trigger_mode": "always_last", **PRIVATE}
-    looked = wanted.change(handled(shown), wanted, list(outputs), **job, js=STALE % screen)
+    looked = wanted.change(shown, wanted, list(outputs), **job, js=STALE % screen)
     for ended in (looked.then, looked.failure):
         ended(None, None, None, js=FRESH % screen, **PRIVATE)

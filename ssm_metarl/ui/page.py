@@ -9,7 +9,7 @@ from ssm_metarl.env_runner.registry import get_family
 from ssm_metarl.errors import SsmMetaRLError
 from ssm_metarl.meta_rl.registry import LEARNERS
 from ssm_metarl.ui import api
-from ssm_metarl.ui.errors import Page, field, handled
+from ssm_metarl.ui.errors import Page, field
 from ssm_metarl.ui.jobs import Jobs
 from ssm_metarl.ui.store import RunStore
 from ssm_metarl.ui.tabs import adapt, compare, inside, memory, runs, train
@@ -44,12 +44,11 @@ def build(store: RunStore, jobs: Jobs) -> gr.Blocks:
                 memory.build(store, run, query, place)
             with gr.Tab("Inside", id="inside"):
                 inside.build(store, run, query, place)
-        tabs.select(handled(chosen), None, place, **QUIET)
+        tabs.select(chosen, None, place, **QUIET)
         api.build(store)
-        run.change(handled(partial(about, store)), run, description, **FOLLOWING)
-        choices = handled(lambda: gr.update(choices=store.trained()))
-        page.load(choices, None, run, **FOLLOWING)
-        page.unload(handled(jobs.stop))
+        run.change(partial(about, store), run, description, **FOLLOWING)
+        page.load(lambda: gr.update(choices=store.trained()), None, run, **FOLLOWING)
+        page.unload(jobs.stop)
     return page
 
 

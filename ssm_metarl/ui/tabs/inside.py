@@ -15,16 +15,14 @@ from ssm_metarl.analysis.traces import RecordedAgent, Trace, principal_component
 from ssm_metarl.evaluation.figures import eigenvalue_plot, trace_plot
 from ssm_metarl.evaluation.report import MODES, counted
 from ssm_metarl.ui.api import Json, endpoint
-from ssm_metarl.ui.clips import agent_after, record_clip
+from ssm_metarl.ui.clips import Clip, agent_after, player, record_clip
 from ssm_metarl.ui.figures import svg
-from ssm_metarl.ui.jobs import HEAVY
 from ssm_metarl.ui.lazy_tab import fill, query_of, task_line
 from ssm_metarl.ui.limits import EPISODES, SEED, STEPS
-from ssm_metarl.ui.player import Clip, clips_value, player
-from ssm_metarl.ui.query import Query, Subject, mode_choices
+from ssm_metarl.ui.query import Query, Subject, able_modes
 from ssm_metarl.ui.store import RunStore
 from ssm_metarl.ui.theme import TRACES
-from ssm_metarl.ui.widgets import TABLE, cell_bar, message
+from ssm_metarl.ui.widgets import ONE_SLOT, TABLE, cell_bar, message
 
 WAITING = "This tab shows how long the agent remembers, and its hidden state while it plays."
 WITHOUT = {
@@ -84,12 +82,12 @@ def build(store: RunStore, run: gr.Dropdown, query: gr.State, place: gr.State) -
 
     outputs = [outcome, clips, traces, disc, every, values, changed, parts]
     fill("Inside", place, [run, query], show, outputs)
-    endpoint(inside, concurrency_id=HEAVY, concurrency_limit=1)
+    endpoint(inside, **ONE_SLOT)
 
 
 def mode_shown(subject: Subject, query: Query) -> str:
     """Return the mode to look into: of those that were asked for, else of all, the preferred."""
-    able = [mode for _, mode in mode_choices(subject.agent)]
+    able = able_modes(subject.agent)
     asked = [mode for mode in able if mode in query.modes]
     return min(asked or able, key=PREFERRED.index)
 
@@ -119,7 +117,7 @@ def shown(subject: Subject, query: Query, *, mine: bool) -> Iterator[Sequence[An
         returns = spectrum.ablated_returns(before, after, subject.family, subject.task, query.seed)
     yield (
         in_words(subject, played, probe) + line,
-        clips_value([clip for clip, _ in played]),
+        [vars(clip) for clip, _ in played],
         traces_shown(subject, played, probe),
         *spectrum_shown(before, after),
         *changes_shown(before, after, mode, returns),

@@ -16,13 +16,12 @@ from ssm_metarl.evaluation.report import counted
 from ssm_metarl.experience.records import StoredTask
 from ssm_metarl.ui.api import Json, endpoint
 from ssm_metarl.ui.figures import line_plot, lines_of
-from ssm_metarl.ui.jobs import HEAVY
 from ssm_metarl.ui.lazy_tab import fill, query_of, task_line
 from ssm_metarl.ui.limits import SEED
 from ssm_metarl.ui.query import Query, Subject
 from ssm_metarl.ui.sliders import reach
 from ssm_metarl.ui.store import RunStore
-from ssm_metarl.ui.widgets import TABLE, cell_bar, message, percent, tiles
+from ssm_metarl.ui.widgets import ONE_SLOT, TABLE, cell_bar, message, percent, tiles
 
 WAITING = (
     "Hybrid adaptation looks for earlier tasks that resemble the new one, and shows them here."
@@ -83,7 +82,7 @@ def build(store: RunStore, run: gr.Dropdown, query: gr.State, place: gr.State) -
 
     outputs = [outcome, own, found, matches, why, response, observed, facts, returns, stored]
     fill("Memory", place, [run, query, own], show, outputs)
-    endpoint(memory, concurrency_id=HEAVY, concurrency_limit=1)
+    endpoint(memory, **ONE_SLOT)
 
 
 def shown(subject: Subject, query: Query, own: str, *, mine: bool) -> Sequence[Any]:

@@ -15,7 +15,7 @@ from ssm_metarl.errors import SsmMetaRLError, UserError
 from ssm_metarl.evaluation.report import counted
 from ssm_metarl.ui.api import Json, endpoint
 from ssm_metarl.ui.archive import pack, unpack
-from ssm_metarl.ui.errors import field, handled
+from ssm_metarl.ui.errors import field
 from ssm_metarl.ui.figures import line_plot
 from ssm_metarl.ui.jobs import Jobs
 from ssm_metarl.ui.monitor import Monitor
@@ -57,26 +57,26 @@ def build(store: RunStore, jobs: Jobs, run: gr.Dropdown, tab: gr.Tab) -> None:
 
     details = [chosen, title, curve, settings, every, fetch, delete, confirm]
     refresh: dict[str, Any] = {
-        "fn": handled(partial(shown, store)),
+        "fn": partial(shown, store),
         "inputs": [chosen, run],
         "outputs": [runs, *details],
         **FOLLOWING,
     }
-    select = handled(partial(selected, store))
+    select = partial(selected, store)
     actions = Actions(store, jobs, zipped)
     tab.select(**refresh)
-    runs.select(handled(actions.pick), None, details, **FOLLOWING)
-    fetch.click(
-        handled(actions.download), [chosen, experience], zipped, api_name="download"
-    ).success(None, None, None, js=FETCH)
+    runs.select(actions.pick, None, details, **FOLLOWING)
+    fetch.click(actions.download, [chosen, experience], zipped, api_name="download").success(
+        None, None, None, js=FETCH
+    )
     for button, asking in ((delete, True), (keep, False)):
-        button.click(handled(partial(confirming, asking)), None, [delete, confirm], **FOLLOWING)
-    sure.click(handled(actions.delete_run), chosen, None, api_name="delete_run").success(
+        button.click(partial(confirming, asking), None, [delete, confirm], **FOLLOWING)
+    sure.click(actions.delete_run, chosen, None, api_name="delete_run").success(**refresh).then(
+        select, run, run, **FOLLOWING
+    )
+    upload.upload(actions.import_run, [upload, name], chosen, api_name="import_run").success(
         **refresh
-    ).then(select, run, run, **FOLLOWING)
-    upload.upload(
-        handled(actions.import_run), [upload, name], chosen, api_name="import_run"
-    ).success(**refresh).then(select, chosen, run, **FOLLOWING)
+    ).then(select, chosen, run, **FOLLOWING)
     endpoint(actions.runs, queue=False)
     endpoint(actions.describe, queue=False)
 

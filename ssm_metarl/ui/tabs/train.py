@@ -13,7 +13,6 @@ from ssm_metarl.checkpoint.lock import RunLock
 from ssm_metarl.checkpoint.names import as_name
 from ssm_metarl.errors import UserError
 from ssm_metarl.training import loop
-from ssm_metarl.ui.errors import handled
 from ssm_metarl.ui.form import FIRST, Form
 from ssm_metarl.ui.jobs import Job, Jobs
 from ssm_metarl.ui.limits import TRAIN_SECONDS, TRAINING
@@ -55,21 +54,21 @@ def connect(trainings: "Trainings", form: Form, run: gr.Dropdown, shown: list[An
     """
     asked, pressed = [form.name, *form.settings], [form.go, form.stop, form.resume]
     waiting, checking = [*shown, *pressed], {"js": TO_RESULTS % "training", **QUIET}
-    new = form.go.click(handled(trainings.ready), asked, [*waiting, form.name], **checking).success(
-        handled(trainings.train), asked, shown, **heavy(shown[0]), api_name="train"
+    new = form.go.click(trainings.ready, asked, [*waiting, form.name], **checking).success(
+        trainings.train, asked, shown, **heavy(shown[0]), api_name="train"
     )
-    again = form.resume.click(
-        handled(trainings.ready_again), form.waiting, waiting, **checking
-    ).success(handled(trainings.resume), form.waiting, shown, **heavy(shown[0]), api_name="resume")
+    again = form.resume.click(trainings.ready_again, form.waiting, waiting, **checking).success(
+        trainings.resume, form.waiting, shown, **heavy(shown[0]), api_name="resume"
+    )
     for ended in (new.then, new.failure, again.then, again.failure):
         ended(
-            handled(trainings.settle),
+            trainings.settle,
             [shown[-1], run, form.family, form.learner],
             [run, form.waiting, form.name, *pressed],
             **FOLLOWING,
         )
-    form.stop.click(handled(trainings.stopping), None, [shown[0], *pressed], **FOLLOWING).then(
-        handled(trainings.stop), None, None, queue=False, api_name="stop"
+    form.stop.click(trainings.stopping, None, [shown[0], *pressed], **FOLLOWING).then(
+        trainings.stop, None, None, queue=False, api_name="stop"
     )
 
 
@@ -195,7 +194,7 @@ def follow(stream: Stream, monitor: Monitor, job: Job, name: str) -> Iterator[Sh
                 wait([training], BETWEEN)
             training.result()
         finally:
-            job.stop_event.set()
+            job.stopped = True
     yield monitor.outcome(name, timed_out=job.timed_out), monitor.curves, name
 
 

@@ -59,7 +59,7 @@ def drawn(curve: Any) -> dict[str, int]:
 
 
 def test_a_training_ends_with_words_curves_and_the_name_of_its_run(tmp_path: Path) -> None:
-    *_, last = seen(tmp_path / "mine", Job("training", deadline=float("inf")))
+    *_, last = seen(tmp_path / "mine", Job("a", "training"))
     status, curve, name = last
     assert name == "mine"
     assert "mine: " in status
@@ -70,13 +70,13 @@ def test_a_training_ends_with_words_curves_and_the_name_of_its_run(tmp_path: Pat
 
 def test_stopping_keeps_the_iteration_and_resuming_ends_where_it_would_have(tmp_path: Path) -> None:
     stopped, whole = tmp_path / "stopped", tmp_path / "whole"
-    job = Job("training", deadline=float("inf"))
-    job.stop_event.set()
+    job = Job("a", "training")
+    job.stopped = True
     *_, (status, _, name) = seen(stopped, job)
     assert name == "mine"  # its agent is there, and can be adapted
     assert "Stopped after 1 of 2 iterations" in status
     assert load_checkpoint(stopped / "checkpoint").meta["iteration"] == 1
-    *_, (status, curve, name) = seen(stopped, Job("training", deadline=float("inf")), again=True)
+    *_, (status, curve, name) = seen(stopped, Job("a", "training"), again=True)
     assert name == "mine"
     assert drawn(curve)["before adapting"] == 2  # with that of before the stop
     list(train(TINY, whole))
@@ -88,9 +88,7 @@ def test_a_visitor_who_leaves_closes_the_stream(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("ssm_metarl.ui.tabs.train.BETWEEN", 0.0)
-    page = follow(
-        train(TINY, tmp_path / "mine"), Monitor(TINY), Job("training", float("inf")), "mine"
-    )
+    page = follow(train(TINY, tmp_path / "mine"), Monitor(TINY), Job("a", "training"), "mine")
     next(page)
     next(page)
     page.close()
@@ -111,7 +109,7 @@ def test_the_page_hears_what_an_iteration_is_doing(
 
     marked = []
     stream = train(TINY, tmp_path / "mine", on_phase=slowly)
-    for status, _, _ in follow(stream, monitor, Job("training", deadline=float("inf")), "mine"):
+    for status, _, _ in follow(stream, monitor, Job("a", "training"), "mine"):
         marked += re.findall("<li class=now>([^<]*)", status)
         seen_by_page.set()
     parts = list(LEARNERS["meta_rl"].phases.values())
@@ -128,7 +126,7 @@ def test_the_bar_moves_within_an_iteration() -> None:
 
 
 def test_the_time_allowed_ends_a_training(tmp_path: Path) -> None:
-    *_, (status, _, _) = seen(tmp_path / "mine", Job("training", deadline=0.0))
+    *_, (status, _, _) = seen(tmp_path / "mine", Job("a", "training", deadline=0.0))
     assert "The time allowed is over after 1 of 2 iterations" in status
 
 
@@ -270,17 +268,22 @@ def test_a_name_that_somebody_chose_is_never_replaced(store: RunStore) -> None:
         trainings.ready(visitor("a"), "mine", *ASKED)
 
 
+def wait_for_stop(job: Job) -> None:
+    while not job.should_stop:
+        time.sleep(0.01)
+
+
 def test_who_drops_work_waits_for_its_end() -> None:
     jobs, ended = Jobs(), []
 
     def work() -> None:
         with jobs.run(visitor("a"), "x", 60.0) as mine:
-            mine.stop_event.wait(10.0)
+            wait_for_stop(mine)
             ended.append(mine.discarded)
 
     at_work = threading.Thread(target=work)
     at_work.start()
-    while not jobs._jobs.get("a"):
+    while not jobs.busy:
         time.sleep(0.01)
     jobs.enqueue(visitor("a"), "x")  # its turn may be long in coming
     jobs.discard(visitor("a"), "x", 10.0)
@@ -295,14 +298,14 @@ def test_closing_waits_for_work_that_has_begun() -> None:
 
     def work() -> None:
         with jobs.run(visitor("a"), "x", 60.0) as mine:
-            mine.stop_event.wait(10.0)
+            wait_for_stop(mine)
             time.sleep(0.2)
             ended.append(True)
 
     at_work = threading.Thread(target=work)
     jobs.enqueue(visitor("b"), "x")  # and never comes
     at_work.start()
-    while not jobs._jobs.get("a"):
+    while not jobs.busy:
         time.sleep(0.01)
     jobs.close(10.0)
     assert ended
