@@ -33,16 +33,7 @@ REPRESENTATIVE = ("hybrid", "in_context", "standard", "from_scratch")  # fixed: 
 
 @dataclass
 class Measured:
-    """What has been measured of one run so far.
-
-    Attributes:
-        run: Its id.
-        family: What it was evaluated on.
-        tasks: Which tasks.
-        split: Which task set they are.
-        plan: What is measured.
-        rows: Those there are.
-    """
+    """The ``rows`` that have been measured so far of what is planned for one run."""
 
     run: str
     family: TaskFamily
@@ -199,7 +190,7 @@ def rounded(value: float) -> float:
 
 def interval(ends: tuple[float, float]) -> str:
     """Return an interval as text."""
-    return f"{ends[0]:.4g} to {ends[1]:.4g}"
+    return "{:.4g} to {:.4g}".format(*ends)
 
 
 def as_csv(found: Sequence[Measured], folder: Path) -> Path:

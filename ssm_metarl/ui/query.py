@@ -27,12 +27,9 @@ class Query:
     """How an agent meets one task.
 
     Attributes:
-        run: Whose agent.
         task: Parameters of the task; those left out are nominal.
-        modes: How to meet it.
         episodes: Of the task, per gradient step.
         steps: Gradient steps.
-        seed: Of everything random.
     """
 
     run: str

@@ -15,12 +15,12 @@ from ssm_metarl.commands.common import best_return
 from ssm_metarl.core.parameters import Params
 from ssm_metarl.env_runner.family import TaskFamily
 from ssm_metarl.env_runner.registry import get_family
-from ssm_metarl.evaluation.evaluate import summarise
 from ssm_metarl.evaluation.figures import budget_curve
 from ssm_metarl.evaluation.modes import EXPLAINED
 from ssm_metarl.evaluation.report import MODES, ModeResult, counted
 from ssm_metarl.ui.api import Json, endpoint
 from ssm_metarl.ui.clips import clips, player
+from ssm_metarl.ui.comparison import Measured
 from ssm_metarl.ui.figures import svg
 from ssm_metarl.ui.jobs import Job, Jobs
 from ssm_metarl.ui.limits import ADAPT_SECONDS, EPISODES, SEED, STEPS
@@ -116,25 +116,24 @@ def build_api(store: RunStore, jobs: Jobs) -> None:
 def follow(store: RunStore, query: Query, job: Job) -> Iterator[tuple[Any, ...]]:
     """Answer a query; yield the sentence, the clips, the curve and the query as they come."""
     subject = Subject.of(store, query)
-    rows: list[ModeResult] = []
+    found = Measured(query.run, subject.family, subject.task, "task", query.plan())
     asked, drawn = vars(query), 0.0
     adapted: dict[str, Params] = {}  # by mode, from all of its data
     for measurement in answers(subject, query):
         if job.discarded:
             return
         if job.should_stop:
-            yield ending(job), [], curve_of(rows, subject, query), asked
+            yield ending(job), [], curve_of(found), asked
             return
         row = measurement.result
-        rows.append(row)
+        found.rows.append(row)
         adapted[row.mode] = measurement.params
         text = f"Measured {MODES[row.mode]} after {counted(row.shots, 'episode')} ..."
         due = time.monotonic() - drawn > REDRAW
-        curve = curve_of(rows, subject, query) if due else gr.skip()
+        curve = curve_of(found) if due else gr.skip()
         drawn = time.monotonic() if due else drawn
         yield message(text, "working"), COMING, curve, asked
-    outcome, shown = headline(rows, subject.family), []
-    curve = curve_of(rows, subject, query)
+    outcome, shown, curve = headline(found.rows, subject.family), [], curve_of(found)
     for clip in clips(subject, query, adapted):
         if job.discarded:
             return
@@ -199,15 +198,14 @@ def headline(rows: Sequence[ModeResult], family: TaskFamily) -> str:
     return number + message(summary(rows), "others")
 
 
-def curve_of(rows: Sequence[ModeResult], subject: Subject, query: Query) -> str:
+def curve_of(found: Measured) -> str:
     """Draw the mean return against the episodes used, with two budgets or more, and a table."""
-    numbers = means_table(rows) if rows else ""
-    if len({row.shots for row in rows if row.shots and row.steps in (0, 1)}) < 2:
+    numbers = means_table(found.rows) if found.rows else ""
+    if not found.drawable:
         return numbers
-    family = subject.family
-    evaluation = summarise(family, subject.task, "task", query.plan(), rows)
-    figure = budget_curve(evaluation, best=best_return(family), titles=[""])
-    return svg(figure, f"Mean return against the episodes used. {summary(rows)}") + numbers
+    figure = budget_curve(found.evaluation(), best=best_return(found.family), titles=[""])
+    alt = f"Mean return against the episodes used. {summary(found.rows)}"
+    return svg(figure, alt) + numbers
 
 
 def means_table(rows: Sequence[ModeResult]) -> str:
