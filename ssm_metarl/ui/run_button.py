@@ -48,7 +48,7 @@ class RunButton:
             ran.failure(lambda: message(FAILED, "working"), None, status, **QUIET)
         # Said first and done then, or a job that has ended would be called ending.
         self.buttons[-1].click(self.stopping, None, shown, queue=False, **PRIVATE).then(
-            self.stop, None, None, queue=False, **PRIVATE
+            self.stop, None, None, queue=False, **PRIVATE, api_name=f"stop_{self.kind}"
         )
 
     def enabled(self, *, busy: bool) -> list[Any]:
