@@ -2,7 +2,6 @@
 
 import dataclasses
 import errno
-import json
 import pickle
 import shutil
 import stat
@@ -283,16 +282,6 @@ def test_content_that_is_not_of_a_run_is_refused(
     files: Files, store: RunStore, tmp_path: Path, name: str, data: bytes, words: str
 ) -> None:
     refused(zipped(tmp_path / "x.zip", {**files, name: data}), store, words)
-
-
-@pytest.mark.parametrize("change", [{"return_after": 10**400}, {"iteration": 2}, {"seconds": -1}])
-def test_metrics_that_no_training_writes_are_refused(
-    files: Files, store: RunStore, tmp_path: Path, change: dict[str, Any]
-) -> None:
-    record = json.loads(files["metrics.jsonl"].splitlines()[0])
-    line = json.dumps({**record, **change}).encode() + b"\n"
-    words = f"metrics.jsonl: {next(iter(change))}"
-    refused(zipped(tmp_path / "x.zip", {**files, "metrics.jsonl": line}), store, words)
 
 
 def test_metrics_of_another_training_are_refused(

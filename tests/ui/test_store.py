@@ -17,9 +17,9 @@ from ssm_metarl.ui.store import RunStore
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def trained(tmp_path_factory: pytest.TempPathFactory, tiny_run: Path) -> Path:
     place = tmp_path_factory.mktemp("store")
-    list(train(TINY, place / "runs" / "whole"))
+    shutil.copytree(tiny_run, place / "runs" / "whole")
     half = train(TINY, place / "runs" / "half")
     next(half)
     half.close()
