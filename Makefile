@@ -3,12 +3,13 @@
 # Other pytest flags:   make test PYTEST_FLAGS="-x tests/core"
 
 PYTHON ?= python3
-PYTEST_FLAGS ?= -n 2 --dist loadfile
+PYTEST_FLAGS ?= -n 2 --dist loadfile --no-loadscope-reorder
 VENV := .venv
 BIN := $(VENV)/bin
 PRETRAINED := ssm_metarl/pretrained
 # One core per test process: results do not depend on the machine, and two workers share two cores.
-TEST_ENV := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
+# What Python has compiled is kept: the tests start dozens of processes.
+TEST_ENV := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE=
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:

@@ -150,10 +150,8 @@ def iteration_row(rounds: int) -> Row:
     """Time an iteration of meta-training with the default settings."""
     family = get_family(TrainConfig().env_name)
     trainer = make_trainer(TrainConfig().resolve(family), family, policy_spaces(family))
-    numbers = iter(range(1, rounds + 2))
-    work = lambda: trainer.iterate(SeedSequence(0), next(numbers))  # noqa: E731
-    work()  # warm up
-    return measure("an iteration of meta-training", work, rounds)
+    trainer.iterate()  # warm up
+    return measure("an iteration of meta-training", trainer.iterate, rounds)
 
 
 def show(rows: list[Row]) -> None:

@@ -45,7 +45,7 @@ from ssm_metarl.env_runner.family import TaskFamily, Tasks
 from ssm_metarl.env_runner.registry import get_family
 from ssm_metarl.env_runner.rollout import collect_episodes, episode_returns
 from ssm_metarl.env_runner.streams import substream
-from ssm_metarl.evaluation.evaluate import ADAPTATION_STREAM, RETURN_STREAM, task_source
+from ssm_metarl.evaluation.evaluate import ADAPTATION_STREAM, RETURN_STREAM
 from ssm_metarl.evaluation.figures import Scatter, task_scatter, write_png
 from ssm_metarl.training.config import TrainConfig
 from ssm_metarl.training.loading import load
@@ -164,7 +164,8 @@ def outcome(
     own = SeedSequence(way.seed)
     _, *stages = adapt_tasks(
         agent,
-        task_source(agent, family, tasks),
+        family,
+        tasks,
         episodes=way.episodes,
         steps=STEPS,
         seed=substream(own, ADAPTATION_STREAM),

@@ -49,7 +49,6 @@ from ssm_metarl.evaluation.evaluate import (
     MODE_STREAM,
     RETURN_STREAM,
     mean_returns,
-    task_source,
 )
 from ssm_metarl.evaluation.figures import budget_curve, write_png
 from ssm_metarl.evaluation.report import Evaluation
@@ -91,7 +90,7 @@ class Measured:
 def measure(agent: Agent, family: TaskFamily, split: str, seed: int) -> Measured:
     """Adapt to every task in every way and measure the returns."""
     tasks: Tasks = getattr(family, split)(TASKS)
-    source, own = task_source(agent, family, tasks), SeedSequence(seed)
+    own = SeedSequence(seed)
     memories = {f"hybrid, {most} stored": Memory.of(agent, most) for most in STORES}
 
     def returns(params: Params, deterministic: bool = False) -> np.ndarray:
@@ -105,12 +104,12 @@ def measure(agent: Agent, family: TaskFamily, split: str, seed: int) -> Measured
     for budget in BUDGETS:
         plan = {"episodes": budget, "steps": 1, "seed": substream(own, ADAPTATION_STREAM)}
         for name, memory in {"standard": None, **memories}.items():
-            *_, adapted = adapt_tasks(agent, source, memory=memory, **plan)
+            *_, adapted = adapt_tasks(agent, family, tasks, memory=memory, **plan)
             scores.setdefault(name, []).append(returns(adapted.params))
             if name in GREEDY:
                 greedy.setdefault(name, []).append(returns(adapted.params, True))
         plan |= {"episodes": max(1, budget // 2), "steps": min(2, budget)}
-        *_, halved = adapt_tasks(agent, source, **plan)
+        *_, halved = adapt_tasks(agent, family, tasks, **plan)
         scores.setdefault("two halves", []).append(returns(halved.params))
         steps.append(adapted.environment_steps.mean())
     largest = memories[RECALLED]

@@ -27,18 +27,24 @@ from ssm_metarl.env_runner.family import TaskFamily
 from ssm_metarl.env_runner.registry import get_family
 from ssm_metarl.env_runner.spaces import policy_spaces
 from ssm_metarl.evaluation.evaluate import mean_returns
-from ssm_metarl.meta_rl.policy_gradient import PolicyGradient, PolicyGradientConfig
+from ssm_metarl.meta_rl.policy_gradient import PolicyGradient
+from ssm_metarl.training.config import TrainConfig
 
 RESULTS = Path(__file__).parent / "results"
-PPO = PolicyGradientConfig(
-    lr=0.003,
-    total_episodes=1600,
-    episodes=16,
+SETTINGS = TrainConfig(
+    mode="policy_gradient",
+    env_name="Pendulum-v1",
+    outer_lr=0.003,
+    num_episodes=1600,
     discount=0.95,
     gae_lambda=0.95,
-    epochs=10,
-    minibatches=2,
 )
+
+
+class Oracle(PolicyGradient):
+    """PPO with larger iterations."""
+
+    epochs, minibatches, episodes = 10, 2, 16
 
 
 def oracle_return(family: TaskFamily, index: int) -> float:
@@ -48,8 +54,8 @@ def oracle_return(family: TaskFamily, index: int) -> float:
     task = dataclasses.replace(family, parameters=fixed)
     policy = Policy(PolicyConfig(), policy_spaces(task))
     params = policy.init(torch.Generator().manual_seed(index))
-    learner = PolicyGradient(policy, PPO, task, params)
-    for iteration in range(1, PPO.total_episodes // PPO.episodes + 1):
+    learner = Oracle(policy, task, params, vars(SETTINGS.resolve(task)))
+    for iteration in range(1, learner.iterations + 1):
         learner.iterate(SeedSequence(index), iteration)
     return float(
         mean_returns(policy, learner.detached(), task, task.nominal(), 50, SeedSequence(1))[0]
@@ -85,7 +91,7 @@ def main(tasks: int = 20, threads: int = 1, again: bool = True) -> None:
     console.print(table)
     content = {
         "command": " ".join(["python", "benchmarks/pendulum_oracle.py", *sys.argv[1:]]),
-        "ppo": dataclasses.asdict(PPO),
+        "ppo": dataclasses.asdict(SETTINGS),
         "oracle_per_task": oracle,
         "recovered_per_seed": recovered,
         "recovered_median": statistics.median(recovered),

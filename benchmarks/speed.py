@@ -32,8 +32,9 @@ from ssm_metarl.env_runner.spaces import policy_spaces
 from ssm_metarl.meta_rl.batch import Batch
 from ssm_metarl.meta_rl.inner_losses import lvc
 from ssm_metarl.meta_rl.inner_rule import InnerRule
-from ssm_metarl.meta_rl.maml import MAMLConfig
+from ssm_metarl.meta_rl.maml import MAML
 from ssm_metarl.meta_rl.objective import ClippedObjective
+from ssm_metarl.training.config import TrainConfig
 
 RESULTS = Path(__file__).parent / "results"
 FAMILY = get_family("CartPole-v1")
@@ -108,7 +109,7 @@ def random_batch(length: int) -> Batch:
         inputs=torch.randn(*shape, 4, generator=rng),
         keep=None,
         action=torch.randint(2, shape, generator=rng),
-        behaviour=torch.full(shape, -math.log(2.0)),
+        log_prob=torch.full(shape, -math.log(2.0)),
         advantage=torch.randn(shape, generator=rng),
         valid=torch.ones(shape, dtype=torch.bool),
         change=torch.zeros(*shape, 4),
@@ -123,7 +124,7 @@ def meta_gradient_seconds(length: int, chunk: int, repeats: int) -> float:
     policy, fresh = make_policy(WIDE)
     params = {name: value.requires_grad_() for name, value in fresh.items()}
     support, query = random_batch(length), random_batch(length)
-    objective = ClippedObjective(InnerRule(policy, lvc, 1e-3), MAMLConfig.clip)
+    objective = ClippedObjective(InnerRule(policy, lvc, 1e-3), TrainConfig.clip)
 
     def work() -> None:
         for value in params.values():
@@ -150,7 +151,7 @@ def measure(threads: int, repeats: int, episodes: int) -> list[Row]:
                 relative = (rate / peak) / (reference / REFERENCE_PEAK)
                 what = f"rollout, {size}, {lanes} lanes, {kind} parameters"
                 rows.append(Row(what, threads, rate, "env steps/s", peak, relative))
-    default = MAMLConfig.chunk
+    default = MAML.chunk
     for length, reference in REFERENCE_SECONDS.items():
         for chunk in (default, TASKS):
             peak = matmul_peak()

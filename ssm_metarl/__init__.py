@@ -33,31 +33,21 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-_HOME = {
-    "Agent": "adaptation.agent",
-    "adapt": "adaptation.online",
-    "CheckpointError": "errors",
-    "DivergenceError": "errors",
-    "EnvironmentFailure": "errors",
-    "ExperienceStore": "experience.buffer",
-    "Parameter": "env_runner.tasks",
-    "Session": "adaptation.session",
-    "SsmMetaRLError": "errors",
-    "StoreError": "errors",
-    "TaskFamily": "env_runner.family",
-    "Tasks": "env_runner.tasks",
-    "TrainConfig": "training.config",
-    "UserError": "errors",
-    "get_family": "env_runner.registry",
-    "list_families": "env_runner.registry",
-    "load": "training.loading",
-    "make": "env_runner.registry",
-    "register": "env_runner.registry",
-    "resume": "training.loop",
-    "save": "training.loading",
-    "train": "training.loop",
+_EXPORTS = {
+    "adaptation.agent": "Agent",
+    "adaptation.online": "adapt",
+    "adaptation.session": "Session",
+    "env_runner.family": "TaskFamily",
+    "env_runner.registry": "get_family list_families make register",
+    "env_runner.tasks": "Parameter Tasks",
+    "errors": "CheckpointError DivergenceError EnvironmentFailure SsmMetaRLError StoreError "
+    "UserError",
+    "experience.buffer": "ExperienceStore",
+    "training.config": "TrainConfig",
+    "training.loading": "load save",
+    "training.loop": "resume train",
 }
-
+_HOME = {name: home for home, names in _EXPORTS.items() for name in names.split()}
 
 if not TYPE_CHECKING:  # a type checker that saw this would take any name for an export
 

@@ -11,7 +11,7 @@ from ssm_metarl import __version__
 from ssm_metarl.commands import adapt, app, envs, evaluate, train
 from ssm_metarl.console import INTERRUPTED, say, warnings_as_lines
 from ssm_metarl.errors import CheckpointError, SsmMetaRLError, StoreError, UserError, nearest
-from ssm_metarl.parsing import as_typed, given, parse
+from ssm_metarl.parsing import as_typed, parse
 
 COMMANDS: Mapping[str, tuple[type, Callable[[Any, list[str]], int]]] = {
     "train": (train.Train, train.run),
@@ -24,10 +24,7 @@ PROGRAM = "ssm-metarl"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the program.
-
-    Args:
-        argv: What stands after the program's name; None takes it from the process.
+    """Run the program on what stands after its name, by default that of the process.
 
     Returns:
         The exit code: 0 if all went well, 1 if it could not be done, 2 if it was asked for wrongly,
@@ -75,6 +72,6 @@ def _dispatch(argv: list[str]) -> int:
         raise UserError(f"{what}; {nearest(name, COMMANDS)}")
     kind, run = COMMANDS[name]
     try:
-        return run(parse(kind, f"{PROGRAM} {name}", rest), given(kind, rest))
+        return run(*parse(kind, f"{PROGRAM} {name}", rest))
     except UserError as error:
         raise UserError(as_typed(str(error), kind, rest)) from error

@@ -24,11 +24,9 @@ _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 
 def show(what: RenderableType, *, whole: bool = False) -> None:
-    """Print a rich table or text to standard output.
+    """Print a rich table or text, for the width of the terminal; in a pipe, as wide as it is.
 
-    Args:
-        what: To be laid out for the width of the terminal; in a pipe, as wide as it wants to be.
-        whole: Rather go beyond the terminal's width, too, than cut or wrap anything.
+    A `whole` one goes beyond the terminal's width, too, rather than that anything is cut.
     """
     piped = not sys.stdout.isatty()
     console = Console(highlight=False, width=PAPER_COLUMNS if piped else None)
@@ -47,14 +45,8 @@ def say(kind: str, message: object) -> None:
 @contextlib.contextmanager
 def warnings_as_lines() -> Iterator[None]:
     """Inside this block, show each warning as one line without the code that gave it."""
-
-    def show_one(
-        message: Warning | str, category: type[Warning], *where: object, **more: object
-    ) -> None:
-        say("warning", message)
-
     with warnings.catch_warnings():
-        warnings.showwarning = show_one
+        warnings.showwarning = lambda message, *_, **__: say("warning", message)
         yield
 
 

@@ -45,12 +45,7 @@ def check_whole(name: str, value: object, least: int, most: int = 2**63 - 1) -> 
 
 
 def nearest(name: str, valid: Iterable[str]) -> str:
-    """Return a hint such as ``did you mean 'gravity'? valid: force, gravity``.
-
-    Args:
-        name: What the user wrote.
-        valid: Every name that would have been accepted.
-    """
+    """Return a hint such as ``did you mean 'gravity'? valid: force, gravity``."""
     names = sorted(valid)
     close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
     guess = f"did you mean {close[0]!r}? " if close else ""

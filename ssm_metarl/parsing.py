@@ -1,16 +1,13 @@
 """From the command line to a dataclass of settings, or one line about what is wrong.
 
-tyro finds the flags and prints ``--help``. It is given every value as a text, so that checking
-values, and saying what would be valid, is :class:`ssm_metarl.training.settings.Setting`'s alone.
+tyro prints ``--help``. Flags are read here: every value is a text until its
+:class:`ssm_metarl.training.settings.Setting` checks it and says what would be valid.
 """
 
-import contextlib
 import dataclasses
 import difflib
-import io
-import itertools
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Annotated, Any, TypeVar
 
 import tyro
@@ -25,7 +22,7 @@ T = TypeVar("T")
 METAVARS = {int: "INT", float: "NUMBER", str: "TEXT"}
 
 
-def parse(kind: type[T], program: str, argv: Sequence[str]) -> T:
+def parse(kind: type[T], program: str, argv: Sequence[str]) -> tuple[T, list[str]]:
     """Read flags, spelled with underscores or hyphens, into a dataclass of settings.
 
     Args:
@@ -33,51 +30,66 @@ def parse(kind: type[T], program: str, argv: Sequence[str]) -> T:
         program: What stands before the flags.
         argv: The flags.
 
+    Returns:
+        The settings, and the names of those that were typed.
+
     Raises:
         UserError: An unknown flag or a value that is not valid: its name, and what would be.
         SystemExit: With code 0, after ``--help`` was answered.
     """
-    settings = settings_of(kind)
+    if {"-h", "--help"} & {*argv}:
+        tyro.cli(
+            _texts(kind),
+            prog=program,
+            description=kind.__doc__,
+            args=["--help"],
+            use_underscores=True,
+        )
+    values: dict[str, Any] = {}
+    for one, value in _tokens(kind, program, argv):
+        values[one.name] = value if one.type is bool else one.parse(value)
+    for one in settings_of(kind).values():
+        if one.default is dataclasses.MISSING and one.name not in values:
+            raise UserError(f"{program} needs RUN: the folder of a run, or of a saved agent")
+    return kind(**values), [*values]
+
+
+def _tokens(kind: type, program: str, argv: Sequence[str]) -> Iterator[tuple[Setting, Any]]:
+    """Yield each setting that was typed, with its text, or whether it is on."""
     flags = _flags(kind)
-    for token in argv:
-        if "=" in token and _is_switch(flags.get(_name(token))):
-            flag, _, value = token.partition("=")
-            raise UserError(_too_much(flag, value, flags))
-    try:
-        with contextlib.redirect_stderr(io.StringIO()):  # what tyro says of mistakes is a box
-            typed, unknown = tyro.cli(
-                _texts(kind),
-                prog=program,
-                description=kind.__doc__,
-                args=argv,
-                use_underscores=True,
-                return_unknown_args=True,
-            )
-    except SystemExit as stop:
-        if stop.code == 0:
-            raise
-        raise UserError(_missing(argv, flags, program)) from None
-    if unknown:
-        raise UserError(_unknown(unknown[0], argv, flags, program))
-    values = {name: getattr(typed, name) for name in settings}
-    for name, one in settings.items():
-        values[name] = values[name] if one.type is bool else one.parse(values[name])
-    return kind(**values)
-
-
-def given(kind: type, argv: Sequence[str]) -> list[str]:
-    """Return the names of the settings whose flags were typed."""
-    flags, typed = _flags(kind), [_name(token) for token in argv if token.startswith("--")]
-    return [flags[flag].name for flag in typed if flag in flags]
+    positional = [one for one in settings_of(kind).values() if one.positional]
+    tokens, switch = iter(argv), ""
+    for token in tokens:
+        flag, equals, value = token.partition("=")
+        one = flags.get(_name(token)) if token.startswith("--") else None
+        if one and one.type is bool:
+            if equals:
+                raise UserError(_too_much(flag, value, flags))
+            yield one, _name(token) == f"--{one.name}"
+        elif one:
+            value = value if equals else next(tokens, "--")
+            if not equals and value.startswith("--"):
+                raise UserError(f"{flag} needs a value: {one.valid}")
+            yield one, value
+        elif token.startswith("-"):
+            close = difflib.get_close_matches(_name(token), flags, n=3, cutoff=0.5)
+            guess = f"did you mean {' or '.join(close)}? " if close else ""
+            raise UserError(f"unknown flag {flag}; {guess}{program} --help lists them")
+        elif positional:
+            yield positional.pop(0), token
+        elif switch:
+            raise UserError(_too_much(switch, token, flags))
+        else:
+            raise UserError(f"{token!r} is not expected here; {program} --help lists what is")
+        switch = flag if one and one.type is bool else ""
 
 
 def as_typed(message: str, kind: type, argv: Sequence[str]) -> str:
     """Say a message that names flags with the spellings that were typed for them."""
     typed = {_name(token): token.partition("=")[0] for token in argv if token.startswith("--")}
-    for one in settings_of(kind).values():
-        for flag in _spellings(one):
-            if flag in typed:
-                message = re.sub(rf"--{one.name}\b", typed[flag], message)
+    for flag, one in _flags(kind).items():
+        if flag in typed:
+            message = re.sub(rf"--{one.name}\b", typed[flag], message)
     return message
 
 
@@ -88,7 +100,7 @@ def _texts(kind: type) -> type:
         hint: Any = bool if one.type is bool else str
         needed = one.default is dataclasses.MISSING
         default = one.default if needed or hint is bool else str(one.default)
-        marks: list[Any] = [_described(kind, one)]
+        marks: list[Any] = [_described(one)]
         marks += [tyro.conf.Positional] if one.positional else []
         marks += [] if one.negatable else [tyro.conf.FlagCreatePairsOff]
         for mark in marks:
@@ -97,7 +109,7 @@ def _texts(kind: type) -> type:
     return dataclasses.make_dataclass(kind.__name__, fields)
 
 
-def _described(kind: type, one: Setting) -> object:
+def _described(one: Setting) -> object:
     users = used_by(one.name)
     only = f"{', '.join(users)}: " if len(users) < len(LEARNERS) else ""
     default = "required" if one.default is dataclasses.MISSING else f"default: {default_text(one)}"
@@ -111,19 +123,13 @@ def _described(kind: type, one: Setting) -> object:
 
 
 def _flags(kind: type) -> dict[str, Setting]:
-    return {flag: one for one in settings_of(kind).values() for flag in _spellings(one)}
-
-
-def _is_switch(one: Setting | None) -> bool:
-    return one is not None and one.type is bool
-
-
-def _spellings(one: Setting) -> list[str]:
-    """Return all names of a flag, with underscores."""
-    if one.positional:
-        return []
-    negated = [f"--no_{one.name}"] if one.type is bool and one.negatable else []
-    return [f"--{one.name}", *one.aliases, *negated]
+    """Return the setting of each spelling of a flag, with underscores."""
+    flags: dict[str, Setting] = {}
+    for one in settings_of(kind).values():
+        negated = [f"--no_{one.name}"] if one.type is bool and one.negatable else []
+        spellings = [] if one.positional else [f"--{one.name}", *one.aliases, *negated]
+        flags |= dict.fromkeys(spellings, one)
+    return flags
 
 
 def _name(token: str) -> str:
@@ -131,28 +137,7 @@ def _name(token: str) -> str:
     return "--" + token.partition("=")[0].removeprefix("--").replace("-", "_")
 
 
-def _missing(argv: Sequence[str], flags: Mapping[str, Setting], program: str) -> str:
-    """Say which value is missing; all that tyro refuses, as it takes any text."""
-    for token, following in itertools.pairwise([*argv, "--"]):
-        one = flags.get(_name(token))
-        bare = one is not None and not _is_switch(one) and "=" not in token
-        if one and bare and following.startswith("--"):
-            return f"{token} needs a value: {one.valid}"
-    return f"{program} needs RUN: the folder of a run, or of a saved agent"
-
-
-def _unknown(token: str, argv: Sequence[str], flags: Mapping[str, Setting], program: str) -> str:
-    if not token.startswith("-"):
-        before = argv[max(0, argv.index(token) - 1)]
-        if _is_switch(flags.get(_name(before))):
-            return _too_much(before, token, flags)
-        return f"{token!r} is not expected here; {program} --help lists what is"
-    close = difflib.get_close_matches(_name(token), flags, n=3, cutoff=0.5)
-    guess = f"did you mean {' or '.join(close)}? " if close else ""
-    return f"unknown flag {token.partition('=')[0]}; {guess}{program} --help lists them"
-
-
-def _too_much(flag: str, value: str, flags: Mapping[str, Setting]) -> str:
+def _too_much(flag: str, value: str, flags: dict[str, Setting]) -> str:
     opposite = f"--no_{flags[_name(flag)].name}"
     also = f"; its opposite is {opposite}" if opposite in flags else ""
     return f"{flag} takes no value, so {value!r} is too much{also}"

@@ -1,6 +1,7 @@
 """Gymnasium environments that are not ours, from training to evaluation and video."""
 
 import itertools
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,6 @@ from gymnasium import spaces
 import ssm_metarl as sm
 from ssm_metarl.cli import main
 from ssm_metarl.errors import EnvironmentFailure
-from ssm_metarl.evaluation.report import Evaluation
 
 NUMBERS = itertools.count()
 TINY: dict[str, Any] = {
@@ -126,8 +126,8 @@ def test_a_family_of_one_task_is_evaluated_as_one(
     flags = ["--episodes=2", "--steps=1", "--no-video", "--modes=zero_shot,standard"]
     assert main(["evaluate", str(run), *flags]) == 0
     assert "so it is one task" in capsys.readouterr().out
-    found = Evaluation.from_json((run / "evaluation.json").read_text())
-    assert [len(row.per_task) for row in found.results] == [1, 1]
+    found = json.loads((run / "evaluation.json").read_text())
+    assert [len(row["per_task"]) for row in found["results"]] == [1, 1]
     assert kind.opened == 0
     assert kind.built <= 101
 

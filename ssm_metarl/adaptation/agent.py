@@ -15,10 +15,11 @@ from ssm_metarl.core.parameters import Params
 from ssm_metarl.core.policy import BoundPolicy, Policy, State
 from ssm_metarl.core.spaces import EnvironmentAction
 from ssm_metarl.env_runner.rollout import Trajectory
+from ssm_metarl.env_runner.trajectory import nothing_yet
 from ssm_metarl.errors import UserError, check_whole
 from ssm_metarl.meta_rl.batch import Batch, make_batch
-from ssm_metarl.meta_rl.inner_losses import inner_loss
 from ssm_metarl.meta_rl.inner_rule import InnerRule, Rates
+from ssm_metarl.meta_rl.registry import INNER_LOSSES
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,9 @@ class Agent:
     ) -> tuple[EnvironmentAction, AgentState]:
         """Choose an action for one observation ``[O]`` or a batch ``[E, O]``.
 
+        Returns actions in the environment's units, shaped like its action space (with ``E`` in
+        front for a batch), and the state for the next call.
+
         Args:
             observation: In the environment's units.
             state: What the last call returned; None at the very start.
@@ -73,18 +77,13 @@ class Agent:
             reward: Of the previous action, for policies that see it; None for 0.
             seed: Of the sampling, where the state is None.
 
-        Returns:
-            Actions in the environment's units, shaped like its action space (with ``E`` in front
-            for a batch), and the state for the next call.
-
         Raises:
             UserError: The observation is not shaped as the agent's are, something is not finite,
                 the numbers of lanes differ, or the state is of another kind of agent.
         """
-        action, state, _ = self.choose(
+        return self.choose(
             observation, state, episode_start, deterministic, reward=reward, seed=seed
-        )
-        return action, state
+        )[:2]
 
     @torch.inference_mode()
     def choose(
@@ -104,7 +103,7 @@ class Agent:
         if state is None:
             noise = torch.Generator().manual_seed(check_whole("seed", seed, 0))
             state = self.begin(lanes, noise)
-        if not isinstance(state, AgentState) or not self._remembers_alike(state.policy):
+        if not isinstance(state, AgentState) or not self._is_alike(state.policy):
             raise UserError("the state is not one that predict returned, or of another network")
         if state.action.shape[1] != lanes:
             raise UserError(f"the state is of {state.action.shape[1]} lanes, not of {lanes}")
@@ -130,7 +129,7 @@ class Agent:
 
     def rule(self) -> InnerRule:
         """Return the inner rule that it adapts by."""
-        return InnerRule(self.policy, inner_loss(self.config.surrogate), self.rates)
+        return InnerRule(self.policy, INNER_LOSSES[self.config.surrogate].load(), self.rates)
 
     def with_params(self, params: Params) -> "Agent":
         """Return an agent that acts with other parameters, of one task if they have a task axis.
@@ -148,11 +147,7 @@ class Agent:
         return self.policy.bind(self.params)
 
     def seen(self, observation: np.ndarray) -> Float[Tensor, "1 E O"]:
-        """Return an observation ``[O]`` or a batch ``[E, O]`` as the policy takes it.
-
-        Raises:
-            UserError: It is not shaped as the agent's are, or not finite.
-        """
+        """Return an observation ``[O]`` or a batch ``[E, O]`` as the policy takes it."""
         size = len(self.policy.spaces.observation_scale)
         seen = _finite("the observation", observation)
         if seen.ndim not in (1, 2) or seen.shape[-1] != size:
@@ -162,23 +157,20 @@ class Agent:
     def begin(self, lanes: int, noise: torch.Generator) -> AgentState:
         """Return an empty memory: nothing has been seen or done yet."""
         memory = self.policy.initial_state(1, lanes, torch.zeros((), dtype=torch.float32))
-        return AgentState(self.policy, memory, self._nothing_done(lanes), noise)
+        return AgentState(self.policy, memory, self._no_action(lanes), noise)
 
-    def _remembers_alike(self, other: Policy) -> bool:
+    def _is_alike(self, other: Policy) -> bool:
         own = self.policy
         return other is own or (other.config, other.spaces) == (own.config, own.spaces)
 
-    def _nothing_done(self, lanes: int) -> Tensor:
-        spaces = self.policy.spaces
-        if spaces.discrete:
-            return torch.full((1, lanes), -1)
-        return torch.zeros(1, lanes, spaces.actions, dtype=torch.float32)
+    def _no_action(self, lanes: int) -> Tensor:
+        return nothing_yet(self.policy, torch.zeros(1, lanes, 1, dtype=torch.float32))[0]
 
     def _inputs(self, seen: Tensor, action: Tensor, reward: Tensor, start: Tensor) -> Tensor:
         """Return the policy's inputs; a memory of an episode sees nothing from before its start."""
         if self.policy.config.memory == "episode" and self.policy.config.trial_inputs:
             before = start if self.policy.spaces.discrete else start.unsqueeze(-1)
-            action = torch.where(before, self._nothing_done(seen.shape[1]), action)
+            action = torch.where(before, self._no_action(seen.shape[1]), action)
             reward = reward.masked_fill(start, 0.0)
         return self.policy.inputs(seen, action, reward, start)
 
@@ -190,11 +182,6 @@ class Agent:
 
 
 def _per_lane(name: str, values: np.ndarray | float, lanes: int) -> Float[Tensor, "1 E"]:
-    """Return one number per lane.
-
-    Raises:
-        UserError: There are fewer or more, or one is not finite.
-    """
     given = _finite(name, values).view(1, -1)
     if given.shape[1] not in (1, lanes):
         raise UserError(f"{name} has {given.shape[1]} entries for {lanes} observations")

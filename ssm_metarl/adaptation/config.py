@@ -1,6 +1,6 @@
 """What an agent needs to know to adapt, however it was trained."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 
 @dataclass(frozen=True)
@@ -34,16 +34,16 @@ class AdaptationConfig:
     adapted_std: float | None = None
 
 
-# A former version saved all settings of meta-training with an agent, by these names.
-_RENAMED = {"support_horizon": "horizon", "adaptation_discount": "discount"}
-_DROPPED = (
-    *("outer_lr", "iterations", "tasks", "query_horizon", "discount", "epochs", "clip"),
-    *("entropy", "support_weight", "max_grad_norm", "first_order", "learn_rates", "chunk"),
-)
-
-
 def saved_adaptation(values: object) -> object:
-    """Return the saved settings of an agent, an object of JSON, by today's names."""
+    """Return the saved settings of an agent, an object of JSON, by today's names.
+
+    A former version saved all settings of meta-training, two of them by other names.
+
+    Raises:
+        KeyError: One is missing.
+    """
     if not isinstance(values, dict) or "support_horizon" not in values:
         return values
-    return {_RENAMED.get(name, name): v for name, v in values.items() if name not in _DROPPED}
+    renamed = {"horizon": values["support_horizon"], "discount": values["adaptation_discount"]}
+    own = {each.name for each in fields(AdaptationConfig)}
+    return {name: value for name, value in {**values, **renamed}.items() if name in own}

@@ -7,17 +7,16 @@ that sums of products are all that is needed of a task's data, and any number of
 with any number of tasks at once.
 """
 
-import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from ssm_metarl.core.policy import Policy
 from ssm_metarl.env_runner.rollout import Trajectory
+from ssm_metarl.meta_rl.baseline import fourier_features
 
 WAVES = 64
 PSEUDO_STEPS = 16.0  # observed steps that the shrinkage towards the common model counts as
@@ -29,13 +28,13 @@ TINY = 1e-9
 class Moments:
     """Sums over the transitions of each of K tasks, float64."""
 
-    gram: Float[Tensor, "K F F"]
+    gram: Float[Tensor, "*K F F"]
     """Products of features."""
-    cross: Float[Tensor, "K F Y"]
+    cross: Float[Tensor, "*K F Y"]
     """Products of features and targets."""
-    square: Float[Tensor, "K Y"]
+    square: Float[Tensor, "*K Y"]
     """Squares of targets."""
-    count: Float[Tensor, "K"]
+    count: Float[Tensor, "*K"]
     """Transitions."""
 
 
@@ -104,32 +103,27 @@ def fit(data: Moments) -> Float[Tensor, "K F Y"]:
 
 def squared_errors(data: Moments, models: Float[Tensor, "S F Y"]) -> Float[Tensor, "K S Y"]:
     """Return the mean squared error of S models on the transitions of each of K tasks."""
-    errors = []
-    for gram, cross, square, count in zip(*vars(data).values(), strict=True):
-        fitted = ((gram @ models) * models).sum(1)
-        error = square - 2.0 * (models * cross).sum(1) + fitted
-        errors.append(error.clamp_min(0.0) / count.clamp_min(1.0))
-    return torch.stack(errors)
+    tasks = [Moments(*parts) for parts in zip(*vars(data).values(), strict=True)]
+    return torch.stack(
+        [_summed_errors(task, models).clamp_min(0.0) / task.count.clamp_min(1.0) for task in tasks]
+    )
 
 
 def noise(data: Moments, models: Float[Tensor, "K F Y"]) -> Float[Tensor, "Y"]:
     """Return the variance that models leave unexplained of their own tasks, averaged over tasks."""
-    fitted = ((data.gram @ models) * models).sum(1)
-    error = data.square - 2.0 * (models * data.cross).sum(1) + fitted
+    error = _summed_errors(data, models)
     return (error / data.count.unsqueeze(-1)).mean(0).clamp_min(NOISE_FLOOR)
 
 
+def _summed_errors(data: Moments, models: Float[Tensor, "N F Y"]) -> Float[Tensor, "N Y"]:
+    fitted = ((data.gram @ models) * models).sum(1)
+    return data.square - 2.0 * (models * data.cross).sum(1) + fitted
+
+
 def _features(x: Float[Tensor, "n X"], start: Float[Tensor, "n 1"]) -> Float[Tensor, "n F"]:
-    """Return inputs, random Fourier features of them (Rahimi and Recht 2007), and a constant."""
-    directions, phases = (torch.from_numpy(part).to(x) for part in _wave_numbers(x.shape[-1]))
-    waves = (x @ directions + phases).cos()
+    """Return inputs, random Fourier features of them, and a constant."""
+    waves = fourier_features(x, WAVES, x.shape[-1] ** 0.5)
     return torch.cat([x, start, waves, torch.ones_like(start)], -1)
-
-
-@functools.cache
-def _wave_numbers(size: int) -> tuple[np.ndarray, np.ndarray]:
-    rng = np.random.default_rng(0)
-    return rng.standard_normal((size, WAVES)) / size**0.5, 2 * np.pi * rng.random(WAVES)
 
 
 def _positive(std: Tensor) -> Tensor:

@@ -1,7 +1,5 @@
 """The guard: restore a task's earlier parameters where its returns show that a step did harm."""
 
-from dataclasses import dataclass
-
 import numpy as np
 import torch
 from jaxtyping import Bool, Float
@@ -9,29 +7,15 @@ from numpy.random import SeedSequence
 from torch import Tensor
 
 from ssm_metarl.core.parameters import Params
+from ssm_metarl.meta_rl.inner_rule import broadcast_tasks
 
 LEVEL = 0.05  # of significance
 DRAWS = 2000  # of the bootstrap
 FEWEST = 3  # episodes on both sides; fewer say nothing about how much returns vary
 
 
-@dataclass(frozen=True)
-class Best:
-    """The best parameters of each task so far, by the mean of their returns.
-
-    Attributes:
-        params: Of each task, ``[K, ...]``, or shared.
-        returns: Of the episodes that were played with them.
-        restored: Tasks whose current parameters are these, because later ones were worse.
-    """
-
-    params: Params
-    returns: Float[np.ndarray, "K E"]
-    restored: Bool[np.ndarray, "K"]
-
-
 class Guard:
-    """Keeps each task's best parameters, and tests whether the current ones are worse.
+    """Keeps each task's best parameters, by mean return, and tests whether current ones are worse.
 
     It needs no episodes of its own: those that the next step learns from were played with the
     parameters that the last step led to. Where the best parameters were restored, their new returns
@@ -40,30 +24,24 @@ class Guard:
 
     def __init__(self, seed: SeedSequence) -> None:
         self._rng = np.random.default_rng(seed)
-        self._best: Best | None = None
+        self._best: Params = {}
+        self._returns = np.zeros((0, 0))  # of the best parameters
+        self._restored = np.zeros(0, dtype=bool)  # tasks that went back to them
 
     def check(
         self, params: Params, returns: Float[np.ndarray, "K E"]
     ) -> tuple[Params, Bool[np.ndarray, "K"]]:
-        """Return the best parameters so far, and the tasks on which the current ones are worse.
-
-        Args:
-            params: Those that the episodes were played with.
-            returns: Of these episodes.
-        """
-        if self._best is None:
-            none = np.zeros(len(returns), dtype=bool)
-            self._best = Best(params, returns, none)
-            return params, none
-        best = self._best
-        worse = significantly_lower(returns, best.returns, self._rng) & ~best.restored
-        newer = best.restored | (returns.mean(1) >= best.returns.mean(1))
-        self._best = Best(
-            choose(newer, params, best.params),
-            np.where(newer[:, None], returns, best.returns),
-            worse,
-        )
-        return self._best.params, worse
+        """Return the best parameters so far, and the tasks on which those that played are worse."""
+        if not self._best:
+            self._best, self._returns = params, returns
+            self._restored = np.zeros(len(returns), dtype=bool)
+            return params, self._restored
+        worse = significantly_lower(returns, self._returns, self._rng) & ~self._restored
+        newer = self._restored | (returns.mean(1) >= self._returns.mean(1))
+        self._best = choose(newer, params, self._best)
+        self._returns = np.where(newer[:, None], returns, self._returns)
+        self._restored = worse
+        return self._best, worse
 
 
 def significantly_lower(
@@ -89,13 +67,12 @@ def choose(which: Bool[np.ndarray, "K"], chosen: Params, other: Params) -> Param
         return other
     if which.all():
         return chosen
-    mask = torch.from_numpy(which)
-    return {name: _choose_rows(mask, value, other[name]) for name, value in chosen.items()}
+    rows = torch.from_numpy(which)
 
+    def mixed(a: Tensor, b: Tensor) -> Tensor:
+        if a is b:  # a head that adaptation leaves alone
+            return a
+        like = a if a.ndim > b.ndim else b
+        return torch.where(broadcast_tasks(rows.to(a.device), like), a, b)
 
-def _choose_rows(which: Bool[Tensor, "K"], chosen: Tensor, other: Tensor) -> Tensor:
-    if chosen is other:  # a head that adaptation leaves alone
-        return chosen
-    full = max(chosen.ndim, other.ndim)
-    rows = which.to(chosen.device).view(-1, *[1] * (full - 1))
-    return torch.where(rows, chosen, other)
+    return {name: mixed(value, other[name]) for name, value in chosen.items()}

@@ -55,23 +55,22 @@ class Recalled:
 
 
 class Memory:
-    """Earlier tasks of one agent, ready to be matched; building it fits a model to each."""
+    """Earlier tasks of one agent, ready to be matched; building it fits a model to each.
+
+    Args:
+        agent: Whose meta-parameters the gradients are taken at.
+        tasks: Id to trajectory ``[T, 1, E]``, at least two.
+
+    Raises:
+        UserError: There are fewer than two.
+    """
 
     def __init__(self, agent: Agent, tasks: Mapping[int, Trajectory]) -> None:
-        """Fit the models.
-
-        Args:
-            agent: Whose meta-parameters the gradients are taken at.
-            tasks: Id to trajectory ``[T, 1, E]``, at least two.
-
-        Raises:
-            UserError: There are fewer than two.
-        """
         if len(tasks) < 2:
             raise UserError(f"a memory needs at least 2 tasks, got {len(tasks)}")
         self.agent, self.tasks = agent, tasks
         self.ids = torch.tensor(list(tasks))
-        self.episodes = {task: _episodes(one) for task, one in tasks.items()}
+        self.episodes = torch.tensor([_episodes(one) for one in tasks.values()])
         each = [transitions(one, agent.policy)[0] for one in tasks.values()]
         self.units = pooled_units(each)
         data = moments(each, self.units)
@@ -128,13 +127,10 @@ class Memory:
         order = self.errors(support).mean(-1).topk(min(MATCHES, len(self.ids)), largest=False)
         tasks, prediction_error = self.ids[order.indices], order.values.float()
         best = prediction_error[:, :1].clamp_min(1e-6)
-        likeness = torch.exp(1.0 - prediction_error / best) * (
-            prediction_error[:, :1] <= self.limit
-        )
-        episodes = torch.tensor([[self.episodes[task] for task in row] for row in tasks.tolist()])
-        counted = torch.cat(
-            [likeness * episodes, likeness.new_full((len(tasks), 1), _episodes(support))], 1
-        )
+        known = prediction_error[:, :1] <= self.limit
+        likeness = torch.exp(1.0 - prediction_error / best) * known
+        own = likeness.new_full((len(tasks), 1), _episodes(support))
+        counted = torch.cat([likeness * self.episodes[order.indices], own], 1)
         share = counted / counted.sum(1, keepdim=True)
         return Recalled(tasks, prediction_error, share[:, :-1], share[:, -1])
 
@@ -148,18 +144,12 @@ class Memory:
 
     def join(self, own: Params, recalled: Recalled) -> dict[str, Tensor]:
         """Mix each task's own gradients ``[K, ...]`` with those of its recalled tasks."""
-        used = sorted({int(task) for task in recalled.tasks[recalled.weight > 0]})
-        if not used:
+        used = recalled.tasks[recalled.weight > 0].unique()
+        if not len(used):
             return dict(own)
-        place = {task: row for row, task in enumerate(used)}
-        share = own["encoder.bias"].new_zeros(len(recalled.own), len(used))
-        for k, (tasks, weights) in enumerate(
-            zip(recalled.tasks.tolist(), recalled.weight.tolist(), strict=True)
-        ):
-            for task, weight in zip(tasks, weights, strict=True):
-                if weight:
-                    share[k, place[task]] = weight
-        gradients = [self.gradient(task) for task in used]
+        mine = recalled.tasks.unsqueeze(-1) == used  # [K, M, used]
+        share = (recalled.weight.unsqueeze(-1) * mine).sum(1).to(own["encoder.bias"])
+        gradients = [self.gradient(task) for task in used.tolist()]
         joined = {}
         for name, gradient in own.items():
             earlier = torch.stack([each[name] for each in gradients])

@@ -31,10 +31,10 @@ class AdaptProgress:
         total: Episodes there will be.
         environment_steps: Steps of the task used so far.
         returns: Sums of rewards of the episodes of this record, within the horizon of adaptation.
+        agent: As it is now.
         steps: Gradient steps taken so far.
         rolled_back: Whether these episodes showed the last step to do harm, so that it was undone.
         recalled: Which earlier tasks the step used (hybrid), with their weights.
-        agent: As it is now.
     """
 
     mode: str
@@ -42,10 +42,10 @@ class AdaptProgress:
     total: int
     environment_steps: int
     returns: Float[np.ndarray, "episodes"]
-    steps: int
-    rolled_back: bool
-    recalled: Recalled | None
     agent: Agent
+    steps: int = 0
+    rolled_back: bool = False
+    recalled: Recalled | None = None
 
 
 @in_usual_torch
@@ -91,18 +91,17 @@ def adapt(
     seed = check_whole("seed", seed, 0)
     source = EnvironmentSource(agent, env)
     agent = source.agent
-    if mode == "hybrid" and memory is None:
-        memory = Memory.of(agent)
     if mode == "in_context":
         return _in_context(agent, source, episodes, seed)
     if mode == "zero_shot":
         return _play_and_learn(mode, agent, None, source, episodes, 1, seed)
+    recalled = (memory or Memory.of(agent)) if mode == "hybrid" else None
     adaptation = Adaptation(
         agent,
         1,
         seed=substream(SeedSequence(seed), ADAPTATION_STREAM),
         episodes=episodes,
-        memory=memory if mode == "hybrid" else None,
+        memory=recalled,
         guarded=guarded,
     )
     return _play_and_learn(mode, agent, adaptation, source, episodes, steps, seed)
@@ -135,10 +134,10 @@ def _play_and_learn(
                 total=episodes * steps,
                 environment_steps=used,
                 returns=played.reward.sum(0)[0].numpy(),
+                agent=agent,
                 steps=adaptation.now.steps if adaptation else 0,
                 rolled_back=bool(stage and stage.rolled_back is not None and stage.rolled_back[0]),
                 recalled=stage.recalled if stage else None,
-                agent=agent,
             )
 
 
@@ -152,14 +151,5 @@ def _in_context(
     used = 0
     for number, (returns, lengths) in enumerate(trial, start=1):
         used += int(lengths.sum())
-        yield AdaptProgress(
-            mode="in_context",
-            episodes=number * source.lanes,
-            total=episodes * source.lanes,
-            environment_steps=used,
-            returns=returns,
-            steps=0,
-            rolled_back=False,
-            recalled=None,
-            agent=agent,
-        )
+        done, total = number * source.lanes, episodes * source.lanes
+        yield AdaptProgress("in_context", done, total, used, returns, agent)

@@ -48,11 +48,24 @@ class _Episode:
 class Session:
     """One agent on one task, adapting while it is used.
 
+    Args:
+        agent: Where to start from; it stays as it is.
+        mode: One of :data:`MODES`.
+        episodes: Episodes per gradient step.
+        memory: Earlier tasks, for hybrid; None reads those that came with the agent.
+        guarded: Whether to roll back where later episodes show that a step did harm.
+        deterministic: Take the most likely actions; only for the modes without gradient steps,
+            which learn from sampled ones.
+        seed: Of the sampling.
+
     Attributes:
         agent: As it is now; an agent like any other, which can be saved.
         returns: Sums of rewards of the episodes that have ended.
-        adapted: State of the adaptation after the last gradient step.
         longest_pause: Longest time in seconds that ``observe`` took for a gradient step.
+
+    Raises:
+        UserError: A mode that is unknown or that this agent cannot do; a number that is too small
+            or not whole; or a memory of another agent.
     """
 
     @in_usual_torch
@@ -67,22 +80,6 @@ class Session:
         deterministic: bool = False,
         seed: int = 0,
     ) -> None:
-        """Open a session.
-
-        Args:
-            agent: Where to start from; it stays as it is.
-            mode: One of :data:`MODES`.
-            episodes: Episodes per gradient step.
-            memory: Earlier tasks, for hybrid; None reads those that came with the agent.
-            guarded: Whether to roll back where later episodes show that a step did harm.
-            deterministic: Take the most likely actions; only for the modes without gradient steps,
-                which learn from sampled ones.
-            seed: Of the sampling.
-
-        Raises:
-            UserError: A mode that is unknown or that this agent cannot do; a number that is too
-                small or not whole; or a memory of another agent.
-        """
         check_mode(agent, mode)
         learns = mode in ("standard", "hybrid")
         if learns and deterministic:
@@ -91,18 +88,11 @@ class Session:
         recalled = (memory or Memory.of(agent)) if mode == "hybrid" else None
         self.agent, self.mode = agent, mode
         self._start, self._deterministic = agent, deterministic
-        self._adaptation = (
-            Adaptation(
-                agent,
-                1,
-                seed=SeedSequence(seed),
-                episodes=episodes,
-                memory=recalled,
-                guarded=guarded,
+        own, self._adaptation = SeedSequence(seed), None
+        if learns:
+            self._adaptation = Adaptation(
+                agent, 1, seed=own, episodes=episodes, memory=recalled, guarded=guarded
             )
-            if learns
-            else None
-        )
         self.returns: list[float] = []
         self.longest_pause = 0.0
         self._state = agent.begin(1, torch.Generator().manual_seed(seed))
@@ -141,12 +131,8 @@ class Session:
     ) -> None:
         """Take in what the last action brought, and learn if enough episodes have ended.
 
-        Args:
-            reward: Of the step.
-            terminated: The episode ended for good.
-            truncated: The episode was cut by a time limit.
-            observation: What the episode led to, of use where it ends; None takes the last one
-                that was acted on.
+        What the episode led to is of use where it ends; without it, the last observation that was
+        acted on stands for it.
 
         Raises:
             UserError: There was no action; or the reward is no number, or the observation not

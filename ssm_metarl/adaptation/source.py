@@ -1,12 +1,10 @@
-"""Where the episodes to adapt from are played: tasks of a family, or any environment."""
+"""Any environment as a task to adapt to."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from typing import Protocol, runtime_checkable
+from dataclasses import replace
 
 import gymnasium
 import numpy as np
-import torch
 from jaxtyping import Float, Int
 from numpy.random import SeedSequence
 from torch import Tensor
@@ -15,55 +13,13 @@ from ssm_metarl.adaptation.agent import Agent
 from ssm_metarl.core.policy import BoundPolicy
 from ssm_metarl.core.spaces import Spaces
 from ssm_metarl.env_runner.environment import Step
-from ssm_metarl.env_runner.family import TaskFamily, Tasks
+from ssm_metarl.env_runner.family import Tasks
 from ssm_metarl.env_runner.gymnasium import GymnasiumEnvironment, vector_of
 from ssm_metarl.env_runner.rollout import Trajectory, collect_episodes, follow_trials
 from ssm_metarl.errors import UserError
 
+ONE_TASK = Tasks({}, np.zeros(1, dtype=np.int64))
 LONGEST_EPISODE = 10_000  # steps, for environments with no limit of their own
-
-
-@runtime_checkable
-class Source(Protocol):
-    """Plays any number of episodes of K tasks, each from an empty memory."""
-
-    def __len__(self) -> int:
-        """Return K."""
-        ...
-
-    def play(self, bound: BoundPolicy, episodes: int, seed: SeedSequence) -> Trajectory:
-        """Play some episodes of each task, one per lane: ``[T, K, E]``."""
-        ...
-
-
-@dataclass(frozen=True)
-class TaskSource:
-    """Tasks of a family.
-
-    Attributes:
-        family: Of the tasks.
-        tasks: K tasks.
-        horizon: Step limit of an episode.
-        device: Where trajectories are.
-    """
-
-    family: TaskFamily
-    tasks: Tasks
-    horizon: int
-    device: torch.device
-
-    def __len__(self) -> int:
-        """Return K."""
-        return len(self.tasks)
-
-    def play(self, bound: BoundPolicy, episodes: int, seed: SeedSequence) -> Trajectory:
-        """Play some episodes of each task, all tasks and episodes at once."""
-        environment = self.family.make_vec(
-            self.tasks, episodes, autoreset=False, horizon=self.horizon, device=self.device
-        )
-        rollout = collect_episodes(bound, environment, seed)
-        environment.close()
-        return rollout
 
 
 class EnvironmentSource:
@@ -72,33 +28,31 @@ class EnvironmentSource:
     Attributes:
         lanes: Episodes played at once, ``E``.
         agent: As it acts there: ``predict`` gives what the environment's space contains.
+
+    Raises:
+        UserError: The agent cannot act in the environment; the message shows both spaces.
     """
 
     def __init__(self, agent: Agent, env: gymnasium.Env | gymnasium.vector.VectorEnv) -> None:
-        """Check that the agent can act in the environment.
-
-        Raises:
-            UserError: It cannot; the message shows both spaces.
-        """
-        self.horizon = agent.config.horizon
         sees = f"the agent sees {agent.policy.spaces.describe()}"
         try:
-            self._environment = _one_task(env)
+            envs = _vector(env)
+            theirs = GymnasiumEnvironment(envs, ONE_TASK, max_episode_steps=LONGEST_EPISODE)
         except UserError as error:
             raise UserError(f"{error}; {sees}") from error
-        self.lanes = self._environment.lanes
-        theirs = self._environment
         if not _can_act(agent, theirs):
             raise UserError(
                 "the environment's spaces are not the agent's: it shows "
                 f"{theirs.observation_space} and takes {theirs.action_space}; {sees}"
             )
+        self._environment = theirs
+        self._cut = _Cut(envs, ONE_TASK, max_episode_steps=agent.config.horizon)
+        self.lanes = theirs.lanes
         self.agent = _acting_in(agent, theirs.action_space)
 
     def play_round(self, bound: BoundPolicy, seed: SeedSequence) -> Trajectory:
         """Play one episode in every lane, cut at the horizon of adaptation: ``[T, 1, E]``."""
-        cut = _Cut(self._environment, self.horizon)
-        return collect_episodes(bound, cut, seed, check_every=1)
+        return collect_episodes(bound, self._cut, seed, check_every=1)
 
     def play_trial(
         self, bound: BoundPolicy, episodes: int, seed: SeedSequence
@@ -121,35 +75,17 @@ class EnvironmentSource:
             )
 
 
-class _Cut:
+class _Cut(GymnasiumEnvironment):
     """An environment whose lanes are all cut after some steps, and then reset together."""
 
-    def __init__(self, environment: GymnasiumEnvironment, horizon: int) -> None:
-        """Wrap an environment.
-
-        Args:
-            environment: Of one task, which stays open.
-            horizon: Step limit of its episodes.
-        """
-        self._environment, self.max_episode_steps = environment, horizon
-        self.tasks, self.lanes = environment.tasks, environment.lanes
-        self.device = environment.device
-        self.observation_space = environment.observation_space
-        self.action_space = environment.action_space
-
     def reset(self, seed: SeedSequence) -> Tensor:
-        """Start every lane anew; return first observations ``[1, E, O]``."""
         self._time = 0
-        return self._environment.reset(seed)
+        return super().reset(seed)
 
     def step(self, action: Tensor) -> Step:
-        """Advance every lane; at the horizon all are truncated."""
         self._time += 1
-        step = self._environment.step(action)
+        step = super().step(action)
         return step._replace(truncated=step.truncated | (self._time >= self.max_episode_steps))
-
-    def close(self) -> None:
-        """Leave the environment open; the user closes it."""
 
 
 class _LeftOpen(gymnasium.Wrapper):
@@ -159,16 +95,14 @@ class _LeftOpen(gymnasium.Wrapper):
         """Leave it open."""
 
 
-def _one_task(env: gymnasium.Env | gymnasium.vector.VectorEnv) -> GymnasiumEnvironment:
-    if not isinstance(env, gymnasium.Env | gymnasium.vector.VectorEnv):
+def _vector(env: gymnasium.Env | gymnasium.vector.VectorEnv) -> gymnasium.vector.VectorEnv:
+    if isinstance(env, gymnasium.vector.VectorEnv):
+        return env
+    if not isinstance(env, gymnasium.Env):
         raise UserError(
             f"{env!r} is not an environment; pass one, such as gymnasium.make('CartPole-v1')"
         )
-    if isinstance(env, gymnasium.Env):
-        single = _LeftOpen(env)
-        env = vector_of([lambda: single], 1, LONGEST_EPISODE)
-    task = Tasks({}, np.zeros(1, dtype=np.int64))
-    return GymnasiumEnvironment(env, task, max_episode_steps=LONGEST_EPISODE)
+    return vector_of([lambda: _LeftOpen(env)], 1, LONGEST_EPISODE)
 
 
 def _acting_in(agent: Agent, space: gymnasium.Space) -> Agent:

@@ -16,14 +16,13 @@ from numpy.random import SeedSequence
 from ssm_metarl.adaptation.agent import Agent
 from ssm_metarl.adaptation.guard import Guard, choose
 from ssm_metarl.adaptation.hybrid import Memory, Recalled
-from ssm_metarl.adaptation.source import Source
 from ssm_metarl.core.parameters import Params, combine
 from ssm_metarl.core.policy import LOG_STD
 from ssm_metarl.core.torch_state import in_usual_torch
-from ssm_metarl.env_runner.rollout import Trajectory
+from ssm_metarl.env_runner.family import TaskFamily, Tasks
+from ssm_metarl.env_runner.rollout import Trajectory, collect_episodes, side_by_side
 from ssm_metarl.env_runner.streams import substream
 from ssm_metarl.errors import DivergenceError, UserError
-from ssm_metarl.meta_rl.inner_loop import InnerLoop
 from ssm_metarl.meta_rl.inner_rule import descend
 from ssm_metarl.meta_rl.natural import natural_step
 
@@ -55,11 +54,18 @@ class Adapted:
 
 
 class Adaptation:
-    """Adapts the parameters of K tasks as their episodes come in.
+    """Adapts the parameters of K tasks as their episodes come in; ``now`` is where it is.
 
-    Attributes:
+    Args:
         agent: Where all tasks start from; it stays as it is.
-        now: The state after the last step.
+        tasks: K.
+        seed: Of the guard's bootstrap.
+        episodes: Episodes per task that a step waits for.
+        memory: Earlier tasks to recall; None adapts from the current task's data alone.
+        guarded: Whether to roll back where the episodes played show that a step did harm.
+
+    Raises:
+        UserError: The memory is of another agent.
     """
 
     def __init__(
@@ -72,41 +78,32 @@ class Adaptation:
         memory: Memory | None = None,
         guarded: bool = True,
     ) -> None:
-        """Start from the agent as it was trained.
-
-        Args:
-            agent: Where all tasks start from.
-            tasks: K.
-            seed: Of the guard's bootstrap.
-            episodes: Episodes per task that a step waits for.
-            memory: Earlier tasks to recall; None adapts from the current task's data alone.
-            guarded: Whether to roll back where the episodes played show that a step did harm.
-
-        Raises:
-            UserError: The memory is of another agent.
-        """
         if memory is not None:
             if not isinstance(memory, Memory):
                 raise UserError(f"{memory!r:.60} is not a memory; valid: Memory.of(agent), or None")
             memory.check(agent)
         self.agent, self._memory = agent, memory
         self._guard = Guard(substream(seed, GUARD_STREAM)) if guarded else None
-        self._loop = InnerLoop(agent.params, self._step, episodes)
+        self._episodes, self._waiting = episodes, list[Trajectory]()
         self.now = Adapted(agent.params, 0, 0, np.zeros(tasks, dtype=np.int64))
 
     def add(self, rollout: Trajectory) -> bool:
-        """Take in episodes ``[T, K, E]`` played with the current parameters; step if they suffice.
-
-        Returns:
-            Whether a step was taken; ``now`` is the state after it.
+        """Take in episodes ``[T, K, E]`` of the current parameters; return whether it took a step.
 
         Raises:
-            DivergenceError: The adapted parameters are not finite; the current ones stay.
+            DivergenceError: The adapted parameters are not finite; the current ones stay, and the
+                episodes are dropped.
         """
-        return self._loop.add(rollout)
+        self._waiting.append(rollout)
+        if sum(each.valid.shape[2] for each in self._waiting) < self._episodes:
+            return False
+        played, self._waiting = side_by_side(self._waiting), []
+        self._step(played)
+        return True
 
-    def _step(self, theta: Params, played: Trajectory, step: int) -> Params:
+    def _step(self, played: Trajectory) -> None:
         """Take a step per task, or roll back."""
+        theta, step = self.now.params, self.now.steps
         memory = self._memory if step == 0 else None
         stepped, recalled = take_step(self.agent, theta, played, step, memory)
         rolled_back = None
@@ -122,13 +119,13 @@ class Adaptation:
             rolled_back=rolled_back,
             recalled=recalled,
         )
-        return stepped
 
 
 @in_usual_torch
 def adapt_tasks(
     agent: Agent,
-    source: Source,
+    family: TaskFamily,
+    tasks: Tasks,
     *,
     episodes: int,
     steps: int,
@@ -138,26 +135,36 @@ def adapt_tasks(
 ) -> Iterator[Adapted]:
     """Adapt to K tasks at once, each by itself; yield the start and then every step.
 
-    Every step plays fresh episodes with the parameters it improves.
-
-    Args:
-        agent: As it was trained; it stays as it is.
-        source: The K tasks.
-        episodes: Episodes per task and step.
-        steps: Gradient steps.
-        seed: Of the episodes, and of the guard.
-        memory: As for :class:`Adaptation`.
-        guarded: As for :class:`Adaptation`.
+    Every step plays fresh episodes, so many of each task, with the parameters it improves. Memory
+    and guard are as for :class:`Adaptation`.
 
     Raises:
         DivergenceError: The adapted parameters are not finite.
     """
-    adaptation = Adaptation(agent, len(source), seed=seed, memory=memory, guarded=guarded)
+    adaptation = Adaptation(agent, len(tasks), seed=seed, memory=memory, guarded=guarded)
     yield adaptation.now
     for step in range(steps):
-        bound = agent.policy.bind(adaptation.now.params)
-        adaptation.add(source.play(bound, episodes, substream(seed, EPISODE_STREAM, step)))
+        own = substream(seed, EPISODE_STREAM, step)
+        adaptation.add(play_tasks(agent, adaptation.now.params, family, tasks, episodes, own))
         yield adaptation.now
+
+
+def play_tasks(
+    agent: Agent,
+    params: Params,
+    family: TaskFamily,
+    tasks: Tasks,
+    episodes: int,
+    seed: SeedSequence,
+) -> Trajectory:
+    """Play some episodes of K tasks, each from an empty memory and cut at the agent's horizon."""
+    device = params["encoder.bias"].device
+    environment = family.make_vec(
+        tasks, episodes, autoreset=False, horizon=agent.config.horizon, device=device
+    )
+    rollout = collect_episodes(agent.policy.bind(params), environment, seed)
+    environment.close()
+    return rollout
 
 
 def take_step(
@@ -169,15 +176,8 @@ def take_step(
     at full length would undo the first: they are natural steps within a trust region. The spread of
     continuous actions is limited to ``config.adapted_std`` after each.
 
-    Args:
-        agent: The trained agent.
-        theta: Parameters that played the episodes, shared or per task.
-        played: Episodes ``[T, K, E]``.
-        step: Number of the step, from 0.
-        memory: Earlier tasks, whose gradients are those at the agent's own parameters.
-
-    Returns:
-        Parameters with a task axis, and what was recalled.
+    ``theta`` played the episodes ``[T, K, E]``; ``step`` counts from 0. The gradients of earlier
+    tasks in a memory are those at the agent's own parameters.
     """
     config, policy, recalled = agent.config, agent.policy, None
     batch = agent.batch(played)
@@ -188,8 +188,9 @@ def take_step(
     stepped = combine(theta, descend(theta, gradients, agent.rates))
     if step >= config.inner_steps:
         stepped = natural_step(policy, theta, gradients, stepped, batch, config.trust)
-    if config.adapted_std is not None:
-        stepped = combine(stepped, limited_std(stepped, config.adapted_std))
+    if config.adapted_std is not None and LOG_STD in stepped:
+        narrow = stepped[LOG_STD].clamp_max(math.log(config.adapted_std))
+        stepped = combine(stepped, {LOG_STD: narrow})
     for name, value in stepped.items():
         if not torch.isfinite(value).all():
             raise DivergenceError(
@@ -197,8 +198,3 @@ def take_step(
                 f"lower than {config.inner_lr:g}"
             )
     return stepped, recalled
-
-
-def limited_std(params: Params, most: float) -> dict[str, torch.Tensor]:
-    """Return the log spread of continuous actions, limited in every dimension; else nothing."""
-    return {LOG_STD: params[LOG_STD].clamp_max(math.log(most))} if LOG_STD in params else {}

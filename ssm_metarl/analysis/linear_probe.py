@@ -32,13 +32,8 @@ CONFIDENT_STEPS = 10
 class LinearProbe:
     """Logistic regression from a hidden state ``[N]`` to a property of the task.
 
-    Attributes:
-        parameter: The categorical parameter; the property is that its value is not the default.
-        mean: Of the states it was fitted on.
-        std: Of the states it was fitted on.
-        weight: Of the standardised states.
-        bias: Log-odds at the mean state.
-        accuracy: Share of the steps of other tasks at which it is right.
+    The property is that a categorical parameter has another value than the default one. The mean
+    and standard deviation are of the states it was fitted on, the weights of standardised states.
     """
 
     parameter: Parameter
@@ -47,6 +42,7 @@ class LinearProbe:
     weight: Float[Tensor, "N"]
     bias: float
     accuracy: float = 0.0
+    """Share of the steps of other tasks at which it is right."""
 
     def probability(self, states: Float[np.ndarray, "T N"]) -> Float[np.ndarray, "T"]:
         """Return the probability of the property at each step, from that step's state alone."""
@@ -62,8 +58,7 @@ def probed_parameter(family: TaskFamily) -> Parameter | None:
 def train_probe(agent: Agent, family: TaskFamily) -> LinearProbe | None:
     """Fit and test a probe on whole trials of training tasks.
 
-    Returns:
-        None where the family has no categorical parameter, or the agent no memory.
+    Returns None if the family has no categorical parameter, or the agent no memory.
     """
     parameter = probed_parameter(family)
     if parameter is None or agent.policy.config.cell == "mlp":
@@ -130,12 +125,8 @@ def fit_probe(
 def first_confident_step(probability: Float[np.ndarray, "T"], *, label: bool) -> int | None:
     """Return the first of ``CONFIDENT_STEPS`` steps in a row at which a probe is right and sure.
 
-    Args:
-        probability: Of the property, at each step.
-        label: Whether the task has the property.
+    ``label`` says whether the task has the property of which the probability is.
     """
     right = probability >= CONFIDENT if label else probability <= 1.0 - CONFIDENT
-    for step in range(len(right)):
-        if right[step : step + CONFIDENT_STEPS].all():
-            return step
-    return None
+    starts = (s for s in range(len(right)) if right[s : s + CONFIDENT_STEPS].all())
+    return next(starts, None)

@@ -15,25 +15,20 @@ from ssm_metarl.adaptation.standard import adapt_tasks
 from ssm_metarl.env_runner.family import TaskFamily, Tasks
 from ssm_metarl.env_runner.rollout import Trajectory
 from ssm_metarl.env_runner.streams import substream
-from ssm_metarl.evaluation.evaluate import ADAPTATION_STREAM, task_source
+from ssm_metarl.evaluation.evaluate import ADAPTATION_STREAM
 from ssm_metarl.experience.buffer import ExperienceStore
 from ssm_metarl.experience.records import StoredTask
 
 
 @dataclass(frozen=True)
 class Match:
-    """An earlier task, compared with the new one.
-
-    Attributes:
-        task: What is stored of it.
-        prediction_error: As in :class:`ssm_metarl.adaptation.hybrid.Recalled`.
-        weight: Its share in the gradient step.
-        played: Its episodes, ``[T, 1, E]``.
-    """
+    """An earlier task, compared with the new one; its episodes are ``[T, 1, E]``."""
 
     task: StoredTask
     prediction_error: float
+    """As in :class:`ssm_metarl.adaptation.hybrid.Recalled`."""
     weight: float
+    """Its share in the gradient step."""
     played: Trajectory
 
 
@@ -67,11 +62,7 @@ class Retrieval:
 
 
 def stored_tasks(agent: Agent) -> list[StoredTask]:
-    """Return the tasks that came with an agent, oldest first; empty if it has no experience.
-
-    Raises:
-        StoreError: The store is damaged.
-    """
+    """Return the tasks that came with an agent, oldest first; empty if it has no experience."""
     if agent.experience is None or not agent.experience.exists():
         return []
     with ExperienceStore.open(agent.experience) as store:
@@ -81,20 +72,12 @@ def stored_tasks(agent: Agent) -> list[StoredTask]:
 def retrieve(
     agent: Agent, family: TaskFamily, task: Tasks, *, episodes: int, seed: int
 ) -> Retrieval | None:
-    """Take the first step of hybrid adaptation and return what it retrieved.
+    """Take the first step of hybrid adaptation and return what it retrieved for a task.
 
-    Args:
-        agent: With the experience that came with it.
-        family: Of the task.
-        task: A set of one.
-        episodes: Episodes of the task to adapt from.
-        seed: As in :class:`ssm_metarl.evaluation.evaluate.EvaluationPlan`.
+    The seed is that of an :class:`ssm_metarl.evaluation.evaluate.EvaluationPlan`.
 
     Returns:
-        None where the experience holds fewer than two tasks.
-
-    Raises:
-        StoreError: The store is damaged, or of another family.
+        None if the experience holds fewer than two tasks.
     """
     stored = {one.id: one for one in stored_tasks(agent)}
     memory = Memory.of(agent) if len(stored) > 1 else None
@@ -102,7 +85,8 @@ def retrieve(
         return None
     *_, adapted = adapt_tasks(
         agent,
-        task_source(agent, family, task),
+        family,
+        task,
         episodes=episodes,
         steps=1,
         seed=substream(SeedSequence(seed), ADAPTATION_STREAM),
@@ -112,17 +96,16 @@ def retrieve(
     assert recalled is not None
     assert played is not None
     errors = memory.errors(played)[0]  # [S, Y]
-    ids, mean_error = memory.ids.tolist(), errors.mean(-1)
-    row_of = {number: row for row, number in enumerate(ids)}
+    error_of = dict(zip(memory.ids.tolist(), errors, strict=True))
+    mean_of = dict(zip(error_of, errors.mean(-1).tolist(), strict=True))
 
     def match(number: int, weight: float) -> Match:
-        error = float(mean_error[row_of[number]])
-        return Match(stored[number], error, weight, memory.tasks[number])
+        return Match(stored[number], mean_of[number], weight, memory.tasks[number])
 
     weights = zip(recalled.tasks[0].tolist(), recalled.weight[0].tolist(), strict=True)
     matches = tuple(match(*pair) for pair in weights)
-    unlike = match(ids[int(mean_error.argmax())], 0.0)
-    separation = errors[row_of[unlike.task.id]] - errors[row_of[matches[0].task.id]]
+    unlike = match(max(mean_of, key=mean_of.__getitem__), 0.0)
+    separation = error_of[unlike.task.id] - error_of[matches[0].task.id]
     return Retrieval(
         episodes=adapted.episodes,
         played=played,
@@ -152,11 +135,8 @@ def action_response(played: Trajectory, index: int) -> list[float]:
 
     Each step adds (its change minus the mean change) times (its first action minus the mean
     action), the latter in units of its mean magnitude. The sum rises in a task where a higher
-    action raises the observation and falls where it lowers it, whatever the actions were.
-
-    Args:
-        played: Episodes, ``[T, 1, E]``.
-        index: Of the observation; the number of observations for the reward.
+    action raises the observation and falls where it lowers it, whatever the actions were. The
+    index is that of the observation, or their number for the reward.
     """
     observed, actions = first_episode(played)
     change = observed[1:, index] - observed[:-1, index]

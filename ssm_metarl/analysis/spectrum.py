@@ -2,6 +2,7 @@
 
 import cmath
 import math
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -50,13 +51,7 @@ _PART_OF = {"nu": "A", "theta": "A", "B": "B", "C": "C", "D": "D", "W": "B", "U"
 
 @dataclass(frozen=True)
 class Eigenvalue:
-    """One entry of the diagonal of A.
-
-    Attributes:
-        block: Number of its block.
-        number: Its number there.
-        value: The eigenvalue.
-    """
+    """One entry of the diagonal of A: the block, the number in it, and the eigenvalue."""
 
     block: int
     number: int
@@ -103,7 +98,7 @@ class ParameterChange:
 
     Attributes:
         part: A key of :data:`PARTS`.
-        share: Of the squared norm of the change of all parameters.
+        share: Its share of the squared norm of the whole change.
         relative: Norm of its change over its own norm before.
     """
 
@@ -114,42 +109,28 @@ class ParameterChange:
 
 def parameter_changes(before: Agent, after: Agent) -> list[ParameterChange]:
     """Compare the parameters that adaptation may change; empty if none has changed."""
-    squared_change: dict[str, float] = {}
-    squared_norm: dict[str, float] = {}
+    change, norm = defaultdict(float), defaultdict(float)  # squared, by part
     for name, old in before.params.items():
-        if not ACTING(before.policy.leaves[name]):
-            continue
-        part = _part(name)
-        change = torch.linalg.vector_norm(after.params[name] - old).item()
-        squared_change[part] = squared_change.get(part, 0.0) + change**2
-        squared_norm[part] = squared_norm.get(part, 0.0) + torch.linalg.vector_norm(old).item() ** 2
-    total = sum(squared_change.values())
+        if ACTING(before.policy.leaves[name]):
+            part = _part(name)
+            change[part] += torch.linalg.vector_norm(after.params[name] - old).item() ** 2
+            norm[part] += torch.linalg.vector_norm(old).item() ** 2
+    total = sum(change.values())
     if not total:
         return []
     return [
-        ParameterChange(
-            part,
-            squared_change[part] / total,
-            math.sqrt(squared_change[part] / squared_norm[part]),
-        )
+        ParameterChange(part, change[part] / total, math.sqrt(change[part] / norm[part]))
         for part in PARTS
-        if squared_norm.get(part)
+        if norm[part]
     ]
 
 
 def ablated_returns(
     before: Agent, after: Agent, family: TaskFamily, task: Tasks, seed: int
 ) -> dict[str, float]:
-    """Return the mean return of the agent with the change of a single part, for every part.
+    """Return the mean return on a task with the change of a single part, for every part.
 
     Also under ``before`` with none of the changes and ``after`` with all; all on the same episodes.
-
-    Args:
-        before: The agent as it was trained.
-        after: The agent once adapted.
-        family: Of the task.
-        task: A set of one.
-        seed: Of the episodes.
     """
     mixtures = {"before": dict(before.params), "after": dict(after.params)}
     leaves = before.policy.leaves

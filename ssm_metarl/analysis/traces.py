@@ -31,19 +31,14 @@ class Trace:
 
 
 @dataclass(frozen=True)
-class _Step:
-    """One step; ``start`` is true at the first one of an episode."""
-
-    start: bool
-    state: Float[np.ndarray, "N"]
-    action: Float[np.ndarray, "A"]
-
-
-@dataclass(frozen=True)
 class RecordedAgent(Agent):
-    """An agent that acts as ever and records its hidden state and action at every step."""
+    """An agent that acts as ever and records its hidden state and action at every step.
 
-    steps: list[_Step] = field(default_factory=list)
+    Attributes:
+        steps: Whether each step was the first of an episode, its state ``[N]`` and action ``[A]``.
+    """
+
+    steps: list[tuple[bool, np.ndarray, np.ndarray]] = field(default_factory=list)
 
     @classmethod
     def of(cls, agent: Agent) -> "RecordedAgent":
@@ -64,32 +59,28 @@ class RecordedAgent(Agent):
         action, after, distribution = super().choose(
             observation, state, episode_start, deterministic, reward=reward, seed=seed
         )
+        if isinstance(distribution, Categorical):
+            head = distribution.logits.softmax(-1)
+        else:
+            head = distribution.mode()
         start = state is None or bool(np.any(episode_start))
-        self.steps.append(_Step(start, flat_state(after.memory)[0, 0].numpy(), _head(distribution)))
+        memory = flat_state(after.memory)[0, 0].numpy()
+        self.steps.append((start, memory, head[0, 0].numpy()))
         return action, after, distribution
 
     def last_episode(self, steps: int) -> Trace:
         """Return the first steps of the episode that was played last."""
-        begin = max(place for place, step in enumerate(self.steps) if step.start)
-        episode = self.steps[begin : begin + steps]
-        return Trace(
-            np.stack([step.state for step in episode]), np.stack([step.action for step in episode])
-        )
-
-
-def _head(distribution: Distribution) -> Float[np.ndarray, "A"]:
-    if isinstance(distribution, Categorical):
-        return distribution.logits.softmax(-1)[0, 0].numpy()
-    return distribution.mode()[0, 0].numpy()
+        begin = max(place for place, (start, _, _) in enumerate(self.steps) if start)
+        _, states, actions = zip(*self.steps[begin : begin + steps], strict=True)
+        return Trace(np.stack(states), np.stack(actions))
 
 
 def principal_components(
     traces: Sequence[Trace], count: int = 2
 ) -> tuple[list[Float[np.ndarray, "T C"]], Float[np.ndarray, "C"]]:
-    """Project the states of several episodes on the leading principal axes of all of them.
+    """Project states on their leading principal axes, which are common to all episodes.
 
-    The axes are common to all episodes. The sign of each is such that its largest entry is
-    positive.
+    The sign of each axis is such that its largest entry is positive.
 
     Returns:
         The projections, and the share of the variance along each axis.

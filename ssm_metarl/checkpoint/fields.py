@@ -17,32 +17,28 @@ RENAMED = {"trace": "gae_lambda", "slowest": "max_time_constant"}
 def read_fields(kind: type[T], values: object, source: str) -> T:
     """Build a dataclass from a JSON object; fields that are missing keep their defaults.
 
-    Args:
-        kind: Its fields are numbers, texts, flags, literals, or tuples of numbers.
-        values: What the JSON held.
-        source: Where it came from, for the message.
-
     Raises:
-        UserError: No object, an unknown or missing name, or a value of the wrong type.
+        UserError: No object, an unknown or missing name, or a value of the wrong type; `source` is
+            what the message calls it.
     """
     hints = get_type_hints(kind)
     read: dict[str, Any] = {}
-    for name, value in known_fields(hints, values, source).items():
+    needed = [name for name in hints if not hasattr(kind, name)]  # there is no default
+    for name, value in known_fields(hints, values, source, needed).items():
         try:
             read[name] = as_type(value, hints[name])
         except TypeError:
             raise UserError(f"{source}: {name} cannot be {value!r}") from None
-    try:
-        return kind(**read)
-    except TypeError as error:  # a field without a default was not given
-        raise UserError(f"{source}: {error}") from None
+    return kind(**read)
 
 
-def known_fields(known: Collection[str], values: object, source: str) -> dict[str, Any]:
+def known_fields(
+    known: Collection[str], values: object, source: str, needed: Collection[str] = ()
+) -> dict[str, Any]:
     """Return a JSON object with former names replaced by today's.
 
     Raises:
-        UserError: It is no object, or has an unknown name.
+        UserError: It is no object, has an unknown name, or lacks one that is needed.
     """
     if not isinstance(values, dict):
         raise UserError(f"{source} must hold one object")
@@ -50,6 +46,9 @@ def known_fields(known: Collection[str], values: object, source: str) -> dict[st
     for name in read:
         if name not in known:
             raise UserError(f"{source} has an unknown name {name!r}; {nearest(name, known)}")
+    missing = [name for name in needed if name not in read]
+    if missing:
+        raise UserError(f"{source} does not say {' and '.join(missing)}")
     return read
 
 

@@ -22,11 +22,7 @@ from ssm_metarl.errors import UserError
 def replacing(path: Path) -> Iterator[Path]:
     """Give a path to write to, which takes the place of `path` when the block ends without error.
 
-    Args:
-        path: The file to create or replace; its folder is created if it is missing.
-
-    Yields:
-        A path in the same folder, not yet existing; the block must create it.
+    It is in the same folder, which is created if it is missing; the block must create the file.
 
     Raises:
         OSError: The disk is full or the folder cannot be written. Whatever the error, `path` is as
@@ -36,19 +32,17 @@ def replacing(path: Path) -> Iterator[Path]:
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
         yield temporary
-        _sync(temporary)
+        _sync(temporary, os.O_RDWR)  # Windows needs it open for writing
         os.replace(temporary, path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-    _sync_folder(path.parent)
+    with contextlib.suppress(PermissionError):  # Windows opens no folders
+        _sync(path.parent, os.O_RDONLY)
 
 
 def check_writable(folder: Path) -> None:
-    """Refuse a folder that nothing can be put into, before the work that is to be kept there.
-
-    Args:
-        folder: An existing one, or one to be made.
+    """Refuse a folder, existing or not, that nothing can be put into, before work to be kept there.
 
     Raises:
         UserError: Naming it.
@@ -62,38 +56,18 @@ def check_writable(folder: Path) -> None:
 
 
 def write_bytes_atomically(path: Path, data: bytes) -> None:
-    """Create or replace a file in one step.
-
-    Args:
-        path: The file.
-        data: Its whole new content.
-
-    Raises:
-        OSError: As `replacing`.
-    """
+    """Create or replace a file in one step; raises as `replacing`."""
     with replacing(path) as temporary:
         temporary.write_bytes(data)
 
 
 def write_text_atomically(path: Path, text: str) -> None:
-    """Create or replace a UTF-8 text file in one step.
-
-    Args:
-        path: The file.
-        text: Its whole new content.
-
-    Raises:
-        OSError: As `replacing`.
-    """
+    """Create or replace a UTF-8 text file in one step; raises as `replacing`."""
     write_bytes_atomically(path, text.encode("utf-8"))
 
 
 def write_json_atomically(path: Path, value: object) -> None:
     """Create or replace a JSON file, indented for people, in one step.
-
-    Args:
-        path: The file.
-        value: Anything plain JSON can hold.
 
     Raises:
         OSError: As `replacing`.
@@ -104,10 +78,7 @@ def write_json_atomically(path: Path, value: object) -> None:
 
 
 def parse_json(data: bytes) -> object:
-    """Parse UTF-8 JSON as the standard has it.
-
-    Args:
-        data: One JSON value.
+    """Parse one UTF-8 JSON value as the standard has it.
 
     Raises:
         ValueError: Not JSON, or what only Python takes for JSON: NaN, Infinity, numbers out of
@@ -142,15 +113,9 @@ def _without_repeats(pairs: list[tuple[str, object]]) -> dict[str, object]:
     return value
 
 
-def _sync(path: Path, mode: int = os.O_RDWR) -> None:
-    """Wait until a file is on the disk; Windows needs it open for writing."""
+def _sync(path: Path, mode: int) -> None:
     descriptor = os.open(path, mode)
     try:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def _sync_folder(path: Path) -> None:
-    with contextlib.suppress(PermissionError):  # Windows opens no folders
-        _sync(path, os.O_RDONLY)

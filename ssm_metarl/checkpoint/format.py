@@ -16,7 +16,6 @@ loading, sizes are bounded before anything is allocated.
 import contextlib
 import hashlib
 import json
-import math
 import os
 import re
 import stat
@@ -30,6 +29,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
+from ssm_metarl.checkpoint.fields import read_fields
 from ssm_metarl.checkpoint.files import parse_json, write_bytes_atomically, write_text_atomically
 from ssm_metarl.errors import CheckpointError
 
@@ -39,37 +39,26 @@ VERSION = 1
 MAX_STATE_BYTES = 2 * 1024**3
 MAX_JSON_BYTES = 16 * 1024**2
 MAX_TENSORS = 10_000
-MAX_RANK = 64  # of PyTorch
 
 _DTYPES = {
-    "F64": torch.float64,
-    "F32": torch.float32,
-    "F16": torch.float16,
-    "BF16": torch.bfloat16,
-    "I64": torch.int64,
-    "I32": torch.int32,
-    "I16": torch.int16,
-    "I8": torch.int8,
-    "U8": torch.uint8,
-    "BOOL": torch.bool,
+    torch.float64: "F64",
+    torch.float32: "F32",
+    torch.float16: "F16",
+    torch.bfloat16: "BF16",
+    torch.int64: "I64",
+    torch.int32: "I32",
+    torch.int16: "I16",
+    torch.int8: "I8",
+    torch.uint8: "U8",
+    torch.bool: "BOOL",
 }
 _STATE = re.compile(r"state-([0-9]{1,18})\.safetensors")
 _TEMPORARY = re.compile(r"\.(state-[0-9]+\.safetensors|checkpoint\.json)\.[0-9a-f]+\.tmp")
 
-_KEYS = ("format", "version", "file", "bytes", "sha256", "tensors", "meta")
-
-# {tensor name: {"dtype": "F32", "shape": [3, 2]}}, as in a safetensors header
-Table = dict[str, dict[str, Any]]
-
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What `load_checkpoint` gives back.
-
-    Attributes:
-        tensors: The tensors by name, on the CPU.
-        meta: The plain JSON that was saved with them.
-    """
+    """Tensors by name, on the CPU when loaded, and the plain JSON that is saved with them."""
 
     tensors: dict[str, Tensor]
     meta: dict[str, Any]
@@ -77,22 +66,21 @@ class Checkpoint:
 
 @dataclass(frozen=True)
 class _Manifest:
+    format: str
+    version: int
     file: str
     bytes: int
     sha256: str
-    tensors: Table
-    meta: dict[str, Any]
+    tensors: dict  # {tensor name: {"dtype": "F32", "shape": [3, 2]}}, as in a safetensors header
+    meta: dict
 
 
 def save_checkpoint(folder: Path, tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) -> None:
     """Save a checkpoint in place of the previous one, which stays loadable until this is complete.
 
-    One writer at a time; any number of readers.
-
-    Args:
-        folder: The checkpoint's own folder, created if missing.
-        tensors: Real, integer or bool tensors of any shape, on any device.
-        meta: Plain JSON: finite numbers, string keys; tuples come back as lists.
+    One writer at a time; any number of readers. The folder is the checkpoint's own. Tensors are
+    real, integer or bool, of any shape, on any device; meta is plain JSON: finite numbers, string
+    keys; tuples come back as lists.
 
     Raises:
         CheckpointError: A tensor that holds NaN or infinity or has another dtype, `meta` that is
@@ -100,9 +88,11 @@ def save_checkpoint(folder: Path, tensors: Mapping[str, Tensor], meta: Mapping[s
     """
     with _naming(folder / MANIFEST, "cannot be saved: "):
         data = _serialise(tensors)
-        used = (int(match[1]) for match in map(_STATE.fullmatch, _names(folder)) if match)
+        folder.mkdir(parents=True, exist_ok=True)
+        names = os.listdir(folder)
+        used = (int(match[1]) for match in map(_STATE.fullmatch, names) if match)
         name = f"state-{max(used, default=0) + 1}.safetensors"
-        text = _format_manifest(name, data, meta)
+        text = _format_manifest(name, data, _table(tensors), meta)
         try:
             write_bytes_atomically(folder / name, data)
             write_text_atomically(folder / MANIFEST, text)
@@ -110,17 +100,14 @@ def save_checkpoint(folder: Path, tensors: Mapping[str, Tensor], meta: Mapping[s
             if _committed(folder) != name:  # free the space, unless only the last sync failed
                 (folder / name).unlink(missing_ok=True)
             raise
-    for other in _names(folder):
+    for other in names:
         if other != name and (_STATE.fullmatch(other) or _TEMPORARY.fullmatch(other)):
             with contextlib.suppress(OSError):  # saved is saved, even if litter stays
                 (folder / other).unlink()
 
 
 def load_checkpoint(folder: Path) -> Checkpoint:
-    """Load a checkpoint, all of it or nothing.
-
-    Args:
-        folder: The folder given to `save_checkpoint`, which may be saving to it right now.
+    """Load a checkpoint, all of it or nothing; it may be being saved to right now.
 
     Raises:
         CheckpointError: The checkpoint is missing, damaged, too large, not ours, or a symbolic
@@ -139,12 +126,15 @@ def load_checkpoint(folder: Path) -> Checkpoint:
 
 
 def _serialise(tensors: Mapping[str, Tensor]) -> bytes:
-    _check_limits(len(tensors), sum(tensor.nbytes for tensor in tensors.values()))
+    size = sum(tensor.nbytes for tensor in tensors.values())
+    if len(tensors) > MAX_TENSORS or size > MAX_STATE_BYTES:
+        raise ValueError(
+            f"{len(tensors)} tensors of {size} bytes together are more than "
+            f"the {MAX_TENSORS} and {MAX_STATE_BYTES} allowed"
+        )
     for name, tensor in tensors.items():
         if name == "__metadata__":
             raise ValueError("safetensors keeps the name '__metadata__' to itself")
-        if tensor.dtype not in _DTYPES.values():
-            raise ValueError(f"tensor {name!r} has the unsupported dtype {tensor.dtype}")
         if tensor.is_floating_point() and not torch.isfinite(tensor).all():
             raise ValueError(f"tensor {name!r} holds NaN or infinity")
     # Memory of its own for each one: safetensors refuses tensors that share it.
@@ -152,19 +142,23 @@ def _serialise(tensors: Mapping[str, Tensor]) -> bytes:
     return save({k: v.detach().cpu().clone(memory_format=layout) for k, v in tensors.items()})
 
 
-def _format_manifest(name: str, data: bytes, meta: Mapping[str, Any]) -> str:
-    manifest = {
-        "format": FORMAT,
-        "version": VERSION,
-        "file": name,
-        "bytes": len(data),
-        "sha256": hashlib.sha256(data).hexdigest(),
-        "tensors": _read_header(data),
-        "meta": dict(meta),
+def _table(tensors: Mapping[str, Tensor]) -> dict[str, dict[str, Any]]:
+    """Return what the manifest says of tensors."""
+    for name, tensor in tensors.items():
+        if tensor.dtype not in _DTYPES:
+            raise ValueError(f"tensor {name!r} has the unsupported dtype {tensor.dtype}")
+    return {
+        name: {"dtype": _DTYPES[tensor.dtype], "shape": list(tensor.shape)}
+        for name, tensor in tensors.items()
     }
+
+
+def _format_manifest(name: str, data: bytes, table: dict[str, Any], meta: Mapping[str, Any]) -> str:
+    digest = hashlib.sha256(data).hexdigest()
+    manifest = _Manifest(FORMAT, VERSION, name, len(data), digest, table, dict(meta))
     try:
         # The checksum is of what will be read: keys that are not strings become strings here.
-        value = json.loads(json.dumps(manifest, allow_nan=False))
+        value = json.loads(json.dumps(vars(manifest), allow_nan=False))
         text = json.dumps({**value, "checksum": _checksum(value)}, indent=1) + "\n"
     except (TypeError, ValueError, RecursionError) as error:
         raise ValueError(f"meta is not plain JSON: {error}") from error
@@ -185,79 +179,32 @@ def _read_manifest(folder: Path) -> _Manifest:
         version = value.get("version")
         if type(version) is not int or version != VERSION:
             raise ValueError(f"has format version {version!r}; this program reads {VERSION}")
-        checksum = value.pop("checksum", None)
-        if checksum != _checksum(value):
+        if value.pop("checksum", None) != _checksum(value):
             raise ValueError("is damaged: its checksum is not that of its content")
-        if value.keys() != set(_KEYS):
-            raise ValueError(f"has missing or extra keys: {', '.join(sorted(value))}")
-        file, size, sha256 = value["file"], value["bytes"], value["sha256"]
-        if not isinstance(file, str) or not _STATE.fullmatch(file):
-            raise ValueError(f"names the state file {file!r}, which is not a state-<n>.safetensors")
-        if type(size) is not int or not 0 <= size <= MAX_STATE_BYTES:
-            raise ValueError(f"gives its state {size!r} bytes of at most {MAX_STATE_BYTES}")
-        if not isinstance(sha256, str) or not isinstance(value["meta"], dict):
-            raise ValueError("has a SHA-256 or meta of the wrong type")
-        return _Manifest(file, size, sha256, _check_table(value["tensors"]), value["meta"])
+        manifest = read_fields(_Manifest, value, "the manifest")
+        if not _STATE.fullmatch(manifest.file):
+            raise ValueError(f"names the state file {manifest.file!r}, not state-<n>.safetensors")
+        return manifest
 
 
 def _read_state(path: Path, manifest: _Manifest) -> dict[str, Tensor]:
+    """Return the tensors of a state file, of which safetensors makes none larger than the file."""
     with _naming(path):
-        data = _read_file(path, manifest.bytes)
+        data = _read_file(path, min(manifest.bytes, MAX_STATE_BYTES))
         if len(data) != manifest.bytes:
             raise ValueError(f"is cut short: {len(data)} bytes instead of {manifest.bytes}")
         if hashlib.sha256(data).hexdigest() != manifest.sha256:
             raise ValueError("is damaged: its SHA-256 is not the one in the manifest")
-        table, announced = _read_header(data), manifest.tensors
+        try:
+            tensors = load(data)
+        except (KeyError, RuntimeError) as error:  # an unknown dtype, or strides that overflow
+            raise ValueError(f"holds what torch has not: {error}") from error
+        table, announced = _table(tensors), manifest.tensors
         if table != announced:
             names = table.keys() | announced.keys()
             wrong = min(name for name in names if table.get(name) != announced.get(name))
             raise ValueError(f"differs from the manifest in the tensor {wrong!r}")
-        return load(data)
-
-
-def _read_header(data: bytes) -> Table:
-    """Return the table of a safetensors file, which is 8 bytes of length, JSON, and the tensors.
-
-    Where in the file each tensor lies is left to the safetensors library to check.
-    """
-    length = int.from_bytes(data[:8], "little")
-    if len(data) < 8 or length > min(MAX_JSON_BYTES, len(data) - 8):
-        raise ValueError(f"is not a safetensors file: no room for a header of {length} bytes")
-    header = parse_json(data[8 : 8 + length])
-    if not isinstance(header, dict) or not all(isinstance(v, dict) for v in header.values()):
-        raise ValueError("is not a safetensors file: its header is not a table")
-    for entry in header.values():
-        entry.pop("data_offsets", None)
-    return _check_table(header)
-
-
-def _check_table(table: object) -> Table:
-    """Return `table` if it is well formed and its tensors fit the limits; allocates nothing."""
-    if not isinstance(table, dict):
-        raise ValueError("has a table of tensors that is not an object")
-    total = 0
-    for name, entry in table.items():
-        if not isinstance(entry, dict) or entry.keys() != {"dtype", "shape"}:
-            raise ValueError(f"describes the tensor {name!r} by other than dtype and shape")
-        dtype, shape = entry["dtype"], entry["shape"]
-        if not isinstance(dtype, str) or dtype not in _DTYPES:
-            raise ValueError(f"gives the tensor {name!r} the unknown dtype {dtype!r}")
-        if not isinstance(shape, list) or len(shape) > MAX_RANK:
-            raise ValueError(f"gives the tensor {name!r} the shape {shape!r}")
-        if not all(type(n) is int and 0 <= n <= MAX_STATE_BYTES for n in shape):
-            raise ValueError(f"gives the tensor {name!r} the shape {shape!r}")
-        # A zero must not hide sizes beside it that would overflow the strides.
-        total += math.prod(max(n, 1) for n in shape) * _DTYPES[dtype].itemsize
-    _check_limits(len(table), total)
-    return table
-
-
-def _check_limits(tensors: int, size: int) -> None:
-    if tensors > MAX_TENSORS or size > MAX_STATE_BYTES:
-        raise ValueError(
-            f"{tensors} tensors of {size} bytes together are more than "
-            f"the {MAX_TENSORS} and {MAX_STATE_BYTES} allowed"
-        )
+        return tensors
 
 
 def _read_file(path: Path, limit: int) -> bytes:
@@ -269,10 +216,6 @@ def _read_file(path: Path, limit: int) -> bytes:
         if size > limit:
             raise ValueError(f"is too large: {size} bytes instead of at most {limit}")
         return file.read(size)
-
-
-def _names(folder: Path) -> list[str]:
-    return os.listdir(folder) if folder.is_dir() else []
 
 
 def _committed(folder: Path) -> str | None:

@@ -26,9 +26,6 @@ class RunLock:
 
     Nothing is held, and nobody refused, where the folder or its file system allow no locks.
 
-    Args:
-        run_dir: The folder of the run.
-
     Raises:
         UserError: Somebody holds it, in this process or another.
     """

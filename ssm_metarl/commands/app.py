@@ -6,7 +6,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
-from ssm_metarl.commands.common import use_one_thread
+from ssm_metarl.commands.common import refuse_no_folder, use_one_thread
 from ssm_metarl.errors import UserError
 from ssm_metarl.training.settings import check_settings, setting
 
@@ -16,26 +16,20 @@ class App:
     """Open the web page: watch agents adapt, train and compare them."""
 
     host: str = setting(
-        "127.0.0.1",
-        help="Address to listen on; 0.0.0.0 lets other machines in, see SECURITY.md first.",
+        "127.0.0.1", "Address to listen on; 0.0.0.0 lets other machines in, see SECURITY.md first."
     )
-    port: int = setting(7860, help="Port to listen on.", least=1, most=65535)
+    port: int = setting(7860, "Port to listen on.", within=(1, 65535))
     runs: Path = setting(
-        Path("runs"), help="Folder of the runs that it shows and makes.", metavar="FOLDER"
+        Path("runs"), "Folder of the runs that it shows and makes.", metavar="FOLDER"
     )
 
     def __post_init__(self) -> None:
         check_settings(self)
-        if self.runs.exists() and not self.runs.is_dir():
-            raise UserError(f"--runs {self.runs} is no folder; name a folder")
+        refuse_no_folder("runs", self.runs)
 
 
 def run(asked: App, _: Collection[str]) -> int:
-    """Serve the page until it is interrupted; return the exit code.
-
-    Raises:
-        UserError: The extra is not installed, or the address cannot be had.
-    """
+    """Serve the page until it is interrupted; return the exit code."""
     os.environ.setdefault("SDL_VIDEODRIVER", "dummy")  # pictures are drawn without a screen
     use_one_thread()
     _check_address(asked.host, asked.port)
@@ -51,11 +45,7 @@ def run(asked: App, _: Collection[str]) -> int:
 
 
 def _check_address(host: str, port: int) -> None:
-    """Refuse an address that is taken or is not this machine's.
-
-    Raises:
-        UserError: Saying which.
-    """
+    """Refuse an address that is taken or is not this machine's."""
     try:
         kind = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         with socket.socket(kind[0], socket.SOCK_STREAM) as probe:

@@ -3,12 +3,45 @@
 import contextlib
 import os
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from rich import box
+from rich.table import Table
 
 from ssm_metarl.errors import SsmMetaRLError, UserError
 
-if TYPE_CHECKING:  # it imports torch
+if TYPE_CHECKING:  # they import torch
+    from ssm_metarl.adaptation.agent import Agent
     from ssm_metarl.env_runner.family import TaskFamily
+
+
+RUN: Any = {
+    "help": "The folder of a run or of a saved agent, or hf://owner/name.",
+    "positional": True,
+    "metavar": "RUN",
+}
+"""What declares the agent that a command is about."""
+TRUST = "Allow an agent whose environment is of the form module:Env-v0, which runs code."
+
+
+class Loaded(NamedTuple):
+    """An agent, where it is, and the family that it was trained on."""
+
+    agent: "Agent"
+    place: Path
+    family: "TaskFamily"
+
+
+def load_agent(run: str, trust_env_code: bool) -> Loaded:
+    """Load the agent that a command is about."""
+    from ssm_metarl.env_runner.registry import get_family
+    from ssm_metarl.training.loading import load, locate
+
+    use_one_thread()
+    place = locate(run)
+    agent = load(place, trust_env_code=trust_env_code)
+    return Loaded(agent, place, get_family(agent.family, trust_env_code=trust_env_code))
 
 
 def use_one_thread() -> None:
@@ -24,14 +57,16 @@ def use_one_thread() -> None:
 
 
 def refuse_unused(names: Sequence[str], mode: str) -> None:
-    """Refuse flags that the mode would ignore.
-
-    Raises:
-        UserError: There are some.
-    """
+    """Refuse flags that the mode would ignore."""
     if names:
         flags, them = ", ".join(f"--{name}" for name in names), "them" if names[1:] else "it"
         raise UserError(f"--mode {mode} has no use for {flags}; leave {them} out")
+
+
+def refuse_no_folder(name: str, path: Path | None) -> None:
+    """Refuse a path that has to be a folder, and is something else."""
+    if path and path.exists() and not path.is_dir():
+        raise UserError(f"--{name} {path} is no folder; name a folder")
 
 
 @contextlib.contextmanager
@@ -52,10 +87,22 @@ def attempt(what: str, make: Callable[[], object]) -> None:
 
 
 def made(what: str, where: object) -> None:
-    """Say where something is."""
-    print(f"  {what:<15} {where}")
+    """Say where something is; further lines stand below."""
+    print(f"  {what:<15}", str(where).replace("\n", f"\n{'':<18}"))
 
 
 def best_return(family: "TaskFamily") -> float | None:
     """Return the best possible return, where it is known: CartPole gives 1 per step."""
     return float(family.max_episode_steps) if family.env_id == "CartPole-v1" else None
+
+
+def plain_table(title: str, caption: str) -> Table:
+    """Return a table with its title and caption to the left, and no columns yet."""
+    return Table(
+        title=title,
+        caption=caption,
+        box=box.SIMPLE_HEAD,
+        title_style="",
+        title_justify="left",
+        caption_justify="left",
+    )

@@ -3,9 +3,7 @@
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from rich import box
-from rich.table import Table
-
+from ssm_metarl.commands.common import plain_table
 from ssm_metarl.console import show
 from ssm_metarl.env_runner.tasks import Parameter
 from ssm_metarl.evaluation.report import counted
@@ -21,13 +19,9 @@ def run(asked: Envs, _: Collection[str]) -> int:
     from ssm_metarl.env_runner.registry import list_families
 
     for family in list_families(extras=True):
-        table = Table(
-            title=f"[bold]{family.name}[/]: {family.description}",
-            caption=f"  Episodes of {counted(family.max_episode_steps, 'step')}.\n",
-            box=box.SIMPLE_HEAD,
-            title_style="",
-            title_justify="left",
-            caption_justify="left",
+        table = plain_table(
+            f"[bold]{family.name}[/]: {family.description}",
+            f"  Episodes of {counted(family.max_episode_steps, 'step')}.\n",
         )
         for name in ("parameter", "training", "shifted test", "nominal", "unit", "what it is"):
             table.add_column(name, no_wrap=name == "parameter")

@@ -1,6 +1,6 @@
 """``ssm-metarl evaluate``: measure, show, write and draw."""
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -8,20 +8,30 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from ssm_metarl.checkpoint.files import check_writable, write_text_atomically
-from ssm_metarl.commands.common import attempt, best_return, made, naming_flag, use_one_thread
+from ssm_metarl.commands.common import (
+    RUN,
+    TRUST,
+    Loaded,
+    attempt,
+    best_return,
+    load_agent,
+    made,
+    naming_flag,
+    refuse_no_folder,
+)
 from ssm_metarl.console import Bar, show
 from ssm_metarl.env_runner.tasks import Tasks
 from ssm_metarl.errors import UserError, nearest
-from ssm_metarl.evaluation.report import MODES, Evaluation, counted, label
+from ssm_metarl.evaluation.report import MODES, Evaluation, ModeResult, counted, label
 from ssm_metarl.training.settings import check_settings, setting
 
 if TYPE_CHECKING:  # they import torch
     from matplotlib.figure import Figure
 
-    from ssm_metarl.adaptation.agent import Agent
     from ssm_metarl.env_runner.family import TaskFamily
-    from ssm_metarl.evaluation.evaluate import EvaluationPlan, Measurement
+    from ssm_metarl.evaluation.evaluate import EvaluationPlan
     from ssm_metarl.evaluation.figures import Scatter
+    from ssm_metarl.video.before_after import Shown
 
 MOST_EPISODES = 10_000
 RETURN_EPISODES, ONE_TASK_EPISODES = 10, 100  # of each task, for its mean return
@@ -31,54 +41,42 @@ RETURN_EPISODES, ONE_TASK_EPISODES = 10, 100  # of each task, for its mean retur
 class Evaluate:
     """Compare the ways to adapt, on tasks that the agent has never seen."""
 
-    run: str = setting(
-        help="The folder of a run or of a saved agent, or hf://owner/name.",
-        positional=True,
-        metavar="RUN",
-    )
+    run: str = setting(**RUN)
     modes: str | None = setting(
         None,
-        help=f"Ways to adapt, with commas between: {', '.join(MODES)}.",
+        f"Ways to adapt, with commas between: {', '.join(MODES)}.",
         unset="all that the agent knows",
         metavar="MODE,...",
     )
-    tasks: int = setting(100, help="Number of tasks.", least=1, most=10_000)
+    tasks: int = setting(100, "Number of tasks.", within=(1, 10_000))
     episodes: str = setting(
         "1,2,5,10,20",
-        help="Episodes of each task to adapt from, with commas between: the return is measured "
+        "Episodes of each task to adapt from, with commas between: the return is measured "
         "after one gradient step from each of these numbers of them.",
         metavar="INT,...",
     )
     steps: int = setting(
         3,
-        help="Gradient steps, each from as many episodes as the largest number of them; the "
+        "Gradient steps, each from as many episodes as the largest number of them; the "
         "return is measured after each.",
-        least=1,
-        most=1_000,
+        within=(1, 1_000),
     )
-    guard: bool = setting(True, help="Undo a step that the episodes played show to do harm.")
+    guard: bool = setting(True, "Undo a step that the episodes played show to do harm.")
     split: Literal["held_out", "shifted", "validation"] = setting(
-        "held_out", help="Which tasks: shifted ones lie outside the training ranges."
+        "held_out", "Which tasks: shifted ones lie outside the training ranges."
     )
-    seed: int = setting(0, help="Seed of everything random in the evaluation.", least=0)
+    seed: int = setting(0, "Seed of everything random in the evaluation.", least=0)
     out: Path | None = setting(
-        None,
-        help="Where evaluation.json, the figures and the video go.",
-        unset="RUN",
-        metavar="FOLDER",
+        None, "Where evaluation.json, the figures and the video go.", unset="RUN", metavar="FOLDER"
     )
     json: Path | None = setting(
         None,
-        help="Also write the results there, besides evaluation.json.",
+        "Also write the results there, besides evaluation.json.",
         unset="nowhere",
         metavar="FILE",
     )
-    video: bool = setting(True, help="Record one task before and after adapting.")
-    trust_env_code: bool = setting(
-        False,
-        help="Allow a run whose environment is of the form module:Env-v0, which imports and runs "
-        "code.",
-    )
+    video: bool = setting(True, "Record one task before and after adapting.")
+    trust_env_code: bool = setting(False, TRUST)
 
     def __post_init__(self) -> None:
         check_settings(self)
@@ -87,16 +85,11 @@ class Evaluate:
             raise UserError(f"--json {self.json} is a folder; name a file")
         if self.json and not self.json.parent.is_dir():
             raise UserError(f"--json {self.json}: there is no folder {self.json.parent}")
-        if self.out and self.out.exists() and not self.out.is_dir():
-            raise UserError(f"--out {self.out} is no folder; name a folder")
+        refuse_no_folder("out", self.out)
 
     @property
     def budgets(self) -> tuple[int, ...]:
-        """The numbers of episodes.
-
-        Raises:
-            UserError: They are not whole numbers from 1 up.
-        """
+        """The numbers of episodes."""
         parts = [part.strip() for part in self.episodes.split(",")]
         if not all(part.isdecimal() and 1 <= int(part) <= MOST_EPISODES for part in parts):
             raise UserError(
@@ -107,11 +100,7 @@ class Evaluate:
 
     @property
     def mode_names(self) -> tuple[str, ...] | None:
-        """The modes, or None for all.
-
-        Raises:
-            UserError: One that there is not.
-        """
+        """The modes, or None for all."""
         if self.modes is None:
             return None
         names = tuple(dict.fromkeys(self.modes.replace("-", "_").split(",")))
@@ -122,20 +111,12 @@ class Evaluate:
 
 
 def run(asked: Evaluate, _: Collection[str]) -> int:
-    """Adapt to unseen tasks in every mode; show, write and draw the results; return the exit code.
-
-    Raises:
-        UserError: A folder that is not a run, or one that cannot be written.
-        CheckpointError: Its checkpoint is missing or damaged.
-    """
+    """Adapt to unseen tasks in every mode; show, write and draw the results; return 0."""
     from ssm_metarl.evaluation.evaluate import EvaluationPlan, summarise
     from ssm_metarl.evaluation.table import make_difference_table, make_table
-    from ssm_metarl.training.loading import agent_family, load, locate
 
-    use_one_thread()
-    place = locate(asked.run)
-    agent = load(place, trust_env_code=asked.trust_env_code)
-    family = agent_family(agent, trust_env_code=asked.trust_env_code)
+    loaded = load_agent(asked.run, asked.trust_env_code)
+    agent, place, family = loaded
     draw: Callable[..., Tasks] = getattr(family, asked.split)
     tasks = draw(asked.tasks)
     plan = EvaluationPlan(
@@ -160,8 +141,7 @@ def run(asked: Evaluate, _: Collection[str]) -> int:
             "Steps start from there, with no experience to recall. To compare it with the agent\n"
             "that it came from, evaluate the run of that one with the same --seed."
         )
-    measured = _evaluate(agent, family, tasks, plan)
-    rows = [one.result for one in measured]
+    rows, shown = _evaluate(loaded, tasks, plan)
     evaluation = summarise(family, tasks, asked.split, plan, rows)
     show(make_table(evaluation), whole=True)
     gains = make_difference_table(evaluation)
@@ -172,56 +152,49 @@ def run(asked: Evaluate, _: Collection[str]) -> int:
         made("numbers", path)
     _draw_evaluation(evaluation, family, tasks, folder / "figures")
     if asked.video:
-        path = folder / "videos" / "before-after.mp4"
-        attempt("video", lambda: _record(agent, family, tasks, measured, path, asked.seed))
+        attempt("video", lambda: _record(loaded, shown, tasks, folder, asked.seed))
     return 0
 
 
 def _check_places(asked: Evaluate, folder: Path) -> None:
     """Refuse, before any work, places that cannot be written."""
-    if asked.out:
-        with naming_flag("out"):
-            check_writable(asked.out)
-    else:
-        try:
-            check_writable(folder)
-        except UserError as error:
-            raise UserError(f"{error}; --out FOLDER puts the results elsewhere") from error
+    try:
+        check_writable(folder)
+    except UserError as error:
+        if asked.out:
+            raise UserError(f"--out: {error}") from error
+        raise UserError(f"{error}; --out FOLDER puts the results elsewhere") from error
     if asked.json:
         with naming_flag("json"):
             check_writable(asked.json.parent)
 
 
 def _evaluate(
-    agent: "Agent", family: "TaskFamily", tasks: Tasks, plan: "EvaluationPlan"
-) -> list["Measurement"]:
+    loaded: Loaded, tasks: Tasks, plan: "EvaluationPlan"
+) -> tuple[list[ModeResult], "Shown | None"]:
+    """Return all results, and of the parameters only those that the video needs."""
     from ssm_metarl.adaptation.hybrid import Memory
     from ssm_metarl.evaluation.evaluate import evaluate, modes_of
+    from ssm_metarl.video.before_after import choose_result, choose_task
 
-    modes = modes_of(agent, plan)
-    total, measured = plan.results(modes), []
+    agent, _, family = loaded
+    modes, task = modes_of(agent, plan), choose_task(family, tasks)
+    rows, shown = [], None
     with Bar(f"evaluate {family.name}") as bar:
         memory = Memory.of(agent) if "hybrid" in modes else None
         for one in evaluate(agent, family, tasks, plan, memory):
-            measured.append(one)
-            row = one.result
-            name = label(row.mode, row.steps, row.shots)
-            bar.update(len(measured), total, f"{name}: {row.mean:.1f}")
-    return measured
+            rows.append(one.result)
+            shown = choose_result(shown, one, agent, task)
+            name = label(one.result.mode, one.result.steps, one.result.shots)
+            bar.update(len(rows), plan.results(modes), f"{name}: {one.result.mean:.1f}")
+    return rows, shown
 
 
 def _draw_evaluation(
     evaluation: Evaluation, family: "TaskFamily", tasks: Tasks, folder: Path
 ) -> None:
     """Draw what there are results for; remove the other figures of an earlier evaluation."""
-    from ssm_metarl.evaluation.figures import (
-        adaptation_curve,
-        budget_curve,
-        performance_profile,
-        task_scatter,
-        trial_curve,
-        write_png,
-    )
+    from ssm_metarl.evaluation import figures
     from ssm_metarl.video.before_after import task_groups
 
     best, rows = best_return(family), evaluation.results
@@ -229,18 +202,18 @@ def _draw_evaluation(
     stepped = any(row.steps for row in rows)
     budgets = len({row.shots for row in rows if row.steps == 1}) > 1
     trials = any(row.mode == "in_context" for row in rows)
-    wanted: list[tuple[str, bool, Callable[[], Figure]]] = [
-        ("adaptation", stepped, lambda: adaptation_curve(evaluation, best=best)),
-        ("budgets", budgets, lambda: budget_curve(evaluation, best=best)),
-        ("profile", budgets, lambda: performance_profile(evaluation)),
-        ("in-context", trials, lambda: trial_curve(evaluation, best=best)),
-        ("tasks", bool(panels), lambda: task_scatter(panels)),
-    ]
-    for name, has_results, draw in wanted:
+    wanted: dict[str, tuple[bool, Callable[[], Figure]]] = {
+        "adaptation": (stepped, lambda: figures.adaptation_curve(evaluation, best=best)),
+        "budgets": (budgets, lambda: figures.budget_curve(evaluation, best=best)),
+        "profile": (budgets, lambda: figures.performance_profile(evaluation)),
+        "in-context": (trials, lambda: figures.trial_curve(evaluation, best=best)),
+        "tasks": (bool(panels), lambda: figures.task_scatter(panels)),
+    }
+    for name, (has_results, draw) in wanted.items():
         path = folder / f"{name}.png"
         path.unlink(missing_ok=True)
         if has_results:
-            attempt(name, lambda draw=draw, path=path: write_png(draw(), path))
+            attempt(name, lambda draw=draw, path=path: figures.write_png(draw(), path))
 
 
 def _scatters(evaluation: Evaluation, groups: list[str] | None) -> list["Scatter"]:
@@ -263,16 +236,11 @@ def _scatters(evaluation: Evaluation, groups: list[str] | None) -> list["Scatter
     ]
 
 
-def _record(
-    agent: "Agent",
-    family: "TaskFamily",
-    tasks: Tasks,
-    measured: Sequence["Measurement"],
-    path: Path,
-    seed: int,
-) -> str:
+def _record(loaded: Loaded, shown: "Shown | None", tasks: Tasks, folder: Path, seed: int) -> str:
     from ssm_metarl.video.before_after import write_before_after
 
-    shown = write_before_after(agent, family, tasks, measured, path, seed)
-    returns = f"return {shown.before:.1f} before adapting, {shown.after:.1f} after"
-    return f"{path}\n{'':<18}task {shown.task}: {tasks.describe(shown.task)}\n{'':<18}{returns}"
+    path = folder / "videos" / "before-after.mp4"
+    before, after = write_before_after(loaded.agent, shown, loaded.family, tasks, path, seed)
+    assert shown is not None
+    returns = f"return {before:.1f} before adapting, {after:.1f} after"
+    return f"{path}\ntask {shown.task}: {tasks.describe(shown.task)}\n{returns}"

@@ -17,10 +17,11 @@ from ssm_metarl.commands.common import (
     use_one_thread,
 )
 from ssm_metarl.console import INTERRUPTED, Bar, Interruption
+from ssm_metarl.core.config import from_settings
 from ssm_metarl.errors import CheckpointError, SsmMetaRLError, UserError
 from ssm_metarl.training.config import TrainConfig
 from ssm_metarl.training.settings import setting, settings_of
-from ssm_metarl.training.tracking import TRACKERS, how_to_look, read_metrics
+from ssm_metarl.training.tracking import METRICS, TRACKERS, how_to_look, read_metrics
 
 if TYPE_CHECKING:  # it imports torch
     from ssm_metarl.training.loop import Progress
@@ -47,26 +48,19 @@ class Train(TrainConfig):
         negatable=False,
     )
     track: str = setting(
-        "none", help="Where to show the metrics, besides metrics.jsonl.", choices=TRACKERS
+        "none", help="Where to show the metrics, besides metrics.jsonl.", choices=tuple(TRACKERS)
     )
 
     @property
     def config(self) -> TrainConfig:
         """The settings of the run."""
-        return TrainConfig(**{name: getattr(self, name) for name in settings_of(TrainConfig)})
+        return from_settings(TrainConfig, vars(self))
 
 
 def run(asked: Train, given: Collection[str]) -> int:
     """Train a new run, or continue one; return the exit code.
 
-    Args:
-        asked: The settings.
-        given: Names of those that were typed.
-
-    Raises:
-        UserError: Bad settings, or a folder that exists or cannot be written.
-        CheckpointError: The checkpoint to resume from is damaged.
-        DivergenceError: While training.
+    `given` has the names of the settings that were typed.
     """
     from ssm_metarl.training import loop
 
@@ -77,7 +71,8 @@ def run(asked: Train, given: Collection[str]) -> int:
     refuse_unused(config.unused(), config.mode)
     with naming_flag("env_name"):
         loop.run_family(config)
-    run_dir = asked.run_dir or _default_run_dir(config)
+    name = as_name(f"{config.env_name}-{config.mode}", time.strftime("-%Y%m%d-%H%M%S"))
+    run_dir = asked.run_dir or Path("runs") / name
     try:
         stream = loop.train(config, run_dir, tracker=asked.track)
     except OSError as error:
@@ -107,18 +102,15 @@ def _resume(asked: Train, given: Collection[str]) -> int:
     return _follow(stream, stored, asked.run_dir, asked.track)
 
 
-def _default_run_dir(config: TrainConfig) -> Path:
-    name = as_name(f"{config.env_name}-{config.mode}", time.strftime("-%Y%m%d-%H%M%S"))
-    return Path("runs") / name
-
-
 def _follow(
     stream: Generator["Progress", None, None], config: TrainConfig, run_dir: Path, track: str
 ) -> int:
     """Show a training as it goes; say how it ended and what to do next."""
-    last = None
+    records = read_metrics(run_dir / METRICS)
+    bar = Bar(f"{config.mode} {config.env_name}", records[-1]["iteration"] if records else 0)
+    last, interrupted = None, False
     try:
-        with Interruption() as interruption, _training_bar(config, run_dir) as bar:
+        with Interruption() as interruption, bar:
             returns = ""
             for last in stream:
                 returns = _returns(last, config) or returns
@@ -128,20 +120,30 @@ def _follow(
                     break
             stream.close()
     except KeyboardInterrupt:  # the second one; the stream has saved the last whole iteration
-        return _stopped(run_dir, track)
+        interrupted = True
     except CheckpointError as error:  # could not be saved: nothing the user wrote is wrong
         raise SsmMetaRLError(str(error)) from error
-    if last and last.iteration < last.iterations:
-        return _stopped(run_dir, track)
-    _finished(last, config, run_dir, track)
-    return 0
-
-
-def _training_bar(config: TrainConfig, run_dir: Path) -> Bar:
-    from ssm_metarl.training.loop import METRICS
-
-    records = read_metrics(run_dir / METRICS)
-    return Bar(f"{config.mode} {config.env_name}", done=records[-1]["iteration"] if records else 0)
+    stopped = interrupted or (last is not None and last.iteration < last.iterations)
+    if stopped:
+        print("Stopped; everything so far is saved.")
+    elif last:
+        _summarise(last, config, run_dir)
+    else:
+        print(f"{run_dir} is finished already; --num_epochs or --num_episodes trains for longer.")
+    look, folder = how_to_look(track, run_dir), shlex.quote(str(run_dir))
+    if look and (last or stopped):
+        made(track, look)
+    if stopped:
+        tracked = "" if track == "none" else f" --track {track}"
+        print("To continue to the same end:")
+        print(f"  ssm-metarl train --run_dir {folder} --resume{tracked}")
+    elif config.mode == "policy_gradient":
+        print("Next, see how it plays the task it was trained on:")
+        print(f"  ssm-metarl adapt {folder} --mode zero_shot")
+    else:
+        print("Next, see how it adapts to tasks it has never met:")
+        print(f"  ssm-metarl evaluate {folder}")
+    return INTERRUPTED if stopped else 0
 
 
 def _returns(progress: "Progress", config: TrainConfig) -> str:
@@ -156,36 +158,11 @@ def _returns(progress: "Progress", config: TrainConfig) -> str:
     return f"return {before:.1f}{adapted}; best {best:.1f}; "
 
 
-def _stopped(run_dir: Path, track: str) -> int:
-    tracked = "" if track == "none" else f" --track {track}"
-    folder = shlex.quote(str(run_dir))
-    print("Stopped; everything so far is saved.")
-    _say_how_to_look(track, run_dir)
-    print("To continue to the same end:")
-    print(f"  ssm-metarl train --run_dir {folder} --resume{tracked}")
-    return INTERRUPTED
-
-
-def _finished(last: "Progress | None", config: TrainConfig, run_dir: Path, track: str) -> None:
-    if last is None:
-        print(f"{run_dir} is finished already; --num_epochs or --num_episodes trains for longer.")
-    else:
-        _summarise(last, config, run_dir)
-        _say_how_to_look(track, run_dir)
-    folder = shlex.quote(str(run_dir))
-    if config.mode == "policy_gradient":
-        print("Next, see how it plays the task it was trained on:")
-        print(f"  ssm-metarl adapt {folder} --mode zero_shot")
-    else:
-        print("Next, see how it adapts to tasks it has never met:")
-        print(f"  ssm-metarl evaluate {folder}")
-
-
 def _summarise(last: "Progress", config: TrainConfig, run_dir: Path) -> None:
     """Say how good the agent became, and draw how."""
     from ssm_metarl.evaluation.figures import learning_curve, write_png
     from ssm_metarl.evaluation.report import counted
-    from ssm_metarl.training.loop import METRICS, run_family
+    from ssm_metarl.training.loop import run_family
 
     adapted = BOTH if config.adapts_both_ways else ADAPTED.get(config.mode, "")
     spent = f"{counted(last.environment_steps, 'env step')}, {last.seconds:.0f} s"
@@ -198,9 +175,3 @@ def _summarise(last: "Progress", config: TrainConfig, run_dir: Path) -> None:
         return write_png(figure, path)
 
     attempt("learning curve", draw)
-
-
-def _say_how_to_look(track: str, run_dir: Path) -> None:
-    command = how_to_look(track, run_dir)
-    if command:
-        made(track, command)

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -14,7 +15,6 @@ from torch import Tensor
 from ssm_metarl.adaptation.agent import Agent
 from ssm_metarl.adaptation.hybrid import Memory
 from ssm_metarl.adaptation.session import check_mode
-from ssm_metarl.adaptation.source import TaskSource
 from ssm_metarl.adaptation.standard import Adapted, adapt_tasks
 from ssm_metarl.core.parameters import Params
 from ssm_metarl.core.policy import Policy
@@ -69,11 +69,9 @@ class EvaluationPlan:
 
 @dataclass(frozen=True)
 class Measurement:
-    """A result, and the parameters it was measured with.
+    """A result, and the parameters it was measured with: ``[K, ...]``, or shared by all tasks.
 
-    Attributes:
-        result: What ``evaluation.json`` keeps.
-        params: Those of each task where they have a task axis, ``[K, ...]``; else shared.
+    The parameters of many tasks are large: keep the result alone where they are not needed.
     """
 
     result: ModeResult
@@ -90,63 +88,109 @@ def evaluate(
     """Measure every mode on every task; yield a result per mode, data budget and gradient step.
 
     All modes are measured on the same tasks with the same streams of random numbers. ``standard``,
-    ``hybrid`` and ``from_scratch`` take the same step rule with the same episodes: ``hybrid`` adds
-    retrieved gradients, ``from_scratch`` differs only in where it starts, a fresh network.
-    ``in_context`` takes no step: its n-th result is the n-th episode of a trial, which the memory
-    met after n - 1 others. Where both are asked for, every step of ``standard`` is followed by the
-    last episode of a trial with the adapted weights, so that memory, weights and both together can
-    be told apart.
+    ``hybrid`` and ``from_scratch`` use the same step rule and number of episodes: ``hybrid`` adds
+    retrieved gradients, ``from_scratch`` starts from a fresh network. ``in_context`` takes no step:
+    its n-th result is the n-th episode of a trial, after n - 1 others in memory. If both are asked
+    for, every step of ``standard`` is followed by the last episode of a trial with the adapted
+    weights, which separates memory, weights and both together.
 
-    Args:
-        agent: The agent.
-        family: Of the tasks.
-        tasks: K tasks.
-        plan: What to measure.
-        memory: Earlier tasks, for ``hybrid``; without, it is the same as ``standard``.
+    Without a memory, ``hybrid`` equals ``standard``.
 
     Raises:
         UserError: ``in_context`` was asked for, but the agent's memory ends with the episode.
     """
-    start = Adapted(agent.params, 0, 0, np.zeros(len(tasks), dtype=np.int64))
     with contextlib.closing(family.reusing()) as kept:
+        measuring = _Measuring(agent, kept, tasks, plan)
         for mode in modes_of(agent, plan):
             if mode == "zero_shot":
-                yield _measure(mode, agent.policy, kept, tasks, start, plan)
+                yield measuring.episodes(mode, measuring.start)
             elif mode == "in_context":
-                yield from _measure_trials(agent, kept, tasks, start, plan)
+                yield from measuring.trials(measuring.start)
             else:
-                yield from _measure_steps(mode, agent, kept, tasks, plan, memory)
+                yield from measuring.steps(mode, memory if mode == "hybrid" else None)
 
 
-def _measure_steps(
-    mode: str,
-    agent: Agent,
-    family: TaskFamily,
-    tasks: Tasks,
-    plan: EvaluationPlan,
-    memory: Memory | None,
-) -> Iterator[Measurement]:
-    """Yield a result per data budget and gradient step, and for a fresh network also before."""
-    seed = SeedSequence(plan.seed)
-    if mode == "from_scratch":
-        agent = dataclasses.replace(agent, params=untrained(agent, seed))
-        start = Adapted(agent.params, 0, 0, np.zeros(len(tasks), dtype=np.int64))
-        yield _measure(mode, agent.policy, family, tasks, start, plan)
-    for episodes, steps in plan.adaptations():
-        _, *adapted = adapt_tasks(
-            agent,
-            task_source(agent, family, tasks),
-            episodes=episodes,
-            steps=steps,
-            seed=substream(seed, ADAPTATION_STREAM),
-            memory=memory if mode == "hybrid" else None,
-            guarded=plan.guarded,
+@dataclass(frozen=True)
+class _Measuring:
+    """The arguments of :func:`evaluate`."""
+
+    agent: Agent
+    family: TaskFamily
+    tasks: Tasks
+    plan: EvaluationPlan
+
+    @property
+    def start(self) -> Adapted:
+        return Adapted(self.agent.params, 0, 0, np.zeros(len(self.tasks), dtype=np.int64))
+
+    def steps(self, mode: str, memory: Memory | None) -> Iterator[Measurement]:
+        """Yield a result per data budget and gradient step, and for a fresh network also before."""
+        seed = SeedSequence(self.plan.seed)
+        if mode == "from_scratch":
+            fresh = dataclasses.replace(self.agent, params=untrained(self.agent, seed))
+            self = dataclasses.replace(self, agent=fresh)
+            yield self.episodes(mode, self.start)
+        both = mode == "standard" and "in_context" in modes_of(self.agent, self.plan)
+        for episodes, steps in self.plan.adaptations():
+            adapted = adapt_tasks(
+                self.agent,
+                self.family,
+                self.tasks,
+                episodes=episodes,
+                steps=steps,
+                seed=substream(seed, ADAPTATION_STREAM),
+                memory=memory,
+                guarded=self.plan.guarded,
+            )
+            for stage in itertools.islice(adapted, 1, None):
+                yield self.episodes(mode, stage)
+                if both:
+                    *_, last = self.trials(stage)
+                    yield last
+
+    def episodes(self, mode: str, adapted: Adapted) -> Measurement:
+        """Measure complete episodes."""
+        seed = substream(SeedSequence(self.plan.seed), RETURN_STREAM)
+        played = self.agent.policy, adapted.params, self.family, self.tasks
+        played = *played, self.plan.return_episodes
+        returns = play_episodes(*played, seed)
+        greedy = mean_returns(*played, substream(seed, MODE_STREAM), deterministic=True)
+        return self._result(mode, adapted, returns, greedy)
+
+    def trials(self, adapted: Adapted) -> Iterator[Measurement]:
+        """Yield a result per episode of a trial, each with those before it in memory."""
+        seed = substream(SeedSequence(self.plan.seed), RETURN_STREAM)
+        played = self.agent.policy, adapted.params, self.family, self.tasks
+        played = *played, self.plan.return_episodes, self.plan.trial_episodes
+        sampled = play_trials(*played, seed)
+        greedy = play_trials(*played, substream(seed, MODE_STREAM), deterministic=True)
+        for seen in range(self.plan.trial_episodes):
+            used = adapted.environment_steps + sampled.environment_steps[:seen].sum(0)
+            before = Adapted(adapted.params, adapted.steps, adapted.episodes + seen, used)
+            yield self._result("in_context", before, sampled.each[seen], greedy.returns[seen])
+
+    def _result(
+        self,
+        mode: str,
+        adapted: Adapted,
+        episodes: Float[Tensor, "K E"],
+        greedy: Float[np.ndarray, "K"],
+    ) -> Measurement:
+        """Sum up the returns of episodes: over tasks, or over episodes if there is one task."""
+        returns = _numbers(episodes.mean(-1))
+        sample = returns if len(returns) > 1 else _numbers(episodes[0])
+        result = ModeResult(
+            mode=mode,
+            shots=adapted.episodes,
+            steps=adapted.steps,
+            mean=float(mean(returns)),
+            iqm=float(iqm(returns)),
+            ci95=stratified_bootstrap(sample[None], seed=self.plan.seed),
+            adaptation_env_steps=float(adapted.environment_steps.mean()),
+            deterministic_mean=float(mean(greedy)),
+            per_task=tuple(returns.tolist()),
         )
-        for stage in adapted:
-            yield _measure(mode, agent.policy, family, tasks, stage, plan)
-            if mode == "standard" and "in_context" in modes_of(agent, plan):
-                *_, last = _measure_trials(agent, family, tasks, stage, plan)
-                yield last
+        return Measurement(result, adapted.params)
 
 
 def modes_of(agent: Agent, plan: EvaluationPlan) -> tuple[str, ...]:
@@ -165,12 +209,6 @@ def modes_of(agent: Agent, plan: EvaluationPlan) -> tuple[str, ...]:
         if mode != "from_scratch":
             check_mode(agent, mode)
     return tuple(plan.modes)
-
-
-def task_source(agent: Agent, family: TaskFamily, tasks: Tasks) -> TaskSource:
-    """Return where an agent plays the episodes it adapts from, as long as in meta-training."""
-    device = agent.params["encoder.bias"].device
-    return TaskSource(family, tasks, agent.config.horizon, device)
 
 
 def summarise(
@@ -194,10 +232,8 @@ def mean_returns(
     deterministic: bool = False,
 ) -> np.ndarray:
     """Return each task's mean return over complete episodes of the original length, ``[K]``."""
-    played = play_episodes(
-        policy, params, family, tasks, episodes, seed, deterministic=deterministic
-    )
-    return _numbers(played.mean(-1))
+    played = policy, params, family, tasks, episodes, seed
+    return _numbers(play_episodes(*played, deterministic=deterministic).mean(-1))
 
 
 def play_episodes(
@@ -220,17 +256,12 @@ def play_episodes(
 
 @dataclass(frozen=True)
 class Trials:
-    """Each episode of a trial on each task, averaged over trials.
+    """Undiscounted returns and lengths of each episode of a trial, averaged over E trials."""
 
-    Attributes:
-        returns: Undiscounted, ``[episodes, K]``.
-        environment_steps: Length of the episodes, ``[episodes, K]``.
-        each: The returns of each trial, ``[episodes, K, E]``.
-    """
-
-    returns: np.ndarray
-    environment_steps: np.ndarray
+    returns: Float[np.ndarray, "episodes K"]
+    environment_steps: Float[np.ndarray, "episodes K"]
     each: Float[Tensor, "episodes K E"]
+    """The returns before averaging."""
 
 
 def play_trials(
@@ -257,60 +288,6 @@ def play_trials(
 
 def _numbers(values: Tensor) -> np.ndarray:
     return values.cpu().double().numpy()
-
-
-def _measure_trials(
-    agent: Agent, family: TaskFamily, tasks: Tasks, adapted: Adapted, plan: EvaluationPlan
-) -> Iterator[Measurement]:
-    """Yield a result per episode of a trial: what the memory is worth that it starts with."""
-    seed = substream(SeedSequence(plan.seed), RETURN_STREAM)
-    episodes, trials = plan.trial_episodes, plan.return_episodes
-    played = (agent.policy, adapted.params, family, tasks, trials, episodes)
-    sampled = play_trials(*played, seed)
-    greedy = play_trials(*played, substream(seed, MODE_STREAM), deterministic=True)
-    for seen in range(episodes):
-        used = adapted.environment_steps + sampled.environment_steps[:seen].sum(0)
-        before = Adapted(adapted.params, adapted.steps, adapted.episodes + seen, used)
-        yield _result("in_context", before, sampled.each[seen], greedy.returns[seen], plan)
-
-
-def _measure(
-    mode: str,
-    policy: Policy,
-    family: TaskFamily,
-    tasks: Tasks,
-    adapted: Adapted,
-    plan: EvaluationPlan,
-) -> Measurement:
-    seed = substream(SeedSequence(plan.seed), RETURN_STREAM)
-    measured = (policy, adapted.params, family, tasks, plan.return_episodes)
-    returns = play_episodes(*measured, seed)
-    greedy = mean_returns(*measured, substream(seed, MODE_STREAM), deterministic=True)
-    return _result(mode, adapted, returns, greedy, plan)
-
-
-def _result(
-    mode: str,
-    adapted: Adapted,
-    episodes: Float[Tensor, "K E"],
-    greedy: Float[np.ndarray, "K"],
-    plan: EvaluationPlan,
-) -> Measurement:
-    """Sum up the returns of episodes: over tasks, or over episodes where there is one task."""
-    returns = _numbers(episodes.mean(-1))
-    sample = returns if len(returns) > 1 else _numbers(episodes[0])
-    result = ModeResult(
-        mode=mode,
-        shots=adapted.episodes,
-        steps=adapted.steps,
-        mean=float(mean(returns)),
-        iqm=float(iqm(returns)),
-        ci95=stratified_bootstrap(sample[None], seed=plan.seed),
-        adaptation_env_steps=float(adapted.environment_steps.mean()),
-        deterministic_mean=float(mean(greedy)),
-        per_task=tuple(returns.tolist()),
-    )
-    return Measurement(result, adapted.params)
 
 
 def untrained(agent: Agent, seed: SeedSequence) -> Params:

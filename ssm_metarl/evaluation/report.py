@@ -9,8 +9,6 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ssm_metarl.errors import UserError
-from ssm_metarl.evaluation.record import Record
 from ssm_metarl.evaluation.statistics import paired_difference
 
 MODES = {
@@ -104,45 +102,13 @@ class Evaluation:
     differences: tuple[ModeDifference, ...] = ()
 
     def to_json(self) -> str:
-        """Return the text of `evaluation.json`, which `from_json` reads back exactly.
+        """Return the text of `evaluation.json`.
 
         Raises:
             ValueError: A number is NaN or infinite, which JSON cannot say.
         """
         fields = dataclasses.asdict(self).items()
         return "{" + ", ".join(f'"{name}": {_json(value)}' for name, value in fields) + "}\n"
-
-    @staticmethod
-    def from_json(text: str, source: str = "evaluation.json") -> "Evaluation":
-        """Read an evaluation; anything missing, extra, mistyped or inconsistent is refused.
-
-        Args:
-            text: What `to_json` wrote.
-            source: Where it came from, for the error message.
-
-        Raises:
-            UserError: The text is not an evaluation; the message says where and why.
-        """
-        try:
-            raw = json.loads(text)
-        except (ValueError, RecursionError) as error:
-            raise UserError(f"{source}: not JSON: {error}") from None
-        record = Record(raw, Evaluation, source)
-        tasks = record.integer("tasks")
-        return Evaluation(
-            family=record.text("family"),
-            tasks=tasks,
-            seed=record.integer("seed"),
-            split=record.text("split"),
-            results=tuple(
-                _mode_result(row, tasks, f"{source}: results[{index}]")
-                for index, row in enumerate(record.items("results"))
-            ),
-            differences=tuple(
-                _difference(row, f"{source}: differences[{index}]")
-                for index, row in enumerate(record.items("differences"))
-            ),
-        )
 
 
 def _json(value: object) -> str:
@@ -175,13 +141,9 @@ def differences(results: Sequence[ModeResult], seed: int) -> tuple[ModeDifferenc
 
 
 def part(row: ModeResult) -> int:
-    """Return the part of a table that a result belongs to, from the top.
-
-    What the memory adds to gradient steps follows what the steps are worth alone.
-    """
-    if row.mode == "in_context" and row.steps:
-        return PARTS.index("steps and in_context")
-    return PARTS.index(row.mode)
+    """Return the part of a table that a result belongs to, from the top: see `PARTS`."""
+    both = row.mode == "in_context" and row.steps
+    return PARTS.index("steps and in_context" if both else row.mode)
 
 
 def counted(number: int, noun: str) -> str:
@@ -190,11 +152,7 @@ def counted(number: int, noun: str) -> str:
 
 
 def label(mode: str, steps: int = 0, shots: int = 0) -> str:
-    """Return the human name of a mode, such as ``standard, 2 steps``.
-
-    Without steps, in-context results differ in what was seen: ``in-context, 2 episodes``; after
-    them both are named: ``2 steps + in-context``.
-    """
+    """Return ``standard, 2 steps``, ``in-context, 2 episodes`` or ``2 steps + in-context``."""
     if steps and mode == "in_context":
         return f"{counted(steps, 'step')} + {MODES[mode]}"
     if steps:
@@ -208,32 +166,3 @@ def describe(evaluation: Evaluation) -> str:
     """Return the heading of an evaluation: ``CartPole-v1: 100 held-out tasks, seed 0``."""
     tasks = counted(evaluation.tasks, f"{evaluation.split.replace('_', '-')} task")
     return f"{evaluation.family}: {tasks}, seed {evaluation.seed}"
-
-
-def _mode_result(raw: object, tasks: int, where: str) -> ModeResult:
-    """Read one entry of ``results``."""
-    record = Record(raw, ModeResult, where)
-    return ModeResult(
-        mode=record.one_of(MODES, "mode"),
-        shots=record.integer("shots"),
-        steps=record.integer("steps"),
-        mean=record.number("mean"),
-        iqm=record.number("iqm"),
-        ci95=record.interval("ci95"),
-        adaptation_env_steps=record.number("adaptation_env_steps"),
-        deterministic_mean=record.number("deterministic_mean"),
-        per_task=record.numbers("per_task", tasks),
-    )
-
-
-def _difference(raw: object, where: str) -> ModeDifference:
-    """Read one entry of ``differences``."""
-    record = Record(raw, ModeDifference, where)
-    return ModeDifference(
-        mode=record.one_of(MODES, "mode"),
-        than=record.one_of(MODES, "than"),
-        shots=record.integer("shots"),
-        steps=record.integer("steps"),
-        mean=record.number("mean"),
-        ci95=record.interval("ci95"),
-    )

@@ -22,8 +22,7 @@ With one seed the two are the same, to the last bit.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -40,14 +39,8 @@ Statistic = Callable[[npt.NDArray[np.float64]], Aggregate]
 Design = Literal["stratified", "crossed"]
 
 
-@dataclass(frozen=True)
-class Difference:
-    """How much better one mode is than another on the same tasks.
-
-    Attributes:
-        mean: Mean of ``a - b``, in units of return.
-        ci95: Its 95% confidence interval.
-    """
+class Difference(NamedTuple):
+    """Mean of ``a - b`` over the same tasks, and its 95% confidence interval."""
 
     mean: float
     ci95: tuple[float, float]
@@ -109,14 +102,7 @@ def paired_difference(
     """Compare two modes on the same seeds and tasks, with the same resamples for both.
 
     What makes a task hard is common to both modes and cancels, so that the interval is narrower
-    than two separate ones would suggest.
-
-    Args:
-        a: Return of the one mode, ``[S, N]``.
-        b: Return of the other, ``[S, N]``, entry by entry on the same seed and task.
-        resamples: Bootstrap repetitions.
-        seed: Seed of the resampling.
-        design: How seeds and tasks are drawn (see the head of this file).
+    than two separate ones would suggest. The options are those of :func:`stratified_bootstrap`.
 
     Raises:
         UserError: No scores, one that is not finite, or shapes that differ.

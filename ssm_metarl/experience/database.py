@@ -9,7 +9,8 @@ import os
 import secrets
 import sqlite3
 import stat
-from collections.abc import Iterator, Mapping
+import struct
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from ssm_metarl.errors import StoreError
@@ -18,6 +19,7 @@ APPLICATION_ID = 0x53534D45  # "SSME", in the file's header
 VERSION = 1
 PAGE_BYTES = 8192
 PATIENCE = 10.0  # seconds to wait for another writer
+_HEADER = struct.Struct(">16sH10xI28xI4xI28x")  # see https://www.sqlite.org/fileformat.html
 
 CHUNKS_PER_RECORD = 2**20
 """The key of a chunk is its record's id times this, plus its number."""
@@ -51,11 +53,7 @@ SCHEMA = (
 
 
 def create_database(path: Path, meta: Mapping[str, str | int]) -> None:
-    """Create the file of an empty store, all of it or nothing.
-
-    Args:
-        path: Must not exist; its folder is created if missing.
-        meta: What the store is.
+    """Create the file of an empty store, and its folder; `meta` says what the store is.
 
     Raises:
         StoreError: The file exists, or cannot be written.
@@ -73,7 +71,7 @@ def create_database(path: Path, meta: Mapping[str, str | int]) -> None:
                     f"user_version = {VERSION}",
                 ):
                     database.execute(f"PRAGMA {setting}")
-                with transaction(database):
+                with transaction(database, durable=True):
                     for statement in SCHEMA:
                         database.execute(statement)
                     database.executemany("INSERT INTO meta VALUES (?, ?)", meta.items())
@@ -110,10 +108,8 @@ def open_database(path: Path, *, writable: bool) -> sqlite3.Connection:
                 "cell_size_check = ON",
                 "mmap_size = 2147418112",
                 "secure_delete = OFF",
-                "busy_timeout = 10000",
             ):
                 database.execute(f"PRAGMA {setting}").fetchall()
-            set_durable(database, False)
             _check_schema(database)
         except BaseException:
             database.close()
@@ -121,25 +117,15 @@ def open_database(path: Path, *, writable: bool) -> sqlite3.Connection:
         return database
 
 
-def set_durable(database: sqlite3.Connection, durable: bool) -> None:
-    """Say whether the next transactions survive a power cut, which is slow, or only kills."""
-    database.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
-
-
-def close_database(database: sqlite3.Connection, path: Path, *, writable: bool) -> None:
-    """Close; after writing, everything is then in the one file, which can be copied.
-
-    Raises:
-        StoreError: The disk is full. Nothing is lost, but ``<file>-wal`` belongs to the store.
-    """
-    with naming(path, "cannot be merged into one file: "), contextlib.closing(database):
-        if writable:
-            database.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-
-
 @contextlib.contextmanager
-def transaction(database: sqlite3.Connection, kind: str = "IMMEDIATE") -> Iterator[None]:
-    """Make all of the block's changes or none; its reads see one moment (`kind` DEFERRED)."""
+def transaction(
+    database: sqlite3.Connection, kind: str = "IMMEDIATE", *, durable: bool = False
+) -> Iterator[None]:
+    """Make all of the block's changes or none; its reads see one moment (`kind` DEFERRED).
+
+    Only if `durable`, which is slow, the changes survive a power cut, and not only a kill.
+    """
+    database.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
     database.execute(f"BEGIN {kind}")
     try:
         yield
@@ -160,30 +146,14 @@ def naming(path: Path, what: str = "") -> Iterator[None]:
         raise StoreError(f"{path}: {what}{' '.join(reason.split())[:300]}") from error
 
 
-def read_chunks(
-    database: sqlite3.Connection, record: int, first: int, last: int, largest: int
-) -> list[tuple[int, bytes]]:
-    """Return the (CRC-32, content) of chunks `first` to `last` of a record; none if damaged.
-
-    Args:
-        database: An open store.
-        record: Its id.
-        first: Number of the first chunk.
-        last: Of the last one, which is included.
-        largest: Bytes that a chunk may have.
-    """
-    key = record * CHUNKS_PER_RECORD
-    query = (
-        "SELECT crc, content FROM chunks WHERE key BETWEEN ? AND ? AND typeof(crc) = 'integer' "
-        "AND typeof(content) = 'blob' AND length(content) <= ? ORDER BY key"
-    )
+def intact_rows(database: sqlite3.Connection, query: str, values: Sequence[int]) -> list[tuple]:
+    """Return the rows of a query; none if a page that they are on is damaged."""
     try:
-        found = database.execute(query, (key + first, key + last, largest)).fetchall()
+        return database.execute(query, values).fetchall()
     except sqlite3.OperationalError:
         raise
-    except sqlite3.DatabaseError:  # the page that it is on is damaged
+    except sqlite3.DatabaseError:
         return []
-    return found if len(found) == last - first + 1 else []
 
 
 def _check_header(path: Path) -> None:
@@ -191,42 +161,34 @@ def _check_header(path: Path) -> None:
     mode = os.lstat(path).st_mode
     if not stat.S_ISREG(mode):  # a link may lead anywhere, and a pipe would block
         raise ValueError("is a symbolic link" if stat.S_ISLNK(mode) else "is not a regular file")
-    header = _header(path)
-    if header[:16] != b"SQLite format 3\0" or _number(header, 68) != APPLICATION_ID:
+    magic, *_, version, application = _header(path)
+    if magic != b"SQLite format 3\0" or application != APPLICATION_ID:
         raise ValueError("is not an experience store")
-    if (version := _number(header, 60)) != VERSION:
+    if version != VERSION:
         raise ValueError(f"is of format version {version}; this program reads {VERSION}")
-    # While a log is there, the file may be in the middle of an update; looked at twice because
-    # the update may have ended between one look and the other.
-    if all(_missing_bytes(path) and not _log_bytes(path) for _ in range(2)):
-        raise ValueError(f"is cut short: {_missing_bytes(path)} bytes are missing at its end")
+    # Looked at twice because an update may have ended between the looks at the file and its log.
+    if _missing_bytes(path) and (missing := _missing_bytes(path)):
+        raise ValueError(f"is cut short: {missing} bytes are missing at its end")
+
+
+def _header(path: Path) -> tuple[bytes, int, int, int, int]:
+    """Return the magic bytes, page size, number of pages, format version and application."""
+    with path.open("rb") as file:
+        return _HEADER.unpack(file.read(_HEADER.size).ljust(_HEADER.size, b"\0"))
 
 
 def _missing_bytes(path: Path) -> int:
-    header = _header(path)
-    page = int.from_bytes(header[16:18], "big")
-    size = _number(header, 28) * (65536 if page == 1 else page)
-    return max(size - path.stat().st_size, 0)
-
-
-def _header(path: Path) -> bytes:
-    with path.open("rb") as file:
-        return file.read(100)
-
-
-def _number(header: bytes, at: int) -> int:
-    return int.from_bytes(header[at : at + 4], "big")
+    """Return how much shorter a file is than its header says, unless an update is under way."""
+    _, page, pages, *_ = _header(path)
+    missing = pages * (65536 if page == 1 else page) - path.stat().st_size
+    with contextlib.suppress(FileNotFoundError):
+        if _wal(path).stat().st_size:
+            return 0
+    return max(missing, 0)
 
 
 def _wal(path: Path) -> Path:
     return path.with_name(f"{path.name}-wal")
-
-
-def _log_bytes(path: Path) -> int:
-    try:
-        return _wal(path).stat().st_size
-    except FileNotFoundError:
-        return 0
 
 
 def _check_schema(database: sqlite3.Connection) -> None:

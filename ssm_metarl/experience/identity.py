@@ -1,10 +1,9 @@
-"""What a store is, and stays: of which environment and run, and how large."""
+"""What a store holds: the experience of one environment and run, up to a capacity."""
 
 import sqlite3
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from ssm_metarl.env_runner.family import TaskFamily
-from ssm_metarl.errors import check_whole
 from ssm_metarl.experience.layout import Layout
 
 MAX_CAPACITY = 10**9
@@ -19,48 +18,26 @@ _BOUNDS = {
 
 @dataclass(frozen=True)
 class Identity:
-    """The facts of a store's table `meta`.
-
-    Attributes:
-        family: Name of the family.
-        layout: Sizes of its observations and actions.
-        capacity: Most transitions held.
-        run: Fingerprint of the run whose agent played; None if that is not known.
-    """
+    """The facts of a store's table `meta`."""
 
     family: str
     layout: Layout
     capacity: int
+    """Most transitions held."""
     run: str | None = None
-
-    @classmethod
-    def of(cls, family: TaskFamily, capacity: int, run: str | None) -> "Identity":
-        """Return the identity of a new store.
-
-        Raises:
-            UserError: An argument that makes no sense.
-        """
-        capacity = check_whole("capacity", capacity, *_BOUNDS["capacity"])
-        return cls(family.name, Layout.of(family), capacity, run)
+    """Fingerprint of the run whose agent played; None if that is not known."""
 
     def check(self, family: TaskFamily) -> None:
-        """Refuse another family.
-
-        Raises:
-            ValueError: Naming both.
-        """
+        """Refuse another family with a ValueError that names both."""
         layout = Layout.of(family)
         if (self.family, self.layout) != (family.name, layout):
             raise ValueError(
-                f"holds experience of {self.describe()}, not of {family.name} ({layout.describe()})"
+                f"holds experience of {self.family} ({self.layout.describe()}), "
+                f"not of {family.name} ({layout.describe()})"
             )
 
     def check_run(self, run: str | None) -> None:
-        """Refuse the agent of another run; a store of before runs were recorded is of any.
-
-        Raises:
-            ValueError: Naming both.
-        """
+        """Refuse another run with a ValueError that names both; no run stands for any."""
         if self.run is not None and self.run != run:
             raise ValueError(
                 f"was played by run {self.run}, but this agent is of "
@@ -68,17 +45,11 @@ class Identity:
                 + "; an agent recalls only its own experience"
             )
 
-    def describe(self) -> str:
-        """Return of what experience is: ``CartPole-v1 (4 observations, 2 discrete actions)``."""
-        return f"{self.family} ({self.layout.describe()})"
-
     def to_meta(self) -> dict[str, str | int]:
-        """Return the rows of `meta`, with a description for people beside them."""
+        """Return the rows of `meta`; the text of the layout is for people."""
         return {
             "family": self.family,
-            "observations": self.layout.observations,
-            "actions": self.layout.actions,
-            "discrete": int(self.layout.discrete),
+            **asdict(self.layout),
             "capacity": self.capacity,
             "layout": self.layout.to_text(),
             **({} if self.run is None else {"run": self.run}),
@@ -86,22 +57,15 @@ class Identity:
 
     @classmethod
     def read(cls, database: sqlite3.Connection) -> "Identity":
-        """Read the identity of an open store; nothing in it is large.
-
-        Raises:
-            ValueError: A fact is missing or makes no sense.
-        """
+        """Read the identity of an open store; a ValueError says which fact makes no sense."""
         query = "SELECT name, value FROM meta WHERE length(value) < 1000 LIMIT 100"
         meta = dict(database.execute(query).fetchall())
         for name, (low, high) in _BOUNDS.items():
             value = meta.get(name)
             if type(value) is not int or not low <= value <= high:
                 raise ValueError(f"is damaged: {name} is {value!r}, not from {low} to {high}")
-        family = meta.get("family")
-        if type(family) is not str:
-            raise ValueError("is damaged: its family cannot be read")
-        run = meta.get("run")
-        if run is not None and type(run) is not str:
-            raise ValueError(f"is damaged: run is {run!r}, not a text")
+        for name in ("family", *(meta.keys() & {"run"})):
+            if type(meta.get(name)) is not str:
+                raise ValueError(f"is damaged: its {name} cannot be read")
         layout = Layout(meta["observations"], meta["actions"], bool(meta["discrete"]))
-        return cls(family, layout, meta["capacity"], run)
+        return cls(meta["family"], layout, meta["capacity"], meta.get("run"))

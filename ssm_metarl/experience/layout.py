@@ -1,14 +1,13 @@
 """How trajectories become bytes: rows of 32-bit little-endian words, in chunks with checksums.
 
-A record is one lane of a `Trajectory`, up to its last valid step: one trial. A record of `steps`
-steps has `steps + 1` rows. Row t holds, in words of four bytes,
+A record is one lane of a `Trajectory` up to its last valid step. A record of `steps` steps has
+`steps + 1` rows. Row t holds, in words of four bytes,
 
     observation[t]  action[t]  reward[t]  log_prob[t]  flags[t]
     O floats        1 int / A floats      float        the bits below
 
-and the last row only the observation that the last step led to. A sequence of steps is therefore a
-run of rows. Rows are stored in chunks of `CHUNK_ROWS`, each with a CRC-32, so that reading a
-sequence and checking it takes no longer in a long record than in a short one.
+and the last row only the observation that the last step led to. `CHUNK_ROWS` rows form a chunk,
+which has a CRC-32.
 """
 
 import zlib
@@ -20,6 +19,7 @@ import numpy as np
 import torch
 from jaxtyping import Int, Int32, Shaped
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from ssm_metarl.env_runner.family import TaskFamily
 from ssm_metarl.env_runner.rollout import Trajectory
@@ -55,14 +55,9 @@ class Layout:
         return cls(observations, int(np.prod(space.shape)), discrete=False)
 
     @property
-    def action_words(self) -> int:
-        """Words that an action takes."""
-        return 1 if self.discrete else self.actions
-
-    @property
     def row_words(self) -> int:
         """Words of a row, ``W``."""
-        return self.observations + self.action_words + 3
+        return self.observations + (1 if self.discrete else self.actions) + 3
 
     @property
     def row_bytes(self) -> int:
@@ -90,9 +85,7 @@ class Layout:
     ) -> tuple[Int32[np.ndarray, "K E T1 W"], Int[np.ndarray, "K E"]]:
         """Return the rows of every lane, and how many steps each lane's record has.
 
-        Args:
-            trajectory: Float32; every lane starts with the first step of an episode.
-            behaviour_known: Whether `log_prob` means something; otherwise it becomes NaN.
+        Unless the behaviour is known, log-probabilities become NaN.
 
         Raises:
             StoreError: The trajectory has another layout, or numbers that are not finite.
@@ -123,44 +116,40 @@ class Layout:
             floats[..., -2] = np.where(ended, 0.0, np.nan)
         return words, steps
 
-    def unpack(self, rows: Int32[np.ndarray, "T1 B W"]) -> dict[str, Tensor]:
-        """Return views of the fields of a `Trajectory` with one batch axis.
+    def unpack(self, lanes: Sequence[Int32[np.ndarray, "_ W"]]) -> Trajectory:
+        """Return records as lanes of one `Trajectory` ``[T, 1, E]``, padded with dead steps."""
+        words = pad_sequence([torch.from_numpy(rows) for rows in lanes]).unsqueeze(1)
+        floats, size = words.view(torch.float32), self.observations
+        action = words[:-1, ..., size].long() if self.discrete else floats[:-1, ..., size:-3]
+        flags, start = words[:-1, ..., -1], words[..., -1]
+        return Trajectory(
+            action=action.contiguous(),
+            observation=floats[..., :size].contiguous(),
+            reward=floats[:-1, ..., -3].contiguous(),
+            log_prob=floats[:-1, ..., -2].contiguous(),
+            terminated=flags & TERMINATED > 0,
+            truncated=flags & TRUNCATED > 0,
+            valid=flags & VALID > 0,
+            episode_start=start & EPISODE_START > 0,
+        )
 
-        Rows of zeros are steps that are not valid.
-        """
-        floats, size = torch.from_numpy(rows.view(np.float32)), self.observations
-        words = torch.from_numpy(rows)
-        flags, start = words[:-1, :, -1], words[..., -1]
-        return {
-            "observation": floats[..., :size],
-            "action": words[:-1, :, size].long() if self.discrete else floats[:-1, :, size:-3],
-            "reward": floats[:-1, :, -3],
-            "log_prob": floats[:-1, :, -2],
-            "terminated": flags & TERMINATED > 0,
-            "truncated": flags & TRUNCATED > 0,
-            "valid": flags & VALID > 0,
-            "episode_start": start & EPISODE_START > 0,
-        }
-
-    def rows(
-        self, chunks: Sequence[tuple[int, bytes]], first: int, total: int, about: int
+    def from_chunks(
+        self, chunks: Sequence[tuple[int, bytes]], steps: int, checksum: int
     ) -> Int32[np.ndarray, "rows W"] | None:
-        """Return the rows of consecutive chunks of a record; None if they are damaged.
+        """Return the rows of a record; None if its chunks are damaged or missing.
 
         Args:
-            chunks: What was found in place of them.
-            first: Number of the first of them.
-            total: Rows of the whole record.
-            about: As it was given to `to_chunks`.
+            chunks: CRC-32 and content of each.
+            steps: Of the record.
+            checksum: As it was given to `to_chunks`.
         """
-        if not chunks:
-            return None
-        for number, (crc, content) in enumerate(chunks, first):
-            expected = min(CHUNK_ROWS, total - number * CHUNK_ROWS) * self.row_bytes
-            if len(content) != expected or zlib.crc32(content, about + number & _U32) != crc:
-                return None
         content = b"".join(content for _, content in chunks)
-        return np.frombuffer(content, "<i4").reshape(-1, self.row_words)
+        expected = [min(CHUNK_ROWS, steps + 1 - i) for i in range(0, steps + 1, CHUNK_ROWS)]
+        if [len(part) for _, part in chunks] != [rows * self.row_bytes for rows in expected]:
+            return None
+        rows = np.frombuffer(content, "<i4").astype(np.int32).reshape(-1, self.row_words)
+        found = [crc for crc, _ in chunks]
+        return rows if found == [crc for crc, _ in to_chunks(rows, checksum)] else None
 
     def _check(self, trajectory: Trajectory) -> None:
         T, K, E = trajectory.valid.shape
@@ -186,15 +175,16 @@ class Layout:
             raise StoreError("a trajectory must start with the first step of an episode")
 
 
-def to_chunks(rows: Int32[np.ndarray, "T1 W"], about: int) -> list[tuple[int, memoryview]]:
+def to_chunks(rows: Int32[np.ndarray, "T1 W"], checksum: int) -> list[tuple[int, memoryview]]:
     """Return the (CRC-32, content) of the chunks of a record.
 
     Args:
-        rows: The whole record, little-endian and without gaps in memory.
-        about: Checksum of what else is known of the record.
+        rows: The whole record, without gaps in memory.
+        checksum: Of what else is known of the record, which the CRCs start from.
     """
+    rows = rows.astype("<i4", copy=False)
     parts = [rows[i : i + CHUNK_ROWS].data for i in range(0, len(rows), CHUNK_ROWS)]
-    return [(zlib.crc32(part, about + n & _U32), part) for n, part in enumerate(parts)]
+    return [(zlib.crc32(part, checksum + n & _U32), part) for n, part in enumerate(parts)]
 
 
 def _lanes_first(values: Shaped[Tensor, "T K E ..."]) -> Shaped[np.ndarray, "K E T ..."]:

@@ -1,11 +1,11 @@
 """Exchange with Minari (https://minari.farama.org), the common format of offline data sets.
 
 Minari holds episodes, with actions in the environment's units. For stores that read them back, each
-step has the infos ``log_prob`` and ``policy_action`` (before it was scaled and clipped), aligned as
-Minari does: entry t + 1 belongs to step t. Each episode's options say of which task it is.
+step has the infos ``log_prob`` and ``policy_action`` (before scaling and clipping), aligned as in
+Minari: entry t + 1 belongs to step t. Each episode's options name its task.
 
-A data set from elsewhere has no log-probabilities. What is imported from it is marked in the store
-for good: reading it is refused to everyone who does not say that NaN is welcome.
+A data set from elsewhere has no log-probabilities. What is imported from it is marked in the store:
+it can be read only by a caller that allows NaN.
 """
 
 import importlib
@@ -14,7 +14,7 @@ import json
 import re
 import shutil
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -22,13 +22,14 @@ from typing import Any
 import gymnasium
 import numpy as np
 import torch
-from torch import Tensor
-from torch.nn.utils.rnn import pad_sequence
+from gymnasium.spaces import Box, flatten
+from gymnasium.vector.utils import batch_space, iterate
 
 from ssm_metarl.core.spaces import Spaces
 from ssm_metarl.env_runner.family import TaskFamily, Tasks
 from ssm_metarl.env_runner.rollout import Trajectory
 from ssm_metarl.env_runner.spaces import policy_spaces
+from ssm_metarl.env_runner.trajectory import side_by_side
 from ssm_metarl.errors import UserError
 from ssm_metarl.experience.buffer import ExperienceStore
 from ssm_metarl.experience.database import naming
@@ -41,12 +42,8 @@ def export_minari(store: ExperienceStore, dataset_id: str, family: TaskFamily) -
     """Write all episodes of a store to a new local Minari data set.
 
     Minari knows neither dead steps nor trials, so each episode stands alone. One that did not end
-    within its trajectory is truncated there, as Minari has it, and its options say ``cut``.
-
-    Args:
-        store: What to export.
-        dataset_id: Such as ``cartpole/experience-v0``; it goes to ``MINARI_DATASETS_PATH``.
-        family: Of the store.
+    within its trajectory is truncated there, and its options say ``cut``. An id is such as
+    ``cartpole/experience-v0``; the data set goes to ``MINARI_DATASETS_PATH``.
 
     Returns:
         The number of episodes.
@@ -92,13 +89,8 @@ def import_minari(
 ) -> list[int]:
     """Add all episodes of a local Minari data set to a store; each becomes a trajectory.
 
-    Args:
-        store: Where they go; beyond its capacity the oldest are dropped.
-        dataset_id: Such as ``D4RL/pen/human-v2``.
-        family: Of the store.
-        task: Which task they are of, unless they were exported from a store and say so themselves;
-            None for the nominal one.
-        label: As in `ExperienceStore.add`.
+    ``task`` is that of episodes whose options do not name one, by default the nominal one. The
+    label is as in `ExperienceStore.add`.
 
     Returns:
         Ids of the stored tasks: one for each task that the data set names, or one for all.
@@ -113,7 +105,7 @@ def import_minari(
     except (OSError, ValueError, KeyError, AssertionError) as error:
         raise UserError(f"{dataset_id}: no such Minari data set, or damaged: {error}") from error
     default, spaces, ids = family.nominal() if task is None else task, policy_spaces(family), []
-    shown = None if _is_flat(dataset.observation_space, family) else _original_space(family)
+    observed = _observed_space(dataset.observation_space, family)
     metadata = dataset.storage.get_episode_metadata(dataset.episode_indices)
     described = zip((m.get("options", {}) for m in metadata), dataset, strict=True)
     for _, group in itertools.groupby(described, lambda pair: pair[0].get("task")):
@@ -121,12 +113,14 @@ def import_minari(
         for options, episode in group:
             tasks = _task_of(options, family) or default
             try:
-                lanes += [_lane(vars(episode), options, spaces, shown)] if len(episode) else []
+                if len(episode):
+                    lanes.append(_lane(vars(episode), options, spaces, observed))
             except (ValueError, TypeError, LookupError) as error:
                 raise UserError(f"episode {episode.id} cannot be imported: {error}") from error
         if lanes:
-            known = not any(lane["log_prob"].isnan().any() for lane in lanes)
-            ids += store.add(_stack(lanes), tasks, label, behaviour_known=known)
+            joined = side_by_side(lanes)
+            known = not joined.log_prob.isnan().any()
+            ids += store.add(joined, tasks, label, behaviour_known=bool(known))
     return ids
 
 
@@ -162,76 +156,31 @@ def _episodes(
                 "rewards": fields["reward"][steps],
                 "terminations": fields["terminated"][steps],
                 "truncations": truncations,
-                "infos": {
-                    "log_prob": _after_reset(fields["log_prob"][steps]),
-                    "policy_action": _after_reset(fields["action"][steps]),
+                "infos": {  # aligned with observations, so with one more before the first step
+                    "log_prob": np.insert(fields["log_prob"][steps], 0, 0, axis=0),
+                    "policy_action": np.insert(fields["action"][steps], 0, 0, axis=0),
                 },
                 "options": {**options, "cut": cut},
             }
 
 
-def _after_reset(values: np.ndarray) -> np.ndarray:
-    """Align infos of steps with observations: there is one before the first step, too."""
-    return np.concatenate([np.zeros_like(values[:1]), values])
+def _observed_space(data: gymnasium.Space, family: TaskFamily) -> gymnasium.Space:
+    """Return the space of a data set's observations: as agents see them, or before flattening.
 
-
-def _is_flat(space: gymnasium.Space, family: TaskFamily) -> bool:
-    """Whether a data set has the observations as agents see them, as our exports do."""
-    return isinstance(space, gymnasium.spaces.Box) and (
-        space.shape == family.observation_space.shape
-    )
-
-
-def _original_space(family: TaskFamily) -> gymnasium.Space:
-    """Return what the family's environment shows before it is flattened.
-
-    A data set's own space will not do: Minari sorts the keys of a Dict.
+    For the latter the data set's own space will not do: Minari sorts the keys of a Dict.
     """
+    if isinstance(data, Box) and data.shape == family.observation_space.shape:
+        return family.observation_space
     env = family.gymnasium(family.nominal())
     env.close()
     inner = env.env if isinstance(env, gymnasium.wrappers.FlattenObservation) else env
     return inner.observation_space
 
 
-def _flattened(observations: Any, space: gymnasium.Space | None) -> np.ndarray:  # noqa: ANN401
-    """Return the observations ``[T+1, O]`` of an episode, float32.
-
-    Args:
-        observations: An array, or arrays in a dictionary or tuple.
-        space: Of one observation, to flatten it as the environment's wrapper does; None if it is
-            flat.
-    """
-    if space is None:
-        array = np.asarray(observations, dtype=np.float32)
-        return array.reshape(len(array), -1)
-    first = observations
-    while isinstance(first, dict | tuple | list):
-        first = next(iter(first.values() if isinstance(first, dict) else first))
-    steps = [gymnasium.spaces.flatten(space, _at(observations, t)) for t in range(len(first))]
-    return np.array(steps, dtype=np.float32)
-
-
-def _at(observations: Any, step: int) -> Any:  # noqa: ANN401 (a tree of arrays)
-    if isinstance(observations, dict):
-        return {name: _at(part, step) for name, part in observations.items()}
-    if isinstance(observations, tuple | list):
-        return tuple(_at(part, step) for part in observations)
-    return observations[step]
-
-
 def _lane(
-    episode: dict[str, Any],
-    options: dict[str, Any],
-    spaces: Spaces,
-    shown: gymnasium.Space | None,
-) -> dict[str, Tensor]:
-    """Return an episode of Minari as the fields of a `Trajectory` without K and E.
-
-    Args:
-        episode: Its attributes.
-        options: What it was reset with.
-        spaces: What an agent of the family sees and does.
-        shown: Of its observations; None if they are flat.
+    episode: dict[str, Any], options: dict[str, Any], spaces: Spaces, observed: gymnasium.Space
+) -> Trajectory:
+    """Return an episode of Minari, given by its attributes, as a `Trajectory` ``[T, 1, 1]``.
 
     Raises:
         LookupError: A part of an observation is missing, or not one of its space.
@@ -243,7 +192,8 @@ def _lane(
     if (terminated | truncated)[:-1].any():
         raise ValueError("it goes on after its end")
     truncated[-1] &= not options.get("cut", False)
-    observation = _flattened(episode["observations"], shown)
+    steps = iterate(batch_space(observed, size + 1), episode["observations"])
+    observation = np.array([flatten(observed, step) for step in steps], np.float32)
     if len(observation) != size + 1:
         raise ValueError(f"it has {len(observation)} observations for {size} steps")
     log_prob = np.asarray(infos.get("log_prob", np.full(size + 1, np.nan)))[1:]
@@ -261,25 +211,14 @@ def _lane(
         "valid": np.ones(size, dtype=bool),
         "episode_start": np.arange(size + 1) == 0,
     }
-    return {name: torch.from_numpy(value) for name, value in fields.items()}
-
-
-def _stack(lanes: Sequence[dict[str, Tensor]]) -> Trajectory:
-    """Return lanes side by side as ``[T, 1, E]``, the shorter ones padded with dead steps."""
-    columns = {name: [lane[name] for lane in lanes] for name in lanes[0]}
-    return Trajectory(**{n: pad_sequence(column).unsqueeze(1) for n, column in columns.items()})
+    return Trajectory(**{n: torch.from_numpy(value)[:, None, None] for n, value in fields.items()})
 
 
 def _task_of(options: dict[str, Any], family: TaskFamily) -> Tasks | None:
-    """Return the task that an episode says it is of, if it does.
-
-    Raises:
-        UserError: It is none of this family.
-    """
+    """Return the task that an episode's options name, if they do."""
     if "parameters" not in options:
         return None
     try:
-        values = json.loads(options["parameters"])
-        return family.task(**values)
+        return family.task(**json.loads(options["parameters"]))
     except (ValueError, TypeError, RecursionError) as error:
         raise UserError(f"an episode of the data set says a task that is none: {error}") from error

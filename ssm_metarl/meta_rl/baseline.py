@@ -7,6 +7,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from ssm_metarl.core.policy import Policy
+from ssm_metarl.env_runner.rollout import Trajectory
 from ssm_metarl.errors import DivergenceError
 from ssm_metarl.meta_rl.returns import discounted_sum
 
@@ -19,6 +21,25 @@ WAVES = 32  # random Fourier features
 WAVE_SIZE = 0.5  # below 1 the ridge weighs more on them, so that little data are not overfitted
 
 
+@torch.no_grad()
+def linear_values(
+    trajectory: Trajectory, policy: Policy, discount: float
+) -> Float[Tensor, "T1 K E"]:
+    """Return what the baseline that is fitted to a trajectory says of each of its observations."""
+    seen = policy.spaces.normalized(trajectory.observation)
+    features = baseline_features(seen, episode_age(trajectory))
+    ends = trajectory.terminated, trajectory.done, trajectory.valid
+    return baseline_values(features, fit_baseline(trajectory.reward, features, *ends, discount))
+
+
+def episode_age(trajectory: Trajectory) -> Float[Tensor, "T1 K E"]:
+    """Return the number of steps since each observation's episode began."""
+    start = trajectory.episode_start
+    clock = torch.arange(len(start), device=start.device).view(-1, 1, 1)
+    began = torch.where(start, clock, 0).cummax(0).values
+    return (clock - began).to(trajectory.reward.dtype)
+
+
 def baseline_features(
     observation: Float[Tensor, "T K E O"], age: Float[Tensor, "T K E"]
 ) -> Float[Tensor, "T K E F"]:
@@ -29,28 +50,34 @@ def baseline_features(
     features of the observation (Rahimi and Recht 2007), for values that are no quadratic: those of
     a pendulum depend on the product of angle and spin.
 
-    Args:
-        observation: In units of its typical magnitude.
-        age: Steps since the episode began.
+    Observations are in units of their typical magnitude, ``age`` in steps since the episode began.
     """
     x = observation.clamp(-FEATURE_CLIP, FEATURE_CLIP)
     change = torch.cat([torch.zeros_like(x[:1]), x[1:] - x[:-1]])
     change = torch.where(age.unsqueeze(-1) > 0, change, 0.0)
     t = age.unsqueeze(-1) / TIME_UNIT
     powers = [x, x.square(), change, t, t**2, t**3]
-    return torch.cat([*powers, _waves(x), torch.ones_like(t)], -1)
+    waves = WAVE_SIZE * fourier_features(x, WAVES)
+    return torch.cat([*powers, waves, torch.ones_like(t)], -1)
 
 
-def _waves(x: Float[Tensor, "T K E O"]) -> Float[Tensor, "T K E _"]:
-    """Return cosines of fixed random directions, whose differences vary like a Gaussian kernel."""
-    directions, phases = (torch.from_numpy(part).to(x) for part in _wave_numbers(x.shape[-1]))
-    return WAVE_SIZE * (x @ directions + phases).cos()
+def fourier_features(
+    x: Float[Tensor, "*B X"], count: int, width: float = 1.0
+) -> Float[Tensor, "*B W"]:
+    """Return cosines along fixed random directions (Rahimi and Recht 2007).
+
+    Their products vary with the distance of two inputs like a Gaussian kernel of a width.
+    """
+    directions, phases = (
+        torch.from_numpy(part).to(x) for part in _directions(x.shape[-1], count, width)
+    )
+    return (x @ directions + phases).cos()
 
 
 @functools.cache
-def _wave_numbers(size: int) -> tuple[np.ndarray, np.ndarray]:
+def _directions(size: int, count: int, width: float) -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng(0)
-    return rng.standard_normal((size, WAVES)), 2 * np.pi * rng.random(WAVES)
+    return rng.standard_normal((size, count)) / width, 2 * np.pi * rng.random(count)
 
 
 def fit_baseline(
@@ -68,23 +95,14 @@ def fit_baseline(
     of ``(phi_t - gamma^(H - t) phi_H) w`` on the rewards up to H.
 
     A ridge weighs as much as a few observed steps would, so that a handful of episodes is not
-    overfitted and many are fitted freely; the constant is left out of it.
-
-    Args:
-        reward: Of each step.
-        features: Of each observation, the last one included; the last feature is constant.
-        terminated: The episode ended for good: nothing follows.
-        done: The episode ended, for good or by truncation.
-        valid: False on the steps to leave out.
-        discount: Gamma, per step.
-
-    Returns:
-        Weights for :func:`baseline_values`.
+    overfitted and many are fitted freely; the last feature, a constant, is left out of it.
 
     Raises:
         DivergenceError: No ridge helped, so the features or rewards are not finite.
     """
-    cut = (valid & ~terminated & (done | _is_final(done))).unsqueeze(-1)
+    ends = done.clone()
+    ends[-1] = True  # what was going on at the end of the rollout was cut
+    cut = (valid & ~terminated & ends).unsqueeze(-1)
     tail = discounted_sum(torch.where(cut, discount * features[1:], 0.0), done, discount)
     weight = valid.unsqueeze(-1).double()
     phi = ((features[:-1] - tail).double() * weight).transpose(0, 1).flatten(1, 2)
@@ -96,13 +114,6 @@ def fit_baseline(
     ridge = variance[:, :-1].mean(-1, keepdim=True).expand(-1, seen.shape[-1] - 1)
     ridge = torch.cat([ridge, torch.zeros_like(ridge[:, :1])], -1)
     return _solve(phi.mT @ phi, phi.mT @ y, ridge).squeeze(-1).to(features.dtype)
-
-
-def _is_final(done: Bool[Tensor, "T K E"]) -> Bool[Tensor, "T K E"]:
-    """Mark the last step of the rollout, where what was going on was cut."""
-    final = torch.zeros_like(done)
-    final[-1] = True
-    return final
 
 
 def _solve(

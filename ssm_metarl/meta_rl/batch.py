@@ -1,6 +1,6 @@
 """Batches: what losses need of a trajectory, prepared once."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Bool, Float, Shaped
@@ -11,35 +11,22 @@ from ssm_metarl.core.distributions import Categorical, DiagonalGaussian
 from ssm_metarl.core.policy import BoundPolicy, Policy
 from ssm_metarl.env_runner.family import TaskFamily, Tasks
 from ssm_metarl.env_runner.rollout import Trajectory, collect_episodes, collect_trials
-from ssm_metarl.meta_rl.baseline import baseline_features, baseline_values, fit_baseline
-from ssm_metarl.meta_rl.losses import per_episode, step_mean
-from ssm_metarl.meta_rl.returns import (
-    deviation,
-    generalized_advantages,
-    standardize,
-)
-
-NOISE_FLOOR = 0.05  # of the size of the returns
+from ssm_metarl.meta_rl.baseline import linear_values
+from ssm_metarl.meta_rl.losses import per_episode
+from ssm_metarl.meta_rl.returns import Targets, make_targets
 
 
 @dataclass(frozen=True)
-class Batch:
+class Batch(Targets):
     """A trajectory with advantages; all of it is constant under the gradient."""
 
     inputs: Float[Tensor, "T K E I"]
     keep: Bool[Tensor, "T K E"] | None
     action: Shaped[Tensor, "T K E ..."]
-    behaviour: Float[Tensor, "T K E"]
-    advantage: Float[Tensor, "T K E"]
+    log_prob: Float[Tensor, "T K E"]
     valid: Bool[Tensor, "T K E"]
     change: Float[Tensor, "T K E O"]
     """Of the observation at each step, in units of its root mean square on the task."""
-    scale: Float[Tensor, "K"]
-    """What the advantages were divided by, in units of the rewards."""
-    value: Float[Tensor, "T K E"]
-    """What the baseline says, in units of the rewards."""
-    target: Float[Tensor, "T K E"]
-    """What it should say: the lambda-return, which is the value plus the advantage."""
     episodes: int = 1
     """In each lane."""
     credit: Float[Tensor, "K"] | None = None
@@ -47,20 +34,12 @@ class Batch:
 
     def tasks(self, tasks: slice) -> "Batch":
         """Return the part of some of the tasks."""
-        return Batch(
-            inputs=self.inputs[:, tasks],
-            keep=None if self.keep is None else self.keep[:, tasks],
-            action=self.action[:, tasks],
-            behaviour=self.behaviour[:, tasks],
-            advantage=self.advantage[:, tasks],
-            valid=self.valid[:, tasks],
-            change=self.change[:, tasks],
-            scale=self.scale[tasks],
-            value=self.value[:, tasks],
-            target=self.target[:, tasks],
-            episodes=self.episodes,
-            credit=None if self.credit is None else self.credit[tasks],
-        )
+        parts = {
+            name: value[tasks] if value.ndim == 1 else value[:, tasks]
+            for name, value in vars(self).items()
+            if isinstance(value, Tensor)
+        }
+        return replace(self, **parts)
 
     @property
     def unit(self) -> Float[Tensor, "K"]:
@@ -82,35 +61,21 @@ class Batch:
         return bound.distribution(self.features(bound))
 
 
-def make_batch(
-    trajectory: Trajectory,
-    policy: Policy,
-    discount: float,
-    gae_lambda: float,
-) -> Batch:
+def make_batch(trajectory: Trajectory, policy: Policy, discount: float, gae_lambda: float) -> Batch:
     """Compute advantages against a baseline fitted to this trajectory, task by task.
 
     Each task's baseline and standardisation use nothing but the task's own data.
-
-    Args:
-        trajectory: Of K tasks.
-        policy: The network whose inputs and memory they are for.
-        discount: Gamma.
-        gae_lambda: Lambda.
     """
     keep = trajectory.keep(policy)
-    fitted = fit_advantages(trajectory, policy, discount, gae_lambda)
+    value = linear_values(trajectory, policy, discount)
     return Batch(
+        **vars(make_targets(trajectory, value, discount, gae_lambda)),
         inputs=trajectory.inputs(policy)[:-1],
         keep=None if keep is None else keep[:-1],
         action=trajectory.action,
-        behaviour=trajectory.log_prob,
-        advantage=fitted.advantage,
+        log_prob=trajectory.log_prob,
         valid=trajectory.valid,
         change=_relative_change(trajectory),
-        scale=fitted.scale,
-        value=fitted.value,
-        target=fitted.target,
         episodes=max(1, int(trajectory.done[:, 0, 0].sum())),
     )
 
@@ -134,17 +99,9 @@ def collect_data(
     horizon: int,
     device: torch.device,
 ) -> Trajectory:
-    """Play episodes of K tasks to learn from: trials, if the policy's memory lasts one.
+    """Play ``episodes`` of each of K tasks to learn from, one in each lane.
 
-    Args:
-        bound: The policy.
-        family: Of the tasks.
-        tasks: K tasks.
-        seed: Of this data.
-        episodes: Episodes per task; as many lanes of one episode each.
-        per_trial: Episodes per lane if the memory lasts a trial; the lanes are fewer accordingly.
-        horizon: Step limit of the episodes.
-        device: Where the data are.
+    If the policy's memory lasts a trial, lanes have ``per_trial`` of them, and are fewer.
     """
     trial = bound.policy.config.memory == "trial"
     each = min(per_trial, episodes) if trial else 1
@@ -158,43 +115,3 @@ def collect_data(
     )
     environment.close()
     return rollout
-
-
-@dataclass(frozen=True)
-class FittedAdvantages:
-    """Advantages ``[T, K, E]`` against a fitted baseline; fields as in :class:`Batch`."""
-
-    advantage: Float[Tensor, "T K E"]
-    scale: Float[Tensor, "K"]
-    value: Float[Tensor, "T K E"]
-    target: Float[Tensor, "T K E"]
-
-
-@torch.no_grad()
-def fit_advantages(
-    trajectory: Trajectory, policy: Policy, discount: float, gae_lambda: float
-) -> FittedAdvantages:
-    """Return standardised GAE against the linear baseline of the same data.
-
-    Where the baseline explains nearly all of the returns, as it does once every episode survives,
-    what is left is noise; standardising must not scale that up to a full-sized step.
-    """
-    valid, done = trajectory.valid, trajectory.done
-    seen = policy.spaces.normalized(trajectory.observation)
-    features = baseline_features(seen, episode_age(trajectory))
-    ends = trajectory.terminated, done, valid
-    weights = fit_baseline(trajectory.reward, features, *ends, discount)
-    value = baseline_values(features, weights)
-    advantage = generalized_advantages(trajectory.reward, value, *ends, discount, gae_lambda)
-    target = value[:-1] + advantage
-    size = step_mean(target.square(), valid).sqrt()
-    scale = deviation(advantage, valid, NOISE_FLOOR * size)
-    return FittedAdvantages(standardize(advantage, valid, scale), scale, value[:-1], target)
-
-
-def episode_age(trajectory: Trajectory) -> Float[Tensor, "T1 K E"]:
-    """Return the number of steps since each observation's episode began."""
-    start = trajectory.episode_start
-    clock = torch.arange(len(start), device=start.device).view(-1, 1, 1)
-    began = torch.where(start, clock, 0).cummax(0).values
-    return (clock - began).to(trajectory.reward.dtype)

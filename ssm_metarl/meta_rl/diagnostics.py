@@ -21,16 +21,9 @@ def policy_diagnostics(
 ) -> Diagnostics:
     """Return how far a policy is from the one that played, averaged over each task's steps.
 
-    Args:
-        log_ratio: Log of its probability of each action over that of the policy that played.
-        entropy: Of its distributions, in nats.
-        valid: False on dead steps.
-        clip: Clipping range of the ratio.
-
-    Returns:
-        ``approx_kl``, the estimate ``(ratio - 1) - log ratio`` of KL(played || policy) in nats
-        (http://joschu.net/blog/kl-approx.html); ``clip_fraction``, the share of steps whose ratio
-        is outside of the range; and ``entropy``.
+    They are ``approx_kl``, the estimate ``(ratio - 1) - log ratio`` of KL(played || policy) in nats
+    (http://joschu.net/blog/kl-approx.html); ``clip_fraction``, the share of steps whose ratio is
+    outside of the range; and ``entropy``, in nats.
     """
     ratio = log_ratio.exp()
     return {

@@ -11,20 +11,14 @@ from torch import Tensor
 from ssm_metarl.core.policy import BoundPolicy
 from ssm_metarl.meta_rl.batch import Batch
 from ssm_metarl.meta_rl.losses import dice_loss, lvc_loss, prediction_loss, score_loss
-from ssm_metarl.meta_rl.registry import INNER_LOSSES
 
 InnerLoss = Callable[[BoundPolicy, Batch], Tensor]
 """Returns the loss of each task, ``[K]``, of the scale of one episode."""
 
 
-def inner_loss(name: str) -> InnerLoss:
-    """Return the inner loss of a name."""
-    return INNER_LOSSES[name].load()
-
-
 def lvc(bound: BoundPolicy, batch: Batch) -> Float[Tensor, "K"]:
     """Low-variance curvature, :func:`ssm_metarl.meta_rl.losses.lvc_loss`."""
-    return lvc_loss(_log_prob(bound, batch), batch.behaviour, batch.advantage) / batch.episodes
+    return lvc_loss(_log_prob(bound, batch), batch.log_prob, batch.advantage) / batch.episodes
 
 
 def dice(bound: BoundPolicy, batch: Batch) -> Float[Tensor, "K"]:

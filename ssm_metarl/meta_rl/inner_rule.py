@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Shaped
 from torch import Tensor
 
 from ssm_metarl.core.parameters import (
@@ -30,12 +30,8 @@ ACTING: LeafFilter = in_groups("encoder", "cell", "action")
 class InnerRule:
     """Gradient steps on the loss of each task: ``theta'_k = theta_k - alpha * grad_k``.
 
-    Attributes:
-        policy: The network.
-        loss: What the steps minimise.
-        rates: ``alpha``.
-        leaves: Which parameters move.
-        first_order: Treat the inner gradient as a constant when differentiating through a step.
+    ``leaves`` are the parameters that move, ``rates`` is alpha. First order treats the inner
+    gradient as a constant when differentiating through a step.
     """
 
     policy: Policy
@@ -51,14 +47,8 @@ class InnerRule:
 
         Tasks do not interact, so the gradient of the *sum* of their losses with respect to
         parameters ``[K, ...]`` is every task's own gradient (Finn et al. 2017, arXiv:1703.03400).
-
-        Args:
-            params: Shared (``[...]``) or per task (``[K, ...]``).
-            batch: On-policy data of K tasks.
-            create_graph: Keep the graph, so that an outer loss can be differentiated through it.
-
-        Returns:
-            All parameters; those that moved have a task axis.
+        Given shared or per-task parameters, returns all; those that moved have a task axis.
+        ``create_graph`` lets an outer loss be differentiated through the step.
         """
         theta, gradients = self._gradients(params, batch, create_graph=create_graph)
         adapted = descend(theta, gradients, self.rates)
@@ -73,7 +63,6 @@ class InnerRule:
     def _gradients(
         self, params: Params, batch: Batch, *, create_graph: bool
     ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """Return what moves, per task, and its gradients."""
         free, _ = partition(params, self.policy.leaves, self.leaves)
         theta = per_task_params(self.policy, free, batch.valid.shape[1])
         if not create_graph:
@@ -104,6 +93,6 @@ def per_task_params(policy: Policy, params: Params, tasks: int) -> dict[str, Ten
     return expand_tasks(params, tasks) if shared else dict(params)
 
 
-def broadcast_tasks(number: Float[Tensor, "K"], like: Tensor) -> Tensor:
+def broadcast_tasks(number: Shaped[Tensor, "K"], like: Tensor) -> Tensor:
     """Make a number of each task broadcast against ``[K, ...]``."""
     return number.view(-1, *[1] * (like.ndim - 1))

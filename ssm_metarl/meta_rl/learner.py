@@ -8,6 +8,7 @@ file are the same for all of them, see :mod:`ssm_metarl.training.learners`.
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -18,7 +19,7 @@ from ssm_metarl.core.parameters import Params
 from ssm_metarl.core.policy import BoundPolicy, Policy
 from ssm_metarl.env_runner.family import TaskFamily, Tasks
 from ssm_metarl.env_runner.rollout import Trajectory
-from ssm_metarl.meta_rl.optimizer import OuterOptimizer
+from ssm_metarl.meta_rl.optimizer import AdamOptimizer
 
 TASK_STREAM, ROLLOUT_STREAM, SHUFFLE_STREAM = 0, 1, 2
 Settings = Mapping[str, Any]
@@ -48,8 +49,7 @@ class Learner(ABC):
     """Shared parameters and their optimiser; a subclass says what an iteration is.
 
     Attributes:
-        policy: The network.
-        family: What tasks are sampled from.
+        settings: Of the run, with a value for all that the learner uses.
         iterations: Length of the training.
         params: Shared parameters, leaves of the graph.
         tensors: All that defines the learned agent, by the names that checkpoints have.
@@ -58,22 +58,23 @@ class Learner(ABC):
         longest_rollout: Most steps of one lane of the experience it reports; 0 for none.
     """
 
-    optimizer: OuterOptimizer
+    optimizer: AdamOptimizer
     longest_rollout = 0
 
-    def __init__(self, policy: Policy, family: TaskFamily, params: Params, iterations: int) -> None:
-        self.policy, self.family, self.iterations = policy, family, iterations
+    def __init__(
+        self, policy: Policy, family: TaskFamily, params: Params, settings: Settings
+    ) -> None:
+        self.policy, self.family, self.settings = policy, family, SimpleNamespace(**settings)
+        self.iterations: int = self.settings.num_epochs
         self.params = {name: v.detach().clone().requires_grad_() for name, v in params.items()}
         self.tensors = {f"params/{name}": value for name, value in self.params.items()}
         self.on_phase: Callable[[str], object] = lambda phase: None
 
     @abstractmethod
     def iterate(self, seed: SeedSequence, iteration: int) -> Report:
-        """Collect data and improve the parameters on them.
+        """Collect data and improve the parameters on them, in an iteration counted from 1.
 
-        Args:
-            seed: Of the run; this iteration's randomness depends on it and the number alone.
-            iteration: Number of this iteration, from 1.
+        Its randomness depends on the seed of the run and the number alone.
 
         Raises:
             DivergenceError: A loss or its gradient is not finite.

@@ -73,11 +73,8 @@ def sampling_credit(value: Float[Tensor, "K"], unit: Float[Tensor, "K"]) -> Floa
     """Return how much better each task ended than the *other* tasks did on average.
 
     A baseline that saw a task's own return would depend on its support data, and bias what they
-    are credited with. The scale is one number for all tasks, so it weighs them all alike.
-
-    Args:
-        value: Mean return of each task after its adaptation; at least two tasks.
-        unit: Return that a unit of each task's outer loss stands for.
+    are credited with. The scale is one number for all tasks, so it weighs them all alike. Values
+    are mean returns of at least two tasks after adaptation, ``unit`` is :attr:`Batch.unit`.
     """
     others = (value.sum() - value) / (len(value) - 1)
     return (value - others) / unit.mean()

@@ -1,6 +1,6 @@
 """Natural gradient steps within a trust region (Schulman et al. 2015, arXiv:1502.05477)."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import torch
 from jaxtyping import Float
@@ -31,20 +31,13 @@ def natural_step(
     of the divergence comes near ``trust``, or earlier, where it lowers the loss as much as the
     plain step does to first order: once little is left to gain, the gradient is mostly noise.
 
-    Args:
-        policy: The network.
-        before: Parameters that collected the batch, shared or per task.
-        gradients: Of the loss at ``before``, per task.
-        after: Parameters after plain steps down these gradients, at whatever rates.
-        batch: The data of K tasks.
-        trust: Largest divergence KL(before || after) in nats, the mean over a task's steps.
-
-    Returns:
-        Parameters after the natural steps, with a task axis where there are gradients.
+    The batch was collected with ``before``, shared or per task; the plain steps to ``after`` went
+    down the gradients there, at whatever rates. ``trust`` is the largest KL(before || after) in
+    nats, the mean over a task's steps.
     """
     down = scaled(-1.0 / (dot(gradients, gradients).sqrt() + TINY), gradients)
     plain = {name: after[name] - before[name] for name in gradients}
-    fisher = Fisher(policy, before, batch, gradients)
+    fisher = fisher_product(policy, before, batch, gradients)
     direction = conjugate_gradients(fisher, down)
     until_trust = (2.0 * AIM * trust / (dot(direction, fisher(direction)) + TINY)).sqrt()
     as_good = dot(down, plain) / (dot(down, direction) + TINY)
@@ -57,18 +50,9 @@ def natural_step(
 def within_trust(
     policy: Policy, before: Params, after: Params, batch: Batch, bound: float
 ) -> dict[str, Tensor]:
-    """Halve each task's step until the policy is within the trust region on the step's data.
+    """Halve each task's step until the divergence on the step's data is within a bound.
 
-    Args:
-        policy: The network.
-        before: Parameters that collected the batch, shared or per task.
-        after: Parameters after a step, with a task axis where they differ.
-        batch: The data.
-        bound: Largest divergence KL(before || after) in nats, the mean over a task's steps
-            (Schulman et al. 2015, arXiv:1502.05477).
-
-    Returns:
-        The parameters between, per task; those of a task whose step is small enough are ``after``.
+    Parameters of a task whose step is small enough are those ``after`` it.
     """
     start = batch.distribution(policy.bind(before))
     scale = batch.advantage.new_ones(batch.valid.shape[1])
@@ -89,49 +73,42 @@ def _between(before: Tensor, after: Tensor, scale: Float[Tensor, "K"]) -> Tensor
     return torch.lerp(before.expand_as(after), after, broadcast_tasks(scale, after))
 
 
-class Fisher:
-    """Products of vectors with each task's damped Fisher matrix, which is never formed.
+def fisher_product(
+    policy: Policy, params: Params, batch: Batch, like: Params
+) -> Callable[[Params], Vector]:
+    """Return products of vectors with each task's damped Fisher matrix, which is never formed.
 
-    It is the Hessian of the divergence KL(before || after) at ``before``.
+    It is the Hessian of the divergence KL(before || after) at ``before``: that is differentiated
+    once here, and a product differentiates it again. ``like`` names the parameters of vectors.
     """
+    theta = per_task_params(policy, {name: params[name] for name in like}, batch.valid.shape[1])
+    theta = {name: value.detach().requires_grad_() for name, value in theta.items()}
+    before = batch.distribution(policy.bind(params))
 
-    def __init__(self, policy: Policy, params: Params, batch: Batch, like: Params) -> None:
-        """Differentiate the divergence once; a product differentiates it again.
-
-        Args:
-            policy: The network.
-            params: Where to take the matrix, shared or per task.
-            batch: The observations, of K tasks.
-            like: Has the parameters that vectors are made of.
-        """
-        varied = {name: params[name] for name in like}
-        theta = per_task_params(policy, varied, batch.valid.shape[1])
-        self._theta = {name: value.detach().requires_grad_() for name, value in theta.items()}
-        before = batch.distribution(policy.bind(params))
-        with torch.enable_grad():
-            after = batch.distribution(policy.bind(combine(params, self._theta)))
-            divergence = step_mean(before.kl(after), batch.valid).sum()  # tasks do not interact
-            self._slope = self._differentiate(divergence, create_graph=True)
-
-    def __call__(self, vector: Params) -> Vector:
-        """Return ``(F + damping) vector``, per task."""
-        along = torch.stack([(self._slope[name] * vector[name]).sum() for name in vector]).sum()
-        product = self._differentiate(along)
-        return {name: product[name] + DAMPING * vector[name] for name in vector}
-
-    def _differentiate(self, value: Tensor, *, create_graph: bool = False) -> Vector:
-        """Differentiate, and leave the graph there to be differentiated again."""
+    def differentiate(value: Tensor, *, create_graph: bool = False) -> Vector:
         slopes = torch.autograd.grad(
             value,
-            list(self._theta.values()),
+            list(theta.values()),
             retain_graph=True,
             create_graph=create_graph,
             materialize_grads=True,
         )
-        return dict(zip(self._theta, slopes, strict=True))
+        return dict(zip(theta, slopes, strict=True))
+
+    with torch.enable_grad():
+        after = batch.distribution(policy.bind(combine(params, theta)))
+        divergence = step_mean(before.kl(after), batch.valid).sum()  # tasks do not interact
+        slope = differentiate(divergence, create_graph=True)
+
+    def product(vector: Params) -> Vector:
+        along = torch.stack([(slope[name] * vector[name]).sum() for name in vector]).sum()
+        curved = differentiate(along)
+        return {name: curved[name] + DAMPING * vector[name] for name in vector}
+
+    return product
 
 
-def conjugate_gradients(product: Fisher, target: Params) -> Vector:
+def conjugate_gradients(product: Callable[[Params], Vector], target: Params) -> Vector:
     """Solve ``product(x) = target`` for each task (Hestenes and Stiefel 1952), roughly."""
     x = {name: torch.zeros_like(value) for name, value in target.items()}
     residual = direction = dict(target)

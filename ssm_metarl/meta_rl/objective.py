@@ -1,13 +1,14 @@
 """Outer objectives: how good the policies are that adapting leads to."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor
 
 from ssm_metarl.core.distributions import Distribution
 from ssm_metarl.core.parameters import Params
+from ssm_metarl.env_runner.rollout import Trajectory
 from ssm_metarl.meta_rl.batch import Batch
 from ssm_metarl.meta_rl.diagnostics import Diagnostics, policy_diagnostics
 from ssm_metarl.meta_rl.inner_rule import InnerRule
@@ -16,14 +17,11 @@ from ssm_metarl.meta_rl.losses import clipped_loss, sampling_loss, step_mean
 
 @dataclass(frozen=True)
 class OuterLoss:
-    """What one evaluation of an objective gives.
-
-    Attributes:
-        loss: Of each task.
-        diagnostics: Of the policies that were evaluated.
-    """
+    """A loss of the policies of K tasks; ``diagnostics`` are of these policies, as constants."""
 
     loss: Float[Tensor, "K"]
+    entropy: Float[Tensor, "K"]
+    """Mean over the steps, in nats."""
     diagnostics: Diagnostics
 
 
@@ -37,13 +35,8 @@ class ClippedObjective:
     """PPO's clipped surrogate on the query data, of the parameters adapted on the support data.
 
     It is the outer objective of Rothfuss et al. (2019, arXiv:1810.06784). Support data with a
-    credit add the sampling term of E-MAML, under the parameters that collected them.
-
-    Attributes:
-        rule: How parameters are adapted.
-        clip: Clipping range of the likelihood ratio.
-        entropy: Weight of the entropy of the adapted policies.
-        support_weight: Weight of the return before adapting.
+    credit add the sampling term of E-MAML, under the parameters that collected them. The entropy of
+    the adapted policies and the surrogate before adapting (``support_weight``) have weights.
     """
 
     rule: InnerRule
@@ -53,69 +46,39 @@ class ClippedObjective:
 
     def __call__(self, supports: Sequence[Batch], query: Batch, theta: Params) -> OuterLoss:
         """Return the loss of each task, differentiable in ``theta`` and the rule's rates."""
-        policy, adapted, sampling = self.rule.policy, theta, 0.0
+        adapted, sampling = theta, 0.0
         for support in supports:
             if support.credit is not None:
-                log_prob = support.distribution(policy.bind(adapted)).log_prob(support.action)
+                log_prob = self._policy(support, adapted).log_prob(support.action)
                 sampling = sampling + sampling_loss(
-                    log_prob, support.behaviour, support.credit, support.valid, self.clip
+                    log_prob, support.log_prob, support.credit, support.valid, self.clip
                 )
             adapted = self.rule.step(adapted, support, create_graph=True)
-        terms = batch_terms(query.distribution(policy.bind(adapted)), query, self.clip)
-        loss = terms.loss
+        outer = self._surrogate(query, adapted)
+        loss = outer.loss
         if self.entropy:
-            loss = loss - self.entropy * terms.entropy
+            loss = loss - self.entropy * outer.entropy
         if self.support_weight:
-            first = supports[0]
-            before = batch_terms(first.distribution(policy.bind(theta)), first, self.clip)
-            loss = loss + self.support_weight * before.loss
-        return OuterLoss(loss + sampling, terms.diagnostics)
+            loss = loss + self.support_weight * self._surrogate(supports[0], theta).loss
+        return replace(outer, loss=loss + sampling)
+
+    def _policy(self, batch: Batch, params: Params) -> Distribution:
+        return batch.distribution(self.rule.policy.bind(params))
+
+    def _surrogate(self, batch: Batch, params: Params) -> OuterLoss:
+        return surrogate_loss(self._policy(batch, params), batch, batch.advantage, self.clip)
 
 
-@dataclass(frozen=True)
-class SurrogateTerms:
-    """The terms of PPO's objective for a policy, of each task.
-
-    Attributes:
-        loss: Clipped surrogate.
-        entropy: Mean entropy over the steps, in nats.
-        diagnostics: Of the policy, as constants.
-    """
-
-    loss: Float[Tensor, "K"]
-    entropy: Float[Tensor, "K"]
-    diagnostics: Diagnostics
-
-
-def batch_terms(distribution: Distribution, batch: Batch, clip: float) -> SurrogateTerms:
-    """Return the terms of a policy's distributions along a batch."""
-    return surrogate_terms(
-        distribution, batch.action, batch.behaviour, batch.advantage, batch.valid, clip
-    )
-
-
-def surrogate_terms(
+def surrogate_loss(
     distribution: Distribution,
-    action: Tensor,
-    behaviour: Float[Tensor, "T K E"],
+    played: Batch | Trajectory,
     advantage: Float[Tensor, "T K E"],
-    valid: Bool[Tensor, "T K E"],
     clip: float,
-) -> SurrogateTerms:
-    """Return the terms of a policy's distributions.
-
-    Args:
-        distribution: At each step.
-        action: That was taken.
-        behaviour: Log-probability that it had.
-        advantage: Of it.
-        valid: False on dead steps.
-        clip: Clipping range of the likelihood ratio.
-    """
-    log_prob = distribution.log_prob(action)
-    entropy = distribution.entropy()
-    return SurrogateTerms(
-        loss=clipped_loss(log_prob, behaviour, advantage, valid, clip),
-        entropy=step_mean(entropy, valid),
-        diagnostics=policy_diagnostics(log_prob - behaviour, entropy, valid, clip),
+) -> OuterLoss:
+    """Return PPO's clipped surrogate of a policy, given its distributions on what was played."""
+    log_prob, entropy = distribution.log_prob(played.action), distribution.entropy()
+    return OuterLoss(
+        clipped_loss(log_prob, played.log_prob, advantage, played.valid, clip),
+        step_mean(entropy, played.valid),
+        policy_diagnostics(log_prob - played.log_prob, entropy, played.valid, clip),
     )

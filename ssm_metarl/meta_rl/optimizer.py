@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -18,62 +17,18 @@ MOMENTS = ("step", "exp_avg", "exp_avg_sq")  # what Adam keeps of each tensor
 
 @dataclass(frozen=True)
 class OptimizerStep:
-    """What one step was based on.
-
-    Attributes:
-        loss: The sum of the losses.
-        gradient_norm: Of its gradient, before clipping.
-    """
+    """The sum of the losses that a step was based on, and its gradient's norm before clipping."""
 
     loss: float
     gradient_norm: float
 
 
-class OuterOptimizer(Protocol):
-    """Improves some named tensors; a checkpoint keeps its state."""
-
-    learned: Mapping[str, Tensor]
-
-    @property
-    def learning_rate(self) -> float:
-        """Return the rate of the next step."""
-        ...
-
-    def anneal(self, fraction: float) -> None:
-        """Set the rate for a training of which some fraction is done."""
-        ...
-
-    def step(self, losses: Losses) -> OptimizerStep:
-        """Take one step."""
-        ...
-
-    def state(self) -> dict[str, Tensor]:
-        """Return what resuming needs, by names that start with that of a learned tensor."""
-        ...
-
-    def load_state(self, state: Mapping[str, Tensor]) -> None:
-        """Take over what :meth:`state` returned."""
-        ...
-
-
 class AdamOptimizer:
-    """Adam on clipped gradients (Kingma and Ba 2015, arXiv:1412.6980).
-
-    Attributes:
-        learned: The tensors it changes, by name.
-    """
+    """Adam (Kingma and Ba 2015, arXiv:1412.6980) on the clipped gradient of some named tensors."""
 
     def __init__(
         self, learned: Mapping[str, Tensor], lr: float, max_grad_norm: float, eps: float = 1e-8
     ) -> None:
-        """Start with no moments.
-
-        Args:
-            learned: Leaves of the graph.
-            lr: Learning rate at the start.
-            max_grad_norm: Bound on the norm of the gradient of all of them together.
-            eps: Added to the root of the second moment.
-        """
         self.learned, self._initial_lr, self._max_grad_norm = learned, lr, max_grad_norm
         self._adam = torch.optim.Adam(learned.values(), lr=lr, eps=eps)
 

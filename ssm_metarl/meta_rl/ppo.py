@@ -5,8 +5,6 @@ their first step to their last, so that the memory is trained exactly as it is u
 al. 2017, arXiv:1707.06347).
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Literal
 
 import torch
@@ -19,82 +17,43 @@ from ssm_metarl.core.policy import BoundPolicy, Policy
 from ssm_metarl.env_runner.family import TaskFamily
 from ssm_metarl.env_runner.rollout import Trajectory
 from ssm_metarl.meta_rl.diagnostics import Diagnostics, averaged, explained_variance
-from ssm_metarl.meta_rl.learner import Learner
+from ssm_metarl.meta_rl.learner import Learner, Settings
 from ssm_metarl.meta_rl.losses import step_mean
-from ssm_metarl.meta_rl.objective import surrogate_terms
+from ssm_metarl.meta_rl.objective import surrogate_loss
 from ssm_metarl.meta_rl.optimizer import AdamOptimizer, OptimizerStep
+from ssm_metarl.meta_rl.returns import Targets
 
 LEARNED = in_groups("encoder", "cell", "action", "value")
 ADAM_EPS = 1e-5
-
-
-@dataclass(frozen=True)
-class PPOConfig:
-    """How to take steps of PPO.
-
-    Attributes:
-        lr: Rate of Adam at the start.
-        gae_lambda: Lambda of the advantages.
-        epochs: Passes over one iteration's data.
-        minibatches: Gradient steps per pass.
-        discount: Gamma.
-        clip: Clipping range of the likelihood ratio.
-        value_weight: Weight of the value loss.
-        entropy: Weight of the entropy bonus.
-        max_grad_norm: Bound on the gradient's norm.
-    """
-
-    lr: float
-    gae_lambda: float
-    epochs: int
-    minibatches: int
-    discount: float = 0.99
-    clip: float = 0.2
-    value_weight: float = 0.5
-    entropy: float = 0.0
-    max_grad_norm: float = 1.0
-
-
-@dataclass(frozen=True)
-class Targets:
-    """What a rollout ``[T, K, E]`` says about its actions and values.
-
-    Attributes:
-        advantage: Of each action, standardised.
-        value: That the baseline gave, in reward units.
-        target: That it should have given.
-    """
-
-    advantage: Float[Tensor, "T K E"]
-    value: Float[Tensor, "T K E"]
-    target: Float[Tensor, "T K E"]
 
 
 class PPOLearner(Learner):
     """The updates of PPO; a subclass collects the rollouts and estimates their targets.
 
     Attributes:
+        epochs: Passes over one iteration's data.
+        minibatches: Gradient steps per pass.
+        value_weight: Weight of the value loss.
         value_scale: What a unit of the value head stands for, in units of the rewards.
     """
 
+    epochs: int
+    minibatches: int
+    value_weight = 0.5
+
     def __init__(
-        self,
-        policy: Policy,
-        config: PPOConfig,
-        family: TaskFamily,
-        params: Params,
-        iterations: int,
+        self, policy: Policy, family: TaskFamily, params: Params, settings: Settings
     ) -> None:
-        super().__init__(policy, family, params, iterations)
-        self.config = config
+        super().__init__(policy, family, params, settings)
+        own = self.settings
         learned = {
             f"params/{name}": value
             for name, value in self.params.items()
             if LEARNED(policy.leaves[name])
         }
-        self.optimizer = AdamOptimizer(learned, config.lr, config.max_grad_norm, ADAM_EPS)
+        self.optimizer = AdamOptimizer(learned, own.outer_lr, own.max_grad_norm, ADAM_EPS)
         steps = family.max_episode_steps  # all that can follow, where nothing is discounted
-        self.value_scale = policy.spaces.reward_scale / max(1.0 - config.discount, 1.0 / steps)
+        self.value_scale = policy.spaces.reward_scale / max(1.0 - own.discount, 1.0 / steps)
 
     def value(self, bound: BoundPolicy, features: Tensor) -> Tensor:
         """Return values in reward units; the head works in units of ``value_scale``."""
@@ -105,22 +64,23 @@ class PPOLearner(Learner):
     ) -> dict[str, float | None]:
         """Take all epochs of minibatch steps on a rollout; return the metrics of the update.
 
-        Args:
-            rollout: On-policy data ``[T, K, E]``.
-            targets: Of the rollout.
-            rng: Of the order of the minibatches.
-            axis: What minibatches are made of: 1 for tasks, 2 for lanes.
+        Minibatches are of whole tasks (``axis`` 1) or lanes (2), in an order drawn from ``rng``.
+
+        Raises:
+            DivergenceError: A loss or its gradient is not finite; that step changed nothing.
         """
         select = rollout.tasks if axis == 1 else rollout.lanes
         size = rollout.valid.shape[axis]
         step, parts = OptimizerStep(0.0, 0.0), []
-        for _ in range(self.config.epochs):
+        for _ in range(self.epochs):
             parts: list[Diagnostics] = []  # those of the last epoch are reported
             order = torch.from_numpy(rng.permutation(size))
-            for chosen in order.tensor_split(min(self.config.minibatches, size)):
+            for chosen in order.tensor_split(min(self.minibatches, size)):
                 advantage = targets.advantage.index_select(axis, chosen)
                 target = targets.target.index_select(axis, chosen)
-                step = self.step(select(chosen), advantage, target, parts.append)
+                loss, diagnostics = self.loss(select(chosen), advantage, target)
+                step = self.optimizer.step(lambda loss=loss: [loss])
+                parts.append(diagnostics)
         return {
             "loss": step.loss,
             "gradient_norm": step.gradient_norm,
@@ -129,45 +89,16 @@ class PPOLearner(Learner):
             "explained_variance": explained_variance(targets.value, targets.target, rollout.valid),
         }
 
-    def step(
+    def loss(
         self,
         part: Trajectory,
         advantage: Float[Tensor, "T K E"],
         target: Float[Tensor, "T K E"],
-        report: Callable[[Diagnostics], object] = lambda diagnostics: None,
-    ) -> OptimizerStep:
-        """Take one step of the optimiser on some lanes, each run through from its first step.
-
-        Args:
-            part: The lanes.
-            advantage: Of their actions.
-            target: What their values should be, in reward units.
-            report: Called with the diagnostics of the policy before the step.
-
-        Raises:
-            DivergenceError: The loss or its gradient is not finite; nothing was changed.
-        """
-
-        def losses() -> list[Tensor]:
-            loss, diagnostics = self._loss(part, advantage, target)
-            report(diagnostics)
-            return [loss]
-
-        return self.optimizer.step(losses)
-
-    def _loss(
-        self, part: Trajectory, advantage: Tensor, target: Tensor
-    ) -> tuple[Tensor, Diagnostics]:
-        bound, config = self.policy.bind(self.params), self.config
+    ) -> tuple[Float[Tensor, ""], Diagnostics]:
+        """Return the loss of some lanes, each run through from its first step."""
+        bound, own = self.policy.bind(self.params), self.settings
         features = part.features(bound)[:-1]
-        terms = surrogate_terms(
-            bound.distribution(features),
-            part.action,
-            part.log_prob,
-            advantage,
-            part.valid,
-            config.clip,
-        )
+        outer = surrogate_loss(bound.distribution(features), part, advantage, own.clip)
         error = (self.value(bound, features) - target) / self.value_scale
-        loss = terms.loss + config.value_weight * step_mean(error.square(), part.valid)
-        return (loss - config.entropy * terms.entropy).mean(), terms.diagnostics
+        loss = outer.loss + self.value_weight * step_mean(error.square(), part.valid)
+        return (loss - own.entropy * outer.entropy).mean(), outer.diagnostics

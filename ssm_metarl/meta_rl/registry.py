@@ -4,7 +4,7 @@ This module imports no torch, so that ``--help`` is quick.
 """
 
 import importlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -15,11 +15,9 @@ Validation = Literal["adaptation", "trials", "training"]
 
 @dataclass(frozen=True)
 class LearnerSpec:
-    """One learner.
+    """One learner, by its name: a value of ``--mode``.
 
     Attributes:
-        name: The value of ``--mode``.
-        help: What it does, in one line.
         uses: Names of the settings that it uses and some other learner does not; a setting that
             no learner lists is used by all.
         defaults: Its values of settings that nobody set; they go before a family's suggestions.
@@ -35,7 +33,7 @@ class LearnerSpec:
 
     name: str
     help: str
-    uses: frozenset[str]
+    uses: Sequence[str]
     module: str
     phases: Mapping[str, str]
     validation: Validation
@@ -44,7 +42,7 @@ class LearnerSpec:
     trial_defaults: Mapping[str, Any] = field(default_factory=dict)
 
     def load(self) -> Callable[..., Any]:
-        """Import the function that builds the learner."""
+        """Import the learner's module and return what builds it."""
         return importlib.import_module(self.module).make
 
 
@@ -56,12 +54,10 @@ LEARNERS: dict[str, LearnerSpec] = {
         LearnerSpec(
             "meta_rl",
             "MAML over a family of tasks",
-            uses=frozenset(
-                (
-                    *("num_epochs", "tasks_per_epoch", "episodes_per_task", "outer_epochs"),
-                    *("query_steps", "support_weight", "first_order", "learn_inner_lr"),
-                    *("experience", "validate_every", "validation_tasks"),
-                )
+            uses=(
+                *("num_epochs", "tasks_per_epoch", "episodes_per_task", "outer_epochs"),
+                *("query_steps", "support_weight", "first_order", "learn_inner_lr"),
+                *("experience", "validate_every", "validation_tasks"),
             ),
             module="ssm_metarl.meta_rl.maml",
             phases={
@@ -84,11 +80,9 @@ LEARNERS: dict[str, LearnerSpec] = {
         LearnerSpec(
             "rl2",
             "PPO over trials of several episodes, so that the memory adapts",
-            uses=frozenset(
-                (
-                    *("num_epochs", "tasks_per_epoch", "query_steps", "first_steps"),
-                    *("validate_every", "validation_tasks"),
-                )
+            uses=(
+                *("num_epochs", "tasks_per_epoch", "query_steps", "first_steps"),
+                *("validate_every", "validation_tasks"),
             ),
             module="ssm_metarl.meta_rl.rl2",
             phases={
@@ -111,7 +105,7 @@ LEARNERS: dict[str, LearnerSpec] = {
         LearnerSpec(
             "policy_gradient",
             "PPO on the one nominal task",
-            uses=frozenset({"num_episodes"}),
+            uses=("num_episodes",),
             module="ssm_metarl.meta_rl.policy_gradient",
             phases={"play": "plays episodes", "update": "improves the policy"},
             validation="training",

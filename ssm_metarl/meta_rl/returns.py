@@ -1,10 +1,53 @@
 """Returns and advantages of trajectories ``[T, K, E]``."""
 
+from dataclasses import dataclass
+
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
 from ssm_metarl.core.scan import linear_recurrence
+from ssm_metarl.env_runner.rollout import Trajectory
+from ssm_metarl.meta_rl.losses import step_mean
+
+NOISE_FLOOR = 0.05  # of the size of the returns
+
+
+@dataclass(frozen=True)
+class Targets:
+    """What a trajectory says about its actions and values; constant under the gradient."""
+
+    advantage: Float[Tensor, "T K E"]
+    """Of each action, standardised."""
+    scale: Float[Tensor, "K"]
+    """What the advantages were divided by, in units of the rewards."""
+    value: Float[Tensor, "T K E"]
+    """What the baseline says, in units of the rewards."""
+    target: Float[Tensor, "T K E"]
+    """What it should say: the lambda-return, which is the value plus the advantage."""
+
+
+@torch.no_grad()
+def make_targets(
+    trajectory: Trajectory,
+    value: Float[Tensor, "T1 K E"],
+    discount: float,
+    gae_lambda: float,
+    floor: float = NOISE_FLOOR,
+) -> Targets:
+    """Return GAE against a baseline's values, standardised by task.
+
+    Where the baseline explains nearly all of the returns, as it does once every episode survives,
+    what is left is noise; standardising must not scale that up to a full-sized step. So the spread
+    counts as at least ``floor`` times the size of the returns.
+    """
+    valid = trajectory.valid
+    ends = trajectory.terminated, trajectory.done, valid
+    advantage = generalized_advantages(trajectory.reward, value, *ends, discount, gae_lambda)
+    target = value[:-1] + advantage
+    size = step_mean(target.square(), valid).sqrt()
+    standard, scale = standardize(advantage, valid, floor * size)
+    return Targets(standard, scale, value[:-1], target)
 
 
 def discounted_sum(
@@ -29,15 +72,7 @@ def generalized_advantages(
 
     A time limit is not an end: where an episode was truncated, or the rollout stopped, the value
     of the observation it led to stands for the rest. Only termination is worth nothing after.
-
-    Args:
-        reward: Of each step.
-        value: Of each observation, the last one included.
-        terminated: The episode ended for good.
-        done: The episode ended, for good or by truncation; nothing is summed across it.
-        valid: False on dead steps.
-        discount: Gamma, per step.
-        gae_lambda: Lambda; 1 gives returns minus values.
+    A lambda of 1 gives returns minus values.
     """
     following = value[1:] * (~terminated).to(value.dtype)
     surprise = (reward + discount * following - value[:-1]) * valid
@@ -45,33 +80,16 @@ def generalized_advantages(
 
 
 def standardize(
-    x: Float[Tensor, "T K E"],
-    valid: Bool[Tensor, "T K E"],
-    floor: Float[Tensor, "K"] | None = None,
-) -> Float[Tensor, "T K E"]:
+    x: Float[Tensor, "T K E"], valid: Bool[Tensor, "T K E"], floor: Float[Tensor, "K"]
+) -> tuple[Float[Tensor, "T K E"], Float[Tensor, "K"]]:
     """Give the valid steps of every task, on its own, zero mean and unit variance.
 
-    Args:
-        x: What to standardise.
-        valid: False on dead steps, which become zero.
-        floor: Smallest standard deviation to divide by, for each task.
+    Dead steps become zero. Also returns the standard deviation, at least ``floor``, that each task
+    was divided by.
     """
-    return _centred(x, valid) / deviation(x, valid, floor).unsqueeze(-1)
-
-
-def deviation(
-    x: Float[Tensor, "T K E"],
-    valid: Bool[Tensor, "T K E"],
-    floor: Float[Tensor, "K"] | None = None,
-) -> Float[Tensor, "K"]:
-    """Return what :func:`standardize` divides by, with the same arguments."""
     count = valid.sum((0, 2)).clamp_min(1)
-    std = (_centred(x, valid).square().sum((0, 2)) / count).sqrt()
-    if floor is not None:
-        std = torch.maximum(std, floor)
-    return std.clamp_min(1e-8)
-
-
-def _centred(x: Float[Tensor, "T K E"], valid: Bool[Tensor, "T K E"]) -> Float[Tensor, "T K E"]:
-    count = valid.sum((0, 2), keepdim=True).clamp_min(1)
-    return (x - (x * valid).sum((0, 2), keepdim=True) / count) * valid
+    mean = (x * valid).sum((0, 2)) / count
+    centred = (x - mean.unsqueeze(-1)) * valid
+    std = (centred.square().sum((0, 2)) / count).sqrt()
+    scale = torch.maximum(std, floor).clamp_min(1e-8)
+    return centred / scale.unsqueeze(-1), scale

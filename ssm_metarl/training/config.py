@@ -18,7 +18,7 @@ from ssm_metarl.core.config import PolicyConfig, check_ring
 from ssm_metarl.core.encoders import ENCODERS
 from ssm_metarl.errors import UserError
 from ssm_metarl.meta_rl.registry import INNER_LOSSES, LEARNERS
-from ssm_metarl.training.settings import Setting, check_settings, setting, settings_of
+from ssm_metarl.training.settings import Setting, check_settings, listed, setting, settings_of
 
 if TYPE_CHECKING:  # it imports torch
     from ssm_metarl.env_runner.family import TaskFamily
@@ -48,224 +48,189 @@ class TrainConfig:
         UserError: A value that is not valid, by its flag; NumPy's scalars are.
     """
 
-    mode: str = setting(
-        "meta_rl",
-        help=f"{'. '.join(f'{name}: {spec.help}' for name, spec in LEARNERS.items())}.",
-        choices=tuple(LEARNERS),
-    )
+    mode: str = setting("meta_rl", f"{listed(LEARNERS, ': ', '. ')}.", choices=tuple(LEARNERS))
     env_name: str = setting(
         "CartPole-v1",
-        help="Family of tasks, or any Gymnasium id; `ssm-metarl envs` lists the families.",
+        "Family of tasks, or any Gymnasium id; `ssm-metarl envs` lists the families.",
         aliases=("--env",),
     )
     num_epochs: int | None = setting(
         None,
-        help="Iterations; each samples new tasks, collects data and improves the policy.",
-        least=1,
-        most=10**6,
+        "Iterations; each samples new tasks, collects data and improves the policy.",
+        within=(1, 10**6),
         aliases=("--epochs",),
     )
-    num_episodes: int = setting(
-        200, help="Episodes in all.", least=1, most=10**8, aliases=("--episodes",)
-    )
-    tasks_per_epoch: int | None = setting(None, help="Tasks per iteration.", least=1, most=10**4)
+    num_episodes: int = setting(200, "Episodes in all.", within=(1, 10**8), aliases=("--episodes",))
+    tasks_per_epoch: int | None = setting(None, "Tasks per iteration.", within=(1, 10**4))
     episodes_per_task: int = setting(
         20,
-        help="Episodes per task before, and as many again after, each inner update.",
-        least=1,
-        most=10**4,
+        "Episodes per task before, and as many again after, each inner update.",
+        within=(1, 10**4),
     )
     episodes_per_trial: int = setting(
         4,
-        help="Episodes of one task in a row, through which a memory of a trial lasts.",
-        least=1,
-        most=10**3,
+        "Episodes of one task in a row, through which a memory of a trial lasts.",
+        within=(1, 10**3),
     )
     inner_lr: float | None = setting(
         None,
-        help="Rate of the inner step, on the policy gradient summed over an episode's steps.",
+        "Rate of the inner step, on the policy gradient summed over an episode's steps.",
         family="inner_lr",
         otherwise=ByAction(0.03, 0.01),
         above=0,
     )
     outer_lr: float | None = setting(
         None,
-        help="Rate of the optimiser, Adam.",
+        "Rate of the optimiser, Adam.",
         family="outer_lr",
         otherwise=ByAction(0.005, 0.01),
         above=0,
         aliases=("--lr",),
     )
-    inner_steps: int = setting(1, help="Gradient steps per task in training.", least=1, most=100)
+    inner_steps: int = setting(1, "Gradient steps per task in training.", within=(1, 100))
     outer_epochs: int | None = setting(
-        None, help="Outer gradient steps on the data of one iteration.", least=1, most=10**3
+        None, "Outer gradient steps on the data of one iteration.", within=(1, 10**3)
     )
     support_steps: int | None = setting(
         None,
-        help="Step limit of the episodes to adapt from.",
+        "Step limit of the episodes to adapt from.",
         unset="the family's, twice that for meta_rl with --memory trial",
-        least=1,
-        most=MOST_STEPS,
+        within=(1, MOST_STEPS),
     )
     query_steps: int | None = setting(
         None,
-        help="Step limit of the episodes after adaptation, or that those of rl2 grow to.",
+        "Step limit of the episodes after adaptation, or that those of rl2 grow to.",
         family="max_episode_steps",
-        least=1,
-        most=MOST_STEPS,
+        within=(1, MOST_STEPS),
     )
     first_steps: int | None = setting(
         None,
-        help="Step limit of episodes in the first iteration, from where it grows.",
+        "Step limit of episodes in the first iteration, from where it grows.",
         unset="--support_steps if given, else a tenth of query_steps",
-        least=1,
-        most=MOST_STEPS,
+        within=(1, MOST_STEPS),
     )
-    discount: float | None = setting(
-        None, help="Discount per step.", family="discount", least=0, most=1
-    )
+    discount: float | None = setting(None, "Discount per step.", family="discount", within=(0, 1))
     adaptation_discount: float | None = setting(
         None,
-        help="Discount of the data that a trained agent adapts from.",
+        "Discount of the data that a trained agent adapts from.",
         unset="the family's, else discount",
         family="adaptation_discount",
-        least=0,
-        most=1,
+        within=(0, 1),
     )
     gae_lambda: float | None = setting(
-        None,
-        help="Lambda of the generalised advantages.",
-        least=0,
-        most=1,
-        aliases=("--trace",),
+        None, "Lambda of the generalised advantages.", within=(0, 1), aliases=("--trace",)
     )
     adaptation_gae_lambda: float | None = setting(
         None,
-        help="The same for the data that a trained agent adapts from.",
+        "The same for the data that a trained agent adapts from.",
         unset="--gae_lambda if given, else 1",
-        least=0,
-        most=1,
+        within=(0, 1),
     )
-    clip: float = setting(0.2, help="Clipping range of the likelihood ratio.", least=0, most=1)
-    entropy: float = setting(0.0, help="Weight of the entropy bonus.", least=0)
+    clip: float = setting(0.2, "Clipping range of the likelihood ratio.", within=(0, 1))
+    entropy: float = setting(0.0, "Weight of the entropy bonus.", least=0)
     support_weight: float | None = setting(
         None,
-        help="Weight of the return before adapting in the outer objective.",
+        "Weight of the return before adapting in the outer objective.",
         family="support_weight",
         least=0,
     )
     max_grad_norm: float = setting(
-        1.0, help="Bound on the norm of a gradient of the optimiser.", above=0
+        1.0, "Bound on the norm of a gradient of the optimiser.", above=0
     )
     trust: float | None = setting(
         None,
-        help="Largest mean divergence, in nats, of an adaptation step that training never took.",
+        "Largest mean divergence, in nats, of an adaptation step that training never took.",
         family="trust",
         otherwise=0.03,
         above=0,
     )
     adapted_std: float | None = setting(
         None,
-        help="Largest spread of an adapted agent's continuous actions; 0 for no limit.",
+        "Largest spread of an adapted agent's continuous actions; 0 for no limit.",
         family="adapted_std",
         otherwise=0.0,
         least=0,
     )
     surrogate: str = setting(
         "lvc",
-        help="Inner loss, see docs/gradients.md: "
-        f"{'; '.join(f'{name}, {loss.help}' for name, loss in INNER_LOSSES.items())}.",
+        f"Inner loss, see docs/gradients.md: {listed(INNER_LOSSES)}.",
         choices=tuple(INNER_LOSSES),
     )
-    first_order: bool = setting(False, help="Treat the inner gradient as a constant.")
+    first_order: bool = setting(False, "Treat the inner gradient as a constant.")
     learn_inner_lr: bool = setting(
-        False, help="Also learn an inner rate for every parameter, starting at inner_lr."
+        False, "Also learn an inner rate for every parameter, starting at inner_lr."
     )
-    cell: str = setting(
-        "ssm",
-        help=f"Memory: {'; '.join(f'{name}, {cell.help}' for name, cell in CELLS.items())}.",
-        choices=tuple(CELLS),
-    )
+    cell: str = setting("ssm", f"Memory: {listed(CELLS)}.", choices=tuple(CELLS))
     encoder: str = setting(
-        "linear",
-        help="Input features: "
-        f"{'; '.join(f'{name}, {encoder.help}' for name, encoder in ENCODERS.items())}.",
-        choices=tuple(ENCODERS),
+        "linear", f"Input features: {listed(ENCODERS)}.", choices=tuple(ENCODERS)
     )
-    width: int | None = setting(None, help="Features per block.", otherwise=32, least=1, most=4096)
+    width: int | None = setting(None, "Features per block.", otherwise=32, within=(1, 4096))
     state_size: int | None = setting(
-        None, help="State size of each block.", otherwise=16, least=1, most=4096
+        None, "State size of each block.", otherwise=16, within=(1, 4096)
     )
-    blocks: int | None = setting(None, help="Number of blocks.", otherwise=1, least=1, most=64)
+    blocks: int | None = setting(None, "Number of blocks.", otherwise=1, within=(1, 64))
     max_time_constant: float | None = setting(
         None,
-        help="Longest time constant of the initial memory, in steps.",
+        "Longest time constant of the initial memory, in steps.",
         unset=f"the length of an episode, at most {MAX_TIME_CONSTANT:g}",
         above=0,
     )
     r_min: float | None = setting(
         None,
-        help="Smallest initial modulus of an ssm's eigenvalues, as in the LRU paper.",
+        "Smallest initial modulus of an ssm's eigenvalues, as in the LRU paper.",
         unset="from max_time_constant",
-        least=0,
-        most=1,
+        within=(0, 1),
     )
     r_max: float | None = setting(
         None,
-        help="Largest initial modulus; with r_min it replaces max_time_constant.",
+        "Largest initial modulus; with r_min it replaces max_time_constant.",
         unset="from max_time_constant",
-        least=0,
-        most=1,
+        within=(0, 1),
     )
     max_phase: float = setting(
         PolicyConfig.max_phase,
-        help="Largest initial phase of an ssm's eigenvalues, in radians per step.",
+        "Largest initial phase of an ssm's eigenvalues, in radians per step.",
         above=0,
         most=2 * math.pi,
     )
-    norm: bool = setting(False, help="Normalise the input of each block.")
+    norm: bool = setting(False, "Normalise the input of each block.")
     trial_inputs: bool = setting(
         False,
-        help="Also show the policy its previous action and reward; a memory of a trial always "
+        "Also show the policy its previous action and reward; a memory of a trial always "
         "sees them.",
     )
     memory: Literal["episode", "trial"] | None = setting(
         None,
-        help="What the hidden state lasts for. meta_rl with a memory of a trial learns to adapt "
+        "What the hidden state lasts for. meta_rl with a memory of a trial learns to adapt "
         "in context and by gradient steps.",
         otherwise="episode",
     )
     initial_log_std: float | None = setting(
         None,
-        help="Log of the initial spread of continuous actions, whose bounds are -1 and 1.",
+        "Log of the initial spread of continuous actions, whose bounds are -1 and 1.",
         family="initial_log_std",
     )
     experience: int = setting(
         1_000_000,
-        help="Steps of earlier tasks kept on disk, for hybrid adaptation; the newest ones stay.",
+        "Steps of earlier tasks kept on disk, for hybrid adaptation; the newest ones stay.",
         least=0,
     )
     validate_every: int = setting(
-        10, help="Iterations between evaluations on the validation tasks.", least=1
+        10, "Iterations between evaluations on the validation tasks.", least=1
     )
     validation_tasks: int = setting(
         20,
-        help="Number of validation tasks; the checkpoint keeps the policy that is best on them.",
-        least=1,
-        most=10**4,
+        "Number of validation tasks; the checkpoint keeps the policy that is best on them.",
+        within=(1, 10**4),
     )
-    seed: int = setting(0, help="Seed of everything random in the run.", least=0)
-    device: Literal["cpu", "cuda"] = setting("cpu", help="Where tensors live.")
+    seed: int = setting(0, "Seed of everything random in the run.", least=0)
+    device: Literal["cpu", "cuda"] = setting("cpu", "Where tensors live.")
     trust_env_code: bool = setting(
-        False, help="Allow env ids of the form module:Env-v0, which import and run code."
+        False, "Allow env ids of the form module:Env-v0, which import and run code."
     )
 
     def __post_init__(self) -> None:
         check_settings(self)
-        self._check_together()
-
-    def _check_together(self) -> None:
-        """Refuse values that do not go together."""
         if (self.r_min, self.r_max) != (None, None):
             check_ring(self.r_min, self.r_max)
         if self.surrogate == "prediction" and self.first_order:
@@ -309,17 +274,18 @@ class TrainConfig:
         from gymnasium.spaces import Discrete
 
         spec, values = LEARNERS[self.mode], dict(vars(self))
-        learner_s = {**spec.defaults, **(spec.trial_defaults if self.adapts_both_ways else {})}
+        defaults = {**spec.defaults, **(spec.trial_defaults if self.adapts_both_ways else {})}
         derived = self._derived(family)
-        discrete = isinstance(family.action_space, Discrete)
         for name, one in settings_of(TrainConfig).items():
+            if values[name] is not None or self.mode not in used_by(name):
+                continue
             last = one.otherwise
             if isinstance(last, ByAction):
+                discrete = isinstance(family.action_space, Discrete)
                 last = last.discrete if discrete else last.continuous
             suggested = getattr(family, one.family) if one.family else None
-            options = (values[name], learner_s.get(name), suggested, derived.get(name), last)
-            if self.mode in used_by(name):
-                values[name] = next((each for each in options if each is not None), None)
+            options = (defaults.get(name), suggested, derived.get(name), last)
+            values[name] = next((each for each in options if each is not None), None)
         return TrainConfig(**values)
 
     def changed(self, family: "TaskFamily") -> dict[str, Any]:
@@ -351,13 +317,10 @@ class TrainConfig:
             UserError: Malformed JSON, an unknown or missing name, or a value that is not valid.
         """
         try:
-            values: Any = parse_json(text.encode())
+            values = parse_json(text.encode())
         except ValueError as error:
             raise UserError(f"config.json is not valid JSON: {error}") from error
-        fields = known_fields(settings_of(cls), values, "config.json")
-        missing = [name for name in ("mode", "env_name") if name not in fields]
-        if missing:
-            raise UserError(f"config.json does not say {' and '.join(missing)}")
+        fields = known_fields(settings_of(cls), values, "config.json", ("mode", "env_name"))
         try:
             return cls(**fields)
         except UserError as error:

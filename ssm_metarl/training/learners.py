@@ -1,6 +1,7 @@
 """A learner in training: validated now and then, its best parameters kept, and saved."""
 
 import dataclasses
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -28,35 +29,39 @@ from ssm_metarl.training.config import TrainConfig
 from ssm_metarl.training.recipes import adaptation_config, make_policy
 from ssm_metarl.training.validation import EPISODES, VALIDATIONS, Validated
 
-INITIAL_STREAM, VALIDATION_STREAM = 0, 2
+INITIAL_STREAM, TRAINING_STREAM, VALIDATION_STREAM = 0, 1, 2
 MAX_ACTIONS = 100_000
 
 
 @dataclass(frozen=True)
-class Iteration:
-    """One iteration, by the names of :class:`ssm_metarl.training.loop.Progress`.
+class Progress:
+    """One iteration of training; docs/metrics.md explains every number.
+
+    Iterations count from 1; steps and seconds are those so far, over all sessions of the run.
 
     Attributes:
-        environment_steps: Of this iteration.
-        return_before: None where the iteration did not validate.
-        return_after: Likewise.
-        metrics: The learner's own numbers.
-        experience: What to keep of it: tasks, and what the agent played on them.
+        return_before: Mean return before adaptation: of complete episodes on the validation tasks
+            (meta_rl; the first of a trial for rl2), or of the episodes of this iteration
+            (policy_gradient). None where this iteration did not look.
+        return_after: The same after one adaptation step (meta_rl), or of the last episode of a
+            trial (rl2).
+        best_return: The best so far; the checkpoint keeps the parameters that reached it.
+        metrics: The learner's own numbers; None where there is none.
     """
 
+    iteration: int
+    iterations: int
     environment_steps: int
     return_before: float | None
     return_after: float | None
+    best_return: float | None
+    seconds: float
     metrics: Mapping[str, float | int | None]
-    experience: tuple[Tasks, Trajectory] | None = None
 
-
-@dataclass(frozen=True)
-class Snapshot:
-    """Everything that resuming needs, as copies."""
-
-    tensors: Mapping[str, Tensor]
-    meta: Mapping[str, Any]
+    def to_record(self) -> dict[str, float | int | None]:
+        """Return the line of ``metrics.jsonl``."""
+        record = dataclasses.asdict(self)
+        return {**record.pop("metrics"), **record}
 
 
 class Trainer:
@@ -67,18 +72,15 @@ class Trainer:
     Attributes:
         learner: What is trained.
         best_return: The best score so far; see docs/metrics.md for what it is of.
+        experience: What to keep of the last iteration: tasks, and what was played on them.
     """
 
     def __init__(self, learner: Learner, config: TrainConfig) -> None:
-        """Begin with the learner's initial parameters as the best.
-
-        Args:
-            learner: What to train.
-            config: The resolved settings of the run.
-        """
         self.learner, self.config = learner, config
         self._validate = VALIDATIONS[LEARNERS[config.mode].validation]
+        self._done, self._environment_steps, self._seconds = 0, 0, 0.0
         self.best_return: float | None = None
+        self.experience: tuple[Tasks, Trajectory] | None = None
         self._best = _copies(learner.tensors)
 
     @property
@@ -88,12 +90,14 @@ class Trainer:
         return " or ".join(f"--{name} (now {getattr(self.config, name):g})" for name in names)
 
     @in_usual_torch
-    def iterate(self, seed: SeedSequence, iteration: int) -> Iteration:
-        """Do one iteration, counted from 1, validate if it is time, and keep the best parameters.
+    def iterate(self) -> Progress:
+        """Do the next iteration, validate if it is time, and keep the best parameters.
 
         Returns of training episodes are those of the parameters that the iteration began with.
         """
+        started, iteration = time.monotonic(), self._done + 1
         began_with = _copies(self.learner.tensors) if self._validate is None else {}
+        seed = substream(SeedSequence(self.config.seed), TRAINING_STREAM)
         report = self.learner.iterate(seed, iteration)
         before, after = report.mean_return, None
         if before is not None and self._validate is None:
@@ -102,30 +106,43 @@ class Trainer:
         if validated is not None:
             before, after = validated.before, validated.after
             self._keep(validated.score, self.learner.tensors)
-        return Iteration(report.environment_steps, before, after, report.metrics, report.experience)
+        self._done, self.experience = iteration, report.experience
+        self._environment_steps += report.environment_steps
+        self._seconds += time.monotonic() - started
+        total, steps = self.learner.iterations, self._environment_steps
+        best, seconds = self.best_return, self._seconds
+        return Progress(iteration, total, steps, before, after, best, seconds, report.metrics)
 
-    def snapshot(self) -> Snapshot:
-        """Copy the state as of the last iteration."""
+    def snapshot(self) -> Checkpoint:
+        """Copy everything that resuming needs, as of the last iteration."""
         tensors = {f"last/{name}": value for name, value in self.learner.tensors.items()}
         tensors |= {f"best/{name}": value for name, value in self._best.items()}
         state = self.learner.optimizer.state()
         tensors |= {f"adam/{name}": value for name, value in state.items()}
-        spaces = dataclasses.asdict(self.learner.policy.spaces)
-        return Snapshot(_copies(tensors), {"best_return": self.best_return, "spaces": spaces})
+        meta = {
+            "iteration": self._done,
+            "environment_steps": self._environment_steps,
+            "seconds": self._seconds,
+            "best_return": self.best_return,
+            "spaces": dataclasses.asdict(self.learner.policy.spaces),
+        }
+        return Checkpoint(_copies(tensors), meta)
 
-    def restore(self, tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) -> None:
-        """Continue from a saved state.
+    def restore(self, saved: Checkpoint) -> None:
+        """Continue from a snapshot.
 
         Raises:
-            CheckpointError: It is the state of another kind of run; nothing was changed.
+            CheckpointError: It is of another kind of run; nothing was changed.
         """
+        tensors, meta = saved.tensors, saved.meta
         check_same_shapes(tensors, self.snapshot().tensors)
         with torch.no_grad():
             for name, value in self.learner.tensors.items():
                 value.copy_(tensors[f"last/{name}"])
         self._best = {name: tensors[f"best/{name}"] for name in self._best}
         self.learner.optimizer.load_state(part(tensors, "adam/"))
-        self.best_return = meta["best_return"]
+        self.best_return, self._done = meta["best_return"], meta["iteration"]
+        self._environment_steps, self._seconds = meta["environment_steps"], meta["seconds"]
 
     def _validated(self, iteration: int) -> Validated | None:
         last = iteration == self.learner.iterations
@@ -147,18 +164,11 @@ class Trainer:
 
 @in_usual_torch
 def make_trainer(
-    config: TrainConfig,
-    family: TaskFamily,
-    spaces: Spaces,
-    device: str | None = None,
+    config: TrainConfig, family: TaskFamily, spaces: Spaces, device: str | None = None
 ) -> Trainer:
-    """Build the learner of a run with its initial parameters.
+    """Build the learner of a run with its initial parameters, from its resolved settings.
 
-    Args:
-        config: The resolved settings of the run.
-        family: What it trains on.
-        spaces: What the policy sees and does.
-        device: Where, if not where the settings say.
+    They say on which device, too, unless another one is given.
     """
     policy = make_policy(config, spaces)
     params = initial_params(policy, config.seed, device or config.device)
@@ -173,12 +183,7 @@ def initial_params(policy: Policy, seed: int, device: str = "cpu") -> Params:
 
 
 def load_agent(checkpoint: Checkpoint, config: TrainConfig, family: TaskFamily) -> Agent:
-    """Build the agent of a saved run from its best parameters.
-
-    Args:
-        checkpoint: Of the run.
-        config: The resolved settings of the run.
-        family: What it was trained on.
+    """Build the agent of a saved run from its best parameters and its resolved settings.
 
     Raises:
         CheckpointError: The tensors are not those of the configuration's network.

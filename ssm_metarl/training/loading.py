@@ -3,18 +3,28 @@
 import contextlib
 import dataclasses
 import re
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
 
 from ssm_metarl.adaptation.agent import Agent
-from ssm_metarl.checkpoint.format import load_checkpoint, save_checkpoint
+from ssm_metarl.adaptation.config import AdaptationConfig, saved_adaptation
+from ssm_metarl.checkpoint.fields import read_fields
+from ssm_metarl.checkpoint.format import Checkpoint, load_checkpoint, save_checkpoint
+from ssm_metarl.core.parameters import partition
+from ssm_metarl.core.policy import Policy, PolicyConfig
 from ssm_metarl.core.torch_state import in_usual_torch
-from ssm_metarl.env_runner.family import TaskFamily
-from ssm_metarl.env_runner.registry import get_family
 from ssm_metarl.errors import CheckpointError, UserError
-from ssm_metarl.training.learners import load_agent
+from ssm_metarl.meta_rl.inner_rule import ACTING
+from ssm_metarl.training.config import TrainConfig
+from ssm_metarl.training.learners import check_same_shapes, load_agent, part, read_spaces
 from ssm_metarl.training.loop import CHECKPOINT, CONFIG, EXPERIENCE, read_config, run_family
-from ssm_metarl.training.saved_agent import AGENT, agent_state, read_agent
+from ssm_metarl.training.settings import settings_of
 
+AGENT = "agent"  # the folder, and the key of the settings in its manifest
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 HUB_FILES = [CONFIG, f"{CHECKPOINT}/*", "agent/*", EXPERIENCE]
 
@@ -34,7 +44,7 @@ def load(folder: str | Path, *, trust_env_code: bool = False) -> Agent:
     """
     folder = locate(folder)
     if not (folder / CONFIG).exists() and (folder / AGENT).is_dir():
-        return read_agent(load_checkpoint(folder / AGENT), str(folder / AGENT))
+        return _read_agent(load_checkpoint(folder / AGENT), str(folder / AGENT))
     config = read_config(folder, trust_env_code=trust_env_code)
     checkpoint = load_checkpoint(folder / CHECKPOINT)
     family = run_family(config)
@@ -79,10 +89,6 @@ def _download(name: str) -> Path:
 def save(agent: Agent, folder: str | Path) -> Path:
     """Save an agent by itself, such as an adapted one; :func:`load` reads it back exactly.
 
-    Args:
-        agent: The agent.
-        folder: Must not exist, or be empty.
-
     Raises:
         UserError: The folder holds something.
         CheckpointError: It cannot be written; nothing is left half-written.
@@ -91,7 +97,7 @@ def save(agent: Agent, folder: str | Path) -> Path:
         raise UserError(f"{type(agent).__name__} is not an agent; pass one, such as progress.agent")
     folder = Path(folder)
     check_free(folder)
-    tensors, meta = agent_state(agent)
+    tensors, meta = _agent_state(agent)
     try:
         save_checkpoint(folder / AGENT, tensors, meta)
     except CheckpointError:
@@ -111,6 +117,49 @@ def check_free(folder: Path) -> None:
         raise UserError(f"{folder} exists; name a new folder")
 
 
-def agent_family(agent: Agent, *, trust_env_code: bool = False) -> TaskFamily:
-    """Return the family an agent was trained on."""
-    return get_family(agent.family, trust_env_code=trust_env_code)
+def _agent_state(agent: Agent) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Return the tensors of an agent, and its settings, for a checkpoint."""
+    rates = agent.rates if isinstance(agent.rates, Mapping) else {}
+    tensors = {f"params/{name}": value for name, value in agent.params.items()}
+    tensors |= {f"rates/{name}": value for name, value in rates.items()}
+    settings = {
+        "policy": dataclasses.asdict(agent.policy.config),
+        "spaces": dataclasses.asdict(agent.policy.spaces),
+        "config": dataclasses.asdict(agent.config),
+        "family": agent.family,
+    }
+    return tensors, {AGENT: settings}
+
+
+def _read_agent(checkpoint: Checkpoint, source: str) -> Agent:
+    """Build an agent that was saved by itself; `source`, where it lies, is for messages.
+
+    Raises:
+        CheckpointError: Its settings are missing, malformed, or do not fit its tensors.
+    """
+    known = settings_of(TrainConfig)
+    try:
+        settings: dict[str, Any] = checkpoint.meta[AGENT]
+        network = read_fields(PolicyConfig, settings["policy"], "policy")
+        spaces = read_spaces(settings["spaces"], "spaces")
+        config = read_fields(AdaptationConfig, saved_adaptation(settings["config"]), "config")
+        family = known["env_name"].check(settings["family"])
+        for name in ("width", "state_size", "blocks"):
+            known[name].check(getattr(network, name))
+        known["support_steps"].check(config.horizon)
+        known["surrogate"].check(config.surrogate)
+    except (KeyError, TypeError) as error:
+        raise CheckpointError(f"{source}: is not a saved agent: {error} is missing") from error
+    except UserError as error:
+        raise CheckpointError(f"{source}: {error}") from error
+    policy = Policy(network, spaces)
+    with torch.device("meta"):  # shapes alone: a network that was never saved takes no memory
+        shapes = policy.init(torch.Generator())
+    expected = {f"params/{name}": value for name, value in shapes.items()}
+    if any(name.startswith("rates/") for name in checkpoint.tensors):
+        rated, _ = partition(shapes, policy.leaves, ACTING)
+        expected |= {f"rates/{name}": value for name, value in rated.items()}
+    check_same_shapes(checkpoint.tensors, expected)
+    params = {name: checkpoint.tensors[f"params/{name}"] for name in policy.leaves}
+    rates = part(checkpoint.tensors, "rates/")
+    return Agent(policy, params, rates or config.inner_lr, config, family)

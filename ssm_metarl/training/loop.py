@@ -1,10 +1,9 @@
-"""Training as a stream of progress records, with everything on disk that resuming needs."""
+"""A run: a folder, and a stream of progress records, with everything on disk to resume it."""
 
 import dataclasses
 import hashlib
 import time
-from collections.abc import Callable, Generator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Generator
 from pathlib import Path
 
 import torch
@@ -22,47 +21,14 @@ from ssm_metarl.env_runner.streams import substream
 from ssm_metarl.errors import DivergenceError, UserError
 from ssm_metarl.experience.buffer import ExperienceStore
 from ssm_metarl.training.config import TrainConfig
-from ssm_metarl.training.learners import Snapshot, Trainer, make_trainer, saved_spaces
+from ssm_metarl.training.learners import Progress, Trainer, make_trainer, saved_spaces
 from ssm_metarl.training.software import current_software, warn_of_changes
-from ssm_metarl.training.tracking import PROJECT, MetricsFile, make_tracker
+from ssm_metarl.training.tracking import METRICS, MetricsFile, make_tracker
 
-TRAINING_STREAM, UNITS_STREAM = 1, 3
+UNITS_STREAM = 3
 SAVE_EVERY = 20.0  # seconds between checkpoints, beside the one at the end
-CONFIG, METRICS, CHECKPOINT = "config.json", "metrics.jsonl", "checkpoint"
+CONFIG, CHECKPOINT = "config.json", "checkpoint"
 EXPERIENCE = "experience/store.sqlite"
-
-
-@dataclass(frozen=True)
-class Progress:
-    """One iteration of training; docs/metrics.md explains every number.
-
-    Attributes:
-        iteration: Counted from 1.
-        iterations: How many there will be.
-        environment_steps: Trained on so far.
-        return_before: Mean return before adaptation: of complete episodes on the validation tasks
-            (meta_rl; the first of a trial for rl2), or of the episodes of this iteration
-            (policy_gradient). None where this iteration did not look.
-        return_after: The same after one adaptation step (meta_rl), or of the last episode of a
-            trial (rl2).
-        best_return: The best so far; the checkpoint keeps the parameters that reached it.
-        seconds: Spent training so far, over all sessions of the run.
-        metrics: The learner's own numbers; None where there is none.
-    """
-
-    iteration: int
-    iterations: int
-    environment_steps: int
-    return_before: float | None
-    return_after: float | None
-    best_return: float | None
-    seconds: float
-    metrics: Mapping[str, float | int | None]
-
-    def to_record(self) -> dict[str, float | int | None]:
-        """Return the line of ``metrics.jsonl``."""
-        record = dataclasses.asdict(self)
-        return {**record.pop("metrics"), **record}
 
 
 def train(
@@ -96,8 +62,8 @@ def train(
     if run_dir.exists():
         raise UserError(f"{run_dir} exists; add --resume to continue it, or choose another")
     config, trainer = _prepare(config, on_phase)
-    session = _Session(config, trainer, run_dir, tracker)  # a missing tracker leaves no folder
-    run_dir.mkdir(parents=True, exist_ok=True)
+    session = _Session(config, trainer, run_dir, tracker, resumed=False)
+    run_dir.mkdir(parents=True, exist_ok=True)  # not before: a missing tracker leaves no folder
     lock = RunLock(run_dir)
     write_text_atomically(run_dir / CONFIG, config.to_json())
     return session.stream(lock)
@@ -115,7 +81,7 @@ def resume(
 ) -> Generator[Progress, None, None]:
     """Continue a run where its last checkpoint left it, as if it had never stopped.
 
-    On threads, see :func:`train`.
+    Other arguments are as for :func:`train`.
 
     Args:
         run_dir: The folder of the run.
@@ -123,9 +89,7 @@ def resume(
             to zero over the new length.
         num_episodes: The same for policy_gradient.
         device: Where to go on; None for where the run was.
-        tracker: As for :func:`train`.
         trust_env_code: As in :func:`read_config`.
-        on_phase: As for :func:`train`.
 
     Raises:
         UserError: The folder is not a run, is being trained already, or is to be shortened to less
@@ -140,9 +104,8 @@ def resume(
     place = run_dir / CHECKPOINT
     checkpoint = load_checkpoint(place) if place.exists() else None
     config, trainer = _prepare(dataclasses.replace(stored, **changes), on_phase, checkpoint)
-    session = _Session(config, trainer, run_dir, tracker, resumed=True)
+    session = _Session(config, trainer, run_dir, tracker, resumed=True, checkpoint=checkpoint)
     if checkpoint:
-        session.restore(checkpoint)
         warn_of_changes(checkpoint.meta.get("software", {}))
     if session.done > trainer.learner.iterations:
         name = "num_episodes" if config.mode == "policy_gradient" else "num_epochs"
@@ -156,29 +119,29 @@ def resume(
 
 
 def read_config(run_dir: Path, *, trust_env_code: bool = False) -> TrainConfig:
-    """Read the configuration of a run.
+    """Read the settings of a run.
 
-    Args:
-        run_dir: The folder of the run.
-        trust_env_code: Whether its environment may import and run code. Never read
-            from the run itself, which may come from someone else.
+    Whether its environment may import and run code is never read from the run itself, which may
+    come from someone else.
 
     Raises:
-        UserError: There is none, or it is malformed.
+        UserError: There are none, or they are malformed.
     """
     path = run_dir / CONFIG
-    if not run_dir.exists():
-        raise UserError(
-            f"{run_dir} is not a run: there is no such folder (a run on the Hugging Face Hub is "
-            "hf://owner/name)"
-        )
     if not path.is_file():
-        raise UserError(f"{run_dir} is not a run: it has no {CONFIG}")
+        hub = "there is no such folder (a run on the Hugging Face Hub is hf://owner/name)"
+        reason = f"it has no {CONFIG}" if run_dir.exists() else hub
+        raise UserError(f"{run_dir} is not a run: {reason}")
     try:
         config = TrainConfig.from_json(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise UserError(f"{run_dir}: {error}") from error
     return dataclasses.replace(config, trust_env_code=trust_env_code)
+
+
+def run_family(config: TrainConfig) -> TaskFamily:
+    """Return the family a run trains on."""
+    return get_family(config.env_name, trust_env_code=config.trust_env_code)
 
 
 def _prepare(
@@ -206,11 +169,6 @@ def _prepare(
     return config, trainer
 
 
-def run_family(config: TrainConfig) -> TaskFamily:
-    """Return the family a run trains on."""
-    return get_family(config.env_name, trust_env_code=config.trust_env_code)
-
-
 def fingerprint(config: TrainConfig, trainer: Trainer) -> str:
     """Return what tells a run from others: of its first settings and initial parameters.
 
@@ -232,29 +190,26 @@ class _Session:
         run_dir: Path,
         tracker: str,
         *,
-        resumed: bool = False,
+        resumed: bool,
+        checkpoint: Checkpoint | None = None,
     ) -> None:
         self.config, self.trainer, self.run_dir = config, trainer, run_dir
-        self.tracker = make_tracker(
-            tracker, run_dir, PROJECT, dataclasses.asdict(config), resume=resumed
-        )
+        self.tracker = make_tracker(tracker, run_dir, dataclasses.asdict(config), resume=resumed)
         self.metrics = MetricsFile(run_dir / METRICS)
         self.store: ExperienceStore | None = None
         self.unstored: tuple[Tasks, Trajectory] | None = None
-        self.done, self.environment_steps, self.seconds = 0, 0, 0.0
         self.run: str | None = fingerprint(config, trainer)
-        self.snapshot: Snapshot = trainer.snapshot()
+        if checkpoint:
+            trainer.restore(checkpoint)
+            self.run = checkpoint.meta.get("run")  # version 0.1 kept none
+            self.metrics.truncate_after(checkpoint.meta["iteration"])
+        self.snapshot = trainer.snapshot()
         self.saved_at = time.monotonic()
 
-    def restore(self, checkpoint: Checkpoint) -> None:
-        """Take up the state of a checkpoint."""
-        self.trainer.restore(checkpoint.tensors, checkpoint.meta)
-        self.done = checkpoint.meta["iteration"]
-        self.environment_steps = checkpoint.meta["environment_steps"]
-        self.seconds = checkpoint.meta["seconds"]
-        self.run = checkpoint.meta.get("run")  # version 0.1 kept none
-        self.snapshot = self.trainer.snapshot()
-        self.metrics.truncate_after(self.done)
+    @property
+    def done(self) -> int:
+        """Iterations that count: those of the snapshot, which is what is saved."""
+        return self.snapshot.meta["iteration"]
 
     def stream(self, lock: RunLock) -> Generator[Progress, None, None]:
         """Yield progress under a lock; whatever ends it, the last completed iteration is saved.
@@ -272,10 +227,9 @@ class _Session:
         self.store = self._open_store()
         if not self.done:
             self._save()
-        seed = substream(SeedSequence(self.config.seed), TRAINING_STREAM)
         try:
             while self.done < self.trainer.learner.iterations:
-                yield self._iterate(seed)
+                yield self._iterate()
                 if time.monotonic() - self.saved_at > SAVE_EVERY:
                     self._save()
         finally:
@@ -291,41 +245,28 @@ class _Session:
             return None
         path, family = self.run_dir / EXPERIENCE, self.trainer.learner.family
         if not path.exists():
-            return ExperienceStore.create(
-                path, family, capacity=self.config.experience, run=self.run
-            )
+            size = self.config.experience
+            return ExperienceStore.create(path, family, capacity=size, run=self.run)
         store = ExperienceStore.open(path, family, writable=True)
         store.check_run(self.run)
         store.truncate_after(self.done)
         return store
 
-    def _iterate(self, seed: SeedSequence) -> Progress:
-        started, iteration = time.monotonic(), self.done + 1
+    def _iterate(self) -> Progress:
         try:
-            report = self.trainer.iterate(seed, iteration)
+            progress = self.trainer.iterate()
         except DivergenceError as error:
             where = self.run_dir / CHECKPOINT
             raise DivergenceError(
-                f"iteration {iteration}: {error}; a lower {self.trainer.rates} may help; the last "
-                f"good checkpoint is that of iteration {self.done}, in {where}"
+                f"iteration {self.done + 1}: {error}; a lower {self.trainer.rates} may help; the "
+                f"last good checkpoint is that of iteration {self.done}, in {where}"
             ) from error
-        progress = Progress(
-            iteration=iteration,
-            iterations=self.trainer.learner.iterations,
-            environment_steps=self.environment_steps + report.environment_steps,
-            return_before=report.return_before,
-            return_after=report.return_after,
-            best_return=self.trainer.best_return,
-            seconds=self.seconds + time.monotonic() - started,
-            metrics=report.metrics,
-        )
         record = progress.to_record()
         self.metrics.append(record)
-        self.tracker.log(iteration, {k: float(v) for k, v in record.items() if v is not None})
+        shown = {name: float(value) for name, value in record.items() if value is not None}
+        self.tracker.log(progress.iteration, shown)
         # Last, and all at once: an interruption before this repeats the iteration when resumed.
-        self.snapshot, self.unstored = self.trainer.snapshot(), report.experience
-        self.done, self.environment_steps = iteration, progress.environment_steps
-        self.seconds = progress.seconds
+        self.snapshot, self.unstored = self.trainer.snapshot(), self.trainer.experience
         self._store()
         return progress
 
@@ -341,13 +282,7 @@ class _Session:
 
     def _save(self) -> None:
         self._store()  # if an interruption came before it
-        meta = {
-            **self.snapshot.meta,
-            "iteration": self.done,
-            "environment_steps": self.environment_steps,
-            "seconds": self.seconds,
-            "software": current_software(),
-        }
+        meta = {**self.snapshot.meta, "software": current_software()}
         if self.run is not None:
             meta["run"] = self.run
         if self.store:

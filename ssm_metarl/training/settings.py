@@ -10,6 +10,7 @@ the docs all read the same :class:`Setting` objects, which :func:`settings_of` r
 import contextlib
 import dataclasses
 import functools
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
@@ -31,16 +32,11 @@ class Setting:
         default: Its value where none is given; None where that is decided later, and
             ``dataclasses.MISSING`` where one must be given.
         optional: Whether None is valid.
-        help: What it is.
         unset: What None stands for, in words.
         otherwise: The value in place of None where nothing else suggests one.
         family: Name of the attribute of a family that suggests a value.
-        least: Smallest valid number.
-        most: Largest valid number.
         above: A number that valid ones are larger than.
-        choices: The valid texts, where only some are.
         aliases: Other names of its flag.
-        metavar: What stands for its value in ``--help``.
         positional: Whether the command line takes it without a flag.
         negatable: Whether a flag that is true or false also exists as ``--no_name``.
     """
@@ -94,11 +90,7 @@ class Setting:
         return plain
 
     def parse(self, text: str) -> Any:  # noqa: ANN401 (of the setting's own type)
-        """Return the value that was typed on the command line.
-
-        Raises:
-            UserError: As :meth:`check`.
-        """
+        """Return the value that was typed on the command line; raises as :meth:`check`."""
         value: object = text
         if text == "None" and self.optional:
             value = None
@@ -120,9 +112,21 @@ class Setting:
         return UserError(f"--{self.name} is {shown}; it must be {self.valid}")
 
 
-def setting(default: object = dataclasses.MISSING, **described: object) -> Any:  # noqa: ANN401
-    """Declare a field of a dataclass; the keywords are attributes of :class:`Setting`."""
-    return field(default=default, metadata={Setting: described})
+def setting(
+    default: object = dataclasses.MISSING,
+    help: str = "",
+    within: tuple[int, int] | None = None,
+    **described: object,
+) -> Any:  # noqa: ANN401 (a field, which type checkers take for its value)
+    """Declare a field by the attributes of :class:`Setting`; `within` is the least and the most."""
+    if within:
+        described["least"], described["most"] = within
+    return field(default=default, metadata={Setting: {"help": help, **described}})
+
+
+def listed(registry: Mapping[str, Any], mark: str = ", ", between: str = "; ") -> str:
+    """Return the entries of a registry with their help, for that of a setting."""
+    return between.join(f"{name}{mark}{entry.help}" for name, entry in registry.items())
 
 
 @functools.cache

@@ -1,5 +1,6 @@
 """What a run was computed with: bits of results depend on it, and so does resuming exactly."""
 
+import contextlib
 import importlib.metadata
 import warnings
 from collections.abc import Mapping
@@ -12,20 +13,17 @@ Software = Mapping[str, str | int]
 
 def current_software() -> dict[str, str | int]:
     """Return the versions of the packages that are installed, and the number of torch's threads."""
-    found: dict[str, str | int] = {}
+    found: dict[str, str | int] = {"threads": torch.get_num_threads()}
     for name in PACKAGES:
-        try:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return {**found, "threads": torch.get_num_threads()}
+    return found
 
 
 def warn_of_changes(saved: Software) -> None:
     """Warn, in one line, where a resumed run may not continue to the last bit as it was.
 
-    Args:
-        saved: Of the checkpoint; empty in those of version 0.1.
+    What is saved is empty in checkpoints of version 0.1.
     """
     now = current_software()
     changes = [

@@ -11,13 +11,12 @@ import secrets
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
-from types import ModuleType
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 from ssm_metarl.checkpoint.files import parse_json, write_bytes_atomically, write_text_atomically
 from ssm_metarl.errors import CheckpointError, UserError, nearest
 
-TRACKERS = ("none", "tensorboard", "trackio", "wandb")
+METRICS = "metrics.jsonl"
 PROJECT = "ssm-metarl"  # what trackio and wandb group runs by
 
 
@@ -27,26 +26,25 @@ class MetricsFile:
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    def append(self, record: Mapping[str, Any]) -> None:
-        """Add one line; when this returns, the line survives a kill of the process.
+    def append(self, record: Mapping[str, float | int | None]) -> None:
+        """Add a record with the key "iteration"; once this returns, it survives a kill.
 
-        Args:
-            record: Plain JSON with the key "iteration"; NaN and infinite numbers are written as
-                null.
+        NaN and infinite numbers, which JSON has not, are written as null.
 
         Raises:
             OSError: The disk is full; the line may be torn, which `truncate_after` repairs.
         """
-        line = json.dumps(_finite_or_null(record), allow_nan=False) + "\n"
+        plain = {
+            name: None if isinstance(value, float) and not math.isfinite(value) else value
+            for name, value in record.items()
+        }
         with self.path.open("ab") as file:
-            file.write(line.encode())
+            file.write(json.dumps(plain, allow_nan=False).encode() + b"\n")
 
     def truncate_after(self, iteration: int) -> None:
-        """Forget what came after a checkpoint, so that a resumed run continues from there.
+        """Forget what came after an iteration, so that a resumed run continues from there.
 
-        Args:
-            iteration: The last iteration to keep. Lines are kept byte for byte; a last line that
-                was torn by a kill is dropped.
+        Lines are kept byte for byte; a last line that was torn by a kill is dropped.
 
         Raises:
             CheckpointError: A line that is not torn but damaged; nothing was changed.
@@ -57,13 +55,7 @@ class MetricsFile:
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """Read a metrics file, which may be growing; a missing one is empty.
-
-    Args:
-        path: A file that `MetricsFile` wrote.
-
-    Returns:
-        The records of all complete lines, in the order of the file.
+    """Return the records of all complete lines; the file may be growing, or missing.
 
     Raises:
         CheckpointError: A line is damaged; names the file and the line.
@@ -89,101 +81,37 @@ def _lines(path: Path) -> list[tuple[bytes, dict[str, Any]]]:
     return complete
 
 
-def _finite_or_null(value: object) -> object:
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, Mapping):
-        return {key: _finite_or_null(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite_or_null(item) for item in value]
-    return value
-
-
-@runtime_checkable
-class Tracker(Protocol):
-    """Where the numbers of a run are shown besides `metrics.jsonl`."""
-
-    def log(self, iteration: int, values: Mapping[str, float]) -> None:
-        """Record the named numbers of one iteration; iterations only go up."""
-        ...
-
-    def close(self) -> None:
-        """Write what is still pending and end the tracking."""
-        ...
-
-
-def make_tracker(
-    name: str,
-    run_dir: Path,
-    project: str,
-    config: Mapping[str, Any],
-    *,
-    resume: bool = False,
-) -> Tracker:
-    """Start a tracker; its package is imported here and nowhere else.
+class Tracker:
+    """Where the numbers of a run are shown besides `metrics.jsonl`; this one shows nothing.
 
     Resuming is bit-exact, so iterations that a tracker has seen before the interruption come again
     with the values they had.
 
     Args:
-        name: One of `TRACKERS`; "none" takes everything and shows nothing.
-        run_dir: The run's folder. Its name is the name of the run, and TensorBoard and wandb write
-            into it; trackio writes where its `TRACKIO_DIR` says.
-        project: What trackio and wandb group runs by.
+        run_dir: The run's folder, by whose name the run is called. TensorBoard and wandb write into
+            it; trackio writes where its `TRACKIO_DIR` says.
         config: The run's settings, plain JSON, shown beside the curves.
         resume: Continue the curves that this folder's run has drawn so far.
-
-    Raises:
-        UserError: An unknown name, a package that is not installed, or wandb not set up.
     """
-    if name == "none":
-        return NoTracker()
-    if name == "tensorboard":
-        return TensorBoardTracker(run_dir, config)
-    if name == "trackio":
-        return TrackioTracker(run_dir, project, config, resume)
-    if name == "wandb":
-        return WandbTracker(run_dir, project, config, resume)
-    raise UserError(f"--track {name}: unknown tracker; {nearest(name, TRACKERS)}")
 
-
-def how_to_look(name: str, run_dir: Path) -> str:
-    """Return the command that shows what a tracker took of the run in a folder.
-
-    Empty where there is nothing to look at, and for wandb, which says by itself where the run is.
-    """
-    commands = {
-        "tensorboard": ["tensorboard", "--logdir", str(_tensorboard_folder(run_dir))],
-        "trackio": ["trackio", "show", "--project", PROJECT],
-    }
-    return shlex.join(commands.get(name, []))
-
-
-def _tensorboard_folder(run_dir: Path) -> Path:
-    return run_dir / "tensorboard"
-
-
-class NoTracker:
-    """Takes everything and shows nothing."""
+    def __init__(self, run_dir: Path, config: Mapping[str, Any], resume: bool) -> None: ...
 
     def log(self, iteration: int, values: Mapping[str, float]) -> None:
-        """Do nothing."""
+        """Record the named numbers of one iteration; iterations only go up."""
 
     def close(self) -> None:
-        """Do nothing."""
+        """Write what is still pending and end the tracking."""
 
 
-class TensorBoardTracker:
-    """TensorBoard event files in the run's folder `tensorboard/`."""
+class _TensorBoard(Tracker):
+    """Event files in the run's folder `tensorboard/`."""
 
-    def __init__(self, run_dir: Path, config: Mapping[str, Any]) -> None:
+    def __init__(self, run_dir: Path, config: Mapping[str, Any], resume: bool) -> None:
         self._module = _import_extra("torch.utils.tensorboard", "tensorboard")
-        self._folder = _tensorboard_folder(run_dir)
-        self._config = config
+        self._folder, self._config = run_dir / "tensorboard", config
         self._writer: Any = None
 
     def log(self, iteration: int, values: Mapping[str, float]) -> None:
-        """Record the named numbers of one iteration as scalars."""
         if self._writer is None:
             # purge_step hides what an interrupted run had written from this iteration on.
             self._writer = self._module.SummaryWriter(str(self._folder), purge_step=iteration)
@@ -194,21 +122,18 @@ class TensorBoardTracker:
         self._writer.flush()
 
     def close(self) -> None:
-        """Write what is still pending and close the event file."""
         if self._writer is not None:
             self._writer.close()
 
 
-class TrackioTracker:
+class _Trackio(Tracker):
     """trackio, which keeps everything in a local database until told otherwise.
 
     It writes to standard output, which belongs to our progress bar, and keeps a current run per
     context, which is not ours to change in a host such as the web page: both are kept apart.
     """
 
-    def __init__(
-        self, run_dir: Path, project: str, config: Mapping[str, Any], resume: bool
-    ) -> None:
+    def __init__(self, run_dir: Path, config: Mapping[str, Any], resume: bool) -> None:
         trackio = _import_extra("trackio", "trackio")
         # It finds a run to resume by its name alone, and folders elsewhere may have the same.
         stored = run_dir / "trackio_name.txt"
@@ -220,7 +145,7 @@ class TrackioTracker:
         with contextlib.redirect_stdout(io.StringIO()):
             self._run = contextvars.copy_context().run(
                 trackio.init,
-                project=project,
+                project=PROJECT,
                 name=name,
                 config=dict(config),
                 resume="allow" if resume else "never",
@@ -229,27 +154,23 @@ class TrackioTracker:
         write_text_atomically(stored, f"{name}\n")
 
     def log(self, iteration: int, values: Mapping[str, float]) -> None:
-        """Queue the named numbers of one iteration; trackio writes them within a second."""
-        self._run.log(dict(values), step=iteration)
+        self._run.log(dict(values), step=iteration)  # queued, and written within a second
 
     def close(self) -> None:
-        """Wait until trackio has written what is pending."""
         with contextlib.redirect_stdout(io.StringIO()):
             self._run.finish()
 
 
-class WandbTracker:
+class _Wandb(Tracker):
     """Weights & Biases; what it syncs, and where to, is set up with its own tools."""
 
-    def __init__(
-        self, run_dir: Path, project: str, config: Mapping[str, Any], resume: bool
-    ) -> None:
+    def __init__(self, run_dir: Path, config: Mapping[str, Any], resume: bool) -> None:
         wandb = _import_extra("wandb", "wandb")
         identity = run_dir / "wandb_id.txt"
         known = identity.read_text().strip() if resume and identity.exists() else None
         try:
             self._run = wandb.init(
-                project=project,
+                project=PROJECT,
                 name=run_dir.resolve().name,
                 dir=os.fspath(run_dir),
                 config=dict(config),
@@ -261,15 +182,41 @@ class WandbTracker:
         write_text_atomically(identity, f"{self._run.id}\n")
 
     def log(self, iteration: int, values: Mapping[str, float]) -> None:
-        """Record the named numbers of one iteration; wandb ignores iterations it already has."""
-        self._run.log(dict(values), step=iteration)
+        self._run.log(dict(values), step=iteration)  # it ignores iterations it already has
 
     def close(self) -> None:
-        """Finish the wandb run, which syncs what is pending."""
-        self._run.finish()
+        self._run.finish()  # syncs what is pending
 
 
-def _import_extra(module: str, extra: str) -> ModuleType:
+TRACKERS = {"none": Tracker, "tensorboard": _TensorBoard, "trackio": _Trackio, "wandb": _Wandb}
+
+
+def make_tracker(
+    name: str, run_dir: Path, config: Mapping[str, Any], *, resume: bool = False
+) -> Tracker:
+    """Start a tracker of :data:`TRACKERS`; its package is imported only now.
+
+    Raises:
+        UserError: An unknown name, a package that is not installed, or wandb not set up.
+    """
+    if name not in TRACKERS:
+        raise UserError(f"--track {name}: unknown tracker; {nearest(name, TRACKERS)}")
+    return TRACKERS[name](run_dir, config, resume)
+
+
+def how_to_look(name: str, run_dir: Path) -> str:
+    """Return the command that shows what a tracker took of the run in a folder.
+
+    Empty where there is nothing to look at, and for wandb, which says by itself where the run is.
+    """
+    commands = {
+        "tensorboard": ["tensorboard", "--logdir", str(run_dir / "tensorboard")],
+        "trackio": ["trackio", "show", "--project", PROJECT],
+    }
+    return shlex.join(commands.get(name, []))
+
+
+def _import_extra(module: str, extra: str) -> Any:  # noqa: ANN401 (a module without types)
     try:
         return importlib.import_module(module)
     except ImportError as error:

@@ -10,7 +10,7 @@ from ssm_metarl.adaptation.standard import adapt_tasks
 from ssm_metarl.core.parameters import Params
 from ssm_metarl.env_runner.family import TaskFamily, Tasks
 from ssm_metarl.env_runner.streams import substream
-from ssm_metarl.evaluation.evaluate import mean_returns, play_trials, task_source
+from ssm_metarl.evaluation.evaluate import mean_returns, play_trials
 
 EPISODES = 5  # or trials, for each task asked for; a family of one task plays all of them on it
 
@@ -19,10 +19,7 @@ EPISODES = 5  # or trials, for each task asked for; a family of one task plays a
 class Validated:
     """Mean undiscounted returns of complete episodes on the validation tasks.
 
-    Attributes:
-        before: Without adaptation.
-        after: With it.
-        score: What the best parameters have most of.
+    Before and after adaptation; the best parameters are those with the greatest score.
     """
 
     before: float
@@ -51,13 +48,8 @@ def by_adaptation(
             return float(trials.returns.mean())
         return float(mean_returns(agent.policy, params, family, tasks, episodes, own).mean())
 
-    adaptation = adapt_tasks(
-        agent,
-        task_source(agent, family, tasks),
-        episodes=agent.config.episodes,
-        steps=1,
-        seed=substream(seed, 0),
-    )
+    plan = {"episodes": agent.config.episodes, "steps": 1, "seed": substream(seed, 0)}
+    adaptation = adapt_tasks(agent, family, tasks, **plan)
     before, after = (returns(adapted.params) for adapted in adaptation)
     return Validated(before, after, 0.5 * (before + after) if trial else after)
 

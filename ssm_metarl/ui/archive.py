@@ -7,11 +7,9 @@ read the way it will be used.
 
 import contextlib
 import re
-import secrets
-import shutil
 import sqlite3
-import stat
 import struct
+import tempfile
 import zipfile
 import zlib
 from pathlib import Path
@@ -25,7 +23,7 @@ from ssm_metarl.training.loading import load
 from ssm_metarl.training.loop import CHECKPOINT, CONFIG, EXPERIENCE, METRICS, read_config
 from ssm_metarl.ui.jobs import Jobs
 from ssm_metarl.ui.limits import UPLOAD_BYTES, UPLOAD_FILES
-from ssm_metarl.ui.metrics import PROGRESS, check_numbers, read_records
+from ssm_metarl.ui.metrics import PROGRESS, check_numbers, is_plain, read_records
 from ssm_metarl.ui.store import RunStore, check_family
 from ssm_metarl.ui.train_settings import iterations_of
 
@@ -44,19 +42,15 @@ UNREADABLE += (UnicodeDecodeError, struct.error)
 
 
 def pack(run: Path, archive: Path, *, with_experience: bool = False) -> None:
-    """Write a run's settings, metrics and checkpoint, and its experience if asked, into a zip.
-
-    Raises:
-        UserError: Its experience is larger than this page takes back.
-    """
+    """Write a run's settings, metrics and checkpoint, and its experience if asked, into a zip."""
     files = [run / CONFIG, run / METRICS, *sorted((run / CHECKPOINT).glob("*"))]
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as sink:
         for file in files:
             name = file.relative_to(run).as_posix()
-            if ALLOWED.fullmatch(name) and _is_plain(file):
+            if ALLOWED.fullmatch(name) and is_plain(file):
                 sink.write(file, name)
-        if with_experience and _is_plain(run / EXPERIENCE):
-            if (run / EXPERIENCE).stat().st_size > UPLOAD_BYTES:
+        if with_experience and is_plain(run / EXPERIENCE):
+            if (run / EXPERIENCE).stat().st_size > UPLOAD_BYTES:  # and could not come back
                 raise UserError(f"its experience is more than {UPLOAD_BYTES // 10**6} MB")
             copied = archive.with_suffix(".sqlite")
             _copy_store(run / EXPERIENCE, copied)
@@ -67,30 +61,22 @@ def pack(run: Path, archive: Path, *, with_experience: bool = False) -> None:
 def unpack(archive: Path, store: RunStore, jobs: Jobs, name: str) -> None:
     """Make a run of a zip, all of it or nothing.
 
-    Args:
-        archive: The zip.
-        store: Where the run goes.
-        jobs: Where the name is held meanwhile.
-        name: The new run's id.
-
     Raises:
         UserError: It is no zip of a run, or too large, or there is such a run already.
-        CheckpointError: Its checkpoint or metrics are damaged.
-        StoreError: Its experience is.
+        SsmMetaRLError: Its checkpoint, metrics or experience are damaged.
     """
     with jobs.hold(store.new_folder(name).name):
         store.runs.mkdir(parents=True, exist_ok=True)
-        folder = store.runs / f".import-{secrets.token_hex(8)}"  # which no run can be called
-        folder.mkdir()
-        try:
-            _unzip(archive, folder)
-            _check_run(folder)
+        with tempfile.TemporaryDirectory(prefix=".import-", dir=store.runs) as place:
+            folder = Path(place) / name
+            folder.mkdir()
+            try:
+                _unzip(archive, folder)
+                _check_run(folder)
+            except SsmMetaRLError as error:  # names files as the zip does, not where they lie
+                line = str(error).replace(f"{folder}/", "").replace(str(folder), "that run")
+                raise type(error)(line) from error
             folder.rename(store.new_folder(name))
-        except SsmMetaRLError as error:  # names files as the zip does, not where they lie
-            line = str(error).replace(f"{folder}/", "").replace(str(folder), "that run")
-            raise type(error)(line) from error
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _unzip(archive: Path, folder: Path) -> None:
@@ -118,15 +104,19 @@ def _check_directory(file: BinaryIO) -> None:
 
 def _extract(archive: zipfile.ZipFile, folder: Path) -> None:
     """Unpack the files of a run, counting the bytes that come out: headers may lie."""
-    entries = archive.infolist()
+    entries = [entry for entry in archive.infolist() if entry.filename not in FOLDERS]
     if len(entries) > UPLOAD_FILES:
         raise UserError(f"that zip has {len(entries)} entries, of at most {UPLOAD_FILES}")
-    left, seen = UPLOAD_BYTES, set()
+    names = {entry.filename for entry in entries}
+    if len(names) < len(entries) or not all(map(ALLOWED.fullmatch, names)):
+        raise UserError(
+            f"that zip is not of a run: it may hold {CONFIG}, {METRICS}, {CHECKPOINT}/ and "
+            f"{EXPERIENCE}, each once, and nothing else"
+        )
+    left = UPLOAD_BYTES
     for entry in entries:
-        if entry.filename in FOLDERS:
-            continue
-        _check_entry(entry, seen)
-        seen.add(entry.filename)
+        if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            raise UserError(NOT_A_ZIP)
         target = folder / entry.filename
         target.parent.mkdir(exist_ok=True)
         with archive.open(entry) as source, target.open("xb") as sink:
@@ -138,46 +128,24 @@ def _extract(archive: zipfile.ZipFile, folder: Path) -> None:
                 sink.write(chunk)
 
 
-def _check_entry(entry: zipfile.ZipInfo, seen: set[str]) -> None:
-    if not ALLOWED.fullmatch(entry.filename) or entry.filename in seen:
-        raise UserError(
-            f"that zip is not of a run: it may hold {CONFIG}, {METRICS}, {CHECKPOINT}/ and "
-            f"{EXPERIENCE}, each once, and nothing else"
-        )
-    plain = stat.S_IFMT(entry.external_attr >> 16) in (0, stat.S_IFREG)
-    if not plain or entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-        raise UserError(NOT_A_ZIP)
-
-
 def _check_run(folder: Path) -> None:
     """Read all of a run the way it will be used."""
-    if not (folder / CONFIG).exists():
-        raise UserError(f"that zip holds no run: it has no {CONFIG}")
     config = read_config(folder)
     family = get_family(check_family(config.env_name))
     load(folder)
     meta, iterations = load_checkpoint(folder / CHECKPOINT).meta, iterations_of(config)
-    bounds = PROGRESS | {"iteration": (int, 0, iterations)}
-    check_numbers(meta, bounds, folder / CHECKPOINT)
-    records = read_records(folder / METRICS)
-    whole = records and records[-1]["iterations"] == iterations
-    if not whole or records[-1]["iteration"] < meta["iteration"]:
+    check_numbers(meta, PROGRESS | {"iteration": (int, 0, iterations)}, folder / CHECKPOINT)
+    last = (read_records(folder / METRICS) or [{"iterations": 0}])[-1]
+    if last["iterations"] != iterations or last["iteration"] < meta["iteration"]:
         raise UserError(f"that zip's {METRICS} does not cover the whole training")
     if (folder / EXPERIENCE).exists():
         ExperienceStore.open(folder / EXPERIENCE, family).close()
 
 
-def _is_plain(file: Path) -> bool:
-    return file.is_file() and not file.is_symlink()
-
-
 def _copy_store(store: Path, target: Path) -> None:
-    """Copy a store page by page, with what its write-ahead log still holds."""
+    """Copy a store, with what its write-ahead log still holds."""
     try:
-        with (
-            contextlib.closing(sqlite3.connect(f"{store.as_uri()}?mode=ro", uri=True)) as source,
-            contextlib.closing(sqlite3.connect(target)) as copy,
-        ):
-            source.backup(copy)
+        with contextlib.closing(sqlite3.connect(f"{store.as_uri()}?mode=ro", uri=True)) as source:
+            source.execute("VACUUM INTO ?", (str(target),))
     except sqlite3.Error as error:
         raise SsmMetaRLError("its experience cannot be read") from error

@@ -1,38 +1,81 @@
-"""Videos of the agents of an answer, for the player."""
+"""Videos of the agents of an answer on one task, which play side by side and in step."""
 
+import base64
 import contextlib
 import dataclasses
 import itertools
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 
+import gradio as gr
 import numpy as np
-from numpy.random import SeedSequence
 from PIL import Image
 
 from ssm_metarl.adaptation.agent import Agent
 from ssm_metarl.adaptation.hybrid import Memory
-from ssm_metarl.adaptation.standard import adapt_tasks
 from ssm_metarl.core.parameters import Params
-from ssm_metarl.env_runner.streams import substream
-from ssm_metarl.evaluation.evaluate import ADAPTATION_STREAM, task_source, untrained
+from ssm_metarl.evaluation.evaluate import evaluate
 from ssm_metarl.evaluation.report import MODES
 from ssm_metarl.ui.limits import CLIP_STEPS
-from ssm_metarl.ui.player import Clip
 from ssm_metarl.ui.query import Query, Subject
+from ssm_metarl.ui.theme import PLAYER
 from ssm_metarl.video.episode import RecordedEpisode, frames_per_second
 from ssm_metarl.video.writer import Frame, encoded
 
 FRAMES_PER_SECOND = 25  # at most, of the video
 SHRUNK = 480  # pixels: wider pictures are halved
+TEMPLATE = """
+<div class="stage"></div>
+<div class="controls" hidden>
+  <button type="button" class="toggle">Play</button>
+  <input type="range" class="scrub" min="0" max="1000" value="0" aria-label="Time in the clips">
+</div>
+<p class="picture"></p>
+"""
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One agent's episode, as a video; player.js reads its fields.
+
+    Attributes:
+        name: Whose it is, in words.
+        style: Suffix of the CSS class that colours it.
+        mp4: The video, in base64.
+        steps: Of the episode.
+        seconds_per_step: In the video.
+        ending: What to write where it ends.
+        picture: What one sees in it, where that is not plain.
+    """
+
+    name: str
+    style: str
+    mp4: str
+    steps: int
+    seconds_per_step: float
+    ending: str
+    picture: str
+
+
+def player(waiting: str, elem_id: str) -> gr.HTML:
+    """Return the component; its value is a list of ``vars(clip)``, or why there are none yet.
+
+    Where the list is empty it shows the text ``waiting``.
+    """
+    return gr.HTML(
+        value=[],
+        html_template=TEMPLATE,
+        js_on_load=PLAYER,
+        elem_id=elem_id,
+        elem_classes="player",
+        waiting=waiting,
+    )
 
 
 def clips(subject: Subject, query: Query, adapted: Mapping[str, Params]) -> Iterator[Clip]:
     """Record an episode before adapting and one after, for every mode; all start alike.
 
-    Args:
-        subject: The agent and the task.
-        query: What was asked.
-        adapted: The parameters of each mode after adapting.
+    ``adapted`` has the parameters of each mode after adapting.
     """
     yield record_clip(subject, subject.agent, "before adapting", "zero_shot", query.seed, 0)
     for mode in query.modes:
@@ -43,36 +86,21 @@ def clips(subject: Subject, query: Query, adapted: Mapping[str, Params]) -> Iter
 
 def agent_after(subject: Subject, query: Query, mode: str) -> Agent:
     """Return the agent once it has adapted, exactly as its return was measured."""
-    agent, plan = subject.agent, query.plan()
-    if mode == "in_context":
-        return agent  # only what it remembers changes
-    if mode == "from_scratch":
-        agent = dataclasses.replace(agent, params=untrained(agent, SeedSequence(plan.seed)))
-    memory = Memory.of(agent) if mode == "hybrid" else None
-    *_, last = adapt_tasks(
-        agent,
-        task_source(agent, subject.family, subject.task),
-        episodes=query.episodes,
-        steps=query.steps,
-        seed=substream(SeedSequence(plan.seed), ADAPTATION_STREAM),
-        memory=memory,
-        guarded=plan.guarded,
+    agent = subject.agent
+    plan = dataclasses.replace(
+        query.plan(), modes=(mode,), budgets=(query.episodes,), return_episodes=1
     )
+    memory = Memory.of(agent) if mode == "hybrid" else None
+    *_, last = evaluate(agent, subject.family, subject.task, plan, memory)
     return agent.with_params(last.params)
 
 
 def record_clip(
     subject: Subject, agent: Agent, name: str, style: str, seed: int, remembered: int
 ) -> Clip:
-    """Record one episode.
+    """Record one episode of an agent on the task of ``subject``.
 
-    Args:
-        subject: The family and the task.
-        agent: Who plays.
-        name: What the clip is called.
-        style: Suffix of the CSS class that colours it.
-        seed: Of the start and of the actions.
-        remembered: Episodes of the task that the agent plays before, and remembers.
+    Before it the agent plays ``remembered`` others of the task, which stay in its memory.
     """
     family = subject.family
     speed = frames_per_second(family, subject.task)
@@ -80,7 +108,7 @@ def record_clip(
     episode = RecordedEpisode(agent, family, subject.task, seed, remembered)
     with contextlib.closing(episode.frames(every)) as frames:
         pictures = itertools.islice(frames, CLIP_STEPS // every + 1)
-        mp4 = encoded(map(shrunk, pictures), speed / every)
+        mp4 = base64.b64encode(encoded(map(shrunk, pictures), speed / every)).decode()
     first = "" if episode.ended else "the first "
     ending = f"return {episode.total:.4g} after {first}{episode.steps} steps"
     return Clip(name, style, mp4, episode.steps, 1 / speed, ending, family.picture)

@@ -1,7 +1,7 @@
 """What a visitor asks to compare, the measurements of the command line, and their tables."""
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,41 +14,38 @@ from ssm_metarl.checkpoint.files import write_json_atomically
 from ssm_metarl.commands.common import best_return
 from ssm_metarl.env_runner.family import TaskFamily, Tasks
 from ssm_metarl.errors import UserError
-from ssm_metarl.evaluation.evaluate import EvaluationPlan, evaluate, modes_of, summarise
+from ssm_metarl.evaluation.evaluate import EvaluationPlan, evaluate, summarise
 from ssm_metarl.evaluation.figures import budget_curve, write_png
 from ssm_metarl.evaluation.report import MODES, Evaluation, ModeResult, label
 from ssm_metarl.evaluation.statistics import paired_difference
 from ssm_metarl.ui.limits import EPISODES, EVALUATION_TASKS, SEED, STEPS, integer
-from ssm_metarl.ui.query import budgets_up_to, checked_modes, mode_choices
+from ssm_metarl.ui.query import able_modes, budgets_up_to, checked_modes
 from ssm_metarl.ui.store import RunStore, checked_id
 
 MOST_RUNS = 4
 TRIAL_EPISODES = 10  # at most, whatever a run was trained with
-SPLITS = ("held_out", "shifted")
+SPLITS = {
+    "held_out": "unseen, from the training ranges",
+    "shifted": "outside the training ranges",
+}
 REPRESENTATIVE = ("hybrid", "in_context", "standard", "from_scratch")  # fixed: not the best mode
 
 
 @dataclass
 class Measured:
-    """What has been measured of one run so far.
-
-    Attributes:
-        run: Its id.
-        family: What it was evaluated on.
-        tasks: Which tasks.
-        split: Which task set they are.
-        plan: What is measured.
-        total: How many results there will be.
-        rows: Those there are.
-    """
+    """The ``rows`` that have been measured so far of what is planned for one run."""
 
     run: str
     family: TaskFamily
     tasks: Tasks
     split: str
     plan: EvaluationPlan
-    total: int
     rows: list[ModeResult] = field(default_factory=list)
+
+    @property
+    def total(self) -> int:
+        """How many results there will be."""
+        return self.plan.results(self.plan.modes or ())
 
     def evaluation(self) -> Evaluation:
         """Return what was measured as ``ssm-metarl evaluate`` writes it."""
@@ -71,76 +68,46 @@ class Measured:
         return len({row.shots for row in self.rows if row.shots and row.steps in (0, 1)}) > 1
 
 
-@dataclass(frozen=True)
-class Comparison:
-    """What to compare.
+def measure(
+    store: RunStore,
+    runs: Any,
+    modes: Any,
+    split: Any,
+    tasks: Any,
+    episodes: Any,
+    steps: Any,
+    seed: Any,
+) -> Iterator[list[Measured]]:
+    """Evaluate the agents of runs one after another; yield all there is after each measurement.
 
-    Attributes:
-        runs: Whose agents.
-        modes: Each agent is measured in those that it knows.
-        split: Which task set.
-        tasks: How many tasks.
-        episodes: Of each task, per gradient step.
-        steps: Gradient steps.
-        seed: Of everything random.
+    Each agent is measured in those of the modes that it knows. All inputs come from the page or its
+    API, whatever they are; numbers that are too large are cut.
+
+    Raises:
+        UserError: An input is of the wrong kind, or there is no such run or task set.
     """
-
-    runs: Sequence[str]
-    modes: Sequence[str]
-    split: str
-    tasks: int
-    episodes: int
-    steps: int
-    seed: int
-
-    @classmethod
-    def asked(
-        cls, runs: Any, modes: Any, split: Any, tasks: Any, episodes: Any, steps: Any, seed: Any
-    ) -> "Comparison":
-        """Read what came from the page or its API, whatever it is.
-
-        Raises:
-            UserError: Something is of the wrong kind; numbers that are too large are cut.
-        """
-        if not isinstance(runs, list) or not 1 <= len(runs) <= MOST_RUNS:
-            raise UserError(f"choose 1 to {MOST_RUNS} agents to compare")
-        if split not in SPLITS:
-            raise UserError(f"the tasks are one of: {', '.join(SPLITS)}")
-        return cls(
-            list(dict.fromkeys(checked_id(run) for run in runs)),
-            checked_modes(modes),
-            split,
-            integer(EVALUATION_TASKS, "tasks", tasks),
-            integer(EPISODES, "episodes", episodes),
-            integer(STEPS, "steps", steps),
-            integer(SEED, "seed", seed),
+    if not isinstance(runs, list) or not 1 <= len(runs) <= MOST_RUNS:
+        raise UserError(f"choose 1 to {MOST_RUNS} agents to compare")
+    if split not in SPLITS:
+        raise UserError(f"the tasks are one of: {', '.join(SPLITS)}")
+    runs, wanted = [checked_id(run) for run in runs], checked_modes(modes)
+    count = integer(EVALUATION_TASKS, "tasks", tasks)
+    budgets = budgets_up_to(integer(EPISODES, "episodes", episodes))
+    steps, seed = integer(STEPS, "steps", steps), integer(SEED, "seed", seed)
+    found: list[Measured] = []
+    for run in dict.fromkeys(runs):
+        agent, family = store.agent(run)
+        able = [mode for mode in wanted if mode in able_modes(agent)]
+        trial_episodes = min(store.config(run).episodes_per_trial, TRIAL_EPISODES)
+        plan = EvaluationPlan(
+            ("zero_shot", *able), budgets, steps, trial_episodes=trial_episodes, seed=seed
         )
-
-    def measure(self, store: RunStore) -> Iterator[list[Measured]]:
-        """Evaluate the agents one after another; yield all there is after each measurement.
-
-        Raises:
-            UserError: There is no such run, or its family has no such tasks.
-        """
-        found: list[Measured] = []
-        for run in self.runs:
-            agent, family = store.agent(run)
-            able = [mode for _, mode in mode_choices(agent)]
-            plan = EvaluationPlan(
-                modes=("zero_shot", *(mode for mode in self.modes if mode in able)),
-                budgets=budgets_up_to(self.episodes),
-                steps=self.steps,
-                trial_episodes=min(store.config(run).episodes_per_trial, TRIAL_EPISODES),
-                seed=self.seed,
-            )
-            modes = modes_of(agent, plan)
-            draw: Callable[[int], Tasks] = getattr(family, self.split)
-            tasks = draw(self.tasks)
-            memory = Memory.of(agent) if "hybrid" in modes else None
-            found.append(Measured(run, family, tasks, self.split, plan, plan.results(modes)))
-            for measurement in evaluate(agent, family, tasks, plan, memory):
-                found[-1].rows.append(measurement.result)
-                yield found
+        drawn: Tasks = getattr(family, split)(count)
+        memory = Memory.of(agent) if "hybrid" in able else None
+        found.append(Measured(run, family, drawn, split, plan))
+        for measurement in evaluate(agent, family, drawn, plan, memory):
+            found[-1].rows.append(measurement.result)
+            yield found
 
 
 def by_family(found: Sequence[Measured]) -> list[list[Measured]]:
@@ -223,7 +190,7 @@ def rounded(value: float) -> float:
 
 def interval(ends: tuple[float, float]) -> str:
     """Return an interval as text."""
-    return f"{ends[0]:.4g} to {ends[1]:.4g}"
+    return "{:.4g} to {:.4g}".format(*ends)
 
 
 def as_csv(found: Sequence[Measured], folder: Path) -> Path:

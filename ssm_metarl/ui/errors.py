@@ -1,10 +1,8 @@
 """What a visitor sees when something goes wrong: one line, and never a path or a traceback."""
 
-import functools
-import inspect
 import logging
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable
 from html import escape
 from typing import Any
 
@@ -22,11 +20,7 @@ SHOWN = 200  # characters of an input that was refused, in the log
 
 
 class Page(gr.Blocks):
-    """Blocks whose components refuse invalid values in one line.
-
-    Gradio converts each input by its component before it calls the event. The page never sends
-    what cannot be converted; others may, and each time the log would get a traceback.
-    """
+    """Blocks whose events fail in one line, be it of a component that converts an input or ours."""
 
     async def preprocess_data(
         self,
@@ -37,6 +31,8 @@ class Page(gr.Blocks):
     ) -> list[Any]:
         """Return the inputs of an event as its function takes them.
 
+        The page never sends what cannot be converted; others may.
+
         Raises:
             gr.Error: One of them is not valid.
         """
@@ -46,6 +42,17 @@ class Page(gr.Blocks):
             log.warning("an input was refused: %.*s", SHOWN, repr(error))
             line = escape(_reason(block_fn.inputs, inputs), quote=False)
             raise gr.Error(line, print_exception=False) from None
+
+    async def call_function(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """Call the function of an event, or go on with it.
+
+        Raises:
+            gr.Error: It failed; with a line for people, the rest goes to the server's log.
+        """
+        try:
+            return await super().call_function(*args, **kwargs)
+        except Exception as error:
+            raise explained(error) from None
 
 
 def _reason(blocks: Iterable[Any], values: Iterable[object]) -> str:
@@ -63,29 +70,6 @@ def _reason(blocks: Iterable[Any], values: Iterable[object]) -> str:
         if isinstance(value, str) and choices and value not in choices:
             return f"{block.label} is one of: {', '.join(map(str, choices))}."
     return INVALID
-
-
-def handled(action: Callable[..., Any]) -> Callable[..., Any]:
-    """Turn the errors of an event into a line for people; the rest goes to the server's log."""
-    if inspect.isgeneratorfunction(action):
-
-        @functools.wraps(action)
-        def stream(*args: Any, **kwargs: Any) -> Iterator[Any]:
-            try:
-                yield from action(*args, **kwargs)
-            except Exception as error:
-                raise explained(error) from None
-
-        return stream
-
-    @functools.wraps(action)
-    def answer(*args: Any, **kwargs: Any) -> Any:
-        try:
-            return action(*args, **kwargs)
-        except Exception as error:
-            raise explained(error) from None
-
-    return answer
 
 
 def explained(error: Exception) -> gr.Error:

@@ -30,13 +30,7 @@ PLOT_COLOURS = {**COLOURS, "best": FAINT}  # of a line plot, whose colours canno
 
 
 def svg(figure: "Figure", alt: str, size: tuple[float, float] | None = SIZE) -> str:
-    """Return a figure as HTML.
-
-    Args:
-        figure: What to show.
-        alt: What it shows, in words.
-        size: In inches; None for the figure's own.
-    """
+    """Return a figure as HTML; its size is in inches, None for the figure's own."""
     import matplotlib
 
     text = io.StringIO()

@@ -1,18 +1,16 @@
 """The running and queued jobs of every visitor: each can stop their own, and leaving stops them."""
 
-import collections
 import contextlib
 import math
 import threading
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 import gradio as gr
 
 from ssm_metarl.errors import UserError
 
-HEAVY = "heavy"  # the concurrency id of training, adapting and evaluating: one at a time
 POLL = 0.05  # seconds
 
 
@@ -21,47 +19,44 @@ class Job:
     """One job, which checks regularly whether to go on.
 
     Attributes:
+        visitor: Whose it is, as Gradio's session hash.
         kind: What it does, such as ``"training"``.
         deadline: When it has to end at the latest, in seconds of the monotonic clock.
-        stop_event: Set to stop it; what it has done so far is shown.
-        discard_event: Set as well to show nothing of it.
         waiting: Whether it is queued behind the jobs of others.
+        stopped: Set to stop it; what it has done so far is shown.
+        discarded: Set to stop it and show nothing of it.
     """
 
+    visitor: str
     kind: str
-    deadline: float
-    stop_event: threading.Event = field(default_factory=threading.Event)
-    discard_event: threading.Event = field(default_factory=threading.Event)
-    waiting: bool = False
+    deadline: float = math.inf
+    waiting: bool = True
+    stopped: bool = False
+    discarded: bool = False
 
     @property
     def should_stop(self) -> bool:
         """Whether to stop now."""
-        return self.stop_event.is_set() or self.timed_out
+        return self.stopped or self.discarded or self.timed_out
 
     @property
     def timed_out(self) -> bool:
         """Whether the time allowed is over."""
         return time.monotonic() > self.deadline
 
-    @property
-    def discarded(self) -> bool:
-        """Whether to stop now and show nothing."""
-        return self.discard_event.is_set()
-
-    def discard(self) -> None:
-        """Stop it and show nothing of it."""
-        self.discard_event.set()
-        self.stop_event.set()
-
 
 class Jobs:
-    """The jobs of each visitor, who is known by their Gradio session."""
+    """The jobs of all visitors, and the runs that are in use."""
 
     def __init__(self) -> None:
-        self._jobs: dict[str, list[Job]] = collections.defaultdict(list)
+        self._jobs: list[Job] = []
         self._held: set[str] = set()
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
+
+    def _of(self, request: gr.Request, kind: str | None = None) -> list[Job]:
+        with self._lock:
+            own = [job for job in self._jobs if job.visitor == str(request.session_hash)]
+        return [job for job in own if kind in (None, job.kind)]
 
     def enqueue(self, request: gr.Request, kind: str) -> None:
         """Note that a visitor's job is queued, so that they can also stop it before it runs.
@@ -69,77 +64,58 @@ class Jobs:
         A second call, as by a double click, changes nothing.
         """
         with self._lock:
-            own = self._jobs[str(request.session_hash)]
-            if not any(job.waiting and job.kind == kind and not job.discarded for job in own):
-                own.append(Job(kind, math.inf, waiting=True))
+            if not any(job.waiting and not job.discarded for job in self._of(request, kind)):
+                self._jobs.append(Job(str(request.session_hash), kind))
 
     @contextlib.contextmanager
     def run(self, request: gr.Request, kind: str, seconds: float) -> Iterator[Job]:
-        """Run a job for so long at most; it takes over a stop that was asked for in the queue."""
-        visitor, job = str(request.session_hash), Job(kind, time.monotonic() + seconds)
+        """Run a visitor's queued job, or a new one, for so long at most."""
         with self._lock:
-            own = self._jobs[visitor]
-            queued = next((one for one in own if one.waiting and one.kind == kind), None)
-            if queued is not None:
-                own.remove(queued)
-                job.stop_event, job.discard_event = queued.stop_event, queued.discard_event
-            own.append(job)
+            job = next((job for job in self._of(request, kind) if job.waiting), None)
+            if job is None:
+                job = Job(str(request.session_hash), kind)
+                self._jobs.append(job)
+            job.waiting, job.deadline = False, time.monotonic() + seconds
         try:
             yield job
         finally:
             with self._lock:
-                own.remove(job)
-                if not own:
-                    del self._jobs[visitor]
+                self._jobs.remove(job)
 
     def stop(self, request: gr.Request, kind: str | None = None) -> None:
         """Stop a visitor's jobs of a kind, or all of them."""
         for job in self._of(request, kind):
-            job.stop_event.set()
+            job.stopped = True
 
     def cancel_waiting(self, request: gr.Request, kind: str) -> bool:
         """Discard a visitor's queued job of a kind; return whether there was one."""
         waiting = [job for job in self._of(request, kind) if job.waiting and not job.discarded]
         for job in waiting:
-            job.discard()
+            job.discarded = True
         return bool(waiting)
 
     def is_active(self, request: gr.Request) -> bool:
         """Whether a visitor has a queued or running job whose result they will see."""
-        return not all(job.discarded for job in self._of(request, None))
+        return not all(job.discarded for job in self._of(request))
 
     def discard(self, request: gr.Request, kind: str, patience: float) -> None:
         """Discard a visitor's jobs of a kind; wait at most so many seconds until they end."""
         for job in self._of(request, kind):
-            job.discard()
-        until = time.monotonic() + patience
-        while time.monotonic() < until:
-            if all(job.waiting for job in self._of(request, kind)):
-                return
-            time.sleep(POLL)
-
-    def _of(self, request: gr.Request, kind: str | None) -> list[Job]:
-        with self._lock:
-            own = self._jobs.get(str(request.session_hash), ())
-            return [job for job in own if kind in (None, job.kind)]
+            job.discarded = True
+        _wait_for(lambda: all(job.waiting for job in self._of(request, kind)), patience)
 
     def close(self, patience: float) -> None:
         """Stop everybody's jobs, and wait at most so many seconds until they have ended."""
         with self._lock:
-            for job in self._all():
-                job.stop_event.set()
-        until = time.monotonic() + patience
-        while self.busy and time.monotonic() < until:
-            time.sleep(POLL)
+            for job in self._jobs:
+                job.stopped = True
+        _wait_for(lambda: not self.busy, patience)
 
     @property
     def busy(self) -> bool:
         """Whether anything is running now."""
         with self._lock:
-            return bool(self._held) or not all(job.waiting for job in self._all())
-
-    def _all(self) -> list[Job]:
-        return [job for own in self._jobs.values() for job in own]
+            return bool(self._held) or not all(job.waiting for job in self._jobs)
 
     @contextlib.contextmanager
     def hold(self, run: str) -> Iterator[None]:
@@ -164,3 +140,9 @@ class Jobs:
         """
         if run in self._held:
             raise UserError(f"{run} is in use right now; wait until that ends, or stop it")
+
+
+def _wait_for(condition: Callable[[], bool], patience: float) -> None:
+    until = time.monotonic() + patience
+    while not condition() and time.monotonic() < until:
+        time.sleep(POLL)

@@ -7,12 +7,10 @@ import gradio as gr
 from gradio.components import Component
 
 from ssm_metarl.env_runner.family import TaskFamily
-from ssm_metarl.ui.errors import handled
-from ssm_metarl.ui.jobs import HEAVY
 from ssm_metarl.ui.limits import EPISODES, SEED, STEPS
-from ssm_metarl.ui.query import Query, mode_choices
+from ssm_metarl.ui.query import Query, able_modes
 from ssm_metarl.ui.store import RunStore
-from ssm_metarl.ui.widgets import message
+from ssm_metarl.ui.widgets import PRIVATE, QUIET, heavy, message
 from ssm_metarl.video.before_after import choose_task
 
 # What a tab showed before stays, faded, until it shows the new.
@@ -26,18 +24,17 @@ FRESH = """() => document.querySelector("#%s").classList.remove("stale")"""
 def query_of(store: RunStore, run: Any, last: Mapping[str, Any]) -> tuple[Query, bool]:
     """Return a visitor's last query if it was of this agent, else an example, and which it is.
 
-    The example is a task whose controls are not the usual ones, where the family has one. ``last``
-    has the fields of the last query, of whichever agent; it is empty if there was none.
+    ``last`` has the fields of the last query, of whichever agent; it is empty if there was none.
     """
     if last and last["run"] == run:
         return Query.asked(**last), True
     agent, family = store.agent(run)
     tasks = family.validation()
-    task = tasks.parameters(choose_task(family, tasks))
+    task = tasks.parameters(choose_task(family, tasks))  # with controls that are not the usual
     rounded = {name: float(f"{value:.3g}") for name, value in task.items()}
-    modes = [mode for _, mode in mode_choices(agent)]
-    example = (rounded, modes, EPISODES.default, STEPS.default, SEED.default)
-    return Query.asked(run, *example), False
+    modes = able_modes(agent)
+    usual = (EPISODES.default, STEPS.default, SEED.default)
+    return Query.asked(run, rounded, modes, *usual), False
 
 
 def task_line(family: TaskFamily, query: Query, *, mine: bool) -> str:
@@ -53,16 +50,11 @@ def fill(
     show: Callable[..., Iterator[Any]],
     outputs: Sequence[Component],
 ) -> None:
-    """Fill a tab when it is opened, and again when its inputs have changed since.
+    """Fill a tab when ``place`` says it is open, and again when its inputs have changed since.
 
-    Args:
-        tab: Its name; the column with the id ``NAME-screen`` is faded meanwhile.
-        place: Name of the tab that is open.
-        given: The inputs of ``show``.
-        show: Yields the outputs; runs as a heavy job.
-        outputs: The components to fill; the first one shows the progress.
+    ``show`` runs as a heavy job and yields the outputs, of which the first shows the progress.
     """
-    wanted = gr.State([])
+    wanted, screen = gr.State([]), f"{tab.lower()}-screen"
 
     def want(place: str, before: list, *given: Any) -> list:
         return list(given) if place == tab else before
@@ -72,26 +64,9 @@ def fill(
         yield from show(*wanted) if wanted else [[gr.skip()] * len(outputs)]
 
     changes: list[Any] = [getattr(one, "change") for one in (place, *given)]  # noqa: B009
-    gr.on(
-        changes,
-        handled(want),
-        [place, wanted, *given],
-        wanted,
-        concurrency_limit=None,  # queued, because only then does a change of state set off others
-        show_progress="hidden",
-        api_visibility="private",
-    )
-    screen = f"{tab.lower()}-screen"
-    looked = wanted.change(
-        handled(shown),
-        wanted,
-        list(outputs),
-        concurrency_id=HEAVY,
-        concurrency_limit=1,
-        show_progress="minimal",
-        show_progress_on=[outputs[0]],
-        api_visibility="private",
-        js=STALE % screen,
-    )
+    # Queued, because only then does a change of state set off others.
+    gr.on(changes, want, [place, wanted, *given], wanted, **QUIET)
+    job = {**heavy(outputs[0]), "trigger_mode": "always_last", **PRIVATE}
+    looked = wanted.change(shown, wanted, list(outputs), **job, js=STALE % screen)
     for ended in (looked.then, looked.failure):
-        ended(None, None, None, js=FRESH % screen, api_visibility="private")
+        ended(None, None, None, js=FRESH % screen, **PRIVATE)

@@ -14,14 +14,7 @@ from ssm_metarl.training.settings import settings_of
 
 @dataclass(frozen=True)
 class Range:
-    """The numbers that one input may have.
-
-    Attributes:
-        low: Smallest.
-        high: Largest.
-        default: Where it starts.
-        whole: Whether only whole numbers are valid.
-    """
+    """The numbers that one input may have; ``default`` is where it starts."""
 
     low: int | float
     high: int | float
@@ -81,9 +74,5 @@ def training_range(name: str, default: int | float = 0) -> Range:
 
 
 def integer(limits: Range, name: str, value: Any) -> int:
-    """Return a whole number within the limits.
-
-    Raises:
-        UserError: It is not a number at all.
-    """
+    """Return a whole number within the limits, as :meth:`Range.clamp`."""
     return int(limits.clamp(name, value))

@@ -1,7 +1,7 @@
 """Metrics files, checked before anything is made of their numbers.
 
 A run may come from anywhere, and the page lists every run there is: one number out of bounds would
-break that list for everybody.
+break that list for everybody. What is refused raises a CheckpointError.
 """
 
 import os
@@ -21,20 +21,16 @@ PROGRESS = {
     "seconds": (float, 0, 1e10),
     "best_return": RETURN,
 }
+"""Type, least and greatest value of the numbers that the page reads, and of more in a record."""
 COUNT = (int, 1, 10**7)
 RECORD = PROGRESS | {"iteration": COUNT, "iterations": COUNT}
 RECORD |= {"return_before": RETURN, "return_after": RETURN}
-"""Type, least and greatest value of the numbers that the page reads."""
 REQUIRED = ("iteration", "iterations", "environment_steps", "seconds")  # the others may be null
 
 
 def read_records(path: Path) -> list[dict[str, Any]]:
-    """Read and check a metrics file; a missing one is empty.
-
-    Raises:
-        CheckpointError: A line is damaged or out of bounds, or the iterations do not rise.
-    """
-    records = read_metrics(path) if _is_plain(path) else []
+    """Read and check a metrics file, whose iterations rise; a missing one is empty."""
+    records = read_metrics(path) if is_plain(path) else []
     last = 0
     for record in records:
         check_record(record, path)
@@ -45,12 +41,8 @@ def read_records(path: Path) -> list[dict[str, Any]]:
 
 
 def last_record(path: Path) -> dict[str, Any]:
-    """Read and check the last complete line of a metrics file; ``{}`` if there is none.
-
-    Raises:
-        CheckpointError: It is damaged or out of bounds.
-    """
-    if not _is_plain(path):
+    """Read and check the last complete line of a metrics file; ``{}`` if there is none."""
+    if not is_plain(path):
         return {}
     with path.open("rb") as file:
         file.seek(max(0, os.fstat(file.fileno()).st_size - TAIL))
@@ -58,21 +50,16 @@ def last_record(path: Path) -> dict[str, Any]:
     if not lines:
         return {}
     try:
-        record = parse_json(lines[-1])
-    except ValueError as error:
-        raise CheckpointError(f"{path}: the last line is not JSON") from error
-    if not isinstance(record, dict):
-        raise CheckpointError(f"{path}: the last line is not an object")
+        line: Any = parse_json(lines[-1])
+        record = dict(line)
+    except (TypeError, ValueError) as error:
+        raise CheckpointError(f"{path}: the last line is not a JSON object") from error
     check_record(record, path)
     return record
 
 
 def check_record(record: Mapping[str, Any], source: Path) -> None:
-    """Refuse a line of metrics that holds anything but numbers within their bounds.
-
-    Raises:
-        CheckpointError: Naming the number.
-    """
+    """Refuse a line of metrics that holds anything but numbers within their bounds."""
     check_numbers(record, dict.fromkeys(record, FINITE) | RECORD, source)
     if record["iteration"] > record["iterations"]:
         raise CheckpointError(f"{source}: iteration is beyond iterations")
@@ -83,18 +70,15 @@ def check_numbers(
     bounds: Mapping[str, tuple[type, float | int, float | int]],
     source: Path,
 ) -> None:
-    """Refuse numbers that are missing, of another type or out of bounds.
-
-    Raises:
-        CheckpointError: Naming the first of them.
-    """
+    """Refuse numbers that are missing, of another type or out of bounds."""
     for name, (kind, low, high) in bounds.items():
-        if name not in REQUIRED and values.get(name, "missing") is None:
+        if values.get(name, "missing") is None and name not in REQUIRED:
             continue
         value: Any = values.get(name)
         if type(value) not in (int, kind) or not low <= value <= high:
             raise CheckpointError(f"{source}: {name} must be a number from {low:g} to {high:g}")
 
 
-def _is_plain(path: Path) -> bool:
+def is_plain(path: Path) -> bool:
+    """Whether a path is a file and no link."""
     return path.is_file() and not path.is_symlink()

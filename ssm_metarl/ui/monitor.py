@@ -2,7 +2,7 @@
 
 import time
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from html import escape
 from typing import Any
 
@@ -10,7 +10,7 @@ import gradio as gr
 import pandas as pd
 
 from ssm_metarl.commands.common import best_return
-from ssm_metarl.env_runner.registry import get_family, list_families
+from ssm_metarl.env_runner.registry import list_families
 from ssm_metarl.evaluation.figures.style import COLOURS, FAINT
 from ssm_metarl.meta_rl.registry import LEARNERS
 from ssm_metarl.training.config import TrainConfig
@@ -20,6 +20,7 @@ from ssm_metarl.ui.widgets import message, tiles
 
 Record = Mapping[str, Any]
 WINDOW = 8  # iterations that the speed is measured over
+SHORTEST_AXIS = 20  # iterations; a shorter axis would be labelled in fractions of them
 LINES = {  # by what a learner's validation measures: name and colour of each return
     "adaptation": {
         "return_before": ("before adapting", "zero_shot"),
@@ -41,14 +42,16 @@ COLOUR_MAP = {
 class Monitor:
     """What one training has shown so far."""
 
-    def __init__(self, config: TrainConfig, records: Iterable[Record] = ()) -> None:
-        self.config = config
-        self.iterations = iterations_of(config)
-        self.phase = ""
-        self._expected = expected_seconds(config) / self.iterations
-        self._records: list[Record] = list(records)
+    def __init__(
+        self, config: TrainConfig, records: Iterable[Record] = (), iterations: int | None = None
+    ) -> None:
+        self.config, self.phase = config, ""
+        self.iterations = iterations_of(config) if iterations is None else iterations
+        self._records = list(records)
         self._recent: deque[Record] = deque(maxlen=WINDOW)
         self._started = time.monotonic()  # of the iteration that is going on
+        own = (family for family in list_families() if family.name == config.env_name)
+        self._best = next(map(best_return, own), None)
 
     @property
     def done(self) -> int:
@@ -65,23 +68,39 @@ class Monitor:
         """Take in that a phase of an iteration begins; called by the training's own thread."""
         self.phase = phase
 
-    @property
-    def plot(self) -> gr.LinePlot:
-        """The plot of :attr:`curves`, with its axes."""
-        return curves_plot(self.config, self.iterations, self._records)
+    def plot(self, **how: Any) -> gr.LinePlot:
+        """Return the plot of :attr:`curves`, with its axes."""
+        return line_plot(
+            value=self.curves,
+            x_title="Iteration",
+            y_title="Mean return",
+            x_lim=[0, self._axis],
+            y_lim=[0, 1.05 * self._best] if self._best else [None, None],
+            color_map=COLOUR_MAP,
+            **how,
+        )
 
     @property
     def curves(self) -> pd.DataFrame:
-        """The returns so far, as the value of :attr:`plot`."""
-        return curves(self.config, self.iterations, self._records)
+        """The returns before and after adaptation against the iterations."""
+        best = self._best
+        lines = {BEST: [(0.0, best), (float(self._axis), best)]} if best else {}
+        for key, (name, _) in LINES[LEARNERS[self.config.mode].validation].items():
+            shown = (record for record in self._records if record[key] is not None)
+            lines[name] = [(float(one["iteration"]), float(one[key])) for one in shown]
+        return lines_of(lines)
+
+    @property
+    def _axis(self) -> int:
+        return max(self.iterations, SHORTEST_AXIS)
 
     def status(self) -> str:
         """Return what is happening, as HTML; its height does not change."""
         spent, steps, iterations = self._pace()
-        each = spent / iterations if iterations else self._expected
+        each = spent / iterations if iterations else expected_seconds(self.config) / self.iterations
         within = min((time.monotonic() - self._started) / each, 1.0) if self.phase else 0.0
         reached = min(self.done + within, float(self.iterations))
-        best = next((one["best_return"] for one in self._records[::-1]), None)
+        best = self._records[-1]["best_return"] if self._records else None
         values = {
             "Iteration": f"{self.done} of {self.iterations}",
             "Time left": duration(each * (self.iterations - reached)),
@@ -118,38 +137,6 @@ class Monitor:
         if self.done < self.iterations:
             why = "The time allowed is over" if timed_out else "Stopped"
             end = f"{why} after {self.done} of {self.iterations} iterations; it can be resumed"
-        lead = message(f"{name}: {number}", "outcome") if number else message(name, "outcome")
+        lead = message(f"{name}: {number}" if number else name, "outcome")
         after = "Its agent can be chosen above." if self.done else ""
         return lead + message(text, "others") + message(f"{end}. {after}", "others")
-
-
-def curves_plot(
-    config: TrainConfig, iterations: int, records: Sequence[Record] = (), **how: Any
-) -> gr.LinePlot:
-    """Return the plot of a training's returns, with the axes of that run."""
-    best = best_of(config)
-    return line_plot(
-        value=curves(config, iterations, records),
-        x_title="Iteration",
-        y_title="Mean return",
-        x_lim=[0, iterations],
-        y_lim=[0, 1.05 * best] if best else [None, None],
-        color_map=COLOUR_MAP,
-        **how,
-    )
-
-
-def curves(config: TrainConfig, iterations: int, records: Sequence[Record]) -> pd.DataFrame:
-    """Return the returns before and after adaptation against the iterations."""
-    best = best_of(config)
-    lines = {BEST: [(0.0, best), (float(iterations), best)]} if best else {}
-    for key, (name, _) in LINES[LEARNERS[config.mode].validation].items():
-        shown = [r for r in records if r[key] is not None]
-        lines[name] = [(float(r["iteration"]), float(r[key])) for r in shown]
-    return lines_of(lines)
-
-
-def best_of(config: TrainConfig) -> float | None:
-    """Return the best possible return, where the family is of this package and it is known."""
-    known = config.env_name in {family.name for family in list_families()}
-    return best_return(get_family(config.env_name)) if known else None

@@ -1,5 +1,7 @@
 """The page: its tabs, and what they share."""
 
+from functools import partial
+
 import gradio as gr
 
 from ssm_metarl import __version__
@@ -7,26 +9,22 @@ from ssm_metarl.env_runner.registry import get_family
 from ssm_metarl.errors import SsmMetaRLError
 from ssm_metarl.meta_rl.registry import LEARNERS
 from ssm_metarl.ui import api
-from ssm_metarl.ui.errors import Page, field, handled
+from ssm_metarl.ui.errors import Page, field
 from ssm_metarl.ui.jobs import Jobs
 from ssm_metarl.ui.store import RunStore
 from ssm_metarl.ui.tabs import adapt, compare, inside, memory, runs, train
-from ssm_metarl.ui.widgets import PRIVATE, QUIET
+from ssm_metarl.ui.widgets import FOLLOWING, QUIET
 
 TITLE = "ssm-metarl"
-HEADER = f"""
-<header class="masthead">
-  <h1>Agents that adapt</h1>
-  <p>State-space-model policies, meta-trained over families of tasks.
-    <span class="version">ssm-metarl {__version__}</span></p>
-</header>
+HEADER = f"""# Agents that adapt
+State-space-model policies, meta-trained over families of tasks. ssm-metarl {__version__}
 """
 
 
 def build(store: RunStore, jobs: Jobs) -> gr.Blocks:
     """Return the page over a store of runs; what visitors start are jobs."""
     with Page(title=TITLE, analytics_enabled=False, delete_cache=(600, 3600)) as page:
-        gr.HTML(HEADER)
+        gr.Markdown(HEADER, padding=True)
         query = gr.State({})
         run = gr.Dropdown(
             store.trained(), value=store.first(), label="Agent", elem_id="agent", interactive=True
@@ -46,19 +44,11 @@ def build(store: RunStore, jobs: Jobs) -> gr.Blocks:
                 memory.build(store, run, query, place)
             with gr.Tab("Inside", id="inside"):
                 inside.build(store, run, query, place)
-        tabs.select(handled(chosen), None, place, **QUIET)
+        tabs.select(chosen, None, place, **QUIET)
         api.build(store)
-        run.change(
-            handled(lambda run: about(store, run)),
-            run,
-            description,
-            queue=False,
-            show_progress="hidden",
-            **PRIVATE,
-        )
-        choices = handled(lambda: gr.update(choices=store.trained()))
-        page.load(choices, None, run, queue=False, **PRIVATE)
-        page.unload(handled(jobs.stop))
+        run.change(partial(about, store), run, description, **FOLLOWING)
+        page.load(lambda: gr.update(choices=store.trained()), None, run, **FOLLOWING)
+        page.unload(jobs.stop)
     return page
 
 
@@ -68,10 +58,7 @@ def chosen(tab: gr.EventData) -> str:
 
 
 def about(store: RunStore, run: object) -> str:
-    """Say in a line what an agent was trained on, how, and with what memory.
-
-    Empty where there is no such run or its settings cannot be read.
-    """
+    """Say in a line what an agent was trained on, how, and with what memory, if it can be read."""
     try:
         config = store.config(run)
         family = get_family(config.env_name)

@@ -1,4 +1,4 @@
-// Clips that play in step: `element` and `props` are given by gr.HTML, see player.py.
+// Clips that play in step: `element` and `props` are given by gr.HTML, see clips.py.
 const stage = element.querySelector(".stage");
 const toggle = element.querySelector(".toggle");
 const scrub = element.querySelector(".scrub");
@@ -26,7 +26,7 @@ function build(clip) {
   const figure = add("figure", stage, "clip mark-" + clip.style);
   const video = add("video", figure, "");
   Object.assign(video, { muted: true, playsInline: true, preload: "auto", src: movie(clip.mp4) });
-  video.setAttribute("aria-label", clip.alt);
+  video.setAttribute("aria-label", `Video of one episode, ${clip.name}: ${clip.ending}`);
   const caption = add("figcaption", figure, "");
   add("span", caption, "name", clip.name);
   const counter = add("span", caption, "counter");

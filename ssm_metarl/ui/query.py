@@ -27,12 +27,9 @@ class Query:
     """How an agent meets one task.
 
     Attributes:
-        run: Whose agent.
         task: Parameters of the task; those left out are nominal.
-        modes: How to meet it.
         episodes: Of the task, per gradient step.
         steps: Gradient steps.
-        seed: Of everything random.
     """
 
     run: str
@@ -55,7 +52,7 @@ class Query:
             raise UserError("a task is written as {parameter: value, ...}")
         return cls(
             run,
-            {str(name): value for name, value in task.items()},
+            dict(task),
             checked_modes(modes),
             integer(EPISODES, "episodes", episodes),
             integer(STEPS, "steps", steps),
@@ -82,21 +79,13 @@ class Subject:
 
     @classmethod
     def of(cls, store: RunStore, query: Query) -> "Subject":
-        """Read it.
-
-        Raises:
-            UserError: There is no such run, or a parameter or its value is not valid.
-        """
+        """Read it; a UserError says that a run, a parameter or its value is not valid."""
         agent, family = store.agent(query.run)
         return cls(agent, family, family.task(**query.task))
 
 
 def checked_modes(modes: Any) -> tuple[str, ...]:
-    """Return modes in their usual order.
-
-    Raises:
-        UserError: It is not a list of modes.
-    """
+    """Return modes in their usual order; a UserError says that it is not a list of modes."""
     if not isinstance(modes, list | tuple) or any(mode not in ADAPTING for mode in modes):
         raise UserError(f"modes is a list of some of: {', '.join(ADAPTING)}")
     return tuple(mode for mode in ADAPTING if mode in modes)
@@ -120,7 +109,6 @@ def answers(subject: Subject, query: Query) -> Iterator[Measurement]:
         yield from evaluate(subject.agent, subject.family, subject.task, alone, memory)
 
 
-def mode_choices(agent: Agent) -> list[tuple[str, str]]:
-    """Return the modes in which an agent can adapt: what people call them, and their names."""
-    able = modes_of(agent, EvaluationPlan())
-    return [(MODES[mode], mode) for mode in ADAPTING if mode in able]
+def able_modes(agent: Agent) -> list[str]:
+    """Return the modes in which an agent can adapt."""
+    return list(modes_of(agent, EvaluationPlan())[1:])

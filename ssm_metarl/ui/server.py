@@ -33,43 +33,40 @@ def serve(runs: Path, host: str = "127.0.0.1", port: int = 7860) -> None:
         host: Address to listen on; others than this machine see it only if this says so.
         port: Port to listen on.
     """
+    keep_large_blocks()  # before there are threads, which train
     with tempfile.TemporaryDirectory(prefix="ssm-metarl-") as folder:
         os.environ["GRADIO_TEMP_DIR"] = folder  # what Gradio keeps goes when the page does
-        _serve(runs, host, port, Path(folder))
-
-
-def _serve(runs: Path, host: str, port: int, kept: Path) -> None:
-    keep_large_blocks()  # before there are threads, which train
-    jobs, limit = Jobs(), Middleware(UploadLimit, folder=kept, most=UPLOADS_BYTES)
-    page = build(RunStore(runs.resolve()), jobs)
-    page.queue(max_size=QUEUE, default_concurrency_limit=4)
-    rest(page)
-    page.launch(
-        server_name=host,
-        server_port=port,
-        share=False,
-        show_error=False,
-        quiet=True,
-        max_file_size=UPLOAD_BYTES,
-        theme=theme(),
-        head=f"<style>{CSS}{range_marks()}</style><script>{LEAVING}</script>",
-        footer_links=["api"],
-        prevent_thread_lock=True,
-        ssr_mode=False,
-        enable_monitoring=False,
-        app_kwargs={"middleware": [limit]},
-    )
-    signal.signal(signal.SIGTERM, _end)  # SDL, which draws, would take it and do nothing
-    try:
-        while True:
-            time.sleep(TIDY)
-            if not jobs.busy:  # a job would take it again at once
-                give_back()
-    except KeyboardInterrupt:
-        pass
-    finally:
-        jobs.close(PATIENCE)
-        page.close(verbose=False)
+        limit = Middleware(UploadLimit, folder=Path(folder), most=UPLOADS_BYTES)
+        jobs = Jobs()
+        page = build(RunStore(runs.resolve()), jobs)
+        page.queue(max_size=QUEUE, default_concurrency_limit=4)
+        rest(page)
+        page.launch(
+            server_name=host,
+            server_port=port,
+            share=False,
+            show_error=False,
+            quiet=True,
+            max_file_size=UPLOAD_BYTES,
+            theme=theme(),
+            head=f"<style>{CSS}{range_marks()}</style><script>{LEAVING}</script>",
+            footer_links=["api"],
+            prevent_thread_lock=True,
+            ssr_mode=False,
+            enable_monitoring=False,
+            app_kwargs={"middleware": [limit]},
+        )
+        signal.signal(signal.SIGTERM, _end)  # SDL, which draws, would take it and do nothing
+        try:
+            while True:
+                time.sleep(TIDY)
+                if not jobs.busy:  # a job would take it again at once
+                    give_back()
+        except KeyboardInterrupt:
+            pass
+        finally:
+            jobs.close(PATIENCE)
+            page.close(verbose=False)
 
 
 def rest(page: gr.Blocks) -> None:

@@ -1,7 +1,7 @@
 """Sliders and switches for the parameters of a family, made from the family itself."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import gradio as gr
@@ -10,45 +10,34 @@ from gradio.components import Component
 
 from ssm_metarl.analysis.names import choice_effect
 from ssm_metarl.env_runner.family import Parameter, TaskFamily
-from ssm_metarl.env_runner.registry import get_family, list_families
-from ssm_metarl.ui.errors import handled
+from ssm_metarl.env_runner.registry import list_families
 from ssm_metarl.ui.widgets import QUIET
 
 ROOM = 0.25  # of the training range, on both sides, where a family has no shifted tasks
 
 
-@dataclass(frozen=True)
 class Sliders:
-    """The inputs of all families, of which one group is seen.
+    """The inputs of all families, of which those of one are seen.
 
     Attributes:
         groups: Family -> its group.
-        inputs: Family -> parameter -> its input.
-        notes: Family -> where to say that a task lies outside the training ranges.
+        parameters: Family and parameter of each input.
+        inputs: The inputs, in that order.
     """
 
-    groups: Mapping[str, gr.Column]
-    inputs: Mapping[str, Mapping[str, Component]]
-    notes: Mapping[str, gr.HTML]
-
-    @classmethod
-    def build(cls, shown: str) -> "Sliders":
-        """Add them to the page; those of one family are visible."""
-        groups, inputs, notes = {}, {}, {}
+    def __init__(self, shown: str) -> None:
+        self.groups: dict[str, gr.Column] = {}
+        self.parameters: list[tuple[str, Parameter]] = []
+        self.inputs: list[Any] = []
         for family in list_families():
             with gr.Column(visible=family.name == shown, elem_classes="sliders") as group:
-                inputs[family.name] = {p.name: _input(family, p) for p in family.parameters}
-                notes[family.name] = gr.HTML(outside(family, {}), elem_classes="note")
-            groups[family.name] = group
-        sliders = cls(groups, inputs, notes)
-        for family in list_families():
-            sliders._watch(family)
-        return sliders
-
-    @property
-    def flat(self) -> list[Component]:
-        """All inputs, in one order."""
-        return [one for group in self.inputs.values() for one in group.values()]
+                own: list[Any] = [_input(family, parameter) for parameter in family.parameters]
+                note = gr.HTML(outside(family), elem_classes="note")
+            changes = [one.change for one in own]
+            gr.on(changes, partial(outside, family), own, note, **QUIET)
+            self.groups[family.name] = group
+            self.parameters += [(family.name, parameter) for parameter in family.parameters]
+            self.inputs += own
 
     def show(self, family: str) -> list[Any]:
         """Return updates of all groups that show one family's."""
@@ -56,36 +45,17 @@ class Sliders:
 
     def task(self, family: str, values: Sequence[Any]) -> dict[str, float]:
         """Return one family's parameters, from the values of all inputs."""
-        names = [(group, name) for group, each in self.inputs.items() for name in each]
-        parameters = {p.name: p for p in get_family(family).parameters}
-        return {
-            name: number(parameters[name], value)
-            for (group, name), value in zip(names, values, strict=True)
-            if group == family
-        }
+        pairs = zip(self.parameters, values, strict=True)
+        return {p.name: _number(p, value) for (of, p), value in pairs if of == family}
 
     def values(self, family: str, task: Mapping[str, float]) -> list[Any]:
         """Return values of all inputs that show one task.
 
         Not updates: Gradio keeps a component for each update of an input.
         """
-        parameters = {p.name: p for p in get_family(family).parameters}
         return [
-            setting(parameters[name], task[name]) if group == family else gr.skip()
-            for group, each in self.inputs.items()
-            for name in each
+            _setting(p, task[p.name]) if of == family else gr.skip() for of, p in self.parameters
         ]
-
-    def _watch(self, family: TaskFamily) -> None:
-        """Say at once when a task leaves the training ranges."""
-        names = list(self.inputs[family.name])
-
-        def noted(*values: Any) -> str:
-            return outside(family, dict(zip(names, values, strict=True)))
-
-        inputs: list[Any] = list(self.inputs[family.name].values())
-        changes = [one.change for one in inputs]
-        gr.on(changes, handled(noted), inputs, self.notes[family.name], **QUIET)
 
 
 def _input(family: TaskFamily, parameter: Parameter) -> Component:
@@ -93,14 +63,13 @@ def _input(family: TaskFamily, parameter: Parameter) -> Component:
     if parameter.choices:
         return gr.Checkbox(label=words, info=choice_effect(parameter), elem_classes="switch")
     low, high = reach(parameter)
-    unit = f" {parameter.unit}" if parameter.unit else ""
     return gr.Slider(
         low,
         high,
         value=parameter.default,
-        step=_step(low, high),
+        step=10.0 ** np.floor(np.log10((high - low) / 100)),
         label=words,
-        info=f"trained on {parameter.range_text}{unit}",
+        info=f"trained on {parameter.range_text} {parameter.unit}".rstrip(),
         elem_id=element_id(family, parameter),
         elem_classes="ranged",
     )
@@ -113,19 +82,13 @@ def element_id(family: TaskFamily, parameter: Parameter) -> str:
 
 def reach(parameter: Parameter) -> tuple[float, float]:
     """Return how far a slider goes: beyond the training range, within what makes sense."""
-    ends = [parameter.low, parameter.high, parameter.default]
-    ends += [end for interval in parameter.shifted or () for end in interval]
     room = ROOM * (parameter.high - parameter.low)
-    low = min(*ends, parameter.low - room)
-    high = max(*ends, parameter.high + room)
-    return max(low, parameter.bounds[0]), min(high, parameter.bounds[1])
+    ends = [parameter.low - room, parameter.high + room, parameter.default]
+    ends += [end for interval in parameter.shifted or () for end in interval]
+    return max(min(ends), parameter.bounds[0]), min(max(ends), parameter.bounds[1])
 
 
-def _step(low: float, high: float) -> float:
-    return 10.0 ** np.floor(np.log10((high - low) / 100))
-
-
-def number(parameter: Parameter, value: Any) -> Any:
+def _number(parameter: Parameter, value: Any) -> Any:
     """Return what an input says; a switch that is on stands for the choice that is not usual."""
     if not parameter.choices:
         return value
@@ -133,20 +96,20 @@ def number(parameter: Parameter, value: Any) -> Any:
     return unusual if value else parameter.default
 
 
-def setting(parameter: Parameter, value: float) -> float | bool:
+def _setting(parameter: Parameter, value: float) -> float | bool:
     """Return what an input shows for a value."""
     return value != parameter.default if parameter.choices else float(f"{value:.3g}")
 
 
-def outside(family: TaskFamily, task: Mapping[str, Any]) -> str:
-    """Say which parameters lie outside the training ranges."""
-    beyond = [
-        p.name.replace("_", " ")
-        for p in family.parameters
-        if not p.choices and p.name in task and not p.low <= task[p.name] <= p.high
-    ]
+def outside(family: TaskFamily, *values: Any) -> str:
+    """Say which parameters lie outside the training ranges; all lie within if no value is given."""
     if not family.parameters:
         return "This family has one task only."
+    beyond = [
+        p.name.replace("_", " ")
+        for p, value in zip(family.parameters, values, strict=False)
+        if not p.choices and not p.low <= value <= p.high
+    ]
     if not beyond:
         return "<span class='inside'>Within the training ranges</span>"
     return f"<span class='outside'>Outside the training ranges: {', '.join(beyond)}</span>"
@@ -156,9 +119,7 @@ def range_marks() -> str:
     """Return the style sheet that marks each training range under its slider."""
     rules = []
     for family in list_families():
-        for p in family.parameters:
-            if p.choices:
-                continue
+        for p in (p for p in family.parameters if not p.choices):
             low, high = reach(p)
             start, end = ((edge - low) / (high - low) for edge in (p.low, p.high))
             ends = f"--trained-from: {start:.3f}; --trained-to: {end:.3f}"

@@ -1,9 +1,11 @@
 """The runs that the page shows: those in its folder, and the agents that come with the package.
 
 Nothing outside these two folders is read or written, whatever a visitor sends: a run is known by
-its id, an id is checked before it becomes a path, and links are refused.
+its id, an id is checked before it becomes a path, and links are refused. A UserError says what is
+not valid.
 """
 
+import contextlib
 import os
 import shutil
 from dataclasses import dataclass
@@ -14,10 +16,10 @@ from ssm_metarl.adaptation.agent import Agent
 from ssm_metarl.checkpoint.lock import RunLock
 from ssm_metarl.checkpoint.names import RUN_ID, as_name
 from ssm_metarl.env_runner.family import TaskFamily
-from ssm_metarl.env_runner.registry import list_families
+from ssm_metarl.env_runner.registry import get_family, list_families
 from ssm_metarl.errors import SsmMetaRLError, UserError
 from ssm_metarl.training.config import TrainConfig
-from ssm_metarl.training.loading import agent_family, load
+from ssm_metarl.training.loading import load
 from ssm_metarl.training.loop import CHECKPOINT, CONFIG, METRICS, read_config
 from ssm_metarl.ui.limits import RUNS
 from ssm_metarl.ui.metrics import last_record, read_records
@@ -27,29 +29,17 @@ PRETRAINED = Path(__file__).parent.parent / "pretrained"
 
 @dataclass(frozen=True)
 class RunSummary:
-    """One run at a glance.
-
-    Attributes:
-        name: Its id.
-        family: Its family of tasks; empty if its settings or its last metrics cannot be read.
-        learner: How it learns, likewise.
-        done: Iterations done.
-        iterations: Iterations in all; 0 where none is done yet.
-        best_return: The best so far.
-        bytes: On disk.
-        changed: Time of the last change, in seconds since 1970.
-        own: Whether it may be continued and deleted.
-    """
+    """One run at a glance."""
 
     name: str
-    family: str
+    family: str  # empty, as is the learner, if its settings or last metrics cannot be read
     learner: str
-    done: int
-    iterations: int
+    done: int  # iterations
+    iterations: int  # in all; 0 where none is done yet
     best_return: float | None
     bytes: int
-    changed: float
-    own: bool
+    changed: float  # seconds since 1970
+    own: bool  # may be continued and deleted
 
     @property
     def unfinished(self) -> bool:
@@ -59,12 +49,7 @@ class RunSummary:
 
 @dataclass(frozen=True)
 class RunStore:
-    """The runs on disk.
-
-    Attributes:
-        runs: The folder of the page's own runs.
-        pretrained: The folder of the agents that come with the package, which is only read.
-    """
+    """The runs on disk: the page's own, and those that come with the package, only read."""
 
     runs: Path
     pretrained: Path = PRETRAINED
@@ -76,14 +61,13 @@ class RunStore:
 
     def trained(self) -> list[str]:
         """Return the runs that have an agent already."""
-        return [run for run in self.ids() if self._has_agent(run)]
-
-    def _has_agent(self, run: str) -> bool:
-        try:
-            check_family(self.config(run).env_name)
-        except SsmMetaRLError:  # the Runs tab says so
-            return False
-        return (self.folder(run) / CHECKPOINT).is_dir()
+        found = []
+        for run in self.ids():
+            with contextlib.suppress(SsmMetaRLError):  # the Runs tab says so
+                check_family(self.config(run).env_name)
+                if (self.folder(run) / CHECKPOINT).is_dir():
+                    found.append(run)
+        return found
 
     def first(self) -> str | None:
         """Return the run that a new visitor sees first: a pretrained one if there is any."""
@@ -91,11 +75,7 @@ class RunStore:
         return next(iter([*pretrained, *self.trained()]), None)
 
     def folder(self, run: object) -> Path:
-        """Return the folder of a run.
-
-        Raises:
-            UserError: There is no such run.
-        """
+        """Return the folder of a run; a UserError if there is none."""
         name = checked_id(run)
         for place in (self.runs, self.pretrained):
             if is_run(place / name):
@@ -107,11 +87,7 @@ class RunStore:
         return self.folder(run).parent == self.runs
 
     def new_folder(self, run: object) -> Path:
-        """Return the folder for a new run.
-
-        Raises:
-            UserError: The id is not valid or taken, or there are too many runs.
-        """
+        """Return the folder for a new run; a UserError if its id is taken or the store full."""
         name = checked_id(run)
         if len(_runs_in(self.runs)) >= RUNS:
             raise UserError(f"there are {RUNS} runs, the most this page keeps; delete one first")
@@ -119,30 +95,25 @@ class RunStore:
             raise UserError(f"there is a run {name!r} already; choose another name")
         return self.runs / name
 
-    def free_name(self, wanted: str) -> str:
-        """Return an id that is not taken, as close to a text as possible."""
+    def free_name(self, wanted: str, ending: str = "") -> str:
+        """Return an id that is not taken: a text and the ending, else a text and a number."""
         taken = set(self.ids())
-        endings = ("", *(f"-{number}" for number in range(2, len(taken) + 3)))
+        endings = (ending, *(f"-{number}" for number in range(2, len(taken) + 3)))
         return next(name for end in endings if (name := as_name(wanted, end)) not in taken)
 
     def config(self, run: object) -> TrainConfig:
-        """Return the settings of a run; a UserError says what is wrong with them."""
+        """Return the settings of a run."""
         return read_config(self.folder(run))
 
     def metrics(self, run: object) -> list[dict[str, Any]]:
-        """Return the checked metrics of a run, as :func:`ssm_metarl.ui.metrics.read_records`."""
+        """Return the checked metrics of a run."""
         return read_records(self.folder(run) / METRICS)
 
     def agent(self, run: object) -> tuple[Agent, TaskFamily]:
-        """Return the agent of a run and its family.
-
-        Raises:
-            UserError: There is no such run, or its family is not one of this package.
-            CheckpointError: It is damaged.
-        """
+        """Return the agent of a run and its family, which must be one of this package."""
         check_family(self.config(run).env_name)
         agent = load(self.folder(run))
-        return agent, agent_family(agent)
+        return agent, get_family(agent.family)
 
     def summary(self, run: object) -> RunSummary:
         """Return a run at a glance; what is damaged is left empty."""
@@ -173,11 +144,7 @@ class RunStore:
         return [run.name for run in self.summaries() if run.own and run.unfinished]
 
     def delete(self, run: object) -> None:
-        """Delete one of the page's own runs.
-
-        Raises:
-            UserError: There is no such run, it comes with the package, or it is being trained.
-        """
+        """Delete one of the page's own runs; a UserError if it is another or being trained."""
         if not self.is_own(run):
             raise UserError(f"{checked_id(run)} comes with the page and cannot be deleted")
         with RunLock(self.folder(run)):
@@ -185,22 +152,14 @@ class RunStore:
 
 
 def checked_id(run: object) -> str:
-    """Return a valid id unchanged.
-
-    Raises:
-        UserError: It is anything else, such as a path.
-    """
+    """Return a valid id unchanged; a UserError if it is anything else, such as a path."""
     if not isinstance(run, str) or not RUN_ID.fullmatch(run):
         raise UserError("a run's name is made of a to z, 0 to 9 and -, at most 64 of them")
     return run
 
 
 def check_family(name: object) -> str:
-    """Return the name of a family of this package unchanged.
-
-    Raises:
-        UserError: It is anything else; no code is imported to find out.
-    """
+    """Return the name of a family of this package unchanged, and import no code for any other."""
     families = [family.name for family in list_families()]
     if name not in families:
         raise UserError(f"the page knows these families of tasks: {', '.join(families)}")

@@ -15,13 +15,7 @@ class UploadLimit:
     """Refuse an upload that, with all that is kept and all that is coming in, would be too much."""
 
     def __init__(self, app: ASGIApp, folder: Path, most: int) -> None:
-        """Stand before an app.
-
-        Args:
-            app: Which takes the uploads.
-            folder: Where it keeps them.
-            most: Bytes that may lie there.
-        """
+        """Stand before an app that keeps uploads in a folder, of ``most`` bytes at most."""
         self._app, self._folder, self._most = app, folder, most
         self._coming = 0
 

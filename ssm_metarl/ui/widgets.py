@@ -1,20 +1,19 @@
 """Small components and settings of events that several tabs share."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from html import escape
 from typing import Any
 
 import gradio as gr
 from gradio.components import Component
 
-from ssm_metarl.ui.jobs import HEAVY
 from ssm_metarl.ui.limits import EPISODES, SEED, STEPS, Range
 
-STOPPED = "Stopped."
-LATE = "This took too long; ask for less to see it to the end."
-FAILED = "That did not work; nothing was measured."
 QUEUED = "Your turn comes when the jobs of others are done."
+# Training, adapting and evaluating run one at a time.
+ONE_SLOT: dict[str, Any] = {"concurrency_id": "heavy", "concurrency_limit": 1}
 PRIVATE: dict[str, Any] = {"api_visibility": "private"}
+FOLLOWING: dict[str, Any] = {"queue": False, "show_progress": "hidden", **PRIVATE}
 QUIET: dict[str, Any] = {  # queued, because only then are errors shown
     "concurrency_limit": None,
     "show_progress": "hidden",
@@ -43,14 +42,9 @@ TO_RESULTS = """(...inputs) => {
 
 
 def heavy(status: Component) -> dict[str, Any]:
-    """Return the settings of an event that waits for the one slot of heavy jobs.
-
-    Args:
-        status: Where its place in the queue is shown.
-    """
+    """Return the settings of a heavy event, whose place in the queue is shown in ``status``."""
     return {
-        "concurrency_id": HEAVY,
-        "concurrency_limit": 1,
+        **ONE_SLOT,
         "trigger_mode": "multiple",  # also while a discarded job of the visitor still waits
         "show_progress": "minimal",
         "show_progress_on": [status],
@@ -78,18 +72,12 @@ def slider(limits: Range, label: str, info: str | None = None, **how: Any) -> gr
 
 
 def adaptation_inputs(what: str) -> tuple[gr.Slider, gr.Slider, gr.Number]:
-    """Add, folded away, how much data and how many steps adaptation takes, and the seed.
-
-    Args:
-        what: Whose episodes they are.
-    """
+    """Add, folded away, how many episodes of ``what`` and steps adaptation takes, and the seed."""
     with gr.Accordion("Data and gradient steps", open=False):
         return (
             slider(EPISODES, f"Episodes of {what}", "for each gradient step"),
             slider(STEPS, "Gradient steps"),
-            gr.Number(
-                int(SEED.default), label="Seed", precision=0, minimum=0, maximum=int(SEED.high)
-            ),
+            gr.Number(SEED.default, label="Seed", precision=0, minimum=0, maximum=SEED.high),
         )
 
 
@@ -102,12 +90,3 @@ def tiles(values: Mapping[str, str]) -> str:
     """Return a few labelled values, side by side."""
     shown = (f"<div><dt>{escape(k)}</dt><dd>{escape(v)}</dd></div>" for k, v in values.items())
     return f'<dl class="tiles">{"".join(shown)}</dl>'
-
-
-def table(heads: Sequence[str], rows: Iterable[str], name: str) -> str:
-    """Return a table of HTML rows that scrolls by itself where it is too wide."""
-    head = "".join(f'<th scope="col">{text}</th>' for text in heads)
-    return (
-        f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(name)}">'
-        f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
-    )

@@ -1,38 +1,23 @@
 """The video of one task, before and after adaptation."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from ssm_metarl.adaptation.agent import Agent
-from ssm_metarl.env_runner.family import Parameter, TaskFamily, Tasks
+from ssm_metarl.analysis.linear_probe import probed_parameter
+from ssm_metarl.env_runner.family import TaskFamily, Tasks
 from ssm_metarl.errors import UserError
 from ssm_metarl.evaluation.evaluate import Measurement
-from ssm_metarl.evaluation.report import counted, label
+from ssm_metarl.evaluation.report import ModeResult, counted, label
 from ssm_metarl.video.episode import RecordedEpisode, frames_per_second
 from ssm_metarl.video.writer import write_side_by_side
 
 
-@dataclass(frozen=True)
-class BeforeAfter:
-    """What a video shows.
-
-    Attributes:
-        task: Number of the task in its set.
-        before: Return of the left clip: the agent as it was.
-        after: Return of the right clip: the agent after one gradient step.
-    """
-
-    task: int
-    before: float
-    after: float
-
-
 def task_groups(family: TaskFamily, tasks: Tasks) -> list[str] | None:
     """Return `swap = 1` or the like for each task, by the first choice; None if there is none."""
-    parameter = _choice(family)
+    parameter = probed_parameter(family)
     if parameter is None:
         return None
     return [f"{parameter.name} = {value:g}" for value in tasks.values[parameter.name]]
@@ -40,66 +25,61 @@ def task_groups(family: TaskFamily, tasks: Tasks) -> list[str] | None:
 
 def choose_task(family: TaskFamily, tasks: Tasks) -> int:
     """Return the first task whose controls are not the usual ones, or else the first."""
-    parameter = _choice(family)
+    parameter = probed_parameter(family)
     if parameter is None:
         return 0
     return int(np.argmax(tasks.values[parameter.name] != parameter.default))
 
 
-def write_before_after(
-    agent: Agent,
-    family: TaskFamily,
-    tasks: Tasks,
-    measured: Sequence[Measurement],
-    path: Path,
-    seed: int,
-) -> BeforeAfter:
-    """Record an episode before and one after adaptation, from the same start, side by side.
+@dataclass(frozen=True)
+class Shown:
+    """What plays on the right: the agent after one gradient step on a task, given by number.
 
-    Both sample their actions with the same seed.
-
-    Args:
-        agent: The agent as it was trained.
-        family: Of the tasks.
-        tasks: Those that were evaluated; :func:`choose_task` chooses one.
-        measured: Of the evaluation; the agent after :func:`shown_result` plays on the right.
-        path: The `.mp4` to write.
-        seed: Of the start and of the sampling.
-
-    Raises:
-        UserError: No mode with gradient steps was measured, the packages for videos are missing,
-            or the environment cannot be drawn.
-        EnvironmentFailure: The environment raised an error.
+    The result is what was measured on all tasks.
     """
-    number = choose_task(family, tasks)
-    shown = shown_result(measured)
+
+    task: int
+    agent: Agent
+    result: ModeResult
+
+
+def choose_result(shown: Shown | None, one: Measurement, agent: Agent, task: int) -> Shown | None:
+    """Return which of two measurements to show; of `one`, only this task's parameters are kept.
+
+    A first step of standard is preferred to one of hybrid, and then that of the most episodes.
+    """
+
+    def rank(result: ModeResult) -> tuple[bool, int]:
+        return result.mode == "standard", result.shots
+
+    if one.result.mode not in ("standard", "hybrid") or one.result.steps != 1:
+        return shown
+    if shown is not None and rank(shown.result) >= rank(one.result):
+        return shown
     params = {
-        name: value[number] if value.ndim > agent.params[name].ndim else value
-        for name, value in shown.params.items()
+        name: value[task].clone() if value.ndim > agent.params[name].ndim else value
+        for name, value in one.params.items()
     }
-    name, episodes = label(shown.result.mode, 1), counted(shown.result.shots, "episode")
-    before, after = record_side_by_side(
-        (agent, agent.with_params(params)),
-        family,
-        tasks[number],
-        (seed, seed),
-        ("before adapting", f"{name} on {episodes}"),
-        path,
-    )
-    return BeforeAfter(number, before, after)
+    return Shown(task, agent.with_params(params), one.result)
 
 
-def shown_result(measured: Sequence[Measurement]) -> Measurement:
-    """Return the first gradient step from the most episodes, of standard if it was measured.
+def write_before_after(
+    agent: Agent, shown: Shown | None, family: TaskFamily, tasks: Tasks, path: Path, seed: int
+) -> tuple[float, float]:
+    """Record an episode before and one after adaptation, with the same start and sampling.
+
+    Returns:
+        The returns of the two episodes.
 
     Raises:
-        UserError: No mode with gradient steps was measured.
+        UserError: No mode with gradient steps was measured, or as for `record_side_by_side`.
     """
-    for mode in ("standard", "hybrid"):
-        rows = [one for one in measured if (one.result.mode, one.result.steps) == (mode, 1)]
-        if rows:
-            return max(rows, key=lambda one: one.result.shots)
-    raise UserError("neither standard nor hybrid was measured, so there is nothing to compare")
+    if shown is None:
+        raise UserError("neither standard nor hybrid was measured, so there is nothing to compare")
+    name, episodes = label(shown.result.mode, 1), counted(shown.result.shots, "episode")
+    captions = "before adapting", f"{name} on {episodes}"
+    agents = agent, shown.agent
+    return record_side_by_side(agents, family, tasks[shown.task], (seed, seed), captions, path)
 
 
 def record_side_by_side(
@@ -112,19 +92,16 @@ def record_side_by_side(
     *,
     episodes_before: int = 0,
 ) -> tuple[float, float]:
-    """Record an episode of each of two agents, side by side.
+    """Record an episode of each of two agents, side by side; return the returns of both.
 
     Args:
         agents: The left one and the right one.
         family: Of the task.
         task: A set of one.
         seeds: Of the start and of the sampling of each.
-        captions: What is written above the clips.
+        captions: Text above the clips.
         path: The `.mp4` to write.
         episodes_before: Episodes that the right one has in memory when its clip starts.
-
-    Returns:
-        The returns of the two episodes.
 
     Raises:
         UserError: The packages for videos are missing, or the environment cannot be drawn.
@@ -135,7 +112,3 @@ def record_side_by_side(
     right = RecordedEpisode(agents[1], family, task, seeds[1], episodes_before)
     write_side_by_side(left.frames(), right.frames(), captions, path, fps)
     return left.total, right.total
-
-
-def _choice(family: TaskFamily) -> Parameter | None:
-    return next((parameter for parameter in family.parameters if parameter.choices), None)

@@ -9,7 +9,8 @@ import numpy as np
 from ssm_metarl.adaptation.agent import Agent
 from ssm_metarl.adaptation.session import Session
 from ssm_metarl.env_runner.family import TaskFamily, Tasks
-from ssm_metarl.errors import EnvironmentFailure, SsmMetaRLError, UserError
+from ssm_metarl.env_runner.gymnasium import failures_named
+from ssm_metarl.errors import UserError
 from ssm_metarl.video.writer import Frame
 
 DEFAULT_FPS = 30  # of environments that do not declare one
@@ -18,32 +19,23 @@ DEFAULT_FPS = 30  # of environments that do not declare one
 class RecordedEpisode:
     """An episode that is played as its pictures are asked for.
 
-    Whatever the environment raises becomes an :class:`EnvironmentFailure`, a picture that a video
-    cannot show a :class:`UserError`.
-
-    Attributes:
-        total: Its return so far.
-        steps: Its length so far.
-        ended: Whether it is over.
+    Its return and length so far are ``total`` and ``steps``. Whatever the environment raises
+    becomes an :class:`EnvironmentFailure`, a picture that a video cannot show a `UserError`.
     """
 
     def __init__(
         self, agent: Agent, family: TaskFamily, task: Tasks, seed: int, episodes_before: int
     ) -> None:
-        """Build the environment.
+        """Build the environment of a task, a set of one.
 
-        Args:
-            agent: Who plays.
-            family: Of the task.
-            task: A set of one.
-            seed: Of the start and of the sampling.
-            episodes_before: Episodes that are played before, and kept in the agent's memory.
+        The seed is that of the start and of the sampling; ``episodes_before`` are played before,
+        and kept in the agent's memory.
         """
         os.environ.setdefault("SDL_VIDEODRIVER", "dummy")  # pygame looks for a screen otherwise
         self.session = Session(agent, "in_context" if episodes_before else "zero_shot", seed=seed)
         self.seed, self.episodes_before = seed, episodes_before
         self.total, self.steps, self.ended = 0.0, 0, False
-        with _guarded("making"):
+        with failures_named("being built"):
             self.env = family.gymnasium(task, render_mode="rgb_array")
         self._shape: tuple[int, ...] | None = None
 
@@ -64,13 +56,13 @@ class RecordedEpisode:
 
     def _episode(self, seed: int) -> Iterator[bool]:
         """Play an episode; yield at its start and after every step whether it has ended."""
-        with _guarded("reset"):
+        with failures_named("reset"):
             observation, _ = self.env.reset(seed=seed)
         done = False
         yield done
         while not done:
             action = self.session.act(observation)
-            with _guarded("step"):
+            with failures_named("step"):
                 observation, earned, terminated, truncated, _ = self.env.step(action)
                 reward, done = float(earned), bool(terminated or truncated)
             self.session.observe(reward, terminated, truncated, observation)
@@ -78,7 +70,7 @@ class RecordedEpisode:
             yield done
 
     def _picture(self) -> Frame:
-        with _guarded("render"):
+        with failures_named("render"):
             picture = np.asarray(self.env.render())
         self._shape = self._shape or picture.shape
         if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[-1] != 3:
@@ -94,25 +86,13 @@ class RecordedEpisode:
         return picture
 
 
-@contextlib.contextmanager
-def _guarded(what: str) -> Iterator[None]:
-    """Turn what an environment raises inside the block into one line."""
-    try:
-        yield
-    except SsmMetaRLError:
-        raise
-    except Exception as error:  # what a foreign environment raises is its own business
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise EnvironmentFailure(f"the environment's {what} failed: {reason}") from error
-
-
 def frames_per_second(family: TaskFamily, task: Tasks) -> int:
     """Return how many steps of an environment are a second of its video.
 
     Raises:
         UserError: It cannot be drawn.
     """
-    with _guarded("making"):
+    with failures_named("being built"):
         env = family.gymnasium(task)
         metadata = env.metadata or {}
         env.close()

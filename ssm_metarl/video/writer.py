@@ -7,7 +7,7 @@ import subprocess
 import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import UInt8
@@ -32,27 +32,19 @@ HOLD_SECONDS = 1.5
 
 
 def write_side_by_side(
-    left: Iterable[Frame],
-    right: Iterable[Frame],
-    captions: tuple[str, str],
-    path: Path,
-    fps: int,
-    *,
-    ending: str = "ended at step {step}",
+    left: Iterable[Frame], right: Iterable[Frame], captions: tuple[str, str], path: Path, fps: int
 ) -> None:
     """Write an H.264 video in which two clips play in step, each under its caption and a counter.
 
-    A clip that ends first holds its last frame, dimmed, under `ending`. At the end of the longer
-    one the picture stands still for a moment. Frames are drawn as they are needed, one of each clip
-    at a time, so iterators that render as they go keep memory flat.
+    A clip that ends first holds its last frame, dimmed; at the end of the longer one the picture
+    stands still for a moment. Frames are taken as they are needed, one of each clip at a time.
 
     Args:
         left: RGB frames, one `[H, W, 3]` array per step; frame i is the picture after i steps.
         right: The same, of the same size.
-        captions: What stands above the left and above the right clip.
+        captions: Text above the left and above the right clip.
         path: The `.mp4` to create or replace; an error leaves it as it was.
         fps: Steps shown per second.
-        ending: What to write over a clip that ended first, with `{step}` for its last step.
 
     Raises:
         UserError: The packages for videos are not installed, or pictures differ in size.
@@ -61,52 +53,31 @@ def write_side_by_side(
         OSError: The video's folder cannot be written.
     """
     ffmpeg = _find_ffmpeg()
-    pictures = _pictures(left, right, captions, ending)
+    pictures = _pictures(left, right, captions, round(HOLD_SECONDS * fps))
     first = next(pictures)
-    height, width, _ = first.shape
-    with (
-        replacing(path) as temporary,
-        _encoder(ffmpeg, temporary, path, f"{width}x{height}", fps) as encoder,
-    ):
-        last = first.tobytes()
-        encoder.write(last)
-        for picture in pictures:
-            last = picture.tobytes()
-            encoder.write(last)
-        for _ in range(round(HOLD_SECONDS * fps)):
-            encoder.write(last)
+    with replacing(path) as temporary:
+        _encode(ffmpeg, first, pictures, temporary, path, fps)
 
 
 def encoded(frames: Iterable[Frame], fps: float | int) -> bytes:
-    """Return one clip as an H.264 video, drawn as it is needed.
-
-    Args:
-        frames: RGB frames ``[H, W, 3]`` of one size, which is even.
-        fps: Frames per second.
+    """Return one clip as an H.264 video; its frames have one size, which is even.
 
     Raises:
         UserError: The packages for videos are not installed.
         SsmMetaRLError: ffmpeg failed; its own reason.
     """
-    ffmpeg = _find_ffmpeg()
-    pictures = iter(frames)
-    first = next(pictures)
-    height, width, _ = first.shape
+    ffmpeg, pictures = _find_ffmpeg(), iter(frames)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "clip.mp4"
-        with _encoder(ffmpeg, path, Path(path.name), f"{width}x{height}", fps) as encoder:
-            for picture in itertools.chain([first], pictures):
-                encoder.write(picture.tobytes())
+        _encode(ffmpeg, next(pictures), pictures, path, Path(path.name), fps)
         return path.read_bytes()
 
 
 def _pictures(
-    left: Iterable[Frame], right: Iterable[Frame], captions: tuple[str, str], ending: str
+    left: Iterable[Frame], right: Iterable[Frame], captions: tuple[str, str], hold: int = 0
 ) -> Iterator[Picture]:
-    """Yield whole pictures, of even width and height as H.264 wants them."""
-    panels = [
-        _Panel(caption, accent, ending) for caption, accent in zip(captions, ACCENTS, strict=True)
-    ]
+    """Yield whole pictures of even width and height, as H.264 needs, and then hold the last."""
+    panels = [_Panel(caption, accent) for caption, accent in zip(captions, ACCENTS, strict=True)]
     shape = canvas = None
     for step, frames in enumerate(itertools.zip_longest(left, right)):
         sizes = [None if frame is None else frame.shape for frame in frames]
@@ -125,28 +96,24 @@ def _pictures(
         yield canvas.copy()
     if canvas is None:
         raise ValueError("a clip without frames cannot be shown")
+    yield from itertools.repeat(canvas, hold)
 
 
 class _Panel:
     """One side of the picture: a bar with the caption and the counter, and the clip below it."""
 
-    def __init__(self, caption: str, accent: tuple[int, int, int], ending: str) -> None:
-        self._caption = caption
-        self._accent = accent
-        self._ending = ending
-        self._ended = False
+    def __init__(self, caption: str, accent: tuple[int, int, int]) -> None:
+        self._caption, self._accent, self._ended = caption, accent, False
 
     def show(self, frame: Frame | None, step: int) -> Picture:
         """Return the panel at a step; None means that the clip has ended."""
         if frame is not None:
-            self._frame = frame
-            self._step = step
+            self._frame, self._step = frame, step
             self._picture = self._draw(frame, "")
         elif not self._ended:
             self._ended = True
             dimmed = DIMMED * self._frame + (1 - DIMMED) * np.array(PAPER)
-            message = self._ending.format(step=self._step)
-            self._picture = self._draw(dimmed.astype(np.uint8), message)
+            self._picture = self._draw(dimmed.astype(np.uint8), f"ended at step {self._step}")
         return self._picture
 
     def _draw(self, frame: Frame, message: str) -> Picture:
@@ -181,12 +148,17 @@ def _font(size: float) -> "FreeTypeFont | ImageFont":
     return ImageFont.load_default(size)
 
 
-@contextlib.contextmanager
-def _encoder(
-    ffmpeg: str, temporary: Path, path: Path, size: str, fps: float | int
-) -> Iterator[IO[bytes]]:
-    """Start ffmpeg and yield where raw RGB pictures are written to."""
-    source = f"-f rawvideo -pix_fmt rgb24 -s {size} -r {fps} -i -"
+def _encode(
+    ffmpeg: str,
+    first: Picture,
+    pictures: Iterator[Picture],
+    temporary: Path,
+    path: Path,
+    fps: float | int,
+) -> None:
+    """Have ffmpeg write pictures to a temporary file; `path` is the name for messages."""
+    height, width, _ = first.shape
+    source = f"-f rawvideo -pix_fmt rgb24 -s {width}x{height} -r {fps} -i -"
     # yuv420p and the index at the front are what browsers and phones play.
     target = "-c:v libx264 -preset veryfast -crf 20 -pix_fmt yuv420p -movflags +faststart -f mp4"
     command = [ffmpeg, "-v", "error", *source.split(), *target.split(), str(temporary)]
@@ -199,7 +171,8 @@ def _encoder(
         assert process.stdin is not None
         try:
             with contextlib.suppress(BrokenPipeError):  # ffmpeg gave up, and says why below
-                yield process.stdin
+                for picture in itertools.chain([first], pictures):
+                    process.stdin.write(picture.tobytes())
         except BaseException:
             process.kill()
             with contextlib.suppress(BrokenPipeError):

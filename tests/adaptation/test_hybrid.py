@@ -10,8 +10,7 @@ from numpy.random import SeedSequence
 from ssm_metarl.adaptation.agent import Agent
 from ssm_metarl.adaptation.config import AdaptationConfig
 from ssm_metarl.adaptation.hybrid import MATCHES, Memory
-from ssm_metarl.adaptation.source import TaskSource
-from ssm_metarl.adaptation.standard import Adaptation, adapt_tasks
+from ssm_metarl.adaptation.standard import Adaptation, adapt_tasks, play_tasks
 from ssm_metarl.core.policy import Policy, PolicyConfig
 from ssm_metarl.env_runner.family import TaskFamily, Tasks
 from ssm_metarl.env_runner.registry import get_family
@@ -32,13 +31,8 @@ def agent_for(family: TaskFamily) -> Agent:
     return Agent(policy, params, 0.1, AdaptationConfig(), family.name)
 
 
-def source(family: TaskFamily, tasks: Tasks) -> TaskSource:
-    return TaskSource(family, tasks, 100, torch.device("cpu"))
-
-
 def play(agent: Agent, family: TaskFamily, tasks: Tasks, episodes: int, seed: int) -> Trajectory:
-    bound = agent.policy.bind(agent.params)
-    return source(family, tasks).play(bound, episodes, SeedSequence(seed))
+    return play_tasks(agent, agent.params, family, tasks, episodes, SeedSequence(seed))
 
 
 def memory_of(agent: Agent, family: TaskFamily, tasks: Tasks, episodes: int = 10) -> Memory:
@@ -115,8 +109,8 @@ def test_a_task_like_none_that_is_remembered_is_adapted_to_as_if_there_were_no_m
     # A world that no remembered task resembles: forces sixty times as strong on a tiny cart.
     strange = CARTPOLE.task(force=100.0, cart_mass=0.05, gravity=40.0)
     plan = {"episodes": 4, "steps": 2, "seed": SeedSequence(3)}
-    *_, hybrid = adapt_tasks(agent, source(CARTPOLE, strange), memory=memory, **plan)  # pyright: ignore[reportArgumentType]
-    first, *_, standard = list(adapt_tasks(agent, source(CARTPOLE, strange), **plan))[1:]  # pyright: ignore[reportArgumentType]
+    *_, hybrid = adapt_tasks(agent, CARTPOLE, strange, memory=memory, **plan)  # pyright: ignore[reportArgumentType]
+    first, *_, standard = list(adapt_tasks(agent, CARTPOLE, strange, **plan))[1:]  # pyright: ignore[reportArgumentType]
     assert first.recalled is None
     recalled = memory.recall(play(agent, CARTPOLE, strange, 4, 2))
     assert recalled.prediction_error[0, 0] > memory.limit
@@ -133,7 +127,8 @@ def test_only_the_first_step_recalls_and_the_agent_stays_as_it_is(
     stages = list(
         adapt_tasks(
             agent,
-            source(CARTPOLE, CARTPOLE.held_out(2)),
+            CARTPOLE,
+            CARTPOLE.held_out(2),
             episodes=3,
             steps=2,
             seed=SeedSequence(0),
@@ -183,7 +178,7 @@ def test_the_episodes_of_a_trial_count_one_by_one(stored: Tasks) -> None:
     agent = Agent(policy, params, 0.1, AdaptationConfig(episodes_per_trial=2), CARTPOLE.name)
     played = [trials_of(agent, task, 3, 1) for task in stored]
     memory = Memory(agent, dict(enumerate(played)))
-    assert set(memory.episodes.values()) == {6}
+    assert (memory.episodes == 6).all()
     memory.limit = torch.inf
     single = play(agent, CARTPOLE, CARTPOLE.held_out(1), 1, 2)
     trial = trials_of(agent, CARTPOLE.held_out(1), 2, 2)

@@ -28,7 +28,7 @@ from ssm_metarl.env_runner.family import TaskFamily
 from ssm_metarl.env_runner.registry import get_family, list_families
 from ssm_metarl.env_runner.streams import substream
 from ssm_metarl.env_runner.trajectory import Trajectory
-from ssm_metarl.evaluation.evaluate import ADAPTATION_STREAM, task_source
+from ssm_metarl.evaluation.evaluate import ADAPTATION_STREAM
 
 SWAPPED = {"swap": 1.0, "gravity": 12.0}
 
@@ -48,7 +48,8 @@ def test_the_weights_are_those_of_the_step(agent: Agent, cartpole: TaskFamily) -
     assert memory is not None
     *_, adapted = adapt_tasks(
         agent,
-        task_source(agent, cartpole, task),
+        cartpole,
+        task,
         episodes=5,
         steps=1,
         seed=substream(SeedSequence(4), ADAPTATION_STREAM),

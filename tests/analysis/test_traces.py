@@ -19,7 +19,7 @@ def test_an_agent_that_is_recorded_acts_as_ever(agent: Agent) -> None:
         assert mine.act(observation) == theirs.act(observation)
         for session in (mine, theirs):
             session.observe(1.0, step == 2, False, observation)
-    assert [step.start for step in recorded.steps] == [True, False, False, True, False, False]
+    assert [start for start, _, _ in recorded.steps] == [True, False, False, True, False, False]
     trace = recorded.last_episode(2)
     bound = agent.policy.bind(agent.params)
     state = agent.policy.initial_state(1, 1, torch.zeros(()))

@@ -19,10 +19,6 @@ from ssm_metarl.checkpoint.format import load_checkpoint
 from ssm_metarl.errors import CheckpointError
 
 
-def many_tensors() -> checkpoint.Table:
-    return {str(i): {"dtype": "U8", "shape": [0]} for i in range(10_001)}
-
-
 def refused(folder: Path, reason: str, file: str) -> None:
     with pytest.raises(CheckpointError, match=reason) as caught:
         load_checkpoint(folder)
@@ -30,6 +26,10 @@ def refused(folder: Path, reason: str, file: str) -> None:
     assert line.startswith(f"{folder / file}: ")
     assert "\n" not in line
     assert len(line) < 300 + len(str(folder)) + 50
+
+
+def entry(dtype: str, shape: list[int]) -> dict[str, Any]:
+    return {"dtype": dtype, "shape": shape, "data_offsets": [0, 0]}
 
 
 def with_header(header: object, body: bytes = b"") -> bytes:
@@ -83,7 +83,6 @@ def test_a_foreign_manifest_is_refused(data: bytes, reason: str, saved: Path) ->
         "a\0b",
         "",
         "state-१.safetensors",
-        1,
     ],
     ids=repr,
 )
@@ -98,28 +97,14 @@ def test_a_file_name_that_leads_elsewhere_is_refused(name: object, saved: Path) 
         (lambda m: m.update(version=2), "has format version 2; this program reads 1"),
         (lambda m: m.update(version=True), "has format version True"),
         (lambda m: m.pop("version"), "has format version None"),
-        (lambda m: m.pop("meta"), "missing or extra keys"),
-        (lambda m: m.update(pickle="x"), "missing or extra keys"),
-        (lambda m: m.update(meta=[]), "wrong type"),
-        (lambda m: m.update(sha256=None), "wrong type"),
-        (lambda m: m.update(bytes=-1), "gives its state -1 bytes"),
-        (lambda m: m.update(bytes=True), "gives its state True bytes"),
-        (lambda m: m.update(bytes=2**31 + 1), "gives its state 2147483649 bytes"),
-        (lambda m: m.update(tensors=[]), "not an object"),
-        (lambda m: m["tensors"].update(a=[]), "'a' by other than dtype and shape"),
-        (lambda m: m["tensors"].update(a={"dtype": "F32"}), "'a' by other than"),
-        (lambda m: m["tensors"]["step"].update(x=1), "'step' by other than"),
-        (lambda m: m["tensors"]["step"].update(dtype="C64"), "unknown dtype 'C64'"),
-        (lambda m: m["tensors"]["step"].update(dtype=[]), "unknown dtype"),
-        (lambda m: m["tensors"]["step"].update(shape=3), "the shape 3"),
-        (lambda m: m["tensors"]["step"].update(shape=[-1]), "the shape"),
-        (lambda m: m["tensors"]["step"].update(shape=[2.0]), "the shape"),
-        (lambda m: m["tensors"]["step"].update(shape=[True]), "the shape"),
-        (lambda m: m["tensors"]["step"].update(shape=[1] * 100_000), "the shape"),
-        (lambda m: m["tensors"]["step"].update(shape=[10**4000]), "the shape"),
-        (lambda m: m["tensors"]["step"].update(shape=[2**29]), "bytes together are more"),
-        (lambda m: m["tensors"]["step"].update(shape=[0, 2**30, 2**30]), "bytes together"),
-        (lambda m: m["tensors"].update(many_tensors()), "10004 tensors of 10073 bytes"),
+        (lambda m: m.pop("meta"), "the manifest does not say meta"),
+        (lambda m: m.update(pickle="x"), "unknown name 'pickle'"),
+        (lambda m: m.update(meta=[]), r"meta cannot be \[\]"),
+        (lambda m: m.update(file=1), "file cannot be 1"),
+        (lambda m: m.update(sha256=None), "sha256 cannot be None"),
+        (lambda m: m.update(bytes=True), "bytes cannot be True"),
+        (lambda m: m.update(bytes=1.0), "bytes cannot be 1.0"),
+        (lambda m: m.update(tensors=[]), r"tensors cannot be \[\]"),
     ],
     ids=lambda value: value if isinstance(value, str) else "edit",
 )  # fmt: skip
@@ -128,6 +113,32 @@ def test_a_forged_manifest_is_refused(
 ) -> None:
     forge(saved, change)
     refused(saved, reason, "checkpoint.json")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda m: m["tensors"].update(a=[]),
+        lambda m: m["tensors"].update(a={"dtype": "U8", "shape": [0]}),
+        lambda m: m["tensors"].pop("step"),
+        lambda m: m["tensors"]["step"].update(x=1),
+        lambda m: m["tensors"]["step"].update(dtype="I32"),
+        lambda m: m["tensors"]["step"].update(shape=3),
+        lambda m: m["tensors"]["step"].update(shape=[10**4000]),
+        lambda m: m["tensors"]["step"].update(shape=[1]),
+    ],
+)
+def test_a_manifest_of_other_tensors_is_refused(
+    change: Callable[[dict[str, Any]], object], saved: Path
+) -> None:
+    forge(saved, change)
+    refused(saved, "differs from the manifest in the tensor '(a|step)'", "state-1.safetensors")
+
+
+@pytest.mark.parametrize(("size", "reason"), [(-1, "is too large"), (2**31 + 1, "is cut short")])
+def test_a_forged_size_is_refused(size: int, reason: str, saved: Path) -> None:
+    forge(saved, lambda manifest: manifest.update(bytes=size))
+    refused(saved, reason, "state-1.safetensors")
 
 
 @pytest.mark.parametrize(
@@ -152,38 +163,35 @@ def test_tensors_other_than_announced_are_refused(
 @pytest.mark.parametrize(
     ("data", "reason"),
     [
-        (b"", "no room for a header"),
-        (b"\xff" * 8, "no room for a header"),
-        ((2**30).to_bytes(8, "little") + b"{}", "no room for a header"),
-        (with_header([]), "header is not a table"),
-        (with_header({"a": 1}), "header is not a table"),
-        (b"\x03" + b"\0" * 7 + b"{]}", "JSON|Expecting"),
-        (with_header({"__metadata__": {"a": "b"}}), "by other than dtype and shape"),
-        (with_header({"a": {"dtype": "U8", "shape": [2**31]}}), None),
+        (b"", "header too small"),
+        (b"\xff" * 8, "header too large"),
+        ((2**30).to_bytes(8, "little") + b"{}", "header too large"),
+        (with_header([]), "invalid JSON in header"),
+        (with_header({"a": 1}), "invalid JSON in header"),
+        (b"\x03" + b"\0" * 7 + b"{]}", "invalid JSON in header"),
+        (with_header({"__metadata__": {"a": "b"}}), "differs from the manifest"),
+        (with_header({"a": entry("U8", [2**31])}), "Error while deserializing"),
+        (with_header({"a": entry("F32", [0, 2**40, 2**40])}), "torch has not: Stride"),
+        (with_header({"a": entry("F4", [0])}), "torch has not: 'F4'"),
+        (with_header({"a": entry("C64", [0])}), "unsupported dtype torch.complex64"),
     ],
     ids=[
-        "empty",
-        "huge header",
-        "long header",
-        "list",
-        "number",
-        "text",
-        "metadata",
-        "huge tensor",
+        *("empty", "huge header", "long header", "list", "number", "text", "metadata"),
+        *("huge tensor", "huge strides", "unknown dtype", "other dtype"),
     ],
 )
-def test_a_forged_state_file_is_refused(data: bytes, reason: str | None, saved: Path) -> None:
+def test_a_forged_state_file_is_refused(data: bytes, reason: str, saved: Path) -> None:
     forge_state(saved, data)
-    refused(saved, reason or "more than|differs", "state-1.safetensors")
+    refused(saved, reason, "state-1.safetensors")
 
 
 @pytest.mark.parametrize("offsets", [[0, 2**40], [4, 8], [8, 0], [0, 2], [-1, 3]], ids=str)
 def test_tensors_that_lie_elsewhere_in_the_file_are_refused(
     offsets: list[int], saved: Path
 ) -> None:
-    entry = {"dtype": "F32", "shape": [1]}
-    forge_state(saved, with_header({"a": {**entry, "data_offsets": offsets}}, b"\0" * 8))
-    forge(saved, lambda manifest: manifest.update(tensors={"a": entry}))
+    one = {"dtype": "F32", "shape": [1]}
+    forge_state(saved, with_header({"a": {**one, "data_offsets": offsets}}, b"\0" * 8))
+    forge(saved, lambda manifest: manifest.update(tensors={"a": one}))
     refused(saved, "[Ee]rror|[Ii]nvalid", "state-1.safetensors")
 
 

@@ -15,7 +15,7 @@ from ssm_metarl.checkpoint import format as checkpoint
 from ssm_metarl.checkpoint.format import load_checkpoint, save_checkpoint
 from ssm_metarl.errors import CheckpointError
 
-DTYPES = list(checkpoint._DTYPES.values())
+DTYPES = list(checkpoint._DTYPES)
 
 
 def contents(folder: Path) -> dict[str, bytes]:

@@ -10,6 +10,7 @@ from numpy.random import SeedSequence
 
 from ssm_metarl.adaptation.agent import Agent
 from ssm_metarl.adaptation.hybrid import Memory
+from ssm_metarl.adaptation.standard import play_tasks
 from ssm_metarl.env_runner.registry import get_family
 from ssm_metarl.env_runner.streams import substream
 from ssm_metarl.errors import UserError
@@ -23,7 +24,6 @@ from ssm_metarl.evaluation.evaluate import (
     play_episodes,
     play_trials,
     summarise,
-    task_source,
     untrained,
 )
 from ssm_metarl.evaluation.report import COMPARED
@@ -99,8 +99,7 @@ def test_memory_and_weights_are_measured_apart_and_together(tmp_path: Path) -> N
 def test_episodes_to_adapt_from_are_met_with_an_empty_memory(tmp_path: Path) -> None:
     """As `sm.adapt` and sessions meet them: evaluation measures what they give."""
     agent = trained(tmp_path, memory="trial", episodes_per_task=4)
-    source = task_source(agent, FAMILY, TASKS)
-    played = source.play(agent.policy.bind(agent.params), 3, SeedSequence(0))
+    played = play_tasks(agent, agent.params, FAMILY, TASKS, 3, SeedSequence(0))
     assert played.reward.shape[1:] == (3, 3)
     assert (played.done.sum(0) == 1).all()
     assert not played.episode_start[1:].any()

@@ -3,14 +3,10 @@
 import dataclasses
 import io
 import json
-import sys
-from collections.abc import Callable
-from typing import Any
 
 import pytest
 from rich.console import Console
 
-from ssm_metarl.errors import UserError
 from ssm_metarl.evaluation.report import (
     Evaluation,
     ModeDifference,
@@ -68,10 +64,11 @@ def plain(evaluation: Evaluation) -> str:
     return console.file.getvalue()
 
 
-def test_json_round_trips_exactly() -> None:
-    assert Evaluation.from_json(EVALUATION.to_json()) == EVALUATION
+def test_json_holds_every_number_exactly() -> None:
     empty = dataclasses.replace(EVALUATION, results=())
-    assert Evaluation.from_json(empty.to_json()) == empty
+    for evaluation in (EVALUATION, HYBRID, empty):
+        expected = json.loads(json.dumps(dataclasses.asdict(evaluation)))
+        assert json.loads(evaluation.to_json()) == expected
 
 
 def test_json_has_the_keys_of_the_contract() -> None:
@@ -95,62 +92,6 @@ def test_numbers_that_json_cannot_say_are_never_written() -> None:
     broken = dataclasses.replace(EVALUATION.results[0], mean=float("nan"))
     with pytest.raises(ValueError, match="not JSON compliant"):
         dataclasses.replace(EVALUATION, results=(broken,)).to_json()
-
-
-Edit = Callable[[dict[str, Any]], object]
-
-
-@pytest.mark.parametrize(
-    ("edit", "reason"),
-    [
-        (lambda raw: raw.pop("split"), "key 'split' is missing"),
-        (lambda raw: raw.update(splits=1), "unknown key 'splits': did you mean 'split'"),
-        (lambda raw: raw.update(tasks=True), "tasks should be a whole number"),
-        (lambda raw: raw.update(tasks=-1), "tasks should be a whole number"),
-        (lambda raw: raw.update(seed=0.0), "seed should be a whole number"),
-        (lambda raw: raw.update(family=""), "family should be a name"),
-        (lambda raw: raw.update(family=None), "family should be a name"),
-        (lambda raw: raw.update(results={}), "results should be a list"),
-        (lambda raw: raw.update(tasks=4), r"results\[0\]: per_task has 3 entries, expected 4"),
-        (lambda raw: raw["results"].append(7), r"results\[4\]: expected an object, found int"),
-        (lambda raw: raw["results"][1].pop("iqm"), r"results\[1\]: key 'iqm' is missing"),
-        (lambda raw: raw["results"][1].update(mode="standart"), "did you mean 'standard'"),
-        (lambda raw: raw["results"][1].update(mean="481"), "mean should be a finite number"),
-        (lambda raw: raw["results"][1].update(mean=None), "mean should be a finite number"),
-        (lambda raw: raw["results"][1].update(mean=False), "mean should be a finite number"),
-        (lambda raw: raw["results"][1].update(mean=10**400), "mean should be a finite number"),
-        (lambda raw: raw["results"][1].update(ci95=[1.0]), "ci95 has 1 entries, expected 2"),
-        (lambda raw: raw["results"][1].update(ci95=[2.0, 1.0]), "ci95 is not in order"),
-        (lambda raw: raw["results"][1]["per_task"].__setitem__(2, "x"), "finite numbers"),
-    ],
-)
-def test_malformed_evaluations_are_refused_with_the_place(edit: Edit, reason: str) -> None:
-    raw = json.loads(EVALUATION.to_json())
-    edit(raw)
-    with pytest.raises(UserError, match=f"runs/demo.json: .*{reason}") as caught:
-        Evaluation.from_json(json.dumps(raw), "runs/demo.json")
-    assert "\n" not in str(caught.value)
-    assert len(str(caught.value)) < 250
-
-
-@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999"])
-def test_numbers_that_are_none_are_refused(number: str) -> None:
-    text = EVALUATION.to_json().replace("481.25", number, 1)
-    with pytest.raises(UserError, match="mean should be a finite number"):
-        Evaluation.from_json(text)
-
-
-@pytest.mark.parametrize("text", ["", "{", EVALUATION.to_json()[:-20], "[" * 100_000])
-def test_text_that_is_not_json_is_refused(text: str) -> None:
-    with pytest.raises(UserError, match=r"evaluation\.json: not JSON"):
-        Evaluation.from_json(text)
-
-
-def test_integers_are_read_where_numbers_are_due() -> None:
-    text = EVALUATION.to_json().replace('"mean": 34.0', '"mean": 34')
-    read = Evaluation.from_json(text)
-    assert read == EVALUATION
-    assert type(read.results[0].mean) is float
 
 
 def test_names_are_those_people_use() -> None:
@@ -239,20 +180,6 @@ def test_only_results_of_the_same_data_are_compared_except_with_zero_shot() -> N
         ModeDifference("standard", "zero_shot", 40, 2, 465.0, (465.0, 465.0)),
         ModeDifference("in_context", "zero_shot", 3, 0, 66.0, (66.0, 66.0)),
     )
-    assert Evaluation.from_json(HYBRID.to_json()) == HYBRID
-
-
-def test_malformed_differences_are_refused_with_the_place() -> None:
-    for change, reason in (
-        ({"than": "standart"}, "did you mean 'standard'"),
-        ({"mean": None}, "mean should be a finite number"),
-        ({"ci95": [2.0, 1.0]}, "ci95 is not in order"),
-        ({"gain": 1.0}, "unknown key 'gain'"),
-    ):
-        raw = json.loads(HYBRID.to_json())
-        raw["differences"][1].update(change)
-        with pytest.raises(UserError, match=rf"differences\[1\]: .*{reason}"):
-            Evaluation.from_json(json.dumps(raw))
 
 
 def test_the_table_of_differences_has_a_row_for_each_in_80_columns() -> None:
@@ -287,28 +214,6 @@ def test_the_whole_table_is_what_people_read() -> None:
     assert rows.index(numbers[0]) < rows.index(numbers[1])
     assert any(lines.index(numbers[0]) < at < lines.index(numbers[1]) for at in breaks)
     assert lines.index(numbers[2]) == lines.index(numbers[1]) + 1  # of one mode
-
-
-@pytest.mark.parametrize("largest", [sys.float_info.max, -sys.float_info.max, 0, -0.5])
-def test_every_finite_number_is_read(largest: float) -> None:
-    raw = json.loads(EVALUATION.to_json())
-    raw["results"][0]["mean"] = largest
-    assert Evaluation.from_json(json.dumps(raw)).results[0].mean == largest
-
-
-def test_an_interval_of_no_width_is_one() -> None:
-    raw = json.loads(EVALUATION.to_json())
-    raw["results"][0]["ci95"] = [2, 2]
-    assert Evaluation.from_json(json.dumps(raw)).results[0].ci95 == (2.0, 2.0)
-
-
-def test_what_is_found_is_shown_up_to_40_characters() -> None:
-    for found, shown in (("x" * 38, "x" * 38 + "'"), ("x" * 39, "x" * 36 + "...")):
-        raw = json.loads(EVALUATION.to_json())
-        raw["results"][0]["mean"] = found
-        with pytest.raises(UserError) as caught:
-            Evaluation.from_json(json.dumps(raw))
-        assert str(caught.value).endswith(f"found '{shown}")
 
 
 def test_the_parts_of_a_table_stand_in_order() -> None:

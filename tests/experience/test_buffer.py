@@ -46,7 +46,7 @@ def test_a_rollout_comes_back_bit_by_bit(
         assert store.transitions == rollout.environment_steps
         for k, task in enumerate(ids):
             kit.assert_same(store.trajectory(task), one_task(rollout, k))
-            assert store.tasks()[k].as_tasks().parameters(0) == tasks.parameters(k)
+            assert store.tasks()[k].parameters == tasks.parameters(k)
 
 
 @settings(

@@ -208,7 +208,7 @@ def test_an_interrupt_leaves_what_was_there(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("ssm_metarl.experience.addition.insert_records", interrupt)
+        patch.setattr("ssm_metarl.experience.tables.drop_oldest", interrupt)
         with pytest.raises(KeyboardInterrupt):
             kit.add(store, [[[6]]])
     assert [task.transitions for task in store.tasks()] == [5]

@@ -69,7 +69,7 @@ class Enumerated:
             inputs=self.inputs,
             keep=None,
             action=self.action,
-            behaviour=self.log_prob(params).detach(),
+            log_prob=self.log_prob(params).detach(),
             advantage=self.weighted_return_to_go(params),
             valid=self.valid,
             change=torch.zeros(*self.valid.shape, 1, dtype=torch.float64),

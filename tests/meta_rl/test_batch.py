@@ -14,7 +14,8 @@ from ssm_metarl.env_runner.rollout import (
     episode_returns,
 )
 from ssm_metarl.env_runner.spaces import policy_spaces
-from ssm_metarl.meta_rl.batch import episode_age, make_batch
+from ssm_metarl.meta_rl.baseline import episode_age
+from ssm_metarl.meta_rl.batch import make_batch
 
 FAMILY = get_family("CartPole-v1")
 POLICY = Policy(PolicyConfig(), policy_spaces(FAMILY))
@@ -113,7 +114,7 @@ def test_some_of_the_tasks_are_all_that_is_known_of_them() -> None:
     assert some.credit.tolist() == [1.0, 2.0]
     assert some.episodes == 3
     assert torch.equal(some.scale, batch.scale[1:3])
-    for name in ("inputs", "action", "behaviour", "advantage", "valid", "change"):
+    for name in ("inputs", "action", "log_prob", "advantage", "valid", "change"):
         assert torch.equal(getattr(some, name), getattr(batch, name)[:, 1:3]), name
     for name in ("value", "target"):
         assert torch.equal(getattr(some, name), getattr(batch, name)[:, 1:3]), name

@@ -24,7 +24,7 @@ def surrogate(name: str, problem: Enumerated) -> Callable[[dict[str, Tensor]], T
         if name == "dice":
             return dice_loss(log_prob, batch.advantage, batch.valid)
         if name == "lvc":
-            return lvc_loss(log_prob, batch.behaviour, batch.advantage)
+            return lvc_loss(log_prob, batch.log_prob, batch.advantage)
         return score_loss(log_prob, batch.advantage)
 
     return loss

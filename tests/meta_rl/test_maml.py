@@ -1,14 +1,12 @@
 """Meta-learning: invariances, and that it learns to adapt."""
 
-import dataclasses
-
 import pytest
 import torch
 from numpy.random import SeedSequence
+from resolved import resolved
 
 from ssm_metarl.adaptation.agent import Agent
 from ssm_metarl.adaptation.config import AdaptationConfig
-from ssm_metarl.adaptation.source import TaskSource
 from ssm_metarl.adaptation.standard import adapt_tasks
 from ssm_metarl.core.policy import Policy, PolicyConfig
 from ssm_metarl.env_runner.registry import get_family
@@ -18,21 +16,26 @@ from ssm_metarl.evaluation.evaluate import mean_returns
 from ssm_metarl.meta_rl import maml, objective
 from ssm_metarl.meta_rl.batch import collect_data, make_batch
 from ssm_metarl.meta_rl.losses import sampling_loss
-from ssm_metarl.meta_rl.maml import MAML, MAMLConfig
+from ssm_metarl.meta_rl.maml import MAML
 
 FAMILY = get_family("CartPole-v1")
-SMALL = MAMLConfig(tasks=3, episodes=4, support_horizon=20, query_horizon=30, epochs=2)
+SMALL = {
+    **{"tasks_per_epoch": 3, "episodes_per_task": 4, "outer_epochs": 2, "inner_lr": 0.1},
+    **{"support_steps": 20, "query_steps": 30},
+}
 
 
-def learner(**changes: object) -> MAML:
+def learner(chunk: int = MAML.chunk, **changes: object) -> MAML:
     policy = Policy(PolicyConfig(width=8, state_size=4), policy_spaces(FAMILY))
     params = policy.init(torch.Generator().manual_seed(0))
-    return MAML(policy, dataclasses.replace(SMALL, **changes), FAMILY, params)
+    learning = MAML(policy, FAMILY, params, resolved("meta_rl", **{**SMALL, **changes}))
+    learning.chunk = chunk
+    return learning
 
 
 def agent_of(learning: MAML) -> Agent:
-    config = AdaptationConfig(horizon=learning.config.support_horizon)
-    rate = learning.config.inner_lr
+    config = AdaptationConfig(horizon=learning.settings.support_steps)
+    rate = learning.settings.inner_lr
     return Agent(learning.policy, learning.detached(), rate, config, FAMILY.name)
 
 
@@ -45,7 +48,7 @@ def after_one_iteration(**changes: object) -> dict[str, torch.Tensor]:
 @pytest.mark.parametrize("surrogate", ["lvc", "emaml"])
 @pytest.mark.parametrize("inner_steps", [1, 2])
 def test_chunks_of_tasks_give_the_gradient_of_all_at_once(inner_steps: int, surrogate: str) -> None:
-    changes = {"inner_steps": inner_steps, "surrogate": surrogate, "epochs": 1}
+    changes = {"inner_steps": inner_steps, "surrogate": surrogate, "outer_epochs": 1}
     whole = after_one_iteration(chunk=3, **changes)
     for chunk in (1, 2):
         parts = after_one_iteration(chunk=chunk, **changes)
@@ -80,7 +83,7 @@ def test_support_data_are_credited_with_the_return_against_the_other_tasks(
 
     monkeypatch.setattr(maml, "collect_data", spy_on_rollouts)
     monkeypatch.setattr(objective, "sampling_loss", spy_on_credit)
-    learner(surrogate="emaml", inner_steps=2, epochs=1).iterate(SeedSequence(3), 1)
+    learner(surrogate="emaml", inner_steps=2, outer_epochs=1).iterate(SeedSequence(3), 1)
     a, b, c = rollouts[-1].reward.sum(0).mean(-1).tolist()
     better = torch.tensor([a - (b + c) / 2, b - (a + c) / 2, c - (a + b) / 2])
     for support, (behaviour, credit) in zip(rollouts[:2], credited, strict=True):
@@ -128,14 +131,14 @@ def test_an_iteration_depends_on_the_seed_and_its_number_alone() -> None:
 
 
 def test_learned_rates_start_at_inner_lr_and_move() -> None:
-    learning = learner(learn_rates=True)
+    learning = learner(learn_inner_lr=True)
     rates = learning.rule().rates
     assert not isinstance(rates, float)
-    assert all((rate == SMALL.inner_lr).all() for rate in rates.values())
+    assert all((rate == SMALL["inner_lr"]).all() for rate in rates.values())
     learning.iterate(SeedSequence(3), 1)
     moved = learning.rule().rates
     assert not isinstance(moved, float)
-    assert all((moved[n] != SMALL.inner_lr).any() for n in moved)
+    assert all((moved[n] != SMALL["inner_lr"]).any() for n in moved)
     assert all((rate > 0).all() for rate in moved.values())
 
 
@@ -177,34 +180,36 @@ def test_a_gradient_that_is_not_finite_changes_nothing() -> None:
 
 def test_adaptation_counts_its_data() -> None:
     learning = learner()
-    source = TaskSource(FAMILY, FAMILY.held_out(3), SMALL.support_horizon, learning.device)
-    agent = agent_of(learning)
-    stages = list(adapt_tasks(agent, source, episodes=5, steps=2, seed=SeedSequence(0)))
+    agent, tasks = agent_of(learning), FAMILY.held_out(3)
+    stages = list(adapt_tasks(agent, FAMILY, tasks, episodes=5, steps=2, seed=SeedSequence(0)))
     assert [s.steps for s in stages] == [0, 1, 2]
     assert [s.episodes for s in stages] == [0, 5, 10]
     assert (stages[0].environment_steps == 0).all()
     used = stages[1].environment_steps
-    assert ((used >= 5 * 5) & (used <= 5 * SMALL.support_horizon)).all()
+    assert ((used >= 5 * 5) & (used <= 5 * SMALL["support_steps"])).all()
     assert (stages[2].environment_steps > used).all()
 
 
 @pytest.mark.slow
 def test_meta_training_teaches_to_adapt() -> None:
     policy = Policy(PolicyConfig(), policy_spaces(FAMILY))
-    config = MAMLConfig(tasks=8, episodes=10, query_horizon=200, iterations=12, inner_lr=0.1)
+    settings = resolved(
+        "meta_rl",
+        **{"tasks_per_epoch": 8, "episodes_per_task": 10, "query_steps": 200, "num_epochs": 12},
+        **{"inner_lr": 0.1, "outer_lr": 0.003, "support_steps": 100, "discount": 0.99},
+    )
     params = policy.init(torch.Generator().manual_seed(0))
-    learning = MAML(policy, config, FAMILY, params)
+    learning = MAML(policy, FAMILY, params, settings)
     tasks = FAMILY.validation(20)
 
     def returns() -> list[float]:
-        source = TaskSource(FAMILY, tasks, config.support_horizon, learning.device)
         agent = agent_of(learning)
-        stages = adapt_tasks(agent, source, episodes=10, steps=1, seed=SeedSequence(1))
+        stages = adapt_tasks(agent, FAMILY, tasks, episodes=10, steps=1, seed=SeedSequence(1))
         seed = SeedSequence(2)
         return [mean_returns(policy, s.params, FAMILY, tasks, 2, seed).mean() for s in stages]
 
     _, untrained = returns()
-    for iteration in range(1, config.iterations + 1):
+    for iteration in range(1, learning.iterations + 1):
         learning.iterate(SeedSequence(0), iteration)
     zero_shot, adapted = returns()
     assert zero_shot < 60  # half of the tasks are swapped: nobody can know before acting

@@ -15,7 +15,7 @@ from ssm_metarl.meta_rl import natural
 from ssm_metarl.meta_rl.batch import Batch, make_batch
 from ssm_metarl.meta_rl.inner_rule import descend
 from ssm_metarl.meta_rl.losses import step_mean
-from ssm_metarl.meta_rl.natural import Fisher, conjugate_gradients, natural_step
+from ssm_metarl.meta_rl.natural import conjugate_gradients, fisher_product, natural_step
 
 TASKS = 2
 FAMILIES = pytest.mark.parametrize("family", ["CartPole-v1", "Pendulum-v1"])
@@ -82,7 +82,7 @@ def score_outer_products(policy: Policy, params: Params, batch: Batch, task: int
 def test_products_are_those_of_the_matrix_of_scores(family: str) -> None:
     policy, params, batch = setting(family)
     vector = rule(policy).gradients(params, batch)
-    product = Fisher(policy, params, batch, vector)(vector)
+    product = fisher_product(policy, params, batch, vector)(vector)
     for task in range(TASKS):
         matrix = score_outer_products(policy, params, batch, task)
         given = flat(vector, task)
@@ -98,7 +98,7 @@ def test_conjugate_gradients_solve_what_elimination_solves(
     vector = rule(policy).gradients(params, batch)
     monkeypatch.setattr(natural, "ITERATIONS", 100)
     monkeypatch.setattr(natural, "TINY", 1e-40)
-    found = conjugate_gradients(Fisher(policy, params, batch, vector), vector)
+    found = conjugate_gradients(fisher_product(policy, params, batch, vector), vector)
     for task in range(TASKS):
         matrix = score_outer_products(policy, params, batch, task)
         matrix += natural.DAMPING * torch.eye(len(matrix), dtype=torch.float64)

@@ -39,7 +39,7 @@ STILL = rule(POLICY, 0.0)  # adapting with a rate of 0
 
 def clipped(data: Batch) -> torch.Tensor:
     log_prob = data.distribution(POLICY.bind(THETA)).log_prob(data.action)
-    return clipped_loss(log_prob, data.behaviour, data.advantage, data.valid, CLIP)
+    return clipped_loss(log_prob, data.log_prob, data.advantage, data.valid, CLIP)
 
 
 def test_it_is_the_clipped_loss_on_the_query_data() -> None:
@@ -64,7 +64,7 @@ def test_credits_of_every_support_batch_are_added() -> None:
     expected = clipped(QUERY)
     for one in supports:
         log_prob = one.distribution(POLICY.bind(THETA)).log_prob(one.action)
-        expected = expected + sampling_loss(log_prob, one.behaviour, credit, one.valid, CLIP)
+        expected = expected + sampling_loss(log_prob, one.log_prob, credit, one.valid, CLIP)
     torch.testing.assert_close(outer.loss, expected)
 
 
@@ -73,7 +73,7 @@ def test_the_diagnostics_are_of_the_adapted_policy() -> None:
     adapted = moving.step(THETA, SUPPORT)
     outer = ClippedObjective(moving, CLIP)([SUPPORT], QUERY, THETA)
     log_prob = QUERY.distribution(POLICY.bind(adapted)).log_prob(QUERY.action)
-    ratio = (log_prob - QUERY.behaviour).exp()
+    ratio = (log_prob - QUERY.log_prob).exp()
     outside = step_mean(((ratio - 1.0).abs() > CLIP).float(), QUERY.valid)
     torch.testing.assert_close(outer.diagnostics["clip_fraction"], outside)
     assert (outside > 0).all()

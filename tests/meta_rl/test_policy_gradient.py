@@ -5,29 +5,36 @@ import dataclasses
 import pytest
 import torch
 from numpy.random import SeedSequence
+from resolved import resolved
 from torch import Tensor
 
 from ssm_metarl.core.policy import Policy, PolicyConfig
+from ssm_metarl.env_runner.family import TaskFamily
 from ssm_metarl.env_runner.registry import get_family
 from ssm_metarl.env_runner.rollout import Trajectory, collect_episodes
 from ssm_metarl.env_runner.spaces import policy_spaces
 from ssm_metarl.errors import DivergenceError
-from ssm_metarl.meta_rl.policy_gradient import (
-    PolicyGradient,
-    PolicyGradientConfig,
-    _nothing_to_learn,
-)
+from ssm_metarl.meta_rl.policy_gradient import PolicyGradient, _nothing_to_learn
 from ssm_metarl.meta_rl.returns import discounted_sum
 
 FAMILY = get_family("CartPole-v1")
+POLICY = Policy(PolicyConfig(), policy_spaces(FAMILY))
 TOO_SHORT_TO_FALL = dataclasses.replace(FAMILY, max_episode_steps=6)
 
 
-def learner(seed: int = 0, family: object = FAMILY, **changes: object) -> PolicyGradient:
-    policy = Policy(PolicyConfig(), policy_spaces(FAMILY))
-    config = dataclasses.replace(PolicyGradientConfig(), **changes)
-    params = policy.init(torch.Generator().manual_seed(seed))
-    return PolicyGradient(policy, config, family, params)  # pyright: ignore[reportArgumentType]
+def learner(
+    family: TaskFamily = FAMILY,
+    policy: Policy = POLICY,
+    *,
+    episodes: int = PolicyGradient.episodes,
+    epochs: int = PolicyGradient.epochs,
+    **changes: object,
+) -> PolicyGradient:
+    params = policy.init(torch.Generator().manual_seed(0))
+    settings = resolved("policy_gradient", **{"discount": 0.99, **changes})
+    learning = PolicyGradient(policy, family, params, settings)
+    learning.episodes, learning.epochs = episodes, epochs
+    return learning
 
 
 def rollout_of(learning: PolicyGradient, lanes: int = 6, horizon: int = 500) -> Trajectory:
@@ -41,7 +48,7 @@ def copies(learning: PolicyGradient) -> dict[str, Tensor]:
 
 
 def test_every_episode_asked_for_is_played_and_no_more() -> None:
-    learning = learner(total_episodes=19, episodes=8, epochs=1)
+    learning = learner(num_episodes=19, episodes=8, epochs=1)
     counts = [learning.iterate(SeedSequence(0), i).metrics["episodes"] for i in (1, 2, 3)]
     assert counts == [8, 16, 19]
 
@@ -57,7 +64,7 @@ def test_values_are_in_units_of_the_rewards() -> None:
     one = learner(discount=0.9)
     spaces = dataclasses.replace(one.policy.spaces, reward_scale=1e3)
     policy = dataclasses.replace(one.policy, spaces=spaces)
-    other = PolicyGradient(policy, one.config, FAMILY, one.params)
+    other = learner(policy=policy, discount=0.9)
     assert other.value_scale == pytest.approx(1e4)
     data = rollout_of(one, 8)
     paid = dataclasses.replace(data, reward=1e3 * data.reward)
@@ -73,7 +80,7 @@ def test_observations_of_other_units_have_the_same_targets() -> None:
     scale = tuple(32.0 * value for value in declared.observation_scale)
     spaces = dataclasses.replace(declared, observation_offset=offset, observation_scale=scale)
     policy = dataclasses.replace(plain.policy, spaces=spaces)
-    other = PolicyGradient(policy, plain.config, FAMILY, plain.params)
+    other = learner(policy=policy)
     moved = dataclasses.replace(data, observation=torch.tensor(offset) + 32.0 * data.observation)
     mine, theirs = plain._targets(data), other._targets(moved)
     torch.testing.assert_close(theirs.value, mine.value, rtol=1e-2, atol=1e-2)
@@ -103,17 +110,16 @@ def test_an_iteration_depends_on_the_seed_and_its_number_alone() -> None:
 
 
 def test_minibatches_of_whole_episodes_add_up_to_the_whole_gradient() -> None:
-    learning = learner(lr=0.0, max_grad_norm=1e9, entropy=0.01)
+    learning = learner(entropy=0.01)
     rollout = rollout_of(learning)
     targets = learning._targets(rollout)
     advantage, target = targets.advantage, targets.target
 
     def gradient(lanes: Tensor) -> Tensor:
-        learning.step(rollout.lanes(lanes), advantage[:, :, lanes], target[:, :, lanes])
-        parts = [
-            v.grad.flatten() for v in learning.optimizer.learned.values() if v.grad is not None
-        ]
-        return torch.cat(parts) * rollout.valid[:, :, lanes].sum()
+        loss, _ = learning.loss(rollout.lanes(lanes), advantage[:, :, lanes], target[:, :, lanes])
+        learned = list(learning.optimizer.learned.values())
+        parts = torch.autograd.grad(loss, learned, materialize_grads=True)
+        return torch.cat([part.flatten() for part in parts]) * rollout.valid[:, :, lanes].sum()
 
     whole = gradient(torch.arange(6))
     parts = [gradient(lanes) for lanes in (torch.tensor([4, 0, 3]), torch.tensor([5, 1, 2]))]
@@ -175,7 +181,7 @@ def test_a_hundred_episodes_teach_to_balance() -> None:
 
 
 def test_where_there_is_nothing_to_learn_the_rate_is_still_reported() -> None:
-    learning = learner(family=TOO_SHORT_TO_FALL, total_episodes=100, episodes=4)
+    learning = learner(family=TOO_SHORT_TO_FALL, num_episodes=100, episodes=4)
     metrics = learning.iterate(SeedSequence(0), 1).metrics
     assert metrics["learning_rate"] == learning.optimizer.learning_rate
     assert metrics["loss"] == 0.0

@@ -5,6 +5,7 @@ import dataclasses
 import pytest
 import torch
 from numpy.random import SeedSequence
+from resolved import resolved
 from rules import rule
 
 from ssm_metarl.core.parameters import Params
@@ -14,8 +15,8 @@ from ssm_metarl.env_runner.rollout import Trajectory, collect_episodes
 from ssm_metarl.env_runner.spaces import policy_spaces
 from ssm_metarl.errors import UserError
 from ssm_metarl.meta_rl.batch import make_batch
-from ssm_metarl.meta_rl.inner_losses import inner_loss
-from ssm_metarl.meta_rl.maml import MAML, MAMLConfig
+from ssm_metarl.meta_rl.inner_losses import prediction
+from ssm_metarl.meta_rl.maml import MAML
 from ssm_metarl.training.config import TrainConfig
 
 FAMILY = get_family("CartPole-v1")
@@ -32,7 +33,7 @@ def setting() -> tuple[Params, Trajectory]:
 def test_the_loss_is_the_error_of_each_step_summed_over_an_episode() -> None:
     params, rollout = setting()
     batch = make_batch(rollout, POLICY, 0.9, 1.0)
-    loss = inner_loss("prediction")(POLICY.bind(params), batch)
+    loss = prediction(POLICY.bind(params), batch)
     bound = POLICY.bind(params)
     for k in range(3):
         change = (rollout.observation[1:] - rollout.observation[:-1])[:, k]
@@ -67,10 +68,12 @@ def test_a_step_needs_no_rewards_and_changes_how_the_policy_acts() -> None:
 
 def test_meta_training_learns_the_head_that_predicts() -> None:
     params, _ = setting()
-    config = MAMLConfig(
-        tasks=3, episodes=4, support_horizon=20, query_horizon=30, epochs=2, surrogate="prediction"
+    settings = resolved(
+        "meta_rl",
+        **{"tasks_per_epoch": 3, "episodes_per_task": 4, "support_steps": 20, "query_steps": 30},
+        **{"outer_epochs": 2, "surrogate": "prediction"},
     )
-    learner = MAML(POLICY, config, FAMILY, params)
+    learner = MAML(POLICY, FAMILY, params, settings)
     learner.iterate(SeedSequence(0), 1)
     moved = {n for n, v in learner.params.items() if not torch.equal(v, params[n])}
     assert {"prediction.weight", "prediction.bias", "action.weight", "encoder.weight"} <= moved

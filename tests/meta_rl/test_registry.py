@@ -14,6 +14,7 @@ from ssm_metarl.env_runner.registry import get_family
 from ssm_metarl.env_runner.spaces import policy_spaces
 from ssm_metarl.meta_rl.learner import Learner
 from ssm_metarl.meta_rl.registry import INNER_LOSSES, LEARNERS
+from ssm_metarl.meta_rl.rl2 import RL2
 from ssm_metarl.training.validation import VALIDATIONS
 
 HERE = Path(__file__).parent
@@ -24,29 +25,6 @@ SETTINGS = {
     **{"first_steps": 4, "num_episodes": 1, "discount": 0.8, "gae_lambda": 0.7, "outer_epochs": 5},
     **{"clip": 0.3, "entropy": 0.1, "support_weight": 0.6, "max_grad_norm": 1.5},
     **{"surrogate": "dice", "first_order": False, "learn_inner_lr": True},
-}
-PPO_FIELDS = {
-    **{"lr": "outer_lr", "discount": "discount", "gae_lambda": "gae_lambda", "clip": "clip"},
-    **{"entropy": "entropy", "max_grad_norm": "max_grad_norm"},
-}
-FIELDS = {
-    "meta_rl": {
-        **{"inner_lr": "inner_lr", "outer_lr": "outer_lr", "iterations": "num_epochs"},
-        **{"inner_steps": "inner_steps", "tasks": "tasks_per_epoch", "discount": "discount"},
-        **{"episodes": "episodes_per_task", "episodes_per_trial": "episodes_per_trial"},
-        **{"support_horizon": "support_steps", "query_horizon": "query_steps"},
-        **{"gae_lambda": "gae_lambda", "epochs": "outer_epochs", "clip": "clip"},
-        **{"entropy": "entropy", "support_weight": "support_weight"},
-        **{"max_grad_norm": "max_grad_norm", "surrogate": "surrogate"},
-        **{"first_order": "first_order", "learn_rates": "learn_inner_lr"},
-    },
-    "rl2": {
-        **PPO_FIELDS,
-        **{"iterations": "num_epochs", "tasks": "tasks_per_epoch"},
-        **{"episodes": "episodes_per_trial", "first_horizon": "first_steps"},
-        **{"horizon": "query_steps"},
-    },
-    "policy_gradient": {**PPO_FIELDS, "total_episodes": "num_episodes"},
 }
 
 
@@ -98,7 +76,7 @@ def test_a_learner_takes_its_file_and_a_line(tmp_path: Path) -> None:
 def test_every_learner_is_there(name: str) -> None:
     spec = LEARNERS[name]
     assert spec.name == name
-    assert issubclass(spec.load().__annotations__["return"], Learner)
+    assert isinstance(make(name), Learner)
     assert spec.validation in VALIDATIONS
     assert ("validation" in spec.phases) == (VALIDATIONS[spec.validation] is not None)
 
@@ -108,16 +86,39 @@ def test_every_inner_loss_is_there(name: str) -> None:
     assert callable(INNER_LOSSES[name].load())
 
 
-@pytest.mark.parametrize("name", LEARNERS)
-def test_every_setting_reaches_its_learner(name: str) -> None:
-    learning = make(name)
-    assert learning.family.name == "CartPole-v1"
-    for field, setting in FIELDS[name].items():
-        assert getattr(learning.config, field) == SETTINGS[setting], field
+CHANGES = {
+    **{"inner_lr": 0.1, "outer_lr": 0.1, "num_epochs": 9, "inner_steps": 1, "tasks_per_epoch": 4},
+    **{"episodes_per_task": 4, "support_steps": 7, "query_steps": 40, "episodes_per_trial": 3},
+    **{"first_steps": 3, "num_episodes": 15, "discount": 0.9, "gae_lambda": 0.6, "clip": 0.001},
+    **{"outer_epochs": 2, "entropy": 0.5, "support_weight": 0.0, "max_grad_norm": 1e-4},
+    **{"surrogate": "lvc", "first_order": True, "learn_inner_lr": False},
+}
+BY_PPO = ("outer_lr", "discount", "gae_lambda", "clip", "entropy", "max_grad_norm")
+BY_RL2 = ("num_epochs", "tasks_per_epoch", "episodes_per_trial", "query_steps", "first_steps")
+USED = {
+    "meta_rl": CHANGES.keys() - {"num_episodes", "first_steps", "episodes_per_trial"},
+    "rl2": {*BY_PPO, *BY_RL2},
+    "policy_gradient": {*BY_PPO, "num_episodes"},
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "setting"), [(name, setting) for name in USED for setting in sorted(USED[name])]
+)
+def test_every_setting_that_a_learner_uses_changes_what_it_does(name: str, setting: str) -> None:
+    both = []
+    for changes in ({}, {setting: CHANGES[setting]}):
+        learning = make(name, **{"num_episodes": 20, **changes})
+        told = learning.iterate(SeedSequence(0), 2).metrics
+        values = {key: value.tolist() for key, value in learning.tensors.items()}
+        both.append((values, told))
+    assert both[0] != both[1]
 
 
 def test_the_first_episodes_are_no_longer_than_the_others() -> None:
-    assert make("rl2", first_steps=50).config.first_horizon == SETTINGS["query_steps"]
+    learning = make("rl2", first_steps=50)
+    assert isinstance(learning, RL2)
+    assert learning._horizon(0.0) == SETTINGS["query_steps"]
 
 
 @pytest.mark.parametrize("name", LEARNERS)

@@ -3,14 +3,10 @@
 import pytest
 import torch
 
-from ssm_metarl.meta_rl.returns import (
-    deviation,
-    discounted_sum,
-    generalized_advantages,
-    standardize,
-)
+from ssm_metarl.meta_rl.returns import discounted_sum, generalized_advantages, standardize
 
 T, K, E, GAMMA = 9, 2, 3, 0.9
+NO_FLOOR = torch.zeros(K)
 
 
 def reference(reward, value, terminated, done, valid, gae_lambda) -> torch.Tensor:  # noqa: ANN001
@@ -93,18 +89,19 @@ def test_sums_stop_at_the_end_of_an_episode() -> None:
 
 def test_standardising_has_a_floor() -> None:
     x, valid = torch.tensor([1e-3, -1e-3]).view(2, 1, 1), torch.ones(2, 1, 1, dtype=torch.bool)
-    assert standardize(x, valid).abs().max().item() == pytest.approx(1.0, rel=1e-3)
-    floored = standardize(x, valid, torch.tensor([1.0]))
-    assert floored.abs().max().item() == pytest.approx(1e-3)
+    for floor, largest in ((0.0, 1.0), (1.0, 1e-3)):
+        standard, _ = standardize(x, valid, torch.tensor([floor]))
+        assert standard.abs().max().item() == pytest.approx(largest, rel=1e-3)
 
 
 def test_standardising_is_per_task_and_blind_to_dead_steps() -> None:
     reward, *_, valid = episodes(autoreset=True)
     x = reward * torch.tensor([[1.0], [100.0]]) + 3.0
-    result = standardize(torch.where(valid, x, 1e6), valid)
+    result, scale = standardize(torch.where(valid, x, 1e6), valid, NO_FLOOR.double())
     assert (result[~valid] == 0).all()
     for k in range(K):
         alive = result[:, k][valid[:, k]]
+        assert scale[k].item() == pytest.approx(x[:, k][valid[:, k]].std(correction=0).item())
         assert alive.mean().abs() < 1e-6
         assert alive.std(correction=0).item() == pytest.approx(1.0)
 
@@ -112,5 +109,6 @@ def test_standardising_is_per_task_and_blind_to_dead_steps() -> None:
 def test_a_task_of_one_step_or_none_has_no_deviation() -> None:
     x = torch.tensor([[5.0, 5.0], [7.0, 5.0]]).unsqueeze(-1)  # [T, K, 1]
     valid = torch.tensor([[True, False], [False, False]]).unsqueeze(-1)
-    assert deviation(x, valid).tolist() == pytest.approx([1e-8, 1e-8], rel=1e-3)
-    assert (standardize(x, valid) == 0).all()
+    standard, scale = standardize(x, valid, NO_FLOOR)
+    assert scale.tolist() == pytest.approx([1e-8, 1e-8], rel=1e-3)
+    assert (standard == 0).all()

@@ -1,10 +1,9 @@
 """RL^2: advantages that end with the episode, a memory that does not, and learning from both."""
 
-import dataclasses
-
 import pytest
 import torch
 from numpy.random import SeedSequence
+from resolved import resolved
 from torch import Tensor
 
 from ssm_metarl.core.policy import Policy, PolicyConfig
@@ -12,23 +11,26 @@ from ssm_metarl.env_runner.registry import get_family
 from ssm_metarl.env_runner.rollout import Trajectory
 from ssm_metarl.env_runner.spaces import policy_spaces
 from ssm_metarl.errors import DivergenceError
-from ssm_metarl.meta_rl.rl2 import RL2, RL2Config
+from ssm_metarl.meta_rl.rl2 import RL2
 
 FAMILY = get_family("CartPole-v1")
-SMALL = RL2Config(
-    iterations=10, tasks=4, trials=2, episodes=3, first_horizon=10, horizon=40, epochs=1
-)
+SMALL = {
+    **{"num_epochs": 10, "tasks_per_epoch": 4, "episodes_per_trial": 3, "discount": 0.99},
+    **{"first_steps": 10, "query_steps": 40},
+}
 
 
-def learner(**changes: object) -> RL2:
+def learner(epochs: int = 1, **changes: object) -> RL2:
     network = PolicyConfig(width=16, state_size=8, blocks=2, trial_inputs=True, memory="trial")
     policy = Policy(network, policy_spaces(FAMILY))
     params = policy.init(torch.Generator().manual_seed(0))
-    return RL2(policy, dataclasses.replace(SMALL, **changes), FAMILY, params)
+    learning = RL2(policy, FAMILY, params, resolved("rl2", **{**SMALL, **changes}))
+    learning.epochs = epochs
+    return learning
 
 
 def rollout_of(learning: RL2, horizon: int = 40) -> Trajectory:
-    tasks = FAMILY.sample(learning.config.tasks, SeedSequence(3))
+    tasks = FAMILY.sample(learning.settings.tasks_per_epoch, SeedSequence(3))
     return learning._collect(tasks, horizon, SeedSequence(4))
 
 
@@ -45,14 +47,14 @@ def with_a_voice(learning: RL2) -> RL2:
 
 def test_the_targets_are_those_of_a_slow_reference_that_knows_only_single_episodes() -> None:
     learning = with_a_voice(learner())
-    rollout, config = rollout_of(learning), learning.config
+    rollout, own = rollout_of(learning), learning.settings
     bound = learning.policy.bind(learning.params)
     value = learning.value(bound, rollout.features(bound)).detach()
     target = learning._targets(rollout).target
     assert rollout.terminated.any()
     assert rollout.truncated.any()
-    for task in range(config.tasks):
-        for lane in range(config.trials):
+    for task in range(own.tasks_per_epoch):
+        for lane in range(learning.trials):
             v, r = value[:, task, lane].tolist(), rollout.reward[:, task, lane].tolist()
             gae = 0.0
             for t in reversed(range(len(r))):
@@ -61,8 +63,8 @@ def test_the_targets_are_those_of_a_slow_reference_that_knows_only_single_episod
                     continue
                 rest = 0.0 if rollout.terminated[t, task, lane] else v[t + 1]
                 carried = 0.0 if rollout.done[t, task, lane] else gae
-                surprise = r[t] + config.discount * rest - v[t]
-                gae = surprise + config.discount * config.gae_lambda * carried
+                surprise = r[t] + own.discount * rest - v[t]
+                gae = surprise + own.discount * own.gae_lambda * carried
                 assert target[t, task, lane].item() == pytest.approx(v[t] + gae, rel=1e-3, abs=1e-3)
 
 
@@ -70,7 +72,7 @@ def test_advantages_are_standardised_by_task() -> None:
     learning = with_a_voice(learner())
     rollout = rollout_of(learning)
     advantage = learning._targets(rollout).advantage
-    for task in range(learning.config.tasks):
+    for task in range(learning.settings.tasks_per_epoch):
         own = advantage[:, task][rollout.valid[:, task]]
         assert own.mean().item() == pytest.approx(0.0, abs=1e-4)
         assert own.std().item() == pytest.approx(1.0, abs=1e-2)
@@ -78,7 +80,7 @@ def test_advantages_are_standardised_by_task() -> None:
 
 
 def test_episodes_grow_by_a_constant_factor_to_their_full_length() -> None:
-    learning = learner(first_horizon=50, horizon=500)
+    learning = learner(first_steps=50, query_steps=500)
     horizons = [learning._horizon(done / 40) for done in range(40)]
     assert horizons[0] == 50
     assert horizons[15] == round((50 * 500) ** 0.5)
@@ -87,17 +89,16 @@ def test_episodes_grow_by_a_constant_factor_to_their_full_length() -> None:
 
 
 def test_minibatches_of_tasks_add_up_to_the_whole_gradient() -> None:
-    learning = with_a_voice(learner(lr=0.0, max_grad_norm=1e9, entropy=0.01))
+    learning = with_a_voice(learner(entropy=0.01))
     rollout = rollout_of(learning)
     targets = learning._targets(rollout)
     advantage, target = targets.advantage, targets.target
 
     def gradient(tasks: Tensor) -> Tensor:
-        learning.step(rollout.tasks(tasks), advantage[:, tasks], target[:, tasks])
-        parts = [
-            v.grad.flatten() for v in learning.optimizer.learned.values() if v.grad is not None
-        ]
-        return torch.cat(parts)
+        loss, _ = learning.loss(rollout.tasks(tasks), advantage[:, tasks], target[:, tasks])
+        learned = list(learning.optimizer.learned.values())
+        parts = torch.autograd.grad(loss, learned, materialize_grads=True)
+        return torch.cat([part.flatten() for part in parts])
 
     whole = gradient(torch.arange(4))
     parts = [gradient(tasks) for tasks in (torch.tensor([3, 0]), torch.tensor([1, 2]))]
@@ -106,18 +107,19 @@ def test_minibatches_of_tasks_add_up_to_the_whole_gradient() -> None:
 
 
 def test_the_loss_is_ppo_s_with_values_in_their_own_unit() -> None:
-    learning = with_a_voice(learner(entropy=0.3, value_weight=0.7, clip=0.1))
+    learning = with_a_voice(learner(entropy=0.3, clip=0.1))
+    learning.value_weight = 0.7
     rollout = rollout_of(learning)
     targets = learning._targets(rollout)
     with torch.no_grad():
         learning.params["action.weight"].mul_(100.0)  # so that ratios are not 1
-    loss, _ = learning._loss(rollout, targets.advantage, targets.target)
+    loss, _ = learning.loss(rollout, targets.advantage, targets.target)
     bound = learning.policy.bind(learning.params)
     features = rollout.features(bound)[:-1]
     distribution = bound.distribution(features)
     ratio = (distribution.log_prob(rollout.action) - rollout.log_prob).exp()
     gain = torch.minimum(ratio * targets.advantage, ratio.clamp(0.9, 1.1) * targets.advantage)
-    error = bound.value(features) - targets.target * (1.0 - learning.config.discount)
+    error = bound.value(features) - targets.target * (1.0 - learning.settings.discount)
     each = -gain + 0.7 * error.square() - 0.3 * distribution.entropy()
     steps = rollout.valid.sum((0, 2))
     expected = ((each * rollout.valid).sum((0, 2)) / steps).mean()
@@ -158,7 +160,8 @@ def test_a_gradient_that_is_not_finite_changes_nothing() -> None:
 @pytest.mark.slow
 def test_both_signs_are_learned_within_short_episodes() -> None:
     learning = learner(
-        iterations=30, tasks=32, episodes=2, first_horizon=50, horizon=50, epochs=4, lr=0.005
+        **{"num_epochs": 30, "tasks_per_epoch": 32, "episodes_per_trial": 2, "outer_lr": 0.005},
+        **{"first_steps": 50, "query_steps": 50, "epochs": 4},
     )
     for iteration in range(1, 31):
         learning.iterate(SeedSequence(0), iteration)

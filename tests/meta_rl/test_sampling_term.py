@@ -37,7 +37,7 @@ class Adaptations:
             inputs=self.problem.inputs[:, self.task][:, paths],
             keep=None,
             action=self.problem.action[:, self.task][:, paths],
-            behaviour=torch.zeros(valid.shape, dtype=torch.float64),
+            log_prob=torch.zeros(valid.shape, dtype=torch.float64),
             advantage=reward.flip(0).cumsum(0).flip(0)[:, paths] * valid,
             valid=valid,
             change=torch.zeros(*valid.shape, 1, dtype=torch.float64),
@@ -46,12 +46,12 @@ class Adaptations:
             target=torch.zeros(valid.shape, dtype=torch.float64),
         )
         log_prob = batch.distribution(POLICY.bind(params)).log_prob(batch.action)
-        return dataclasses.replace(batch, behaviour=log_prob * valid)
+        return dataclasses.replace(batch, log_prob=log_prob * valid)
 
     def probability(self, params: dict[str, Tensor], paths: Tensor) -> Tensor:
         """Return the probability of each trajectory, ``[sets, lanes]``."""
         chance = self.problem.chance[self.task][paths]
-        return self.batch(params, paths).behaviour.sum(0).exp() * chance
+        return self.batch(params, paths).log_prob.sum(0).exp() * chance
 
     def expected_return(self, params: dict[str, Tensor]) -> Tensor:
         """Return that of each set's adapted parameters, ``[sets]``."""
@@ -79,7 +79,7 @@ class Adaptations:
         for paths in self.supports:
             probability = probability * self.probability(theta, paths).prod(-1)
             data = self.batch(theta, paths)
-            gain = (data.behaviour * data.advantage).sum(0).mean(-1).sum()
+            gain = (data.log_prob * data.advantage).sum(0).mean(-1).sum()
             gradients = torch.autograd.grad(gain, list(theta.values()), create_graph=True)
             moved = zip(theta.items(), gradients, strict=True)
             theta = {name: value + ALPHA * gradient for (name, value), gradient in moved}
@@ -158,8 +158,8 @@ def test_the_other_tasks_as_baseline_leave_the_sampling_term_as_it_is() -> None:
 
     def gradient(credit: Tensor) -> Tensor:
         vector = flatten(params).requires_grad_()
-        log_prob = both[0].batch(unflatten(vector, params), both[0].supports[0]).behaviour
-        loss = sampling_loss(log_prob, first[0].behaviour, credit, first[0].valid, 0.2)
+        log_prob = both[0].batch(unflatten(vector, params), both[0].supports[0]).log_prob
+        loss = sampling_loss(log_prob, first[0].log_prob, credit, first[0].valid, 0.2)
         return torch.autograd.grad((chance * loss).sum(), vector)[0]
 
     assert gradient(value).abs().max() > 1e-2

@@ -5,6 +5,7 @@ import dataclasses
 import pytest
 import torch
 from numpy.random import SeedSequence
+from resolved import resolved
 
 from ssm_metarl.adaptation.agent import Agent
 from ssm_metarl.adaptation.config import AdaptationConfig
@@ -13,15 +14,15 @@ from ssm_metarl.core.policy import Policy, PolicyConfig
 from ssm_metarl.env_runner.registry import get_family
 from ssm_metarl.env_runner.rollout import collect_trials, per_trial_episode
 from ssm_metarl.env_runner.spaces import policy_spaces
-from ssm_metarl.evaluation.evaluate import task_source
 from ssm_metarl.meta_rl.batch import Batch, collect_data, make_batch
-from ssm_metarl.meta_rl.inner_losses import inner_loss
-from ssm_metarl.meta_rl.maml import MAML, MAMLConfig
+from ssm_metarl.meta_rl.maml import MAML
+from ssm_metarl.meta_rl.registry import INNER_LOSSES
 
 FAMILY = get_family("CartPole-v1")
-SMALL = MAMLConfig(
-    tasks=3, episodes=4, episodes_per_trial=2, support_horizon=20, query_horizon=30, epochs=2
-)
+SMALL = {
+    **{"tasks_per_epoch": 3, "episodes_per_task": 4, "episodes_per_trial": 2, "outer_epochs": 2},
+    **{"support_steps": 20, "query_steps": 30},
+}
 
 
 def make_policy(memory: str) -> Policy:
@@ -32,7 +33,7 @@ def make_policy(memory: str) -> Policy:
 def learner(memory: str = "trial", **changes: object) -> MAML:
     policy = make_policy(memory)
     params = policy.init(torch.Generator().manual_seed(0))
-    return MAML(policy, dataclasses.replace(SMALL, **changes), FAMILY, params)
+    return MAML(policy, FAMILY, params, resolved("meta_rl", **{**SMALL, **changes}))
 
 
 @pytest.mark.parametrize(
@@ -74,7 +75,7 @@ def test_the_gradient_of_a_trial_is_the_mean_of_its_episodes_gradients(
     whole = dataclasses.replace(batch, advantage=advantage * data.valid)
 
     def gradient(part: Batch) -> torch.Tensor:
-        loss = inner_loss(surrogate)(policy.bind(params), part).sum()
+        loss = INNER_LOSSES[surrogate].load()(policy.bind(params), part).sum()
         return torch.autograd.grad(loss, params["encoder.weight"])[0]
 
     episode, parts = data.done.cumsum(0) - data.done.long(), []
@@ -91,7 +92,8 @@ def test_the_gradient_of_a_trial_is_the_mean_of_its_episodes_gradients(
 def test_chunks_of_tasks_give_the_gradient_of_all_at_once() -> None:
     learned = []
     for chunk in (3, 1):
-        learning = learner(chunk=chunk, epochs=1)
+        learning = learner(outer_epochs=1)
+        learning.chunk = chunk
         learning.iterate(SeedSequence(3), 1)
         learned.append(learning.params)
     for name, value in learned[0].items():
@@ -111,8 +113,7 @@ def test_adaptation_counts_the_episodes_it_played() -> None:
     learning, tasks = learner(), FAMILY.held_out(3)
     config = AdaptationConfig(horizon=20)
     agent = Agent(learning.policy, learning.detached(), 0.1, config, FAMILY.name)
-    source = task_source(agent, FAMILY, tasks)
-    stages = list(adapt_tasks(agent, source, episodes=5, steps=2, seed=SeedSequence(4)))
+    stages = list(adapt_tasks(agent, FAMILY, tasks, episodes=5, steps=2, seed=SeedSequence(4)))
     assert [stage.episodes for stage in stages] == [0, 5, 10]
     bound = learning.policy.bind(stages[1].params)
     environment = FAMILY.make_vec(tasks, 1, autoreset=True, horizon=20)

@@ -11,7 +11,6 @@ from rules import rule
 from ssm_metarl.adaptation import standard
 from ssm_metarl.adaptation.agent import Agent
 from ssm_metarl.adaptation.config import AdaptationConfig
-from ssm_metarl.adaptation.source import TaskSource
 from ssm_metarl.core.parameters import Params
 from ssm_metarl.core.policy import Policy, PolicyConfig
 from ssm_metarl.env_runner.registry import get_family
@@ -90,8 +89,9 @@ def test_only_steps_beyond_the_trained_ones_are_bounded(monkeypatch: pytest.Monk
     for inner_steps, expected in ((1, [0.02, 0.02]), (2, [0.02])):
         config = dataclasses.replace(AdaptationConfig(), inner_steps=inner_steps, trust=0.02)
         agent = Agent(policy, params, 0.1, config, family.name)
-        source = TaskSource(family, family.validation(2), 100, torch.device("cpu"))
-        adaptation = standard.adapt_tasks(agent, source, episodes=2, steps=3, seed=SeedSequence(0))
+        adaptation = standard.adapt_tasks(
+            agent, family, family.validation(2), episodes=2, steps=3, seed=SeedSequence(0)
+        )
         bounded.clear()
         assert len(list(adaptation)) == 4
         assert bounded == expected
@@ -107,8 +107,8 @@ def test_an_adapted_policy_acts_with_no_more_spread_than_its_configuration_allow
         params = {name: value.expand(2, *value.shape) for name, value in params.items()}
     params["action.log_std"] = torch.full_like(params["action.log_std"], math.log(0.8))
     family = get_family("Pendulum-v1")
-    source = TaskSource(family, family.validation(2), 20, torch.device("cpu"))
-    played = source.play(policy.bind(params), 3, SeedSequence(0))
+    agent = Agent(policy, params, 0.01, AdaptationConfig(horizon=20), family.name)
+    played = standard.play_tasks(agent, params, family, family.validation(2), 3, SeedSequence(0))
     free, narrow, wide = (
         standard.take_step(
             Agent(policy, params, 0.01, AdaptationConfig(adapted_std=limit), family.name),
@@ -128,8 +128,8 @@ def test_an_adapted_policy_acts_with_no_more_spread_than_its_configuration_allow
 def test_the_limit_on_the_spread_does_not_use_up_the_trust_region() -> None:
     policy, params, _ = setting("Pendulum-v1")
     family = get_family("Pendulum-v1")
-    source = TaskSource(family, family.validation(2), 20, torch.device("cpu"))
-    played = source.play(policy.bind(params), 3, SeedSequence(0))
+    agent = Agent(policy, params, 0.01, AdaptationConfig(horizon=20), family.name)
+    played = standard.play_tasks(agent, params, family, family.validation(2), 3, SeedSequence(0))
     free, narrow = (
         standard.take_step(
             Agent(
@@ -146,5 +146,13 @@ def test_the_limit_on_the_spread_does_not_use_up_the_trust_region() -> None:
 
 
 def test_discrete_actions_have_no_spread_to_limit() -> None:
-    _, params, _ = setting("CartPole-v1")
-    assert standard.limited_std(params, 0.1) == {}
+    policy, params, _ = setting("CartPole-v1")
+    family = get_family("CartPole-v1")
+    free, limited = (
+        Agent(policy, params, 0.1, AdaptationConfig(horizon=20, adapted_std=limit), family.name)
+        for limit in (None, 0.1)
+    )
+    tasks = family.validation(2)
+    played = standard.play_tasks(free, params, family, tasks, 3, SeedSequence(0))
+    steps = [standard.take_step(agent, params, played, step=0)[0] for agent in (free, limited)]
+    assert all(torch.equal(value, steps[1][name]) for name, value in steps[0].items())

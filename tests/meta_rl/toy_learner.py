@@ -16,8 +16,8 @@ class Reinforce(Learner):
     def __init__(
         self, policy: Policy, family: TaskFamily, params: Params, settings: Settings
     ) -> None:
-        super().__init__(policy, family, params, settings["num_epochs"])
-        self.optimizer = AdamOptimizer(self.tensors, settings["outer_lr"], 1.0)
+        super().__init__(policy, family, params, settings)
+        self.optimizer = AdamOptimizer(self.tensors, self.settings.outer_lr, 1.0)
 
     def iterate(self, seed: SeedSequence, iteration: int) -> Report:
         environment = self.family.make_vec(self.family.nominal(), 8, autoreset=False)

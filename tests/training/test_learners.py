@@ -60,10 +60,10 @@ def test_validation_is_now_and_then_and_at_the_end_and_keeps_the_best(
     trainer = counting_trainer(SMALL, monkeypatch)
     phases: list[str] = []
     trainer.learner.on_phase = phases.append
-    rows = [trainer.iterate(SeedSequence(0), i) for i in range(1, 6)]
+    rows = [trainer.iterate() for _ in range(5)]
     assert [row.return_before for row in rows] == [None, -9.0, None, -7.0, -8.0]
     assert [row.return_after for row in rows] == [None, 11.0, None, 13.0, 12.0]
-    assert [row.environment_steps for row in rows] == [7] * 5
+    assert [row.environment_steps for row in rows] == [7, 14, 21, 28, 35]
     assert rows[0].metrics == {"loss": 0.5}
     assert (trainer.best_return, best(trainer)) == (3.0, 4)
     assert phases == ["validation"] * 3
@@ -76,8 +76,8 @@ def test_of_equals_the_newest_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     scripted = lambda *_: Validated(0.0, 1.0, 1.0)  # noqa: E731
     monkeypatch.setitem(VALIDATIONS, "adaptation", scripted)
     trainer = counting_trainer(SMALL, monkeypatch)
-    for iteration in range(1, 6):
-        trainer.iterate(SeedSequence(0), iteration)
+    for _ in range(5):
+        trainer.iterate()
     assert best(trainer) == 5
 
 
@@ -86,7 +86,7 @@ def test_returns_of_training_are_of_the_parameters_that_the_iteration_began_with
 ) -> None:
     config = TrainConfig(mode="policy_gradient", num_episodes=30, width=4, state_size=2)
     trainer = counting_trainer(config, monkeypatch, returns=[5.0, 9.0, 8.0])
-    rows = [trainer.iterate(SeedSequence(0), i) for i in (1, 2, 3)]
+    rows = [trainer.iterate() for _ in range(3)]
     assert [row.return_before for row in rows] == [5.0, 9.0, 8.0]
     assert [row.return_after for row in rows] == [None] * 3
     assert (trainer.best_return, best(trainer)) == (9.0, 1)
@@ -95,13 +95,13 @@ def test_returns_of_training_are_of_the_parameters_that_the_iteration_began_with
 def test_what_is_restored_is_compared_with_from_there_on(monkeypatch: pytest.MonkeyPatch) -> None:
     config = TrainConfig(mode="policy_gradient", num_episodes=30, width=4, state_size=2)
     trainer = counting_trainer(config, monkeypatch, returns=[5.0, 9.0])
-    for iteration in (1, 2):
-        trainer.iterate(SeedSequence(0), iteration)
+    for _ in range(2):
+        trainer.iterate()
     saved = trainer.snapshot()
     other = counting_trainer(config, monkeypatch, returns=[8.0])
-    other.restore(saved.tensors, saved.meta)
+    other.restore(saved)
     assert (other.learner.params["encoder.bias"] == 2).all()
-    other.iterate(SeedSequence(0), 3)
+    assert other.iterate().iteration == 3
     assert (other.best_return, best(other)) == (9.0, 1)
 
 

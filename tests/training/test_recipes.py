@@ -3,26 +3,25 @@
 import dataclasses
 from typing import Any
 
+import pytest
 import torch
 
 from ssm_metarl.adaptation.config import AdaptationConfig
 from ssm_metarl.core.config import PolicyConfig
 from ssm_metarl.env_runner.registry import get_family
 from ssm_metarl.env_runner.spaces import policy_spaces
-from ssm_metarl.meta_rl.maml import MAMLConfig
-from ssm_metarl.meta_rl.policy_gradient import PolicyGradientConfig
-from ssm_metarl.meta_rl.rl2 import RL2Config
+from ssm_metarl.meta_rl.registry import LEARNERS
 from ssm_metarl.training.config import TrainConfig
 from ssm_metarl.training.learners import make_trainer
 from ssm_metarl.training.recipes import adaptation_config, make_policy
 
 
-def settings_of(config: TrainConfig) -> Any:  # noqa: ANN401 (the configuration of any learner)
-    """Return what the learner of a run was built with."""
+def settings_of(config: TrainConfig) -> Any:  # noqa: ANN401 (by attribute)
+    """Return the settings that the learner of a run has."""
     family = get_family(config.env_name)
     with torch.device("meta"):
         trainer = make_trainer(config.resolve(family), family, policy_spaces(family), "meta")
-    return trainer.learner.config  # pyright: ignore[reportAttributeAccessIssue]
+    return trainer.learner.settings
 
 
 def adaptation_of(config: TrainConfig) -> AdaptationConfig:
@@ -85,15 +84,15 @@ def test_a_memory_of_a_trial_is_taught_to_adapt_before_any_step_too() -> None:
     family = get_family("CartPole-v1")
     usual, both = (settings_of(TrainConfig(memory=memory)) for memory in ("episode", "trial"))
     assert both.support_weight == 1
-    assert both.support_horizon == 2 * usual.support_horizon <= family.max_episode_steps
-    assert both.epochs > usual.epochs
-    assert both.iterations > usual.iterations
+    assert both.support_steps == 2 * usual.support_steps <= family.max_episode_steps
+    assert both.outer_epochs > usual.outer_epochs
+    assert both.num_epochs > usual.num_epochs
     rl2 = adaptation_of(TrainConfig(mode="rl2", memory="trial"))
-    assert rl2.horizon == usual.support_horizon
+    assert rl2.horizon == usual.support_steps
     asked = settings_of(
         TrainConfig(memory="trial", support_weight=0.5, support_steps=7, outer_epochs=1)
     )
-    assert (asked.support_weight, asked.support_horizon, asked.epochs) == (0.5, 7, 1)
+    assert (asked.support_weight, asked.support_steps, asked.outer_epochs) == (0.5, 7, 1)
 
 
 UNUSUAL = {
@@ -120,44 +119,10 @@ UNUSUAL = {
 }
 
 
-def test_every_setting_reaches_the_learner_that_uses_it() -> None:
-    maml = settings_of(TrainConfig(**UNUSUAL))
-    assert maml == MAMLConfig(
-        inner_lr=0.11,
-        outer_lr=0.22,
-        iterations=7,
-        inner_steps=2,
-        tasks=3,
-        episodes=6,
-        episodes_per_trial=5,
-        support_horizon=13,
-        query_horizon=47,
-        discount=0.81,
-        gae_lambda=0.71,
-        epochs=9,
-        clip=0.31,
-        entropy=0.41,
-        support_weight=0.51,
-        max_grad_norm=0.61,
-        surrogate="dice",
-        first_order=True,
-        learn_rates=True,
-    )
-    ppo = {"lr": 0.22, "discount": 0.81, "gae_lambda": 0.71, "clip": 0.31, "entropy": 0.41}
-    rl2 = settings_of(TrainConfig(mode="rl2", **UNUSUAL))
-    assert rl2 == RL2Config(
-        **ppo,
-        iterations=7,
-        tasks=3,
-        episodes=5,
-        first_horizon=13,
-        horizon=47,
-        max_grad_norm=0.61,
-    )
-    single = settings_of(TrainConfig(mode="policy_gradient", **UNUSUAL))
-    assert single == PolicyGradientConfig(**ppo, total_episodes=33, max_grad_norm=0.61)
-    short = settings_of(TrainConfig(mode="rl2", query_steps=10, support_steps=20))
-    assert (short.first_horizon, short.horizon) == (10, 10)
+@pytest.mark.parametrize("mode", LEARNERS)
+def test_every_setting_reaches_the_learner(mode: str) -> None:
+    reached = vars(settings_of(TrainConfig(mode=mode, **UNUSUAL)))
+    assert {name: reached[name] for name in UNUSUAL} == UNUSUAL
 
 
 def test_every_setting_of_adaptation_reaches_the_agent() -> None:

@@ -2,10 +2,13 @@
 
 import shutil
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
-from visiting import Site, Visitor, serving
+from visiting import TINY, Site, Visitor, serving
+
+from ssm_metarl.training.loop import train
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 QUIET = [
@@ -25,6 +28,20 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     pytest.importorskip("gradio")
     with serving(tmp_path_factory.mktemp("site")) as served:
         yield served
+
+
+@pytest.fixture(scope="session")
+def client(site: Site) -> Any:
+    """Somebody who uses the page's endpoints."""
+    return pytest.importorskip("gradio_client").Client(site.url, verbose=False)
+
+
+@pytest.fixture(scope="session")
+def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished training of TINY, to copy from."""
+    folder = tmp_path_factory.mktemp("tiny") / "mine"
+    list(train(TINY, folder))
+    return folder
 
 
 @pytest.fixture(scope="session")

@@ -34,10 +34,15 @@ def test_one_click_shows_the_agent_before_and_after(visit: Visit) -> None:
     assert visitor.page.locator("#curve tbody tr").count() == 4
 
 
-def test_clips_stop_and_can_be_moved(visit: Visit) -> None:
+def test_clips_stop_and_can_be_moved_and_the_keyboard_is_enough(visit: Visit) -> None:
     visitor = visit()
-    visitor.adapt()
-    visitor.page.click("#clips .toggle >> text=Pause")
+    visitor.ask_little()
+    visitor.page.focus("#adapt")
+    visitor.page.keyboard.press("Enter")
+    assert visitor.outcome()
+    visitor.page.focus("#clips .toggle >> text=Pause")
+    visitor.page.keyboard.press("Space")
+    assert visitor.page.inner_text("#clips .toggle") == "Play"
     visitor.page.evaluate(
         "scrub => { scrub.value = 500; scrub.dispatchEvent(new Event('input')) }",
         visitor.page.query_selector("#clips .scrub"),
@@ -65,7 +70,7 @@ def test_another_agent_brings_its_own_ways(visit: Visit) -> None:
     visitor.page.click("[role=option] >> text=cartpole-in-context")
     visitor.page.wait_for_selector("#modes >> text=in-context")
     assert visitor.page.locator("#modes >> text=hybrid").count() == 0
-    visitor.page.uncheck("#modes >> text=from scratch")
+    visitor.ask_little()
     visitor.adapt()
     assert visitor.page.locator("#clips figcaption >> text=in-context").count() == 1
 
@@ -74,6 +79,7 @@ def test_surprise_chooses_a_task_and_meets_it(visit: Visit) -> None:
     visitor = visit()
     gravity = visitor.page.locator("#task-cartpole-v1-gravity input[type=number]")
     was = gravity.input_value()
+    visitor.ask_little()
     visitor.page.click("#surprise")
     assert visitor.outcome()
     assert gravity.input_value() != was
@@ -82,6 +88,7 @@ def test_surprise_chooses_a_task_and_meets_it(visit: Visit) -> None:
 def test_two_visitors_do_not_see_each_other(visit: Visit) -> None:
     one, other = visit(), visit()
     one.page.check("text=swap")
+    one.ask_little()
     one.adapt()
     assert other.page.locator("#clips video").count() == 0
     assert not other.page.is_checked("text=swap")
@@ -95,11 +102,13 @@ def test_a_refresh_in_the_middle_starts_over(visit: Visit) -> None:
     visitor.page.reload()
     visitor.page.wait_for_selector("#adapt")
     visitor.faults.clear()  # a stream that was cut
+    visitor.ask_little()
     assert "→" in visitor.adapt()
 
 
 def test_twenty_clicks_are_as_good_as_one(visit: Visit) -> None:
     visitor = visit()
+    visitor.ask_little()
     visitor.page.evaluate(
         "button => { for (let n = 0; n < 20; n++) button.click() }",
         visitor.page.query_selector("#adapt"),
@@ -121,20 +130,8 @@ def test_work_stops_when_asked_and_can_begin_again(visit: Visit) -> None:
     visitor.page.wait_for_selector("#sentence >> text=Stopped.")
     visitor.page.wait_for_selector("#adapt-stop:disabled")
     visitor.page.wait_for_selector("#clips >> text=Press Adapt")
+    visitor.ask_little()
     assert "→" in visitor.adapt()
-
-
-def test_who_waits_is_told_and_can_stop_waiting(visit: Visit) -> None:
-    first, second = visit(), visit()
-    first.page.click("#adapt")
-    first.page.wait_for_selector("#sentence >> text=Measured")
-    second.page.click("#adapt")
-    second.page.wait_for_selector("#sentence >> text=Your turn comes")
-    second.page.wait_for_selector("#sentence >> text=queue: 1/1")
-    second.page.click("#adapt-stop")
-    first.outcome()
-    second.page.wait_for_selector("#sentence >> text=Stopped.")
-    assert second.page.locator("#clips video").count() == 0
 
 
 def test_only_an_agent_that_there_is_can_be_chosen(visit: Visit) -> None:
@@ -142,22 +139,6 @@ def test_only_an_agent_that_there_is_can_be_chosen(visit: Visit) -> None:
     visitor.page.fill("#agent input", "no such agent")
     visitor.page.keyboard.press("Tab")
     visitor.page.wait_for_function("document.querySelector('#agent input').value === 'cartpole'")
-
-
-def test_the_keyboard_is_enough(visit: Visit) -> None:
-    visitor = visit()
-    visitor.page.focus("#adapt")
-    visitor.page.keyboard.press("Enter")
-    assert visitor.outcome()
-    visitor.page.focus("#clips .toggle")
-    visitor.page.keyboard.press("Space")
-    assert visitor.page.inner_text("#clips .toggle") == "Play"
-
-
-def test_nothing_is_wider_than_a_phone(visit: Visit) -> None:
-    visitor = visit(390, 844)
-    visitor.adapt()
-    assert visitor.page.evaluate("document.documentElement.scrollWidth") <= 390
 
 
 def test_a_mistake_leaves_the_buttons_as_they_were(visit: Visit, site: Site) -> None:

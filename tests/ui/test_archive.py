@@ -2,7 +2,6 @@
 
 import dataclasses
 import errno
-import json
 import pickle
 import shutil
 import stat
@@ -199,7 +198,7 @@ def no_zip(files: Files, path: Path) -> Path:
 @pytest.mark.parametrize(
     ("broken", "words"),
     [
-        (linked, "can read"),
+        (linked, "does not cover"),
         (twice, "each once"),
         (lzma, "can read"),
         (commented, "can read"),
@@ -285,16 +284,6 @@ def test_content_that_is_not_of_a_run_is_refused(
     refused(zipped(tmp_path / "x.zip", {**files, name: data}), store, words)
 
 
-@pytest.mark.parametrize("change", [{"return_after": 10**400}, {"iteration": 2}, {"seconds": -1}])
-def test_metrics_that_no_training_writes_are_refused(
-    files: Files, store: RunStore, tmp_path: Path, change: dict[str, Any]
-) -> None:
-    record = json.loads(files["metrics.jsonl"].splitlines()[0])
-    line = json.dumps({**record, **change}).encode() + b"\n"
-    words = f"metrics.jsonl: {next(iter(change))}"
-    refused(zipped(tmp_path / "x.zip", {**files, "metrics.jsonl": line}), store, words)
-
-
 def test_metrics_of_another_training_are_refused(
     files: Files, store: RunStore, tmp_path: Path
 ) -> None:
@@ -316,7 +305,7 @@ def test_a_corrupt_checkpoint_is_refused(
 
 
 def test_an_empty_zip_holds_no_run(store: RunStore, tmp_path: Path) -> None:
-    refused(zipped(tmp_path / "x.zip", {}), store, r"^that zip holds no run: it has no config.json")
+    refused(zipped(tmp_path / "x.zip", {}), store, "^that run is not a run: it has no config.json")
 
 
 def test_a_full_disk_is_not_taken_for_a_broken_zip(

@@ -11,8 +11,7 @@ pytest.importorskip("gradio")
 from ssm_metarl.core.policy import Policy, PolicyConfig
 from ssm_metarl.core.spaces import Spaces
 from ssm_metarl.env_runner.registry import get_family
-from ssm_metarl.ui.clips import record_clip
-from ssm_metarl.ui.player import Clip
+from ssm_metarl.ui.clips import Clip, record_clip
 from ssm_metarl.ui.query import Subject
 from ssm_metarl.ui.store import RunStore
 
@@ -30,7 +29,7 @@ def recorded(name: str, folder: Path) -> Clip:
 
 def test_pictures_that_are_not_plain_are_explained(tmp_path: Path) -> None:
     clip = recorded("Navigation2D-v0", tmp_path)
-    assert "Green: the goal" in clip.value()["picture"]
+    assert "Green: the goal" in clip.picture
     assert clip.ending.endswith("after 100 steps")
 
 

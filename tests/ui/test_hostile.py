@@ -40,11 +40,6 @@ IDS = (
 )
 
 
-@pytest.fixture(scope="module")
-def client(site: Site) -> Client:
-    return Client(site.url, verbose=False)
-
-
 def refused(client: Client, **changes: Any) -> str:
     """Ask for something, and return the line it is refused with."""
     with pytest.raises((AppError, ValueError)) as caught:
@@ -54,12 +49,6 @@ def refused(client: Client, **changes: Any) -> str:
     assert "/work" not in line
     assert "site-packages" not in line
     return line
-
-
-def test_the_page_answers_its_api(client: Client) -> None:
-    answer = client.predict(**GOOD, api_name="/adapt")
-    assert "Mean return" in answer["summary"][0]
-    assert [row["mode"] for row in answer["results"]] == ["zero_shot", "standard"]
 
 
 @pytest.mark.parametrize("run", IDS)
@@ -102,13 +91,14 @@ def test_numbers_that_are_none_are_refused(site: Site, data: str) -> None:
 def test_huge_numbers_are_cut_to_what_the_page_offers(client: Client) -> None:
     for huge in ({"episodes": 1e18, "seed": 1e30}, {"episodes": 10**400, "seed": 10**400}):
         answer = client.predict(**{**GOOD, **huge, "steps": -5}, api_name="/adapt")
+        assert answer["results"][0]["mode"] == "zero_shot"
         assert (answer["results"][-1]["shots"], answer["results"][-1]["steps"]) == (50, 1)
     assert "gravity must be from" in refused(client, task={"gravity": 10**400})
 
 
 def test_a_damaged_run_leaves_the_others_in_the_list(client: Client, site: Site) -> None:
     shutil.copytree(PRETRAINED / "cartpole", site.runs / "broken")
-    (site.runs / "broken" / "config.json").write_text("{")
+    (site.runs / "broken" / "checkpoint" / "checkpoint.json").write_text("{")
     try:
         listed = {one["run"] for one in client.predict(api_name="/list_agents")}
         assert listed >= {"cartpole", "cartpole-in-context"}

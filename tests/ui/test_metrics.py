@@ -72,5 +72,5 @@ def test_the_last_record_is_the_last_complete_line(tmp_path: Path) -> None:
     assert last_record(tmp_path / "link") == {}
     for line in ("nonsense\n", "3\n"):
         path.write_text(line)
-        with pytest.raises(CheckpointError, match="the last line is not"):
+        with pytest.raises(CheckpointError, match="the last line is not a JSON object"):
             last_record(path)

@@ -21,7 +21,8 @@ def trainer(site: Site) -> Iterator[Client]:
     next(iter(job))
     yield client
     client.predict(api_name="/stop")
-    job.result(timeout=60)
+    status, _ = job.result(timeout=60)
+    assert "Stopped after" in status  # by this, or by the test, and by no other visitor
     client.predict("elsewhere", api_name="/delete_run")
 
 
@@ -35,6 +36,7 @@ def test_who_waits_can_go_at_once(visit: Visit) -> None:
     page = visit().page
     page.click("#adapt")
     page.wait_for_selector("#sentence >> text=Your turn comes")
+    page.wait_for_selector("#sentence >> text=queue: 1/1")
     page.click("#adapt-stop")
     page.wait_for_selector("#sentence >> text=Stopped.")
     page.wait_for_selector("#adapt:not([disabled])")
@@ -59,6 +61,7 @@ def test_another_agent_while_waiting_is_a_new_question(visit: Visit, trainer: Cl
     visitor.page.wait_for_selector("#sentence >> text=Your turn comes")
     choose(visitor, "cartpole-in-context")
     visitor.page.wait_for_selector("#modes >> text=in-context")
+    visitor.ask_little()
     visitor.page.click("#adapt")
     visitor.page.wait_for_selector("#sentence >> text=Your turn comes")
     trainer.predict(api_name="/stop")

@@ -9,6 +9,7 @@ import pytest
 from visiting import TINY
 
 from ssm_metarl.checkpoint.lock import RunLock
+from ssm_metarl.checkpoint.names import RUN_ID
 from ssm_metarl.errors import UserError
 from ssm_metarl.training.loop import METRICS, train
 from ssm_metarl.ui.limits import RUNS
@@ -16,9 +17,9 @@ from ssm_metarl.ui.store import RunStore
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def trained(tmp_path_factory: pytest.TempPathFactory, tiny_run: Path) -> Path:
     place = tmp_path_factory.mktemp("store")
-    list(train(TINY, place / "runs" / "whole"))
+    shutil.copytree(tiny_run, place / "runs" / "whole")
     half = train(TINY, place / "runs" / "half")
     next(half)
     half.close()
@@ -84,6 +85,8 @@ def test_names_of_files_become_free_names_of_runs(store: RunStore) -> None:
     assert store.free_name("My Run (1)") == "my-run-1"
     assert store.free_name("whole") == "whole-2"
     assert store.free_name("../../é") == "run"
+    assert store.free_name("Whole", "-1") == "whole-1"
+    assert RUN_ID.fullmatch(store.free_name("X" * 200, "-1"))
 
 
 def test_a_full_store_takes_no_more(tmp_path: Path) -> None:

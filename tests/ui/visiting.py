@@ -100,6 +100,16 @@ class Visitor:
     page: Any
     faults: list[str]
 
+    def ask_little(self) -> None:
+        """Choose the first mode alone and one episode, which takes a fifth of the usual time."""
+        episodes = self.page.get_by_label("number input for Episodes of the task")
+        if not episodes.is_visible():
+            self.page.click("text=Data and gradient steps")
+        episodes.fill("1")
+        self.page.keyboard.press("Tab")
+        for box in self.page.locator("#modes input[type=checkbox]").all()[1:]:
+            box.uncheck()
+
     def adapt(self) -> str:
         """Press the button, wait for the clips, and return the sentence."""
         self.page.click("#adapt")

@@ -95,13 +95,16 @@ def test_pictures_that_no_video_can_show_are_named(
 @pytest.mark.parametrize(
     ("attributes", "says"),
     [
-        ({"render": lambda self: 1 / 0}, "render failed: division by zero"),
-        ({"step": lambda self, action: 1 / 0}, "step failed: division by zero"),
+        ({"render": lambda self: 1 / 0}, "failed in render: ZeroDivisionError: division by zero"),
+        (
+            {"step": lambda self, action: 1 / 0},
+            "failed in step: ZeroDivisionError: division by zero",
+        ),
         (
             {"reset": lambda self, *, seed=None, options=None: 1 / 0},
-            "reset failed: division by zero",
+            "failed in reset: ZeroDivisionError: division by zero",
         ),
-        ({"reward": None}, "step failed"),
+        ({"reward": None}, "failed in step"),
     ],
 )
 def test_errors_of_the_environment_are_one_line(
@@ -137,7 +140,10 @@ def test_a_video_that_fails_costs_only_the_video(
     list(train(config, tmp_path / "run"))
     argv = ["adapt", str(tmp_path / "run"), "--mode=zero_shot", "--episodes=1"]
     assert main([*argv, f"--out={tmp_path / 'out'}"]) == 0
-    assert "skipped: the environment's render failed: division by zero" in capsys.readouterr().out
+    assert (
+        "skipped: the environment failed in render: ZeroDivisionError: division by zero"
+        in capsys.readouterr().out
+    )
 
 
 def boom(*_: object, **options: object) -> None:
@@ -154,7 +160,11 @@ def test_failing_to_close_hides_nothing_and_failing_to_be_made_is_named(
     assert len(list(episode.frames())) == 4
     monkeypatch.undo()
     monkeypatch.setattr(TaskFamily, "gymnasium", boom)
-    with pytest.raises(EnvironmentFailure, match=r"making failed: division by zero$"):
+    with pytest.raises(
+        EnvironmentFailure, match=r"failed in being built: ZeroDivisionError: division by zero$"
+    ):
         RecordedEpisode(agent, family, family.nominal(), 0, 0)
-    with pytest.raises(EnvironmentFailure, match=r"making failed: division by zero$"):
+    with pytest.raises(
+        EnvironmentFailure, match=r"failed in being built: ZeroDivisionError: division by zero$"
+    ):
         frames_per_second(family, family.nominal())

@@ -80,10 +80,7 @@ def test_the_longer_clip_and_clips_of_one_length_are_not_dimmed(tmp_path: Path) 
 
 
 def test_captions_counters_and_ending_are_written_where_they_belong() -> None:
-    pictures = [
-        picture.astype(int)
-        for picture in recording._pictures(clip(3), clip(5), CAPTIONS, "fell at step {step}")
-    ]
+    pictures = [picture.astype(int) for picture in recording._pictures(clip(3), clip(5), CAPTIONS)]
 
     def ink(picture: np.ndarray, columns: slice, rows: slice = slice(0, BAR - 4)) -> bool:
         return bool((picture[rows, columns].min(axis=-1) > 100).any())
@@ -116,14 +113,12 @@ def test_the_step_of_the_ending_is_that_of_the_last_frame(monkeypatch: pytest.Mo
         return draw(panel, frame, message)
 
     monkeypatch.setattr(recording._Panel, "_draw", listen)
-    list(recording._pictures(clip(32), clip(40), CAPTIONS, "fell at step {step}"))
-    assert [message for message in messages if message] == ["fell at step 31"]  # and drawn once
+    list(recording._pictures(clip(32), clip(40), CAPTIONS))
+    assert [message for message in messages if message] == ["ended at step 31"]  # and drawn once
 
 
 def test_small_clips_are_enlarged_and_long_captions_cut() -> None:
-    picture = next(
-        recording._pictures(clip(1, 9, 64, 48), clip(1, 9, 64, 48), ("long " * 40, ""), "")
-    )
+    picture = next(recording._pictures(clip(1, 9, 64, 48), clip(1, 9, 64, 48), ("long " * 40, "")))
     assert picture.shape[1] >= 2 * recording.MINIMUM_WIDTH
     assert picture.shape[0] % 2 == picture.shape[1] % 2 == 0
     assert (picture[-7 * 48 :, : 7 * 64] == 9).all()
@@ -137,7 +132,7 @@ def test_frames_are_taken_as_they_are_needed() -> None:
             taken[side] += 1
             yield frame
 
-    for step, _ in enumerate(recording._pictures(counting(0), counting(1), CAPTIONS, "")):
+    for step, _ in enumerate(recording._pictures(counting(0), counting(1), CAPTIONS)):
         assert taken == [step + 1, step + 1]
 
 
@@ -229,11 +224,3 @@ def test_a_missing_package_names_the_extra_before_anything_is_rendered(
     with pytest.raises(UserError, match=r"pip install 'ssm-metarl\[video\]'"):
         write_side_by_side(frames, clip(3), CAPTIONS, tmp_path / "a.mp4", 10)
     assert len(list(frames)) == 3
-
-
-def test_video_packages_are_imported_only_when_asked_for() -> None:
-    code = "import sys, ssm_metarl.video.writer; print(*sys.modules)"
-    loaded = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True
-    )
-    assert not {"PIL", "imageio_ffmpeg"} & set(loaded.stdout.split())

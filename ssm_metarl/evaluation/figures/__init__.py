@@ -4,20 +4,12 @@ Each function returns a figure; :func:`write_png` writes one. matplotlib is an e
 when a figure is drawn; pyplot's global state is never touched.
 """
 
-from ssm_metarl.evaluation.figures.curves import (
-    adaptation_curve,
-    budget_curve,
-    trial_curve,
-)
+from ssm_metarl.evaluation.figures.curves import adaptation_curve, budget_curve, trial_curve
 from ssm_metarl.evaluation.figures.episodes import episode_curve
 from ssm_metarl.evaluation.figures.inside import eigenvalue_plot, trace_plot
 from ssm_metarl.evaluation.figures.learning import learning_curve
 from ssm_metarl.evaluation.figures.style import write_png
-from ssm_metarl.evaluation.figures.tasks import (
-    Scatter,
-    performance_profile,
-    task_scatter,
-)
+from ssm_metarl.evaluation.figures.tasks import Scatter, performance_profile, task_scatter
 
 __all__ = [
     "Scatter",

@@ -7,7 +7,7 @@ import numpy as np
 
 from ssm_metarl.adaptation.online import AdaptProgress
 from ssm_metarl.evaluation.figures.panel import name_best
-from ssm_metarl.evaluation.figures.style import COLOURS, MARKERS, REFERENCE, style
+from ssm_metarl.evaluation.figures.style import COLOURS, MARKERS, REFERENCE, style, subplots
 from ssm_metarl.evaluation.report import MODES
 
 if TYPE_CHECKING:
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
+@style()
 def episode_curve(
     records: Sequence[AdaptProgress],
     after: float,
@@ -25,58 +26,49 @@ def episode_curve(
 ) -> "Figure":
     """Draw the return of each episode that an adaptation played, and where it took its steps.
 
-    Whole episodes afterwards are another measure than the episodes that were learned from, where
-    those are cut at a horizon. They then stand in a panel of their own, with a scale of its own.
+    Where the episodes that were learned from are cut at a horizon, whole episodes afterwards are
+    another measure, so that they get a scale of their own.
 
     Args:
         records: The stream of :func:`ssm_metarl.adaptation.online.adapt`.
         after: Mean return of whole episodes afterwards.
         family: Name of the family of the task.
         best: Best possible return of a whole episode, drawn as a line.
-        cut: Steps after which the episodes of the adaptation were cut; None where they were whole.
-
-    Raises:
-        UserError: matplotlib is missing.
+        cut: Steps after which the episodes of the adaptation were cut; None if they were whole.
     """
     mode = records[0].mode
     returns = np.concatenate([record.returns for record in records]).tolist()
     numbers = np.arange(1, len(returns) + 1)
-    with style():
-        from matplotlib.figure import Figure
-        from matplotlib.ticker import MaxNLocator
+    from matplotlib.ticker import MaxNLocator
 
-        figure = Figure(figsize=(7.2, 4.3))
-        played, whole = figure.subplots(1, 2, width_ratios=(4.5, 1), sharey=cut is None)
-        played.plot(numbers, returns, color=COLOURS[mode], marker=MARKERS[mode] or "o")
-        steps = 0
-        for record in records:
-            if record.steps > steps:
-                played.axvline(record.episodes + 0.5, **REFERENCE)
-            steps = record.steps
-        whole.plot([0], [after], color=COLOURS[mode], marker="*", markersize=16, clip_on=False)
-        above = {"xytext": (0, -12), "textcoords": "offset points", "annotation_clip": False}
-        star = {"color": COLOURS[mode], "ha": "center", "va": "top", "weight": "bold"}
-        whole.annotate(f"{after:.1f}", (0, after), **star, **above)
-        bests = [] if best is None else [best]
+    figure, (played, whole) = subplots(7.2, 4.3, 2, width_ratios=(4.5, 1.0), sharey=cut is None)
+    played.plot(numbers, returns, color=COLOURS[mode], marker=MARKERS[mode] or "o")
+    steps = 0
+    for record in records:
+        if record.steps > steps:
+            played.axvline(record.episodes + 0.5, **REFERENCE)
+        steps = record.steps
+    whole.plot([0], [after], color=COLOURS[mode], marker="*", markersize=16, clip_on=False)
+    above = {"xytext": (0, -12), "textcoords": "offset points", "annotation_clip": False}
+    star = {"color": COLOURS[mode], "ha": "center", "va": "top", "weight": "bold"}
+    whole.annotate(f"{after:.1f}", (0, after), **star, **above)
+    ends = [after] if best is None else [after, best]
+    _scale(whole, ends)
+    _scale(played, returns if cut else [*returns, *ends])  # of whole ones they share the scale
+    if best is not None:
+        whole.axhline(best, **REFERENCE)
         if cut is None:
-            _scale(played, [*returns, after, *bests])  # both: they share the scale
-        else:
-            _scale(played, returns)
-            _scale(whole, [after, *bests])
-        if best is not None:
-            whole.axhline(best, **REFERENCE)
-        if best is not None and cut is None:
             played.axhline(best, **REFERENCE)
             name_best(played, best)
-        played.xaxis.set_major_locator(MaxNLocator(integer=True))
-        played.set_xlim(0.5, len(returns) + 0.75)
-        whole.set_xticks([])
-        taken = "; dashed: a gradient step" if steps else ""
-        played.set_xlabel(f"episode of the new task{taken}")
-        played.set_ylabel("return" if cut is None else f"return within {cut:,} steps")
-        whole.set_xlabel("whole episodes\nafterwards")
-        played.set_title(f"{family}: adapting, {MODES[mode]}")
-        return figure
+    played.xaxis.set_major_locator(MaxNLocator(integer=True))
+    played.set_xlim(0.5, len(returns) + 0.75)
+    whole.set_xticks([])
+    taken = "; dashed: a gradient step" if steps else ""
+    played.set_xlabel(f"episode of the new task{taken}")
+    played.set_ylabel("return" if cut is None else f"return within {cut:,} steps")
+    whole.set_xlabel("whole episodes\nafterwards")
+    played.set_title(f"{family}: adapting, {MODES[mode]}")
+    return figure
 
 
 def _scale(axes: "Axes", shown: Sequence[float]) -> None:

@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Float
 
-from ssm_metarl.evaluation.figures.style import COLOURS, FAINT, QUIET, REFERENCE, style
+from ssm_metarl.evaluation.figures.style import (
+    COLOURS,
+    FAINT,
+    QUIET,
+    REFERENCE,
+    SCREEN_DPI,
+    style,
+    subplots,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -20,32 +28,27 @@ MARGIN = 0.12  # around the close-up, in units of its side
 TRACE_LEFT, TRACE_RIGHT = 0.18, 0.97  # of the axes in a trace plot, in units of its width
 
 
+@style()
 def eigenvalue_plot(before: Sequence[complex], after: Sequence[complex]) -> "Figure":
     """Draw eigenvalues in the unit disc, and closer: open circles before adaptation, dots after.
 
     The grey rings are labelled with time constants: an eigenvalue of modulus ``exp(-1 / t)``
     forgets all but 1/e (37%) in ``t`` steps. The angle is the phase per step.
-
-    Raises:
-        UserError: matplotlib is missing.
     """
-    with style():
-        from matplotlib.figure import Figure
-
-        figure = Figure(figsize=(8.4, 4.5), dpi=200)
-        whole, close = figure.subplots(1, 2)
-        values = np.array([*before, *after], np.complex128)
-        low = min(0.0, values.imag.min())
-        side = max(1.0 - values.real.min(), values.imag.max() - low)
-        margin = MARGIN * side
-        _disc(whole, before, after, RINGS, (-1.08, -1.08), 2.16)
-        corner = (1.0 - side - margin, low - margin)
-        _disc(close, before, after, CLOSE_RINGS, corner, side + 2 * margin)
-        whole.set_title("unit disc, time constants in steps")
-        close.set_title("close-up")
-        handles = close.get_legend_handles_labels()
-        figure.legend(*handles, loc="outside lower center", ncols=2, frameon=False)
-        return figure
+    figure, (whole, close) = subplots(8.4, 4.5, 2)
+    figure.set_dpi(2 * SCREEN_DPI)
+    values = np.array([*before, *after], np.complex128)
+    low = min(0.0, values.imag.min())
+    side = max(1.0 - values.real.min(), values.imag.max() - low)
+    margin = MARGIN * side
+    _disc(whole, before, after, RINGS, (-1.08, -1.08), 2.16)
+    corner = (1.0 - side - margin, low - margin)
+    _disc(close, before, after, CLOSE_RINGS, corner, side + 2 * margin)
+    whole.set_title("unit disc, time constants in steps")
+    close.set_title("close-up")
+    handles = close.get_legend_handles_labels()
+    figure.legend(*handles, loc="outside lower center", ncols=2, frameon=False)
+    return figure
 
 
 def _disc(
@@ -79,6 +82,7 @@ def _disc(
     axes.spines[:].set_visible(False)
 
 
+@style()
 def trace_plot(
     lines: Sequence[tuple[str, str, Float[np.ndarray, "_"]]],
     label: str,
@@ -99,26 +103,22 @@ def trace_plot(
         steps: To draw.
         low: Where the vertical axis starts; None follows the values.
         high: Where it ends.
-        reference: A value to compare with, and what it stands for.
-
-    Raises:
-        UserError: matplotlib is missing.
+        reference: A value to compare with, and its name.
     """
-    with style():
-        import matplotlib
-        from matplotlib.figure import Figure
+    import matplotlib
+    from matplotlib.figure import Figure
 
-        matplotlib.rc("figure.constrained_layout", use=False)  # the margins are fixed
-        figure = Figure(figsize=(5.4, 2.2), dpi=200)
-        axes = figure.add_axes((TRACE_LEFT, 0.23, TRACE_RIGHT - TRACE_LEFT, 0.63))
-        for order, (name, mode, values) in enumerate(lines):
-            shown = values[: steps + 1]
-            line = {"color": COLOURS[mode], "linewidth": 1.3, "zorder": 3 - 0.1 * order}
-            axes.plot(np.arange(len(shown)), shown, label=name, **line)
-        if reference is not None:
-            axes.axhline(reference[0], label=reference[1], **REFERENCE)
-        axes.set(xlim=(0, steps), ylim=(low, high), xlabel="step of the episode", ylabel=label)
-        axes.legend(
-            loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=3, frameon=False, fontsize="small"
-        )
-        return figure
+    matplotlib.rc("figure.constrained_layout", use=False)  # the margins are fixed
+    figure = Figure(figsize=(5.4, 2.2), dpi=200)
+    axes = figure.add_axes((TRACE_LEFT, 0.23, TRACE_RIGHT - TRACE_LEFT, 0.63))
+    for order, (name, mode, values) in enumerate(lines):
+        shown = values[: steps + 1]
+        line = {"color": COLOURS[mode], "linewidth": 1.3, "zorder": 3 - 0.1 * order}
+        axes.plot(np.arange(len(shown)), shown, label=name, **line)
+    if reference is not None:
+        axes.axhline(reference[0], label=reference[1], **REFERENCE)
+    axes.set(xlim=(0, steps), ylim=(low, high), xlabel="step of the episode", ylabel=label)
+    axes.legend(
+        loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=3, frameon=False, fontsize="small"
+    )
+    return figure

@@ -7,7 +7,7 @@ import numpy as np
 
 from ssm_metarl.errors import UserError
 from ssm_metarl.evaluation.figures.panel import Panel, finish
-from ssm_metarl.evaluation.figures.style import COLOURS, style
+from ssm_metarl.evaluation.figures.style import COLOURS, style, subplots
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 FEW_POINTS = 10  # a line of fewer is drawn with markers
 
 
+@style()
 def learning_curve(
     metrics: Sequence[Mapping[str, object]],
     *,
@@ -24,17 +25,11 @@ def learning_curve(
     """Draw return before and after adaptation against the environment steps of training.
 
     Thin lines are the returns as recorded, thick ones their centred mean over a tenth of them.
-    Iterations that did not look at a return are passed over; training without adaptation has one
-    return only.
-
-    Args:
-        metrics: Records with ``environment_steps``, ``return_before`` and ``return_after``
-            (metrics.jsonl).
-        family: Name of the family trained on.
-        best: Best possible return of the task, drawn as a line.
+    Records (of metrics.jsonl) without a return are left out; training without adaptation has one
+    return only. The best possible return of the task is drawn as a line.
 
     Raises:
-        UserError: No returns, a record without these keys, or matplotlib is missing.
+        UserError: No returns, or a record without the keys that are drawn.
     """
     for row, record in enumerate(metrics):
         for key in ("environment_steps", "return_before", "return_after"):
@@ -43,29 +38,27 @@ def learning_curve(
     looks = [record for record in metrics if record["return_before"] is not None]
     if not looks:
         raise UserError("no training metrics to draw")
-    with style():
-        from matplotlib.figure import Figure
-        from matplotlib.ticker import EngFormatter
+    from matplotlib.ticker import EngFormatter
 
-        figure = Figure(figsize=(7.2, 4.3))
-        panel = Panel(figure.subplots())
-        env_steps = np.array([record["environment_steps"] for record in looks], np.float64)
-        reach = len(looks) // 20
-        adapts = looks[0]["return_after"] is not None
-        for mode, when in (("zero_shot", "before"), ("standard", "after"))[: 1 + adapts]:
-            returns = np.array([record[f"return_{when}"] for record in looks], np.float64)
-            smooth = np.convolve(returns, np.full(2 * reach + 1, 1 / (2 * reach + 1)), "valid")
-            colour = COLOURS[mode]
-            panel.axes.plot(env_steps, returns, color=colour, alpha=0.35, linewidth=1.0)
-            marker = "o" if len(looks) < FEW_POINTS else ""
-            middle = env_steps[reach : len(looks) - reach]
-            panel.axes.plot(middle, smooth, color=colour, marker=marker, clip_on=False)
-            name = f"{when} adaptation" if adapts else "return"
-            panel.ends.append((env_steps[-1], smooth[-1], name, colour))
-        if env_steps[-1] > 0:
-            panel.axes.set_xlim(left=0.0)
-        panel.axes.xaxis.set_major_formatter(EngFormatter(sep=""))
-        panel.axes.set_xlabel("environment steps of training")
-        panel.axes.set_title(f"{family}: return during training")
-        finish([panel], best)
-        return figure
+    figure, (axes,) = subplots(7.2, 4.3)
+    panel = Panel(axes)
+    env_steps = np.array([record["environment_steps"] for record in looks], np.float64)
+    reach = len(looks) // 20
+    adapts = looks[0]["return_after"] is not None
+    for mode, when in (("zero_shot", "before"), ("standard", "after"))[: 1 + adapts]:
+        returns = np.array([record[f"return_{when}"] for record in looks], np.float64)
+        smooth = np.convolve(returns, np.full(2 * reach + 1, 1 / (2 * reach + 1)), "valid")
+        colour = COLOURS[mode]
+        axes.plot(env_steps, returns, color=colour, alpha=0.35, linewidth=1.0)
+        marker = "o" if len(looks) < FEW_POINTS else ""
+        middle = env_steps[reach : len(looks) - reach]
+        axes.plot(middle, smooth, color=colour, marker=marker, clip_on=False)
+        name = f"{when} adaptation" if adapts else "return"
+        panel.ends.append((env_steps[-1], smooth[-1], name, colour))
+    if env_steps[-1] > 0:
+        axes.set_xlim(left=0.0)
+    axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+    axes.set_xlabel("environment steps of training")
+    axes.set_title(f"{family}: return during training")
+    finish([panel], best)
+    return figure

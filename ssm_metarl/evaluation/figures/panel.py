@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ssm_metarl.errors import UserError
-from ssm_metarl.evaluation.figures.style import COLOURS, QUIET, REFERENCE, look
+from ssm_metarl.evaluation.figures.style import COLOURS, QUIET, REFERENCE, look, subplots
 from ssm_metarl.evaluation.report import MODES, Evaluation, ModeResult, describe
 
 if TYPE_CHECKING:
@@ -38,22 +38,15 @@ def panels(
     evaluations: Evaluation | Sequence[Evaluation], titles: Sequence[str] | None
 ) -> tuple["Figure", list[tuple[Evaluation, Panel]]]:
     """Lay out one panel per evaluation, side by side."""
-    from matplotlib.figure import Figure
-
     several = [evaluations] if isinstance(evaluations, Evaluation) else evaluations
-    figure = Figure(figsize=(1.8 + 5.4 * len(several), 4.3))
-    row = figure.subplots(1, len(several), sharey=True, squeeze=False)[0]
+    figure, row = subplots(1.8 + 5.4 * len(several), 4.3, len(several), sharey=True)
     for axes, title in zip(row, titles or map(describe, several), strict=True):
         axes.set_title(title)
     return figure, [(one, Panel(axes)) for one, axes in zip(several, row, strict=True)]
 
 
 def finish(several: Sequence[Panel], best: float | None) -> None:
-    """Draw the best possible return, then name each line at its right end, clear of the others.
-
-    Raises:
-        UserError: A panel without a line.
-    """
+    """Draw the best possible return, then name each line at its right end, clear of the others."""
     if not all(panel.ends for panel in several):
         raise UserError("nothing to draw: no result of this evaluation belongs in this figure")
     several[0].axes.set_ylabel("mean return of an episode")

@@ -1,7 +1,7 @@
 """What all figures share: how they look, and how they are written."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ssm_metarl.errors import UserError
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 INK, QUIET, FAINT = "#1f2937", "#6b7280", "#9ca3af"
@@ -47,7 +48,7 @@ def look(mode: str, *, after_steps: bool = False) -> dict[str, Any]:
 
 @contextmanager
 def style() -> Iterator[None]:
-    """Draw in the project's style inside this block, whatever the user's matplotlibrc says.
+    """Draw in the project's style, whatever the user's matplotlibrc says; also a decorator.
 
     Raises:
         UserError: matplotlib is not installed; names the extra.
@@ -62,15 +63,30 @@ def style() -> Iterator[None]:
         matplotlib.rc("font", size=11)
         matplotlib.rc("text", color=INK)
         matplotlib.rc("axes", titlesize=12, titleweight="bold", titlelocation="left", titlepad=12)
-        matplotlib.rc(
-            "axes", labelcolor=INK, labelpad=6, edgecolor=FAINT, grid=True, axisbelow=True
-        )
+        matplotlib.rc("axes", labelcolor=INK, labelpad=6, edgecolor=FAINT)
+        matplotlib.rc("axes", grid=True, axisbelow=True)
         matplotlib.rc("axes.spines", top=False, right=False)
         matplotlib.rc("grid", color="#e5e7eb", linewidth=0.8)
         matplotlib.rc("xtick", color=FAINT, labelcolor=INK)
         matplotlib.rc("ytick", color=FAINT, labelcolor=INK)
         matplotlib.rc("lines", linewidth=2.2, markersize=7, markeredgecolor="white")
         yield
+
+
+def subplots(
+    width: float,
+    height: float,
+    columns: int = 1,
+    *,
+    sharey: bool = False,
+    width_ratios: Sequence[float] | None = None,
+) -> tuple["Figure", list["Axes"]]:
+    """Return a figure of a size in inches, and its axes from left to right."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height))
+    row = figure.subplots(1, columns, squeeze=False, sharey=sharey, width_ratios=width_ratios)[0]
+    return figure, list(row)
 
 
 def write_png(figure: "Figure", path: str | Path) -> Path:

@@ -8,13 +8,7 @@ import numpy as np
 from jaxtyping import Shaped
 
 from ssm_metarl.errors import UserError
-from ssm_metarl.evaluation.figures.style import (
-    GROUPS,
-    QUIET,
-    REFERENCE,
-    look,
-    style,
-)
+from ssm_metarl.evaluation.figures.style import GROUPS, QUIET, REFERENCE, look, style, subplots
 from ssm_metarl.evaluation.report import MODES, Evaluation, counted, describe
 
 if TYPE_CHECKING:
@@ -22,18 +16,12 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
+@style()
 def performance_profile(evaluation: Evaluation, *, title: str | None = None) -> "Figure":
     """Draw, for each mode, the share of tasks on which it reaches at least some return.
 
     Each mode is shown with its smallest data budget, after one step where it takes any: there the
     modes differ most (Agarwal et al. 2021, arXiv:2108.13264, who draw it over runs).
-
-    Args:
-        evaluation: What to draw.
-        title: Of the figure; says what was evaluated unless given.
-
-    Raises:
-        UserError: matplotlib is missing.
     """
     rows = sorted(evaluation.results, key=lambda row: row.shots, reverse=True)
     steps = {"zero_shot": 0, "in_context": 0}
@@ -43,38 +31,30 @@ def performance_profile(evaluation: Evaluation, *, title: str | None = None) -> 
         if row.steps == steps.get(row.mode, 1) and (row.shots or row.mode == "zero_shot")
     }
     shown = {mode: smallest[mode] for mode in MODES if mode in smallest}
-    with style():
-        from matplotlib.figure import Figure
-        from matplotlib.ticker import PercentFormatter
+    from matplotlib.ticker import PercentFormatter
 
-        figure = Figure(figsize=(8.4, 4.3))
-        axes = figure.subplots()
-        low = min(min(row.per_task) for row in shown.values())
-        for mode, row in shown.items():
-            returns = np.sort(np.array(row.per_task))
-            share = 1.0 - np.arange(len(returns)) / len(returns)
-            name = f"{MODES[mode]}, {counted(row.shots, 'episode')}" if row.shots else MODES[mode]
-            line = {**look(mode), "marker": ""}
-            axes.step([low, *returns], [1.0, *share], where="pre", label=name, **line)
-        axes.yaxis.set_major_formatter(PercentFormatter(1.0))
-        axes.set_ylim(0.0, 1.03)
-        axes.set_xlabel("return")
-        axes.set_ylabel("tasks that reach it")
-        axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0))
-        axes.set_title(title or describe(evaluation))
-        return figure
+    figure, (axes,) = subplots(8.4, 4.3)
+    low = min(min(row.per_task) for row in shown.values())
+    for mode, row in shown.items():
+        returns = np.sort(np.array(row.per_task))
+        share = 1.0 - np.arange(len(returns)) / len(returns)
+        name = f"{MODES[mode]}, {counted(row.shots, 'episode')}" if row.shots else MODES[mode]
+        line = {**look(mode), "marker": ""}
+        axes.step([low, *returns], [1.0, *share], where="pre", label=name, **line)
+    axes.yaxis.set_major_formatter(PercentFormatter(1.0))
+    axes.set_ylim(0.0, 1.03)
+    axes.set_xlabel("return")
+    axes.set_ylabel("tasks that reach it")
+    axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0))
+    axes.set_title(title or describe(evaluation))
+    return figure
 
 
 @dataclass(frozen=True)
 class Scatter:
-    """A panel of :func:`task_scatter`.
+    """A panel of :func:`task_scatter`: the return of each task before and after adaptation.
 
-    Attributes:
-        title: Above it.
-        before: Return of each task before adaptation.
-        after: Return of each task after it.
-        groups: A word per task, such as ``"swapped"``: tasks of a group share a colour.
-        noun: What a point is, where tasks occur more than once.
+    Tasks of a group, such as ``"swapped"``, share a colour. ``noun`` says what a point is.
     """
 
     title: str
@@ -84,11 +64,11 @@ class Scatter:
     noun: str = "task"
 
 
+@style()
 def task_scatter(panels: Sequence[Scatter]) -> "Figure":
     """Draw each task's return after adaptation against its return before, a point per task.
 
-    Args:
-        panels: Drawn side by side, each on a scale of its own; at most 4 groups in all.
+    Panels are side by side, each on a scale of its own.
 
     Raises:
         UserError: More groups than colours, or matplotlib is missing.
@@ -97,22 +77,19 @@ def task_scatter(panels: Sequence[Scatter]) -> "Figure":
     if len(names) > len(GROUPS):
         raise UserError(f"at most {len(GROUPS)} groups of tasks can be told apart, not {names}")
     looks = dict(zip(names or [""], GROUPS, strict=False))
-    with style():
-        from matplotlib.figure import Figure
+    figure, row = subplots(5.4 * len(panels), 6.4 if names else 5.8, len(panels))
+    for axes, panel in zip(row, panels, strict=True):
+        _draw_tasks(axes, panel, looks)
+    row[0].set_ylabel("return after adaptation")
+    if names:
         from matplotlib.lines import Line2D
 
-        figure = Figure(figsize=(5.4 * len(panels), 6.4 if names else 5.8))
-        row = figure.subplots(1, len(panels), squeeze=False)[0]
-        for axes, panel in zip(row, panels, strict=True):
-            _draw_tasks(axes, panel, looks)
-        row[0].set_ylabel("return after adaptation")
-        if names:
-            dots = [
-                Line2D([], [], color=colour, marker=marker, linestyle="", label=name)
-                for name, (colour, marker) in looks.items()
-            ]
-            figure.legend(handles=dots, loc="outside lower center", ncols=len(dots), frameon=False)
-        return figure
+        dots = [
+            Line2D([], [], color=colour, marker=marker, linestyle="", label=name)
+            for name, (colour, marker) in looks.items()
+        ]
+        figure.legend(handles=dots, loc="outside lower center", ncols=len(dots), frameon=False)
+    return figure
 
 
 def _draw_tasks(axes: "Axes", panel: Scatter, looks: dict[str, tuple[str, str]]) -> None:

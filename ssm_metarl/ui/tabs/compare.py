@@ -3,8 +3,7 @@
 import json
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import partial
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,32 +15,22 @@ from ssm_metarl.evaluation.figures import Scatter, budget_curve, task_scatter
 from ssm_metarl.evaluation.report import MODES, counted
 from ssm_metarl.ui.api import Json, endpoint
 from ssm_metarl.ui.comparison import (
-    Comparison,
+    SPLITS,
     Measured,
     as_csv,
     as_json,
     as_png,
     differences_table,
+    measure,
     results_table,
 )
-from ssm_metarl.ui.errors import handled
 from ssm_metarl.ui.figures import svg
-from ssm_metarl.ui.jobs import HEAVY, Job, Jobs
+from ssm_metarl.ui.jobs import Job, Jobs
 from ssm_metarl.ui.limits import EPISODES, EVALUATE_SECONDS, EVALUATION_TASKS, SEED, STEPS
 from ssm_metarl.ui.query import ADAPTING
+from ssm_metarl.ui.run_button import RunButton, ending
 from ssm_metarl.ui.store import RunStore
-from ssm_metarl.ui.widgets import (
-    FAILED,
-    LATE,
-    PRIVATE,
-    QUEUED,
-    QUIET,
-    STOPPED,
-    adaptation_inputs,
-    heavy,
-    message,
-    slider,
-)
+from ssm_metarl.ui.widgets import FOLLOWING, ONE_SLOT, adaptation_inputs, message, slider
 
 INTRODUCTION = (
     "<p>One task proves little. Here agents meet many tasks that they have never seen, in every "
@@ -52,24 +41,12 @@ NUMBERS = (
     "half of the tasks. Greedy: always the likeliest action. A difference whose 95% interval "
     "includes 0 may be chance."
 )
-SETS = (
-    ("unseen, from the training ranges", "held_out"),
-    ("outside the training ranges", "shifted"),
-)
 KIND = "comparing"
 REDRAW = 2.0  # seconds between drawings of the curves, at least
-OUTPUTS = 8  # of `results`
 
 
 def build(store: RunStore, jobs: Jobs, place: gr.State, run: gr.Dropdown) -> None:
-    """Add the tab to the page, and its endpoint.
-
-    Args:
-        store: Where agents are.
-        jobs: Where visitors stop their jobs.
-        place: The tab that is open.
-        run: Which agent; it stands above the tabs.
-    """
+    """Add the tab to the page, which starts from the agent ``run`` when ``place`` is changed."""
     with gr.Row(elem_classes="screen"):
         with gr.Column(scale=2, min_width=300):
             with gr.Row(elem_classes="actions"):
@@ -78,41 +55,18 @@ def build(store: RunStore, jobs: Jobs, place: gr.State, run: gr.Dropdown) -> Non
             runs, *settings = controls(store)
         with gr.Column(scale=5, min_width=320):
             outputs = results()
-    status = [outputs[0], go, stop]
 
-    def pressed(text: str, *, busy: bool) -> list[Any]:
-        buttons = [gr.update(interactive=not busy), gr.update(interactive=busy)]
-        return [message(text, "working") if text else gr.skip(), *buttons]
+    def work(job: Job, *given: Any) -> Iterator[list[Any]]:
+        return follow(measure(store, *given), job)
 
-    def ready(request: gr.Request) -> list[Any]:
-        jobs.enqueue(request, KIND)
-        return pressed(QUEUED, busy=True)
-
-    def halt(request: gr.Request) -> list[Any]:
-        if jobs.cancel_waiting(request, KIND):
-            return pressed(STOPPED, busy=False)
-        jobs.stop(request, KIND)
-        return [gr.skip()] * 3
-
-    def respond(request: gr.Request, *given: Any) -> Iterator[list[Any]]:
-        with jobs.run(request, KIND, EVALUATE_SECONDS) as job:
-            if job.discarded:
-                yield [gr.skip()] * OUTPUTS
-            else:
-                yield from follow(store, Comparison.asked(*given), job)
-
-    compared = go.click(handled(ready), None, status, **QUIET).success(
-        handled(respond), [runs, *settings], outputs, **heavy(outputs[0]), **PRIVATE
-    )
-    compared.then(handled(partial(pressed, "", busy=False)), None, status, **QUIET)
-    compared.failure(handled(partial(pressed, FAILED, busy=False)), None, status, **QUIET)
-    stop.click(handled(halt), None, status, queue=False, **PRIVATE)
+    button = RunButton(jobs, KIND, EVALUATE_SECONDS, work, outputs, [go, stop])
+    button.connect([go.click], [runs, *settings])
     suggest(store, place, run, runs)
-    endpoint(api(store, jobs), concurrency_id=HEAVY, concurrency_limit=1)
+    build_api(store, jobs)
 
 
 def controls(store: RunStore) -> list[Any]:
-    """Lay out what to compare, in the order of :meth:`Comparison.asked`."""
+    """Lay out what to compare, in the order of the arguments of :func:`measure`."""
     first = store.first()
     runs = gr.Dropdown(
         store.trained(),
@@ -128,7 +82,9 @@ def controls(store: RunStore) -> list[Any]:
         label="Modes of adapting",
         info="those that an agent knows",
     )
-    split = gr.Radio(list(SETS), value="held_out", label="Tasks")
+    split = gr.Radio(
+        [(words, name) for name, words in SPLITS.items()], value="held_out", label="Tasks"
+    )
     tasks = slider(EVALUATION_TASKS, "How many tasks", "more take longer, and leave less doubt")
     return [runs, modes, split, tasks, *adaptation_inputs("each task")]
 
@@ -173,19 +129,12 @@ def suggest(store: RunStore, place: gr.State, run: gr.Dropdown, runs: gr.Dropdow
         value = left if left and chosen != before else own
         return [gr.update(choices=there, value=value), own]
 
-    gr.on(
-        [place.change, run.change],
-        handled(offer),
-        [run, runs, suggested],
-        [runs, suggested],
-        queue=False,
-        show_progress="hidden",
-        **PRIVATE,
-    )
+    changes = [place.change, run.change]
+    gr.on(changes, offer, [run, runs, suggested], [runs, suggested], **FOLLOWING)
 
 
-def api(store: RunStore, jobs: Jobs) -> Callable[..., Json]:
-    """Return what the endpoint does."""
+def build_api(store: RunStore, jobs: Jobs) -> None:
+    """Add the endpoint."""
 
     def compare(
         request: gr.Request,
@@ -199,23 +148,22 @@ def api(store: RunStore, jobs: Jobs) -> Callable[..., Json]:
     ) -> Json:
         """Evaluate agents on unseen tasks; return each one's ``evaluation.json``."""
         wanted = list(ADAPTING) if modes is None else modes
-        asked = Comparison.asked(runs, wanted, split, tasks, episodes, steps, seed)
         found: Sequence[Measured] = []
         with jobs.run(request, KIND, EVALUATE_SECONDS) as job:
-            for found in asked.measure(store):  # noqa: B007 the last one is what counts
+            for found in measure(store, runs, wanted, split, tasks, episodes, steps, seed):  # noqa: B007
                 if job.should_stop:
                     break
         return {one.run: json.loads(one.evaluation().to_json()) for one in found}
 
-    return compare
+    endpoint(compare, **ONE_SLOT)
 
 
-def follow(store: RunStore, asked: Comparison, job: Job) -> Iterator[list[Any]]:
+def follow(measured: Iterable[Sequence[Measured]], job: Job) -> Iterator[list[Any]]:
     """Measure; yield the headline, curves, differences, results, scatters and files."""
     skipped = [gr.update(value=None, interactive=False)] * 3
     found: Sequence[Measured] = []
     drawn = 0.0
-    for found in asked.measure(store):
+    for found in measured:
         newest = found[-1]
         text = f"{newest.run}: {len(newest.rows)} of {newest.total} measurements ..."
         due = time.monotonic() - drawn > REDRAW
@@ -225,12 +173,11 @@ def follow(store: RunStore, asked: Comparison, job: Job) -> Iterator[list[Any]]:
         yield [message(text, "working"), pictures, gr.skip(), table, gr.skip(), *skipped]
         if job.should_stop:
             break
-    ended = message(LATE if job.timed_out else STOPPED, "working") if job.should_stop else ""
     with tempfile.TemporaryDirectory() as folder:
         paths = [write(found, Path(folder)) for write in (as_csv, as_json, as_png)]
         pairs = differences_table(found)
         yield [
-            headline(found) + ended,
+            headline(found) + ending(job),
             curves(found),
             gr.update(value=pairs, visible=len(pairs) > 0),
             gr.update(value=results_table(found), visible=True),

@@ -6,7 +6,6 @@ from typing import Any
 import gradio as gr
 import numpy as np
 import pandas as pd
-from pandas.io.formats.style_render import StylerRenderer
 
 from ssm_metarl.adaptation.agent import Agent
 from ssm_metarl.analysis import linear_probe, spectrum
@@ -16,16 +15,14 @@ from ssm_metarl.analysis.traces import RecordedAgent, Trace, principal_component
 from ssm_metarl.evaluation.figures import eigenvalue_plot, trace_plot
 from ssm_metarl.evaluation.report import MODES, counted
 from ssm_metarl.ui.api import Json, endpoint
-from ssm_metarl.ui.clips import agent_after, record_clip
+from ssm_metarl.ui.clips import Clip, agent_after, player, record_clip
 from ssm_metarl.ui.figures import svg
-from ssm_metarl.ui.jobs import HEAVY
 from ssm_metarl.ui.lazy_tab import fill, query_of, task_line
 from ssm_metarl.ui.limits import EPISODES, SEED, STEPS
-from ssm_metarl.ui.player import Clip, clips_value, player
-from ssm_metarl.ui.query import Query, Subject, mode_choices
+from ssm_metarl.ui.query import Query, Subject, able_modes
 from ssm_metarl.ui.store import RunStore
 from ssm_metarl.ui.theme import TRACES
-from ssm_metarl.ui.widgets import TABLE, cell_bar, message
+from ssm_metarl.ui.widgets import ONE_SLOT, TABLE, cell_bar, message
 
 WAITING = "This tab shows how long the agent remembers, and its hidden state while it plays."
 WITHOUT = {
@@ -42,6 +39,7 @@ UNCHANGED = (
     "In context no weight changes: what the agent learns of a task is in its hidden state, which "
     "lasts from one episode to the next."
 )
+Played = Sequence[tuple[Clip, Trace]]  # before and after
 PREFERRED = ("in_context", "hybrid", "standard", "from_scratch")
 PROBED_STEPS = 60  # at the start of an episode, drawn of what a probe reads
 
@@ -78,21 +76,18 @@ def build(store: RunStore, run: gr.Dropdown, query: gr.State, place: gr.State) -
         """
         asked = Query.asked(run, task or {}, ["hybrid", "standard"], episodes, steps, seed)
         subject = Subject.of(store, asked)
-        able = [mode for _, mode in mode_choices(subject.agent)]
-        mode = next(mode for mode in asked.modes[::-1] if mode in able)
-        return {
-            "mode": mode,
-            **spectrum.as_numbers(subject.agent, agent_after(subject, asked, mode)),
-        }
+        mode = mode_shown(subject, asked)
+        after = agent_after(subject, asked, mode)
+        return {"mode": mode, **spectrum.as_numbers(subject.agent, after)}
 
     outputs = [outcome, clips, traces, disc, every, values, changed, parts]
     fill("Inside", place, [run, query], show, outputs)
-    endpoint(inside, concurrency_id=HEAVY, concurrency_limit=1)
+    endpoint(inside, **ONE_SLOT)
 
 
 def mode_shown(subject: Subject, query: Query) -> str:
     """Return the mode to look into: of those that were asked for, else of all, the preferred."""
-    able = [mode for _, mode in mode_choices(subject.agent)]
+    able = able_modes(subject.agent)
     asked = [mode for mode in able if mode in query.modes]
     return min(asked or able, key=PREFERRED.index)
 
@@ -107,56 +102,53 @@ def shown(subject: Subject, query: Query, *, mine: bool) -> Iterator[Sequence[An
     names = ("before adapting", f"after: {MODES[mode]}")
     if remembered:
         names = ("the first episode", f"after {counted(remembered, 'other')} of the task")
-    recorded = RecordedAgent.of(before), RecordedAgent.of(after)
-    clips = [
-        record_clip(subject, recorded[0], names[0], "zero_shot", query.seed, 0),
-        record_clip(subject, recorded[1], names[1], mode, query.seed, remembered),
-    ]
-    traces = [one.last_episode(clip.steps) for one, clip in zip(recorded, clips, strict=True)]
-    probe = linear_probe.train_probe(before, subject.family) if mode == "in_context" else None
-    returns: Mapping[str, float] = {}
-    if mode != "in_context":
+    played = []
+    for agent, name, style, earlier in (
+        (before, names[0], "zero_shot", 0),
+        (after, names[1], mode, remembered),
+    ):
+        recorded = RecordedAgent.of(agent)
+        clip = record_clip(subject, recorded, name, style, query.seed, earlier)
+        played.append((clip, recorded.last_episode(clip.steps)))
+    probe, returns = None, {}
+    if mode == "in_context":
+        probe = linear_probe.train_probe(before, subject.family)
+    else:
         returns = spectrum.ablated_returns(before, after, subject.family, subject.task, query.seed)
     yield (
-        in_words(subject, clips, traces, probe) + line,
-        clips_value(clips),
-        traces_shown(subject, clips, traces, probe),
+        in_words(subject, played, probe) + line,
+        [vars(clip) for clip, _ in played],
+        traces_shown(subject, played, probe),
         *spectrum_shown(before, after),
         *changes_shown(before, after, mode, returns),
     )
 
 
-def in_words(
-    subject: Subject, clips: Sequence[Clip], traces: Sequence[Trace], probe: LinearProbe | None
-) -> str:
+def in_words(subject: Subject, played: Played, probe: LinearProbe | None) -> str:
     """Return how the episodes ended and, where it is known, what the agent knew when, as HTML."""
-    names = [clip.name.removeprefix("after: ").capitalize() for clip in clips]
-    ends = [f"{name}: {clip.ending}." for name, clip in zip(names, clips, strict=True)]
-    told = message(" ".join(ends), "outcome")
+    ends = (f"{c.name.removeprefix('after: ').capitalize()}: {c.ending}." for c, _ in played)
+    line = ""
     if probe is not None:
         parameter = probe.parameter
-        label = bool(subject.task.values[parameter.name][0] != parameter.default)
-        probabilities = [probe.probability(trace.state) for trace in traces]
-        steps = [linear_probe.first_confident_step(p, label=label) for p in probabilities]
-        when = ["at no step" if step is None else f"from step {step} on" for step in steps]
-        told += message(
+        label, when = bool(subject.task.values[parameter.name][0] != parameter.default), []
+        for _, trace in played:
+            step = linear_probe.first_confident_step(probe.probability(trace.state), label=label)
+            when.append("at no step" if step is None else f"from step {step} on")
+        line = (
             f"The hidden state tells whether the task {choice_effect(parameter)}: {when[0]} "
-            f"in the first episode, {when[1]} in the last.",
-            "others",
+            f"in the first episode, {when[1]} in the last."
         )
     elif subject.agent.policy.spaces.discrete:
-        sure = [float(trace.action.max(1).mean()) for trace in traces]
-        told += message(
-            f"Mean probability of the likeliest action: {sure[0]:.0%} before, {sure[1]:.0%} after.",
-            "others",
+        sure = [float(trace.action.max(1).mean()) for _, trace in played]
+        line = (
+            f"Mean probability of the likeliest action: {sure[0]:.0%} before, {sure[1]:.0%} after."
         )
-    return told
+    return message(" ".join(ends), "outcome") + (message(line, "others") if line else "")
 
 
-def traces_shown(
-    subject: Subject, clips: Sequence[Clip], traces: Sequence[Trace], probe: LinearProbe | None
-) -> str:
+def traces_shown(subject: Subject, played: Played, probe: LinearProbe | None) -> str:
     """Draw what goes on during two episodes, as HTML in which traces.js moves the cursors."""
+    clips, traces = zip(*played, strict=True)
     steps = max(clip.steps for clip in clips)
     near = steps if probe is None else min(steps, PROBED_STEPS)
     panels = []
@@ -234,28 +226,23 @@ def spectrum_shown(before: Agent, after: Agent) -> tuple[str, Any, Any]:
 def changes_shown(
     before: Agent, after: Agent, mode: str, returns: Mapping[str, float]
 ) -> tuple[str, Any]:
-    """Return which parts of the network adaptation changed: in a line, and as a table."""
-    found, head = spectrum.parameter_changes(before, after), "<h3>What adapting changed</h3>"
+    """Return which parts of the network adaptation changed: in a line, and as a table.
+
+    The table has the return with the change of each part alone, of ``returns``.
+    """
+    found = sorted(spectrum.parameter_changes(before, after), key=lambda change: -change.share)
+    head = "<h3>What adapting changed</h3>"
     if not found:
         return head + message(UNCHANGED, "note"), gr.update(visible=False)
     line = (
         f"Mean return over {spectrum.EPISODES} episodes of this task: {returns['before']:.4g} "
         f"before, {returns['after']:.4g} after."
     )
-    return head + message(line, "note"), gr.update(
-        value=parts_table(before, after, mode, returns), visible=True
-    )
-
-
-def parts_table(
-    before: Agent, after: Agent, mode: str, returns: Mapping[str, float]
-) -> StylerRenderer:
-    """Return how much each part changed, and the return with the change of that part alone."""
-    found = sorted(spectrum.parameter_changes(before, after), key=lambda change: -change.share)
     names = spectrum.PARTS | spectrum.PARTS_OF_CELLS.get(before.policy.config.cell, {})
     rows = [(names[one.part], one.share, one.relative, returns[one.part]) for one in found]
     share, relative, alone = "Share of squared change", "Change / own size", "Return with it alone"
     table = pd.DataFrame(rows, columns=["Part of the network", share, relative, alone])
     bars = [cell_bar(one.share, f"var(--mode-{mode})") for one in found]
     formats: dict[Any, Any] = {share: "{:.1%}", relative: "{:.2g}", alone: "{:.4g}"}
-    return table.style.apply(lambda _: bars, subset=[share]).format(formats)
+    styled = table.style.apply(lambda _: bars, subset=[share]).format(formats)
+    return head + message(line, "note"), gr.update(value=styled, visible=True)

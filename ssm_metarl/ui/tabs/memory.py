@@ -1,7 +1,7 @@
 """Memory: what an agent remembers, and which earlier tasks hybrid adaptation uses for a new one."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import gradio as gr
@@ -16,13 +16,12 @@ from ssm_metarl.evaluation.report import counted
 from ssm_metarl.experience.records import StoredTask
 from ssm_metarl.ui.api import Json, endpoint
 from ssm_metarl.ui.figures import line_plot, lines_of
-from ssm_metarl.ui.jobs import HEAVY
 from ssm_metarl.ui.lazy_tab import fill, query_of, task_line
-from ssm_metarl.ui.limits import EPISODES, SEED, integer
+from ssm_metarl.ui.limits import SEED
 from ssm_metarl.ui.query import Query, Subject
 from ssm_metarl.ui.sliders import reach
 from ssm_metarl.ui.store import RunStore
-from ssm_metarl.ui.widgets import TABLE, cell_bar, message, percent, tiles
+from ssm_metarl.ui.widgets import ONE_SLOT, TABLE, cell_bar, message, percent, tiles
 
 WAITING = (
     "Hybrid adaptation looks for earlier tasks that resemble the new one, and shows them here."
@@ -45,7 +44,7 @@ LISTED = 500  # stored tasks in the table, the newest
 
 def build(store: RunStore, run: gr.Dropdown, query: gr.State, place: gr.State) -> None:
     """Add the tab to the page: of the agent ``run`` and the last ``query``, when it is opened."""
-    steps: dict[str, Any] = {"color_map": COLOURS, "x_title": "Step of the first episode"}
+    steps = {"color_map": COLOURS, "x_title": "Step of the first episode", "min_width": 320}
     with gr.Column(elem_id="memory-screen"):
         outcome = gr.HTML(
             message(WAITING, "working"), elem_id="memory-sentence", elem_classes="sentence"
@@ -57,54 +56,45 @@ def build(store: RunStore, run: gr.Dropdown, query: gr.State, place: gr.State) -
             gr.HTML("<h3>What it recalls</h3>")
             matches = gr.Dataframe(elem_id="memory-matches", max_height=640, **TABLE)
             gr.HTML(f'<p class="note">{ERROR_NOTE}</p><h3>Why these</h3>')
+            why = gr.HTML()
             with gr.Row():
-                with gr.Column(min_width=320):
-                    response_note = gr.HTML()
-                    response = line_plot(**steps)
-                with gr.Column(min_width=320):
-                    observed_note = gr.HTML()
-                    observed = line_plot(**steps)
+                response, observed = line_plot(**steps), line_plot(**steps)
             gr.HTML("<h3>Everything it remembers</h3>")
             with gr.Row():
                 with gr.Column(min_width=320):
                     facts = gr.HTML(elem_id="memory-facts")
-                    gr.HTML(f'<p class="note">{STORED_NOTE}</p>')
-                with gr.Column(min_width=320):
-                    returns = gr.BarPlot(x="Mean return", y="Tasks", y_aggregate="sum", height=220)
+                returns = gr.BarPlot(
+                    x="Mean return", y="Tasks", y_aggregate="sum", height=220, min_width=320
+                )
             with gr.Accordion(f"The stored tasks, the newest first (at most {LISTED})", open=False):
                 stored = gr.Dataframe(elem_id="memory-store", max_height=420, **TABLE)
-    outputs = [outcome, own, found, matches, response_note, response, observed_note, observed]
 
     def show(run_id: str, last: dict, by: str) -> Iterator[Sequence[Any]]:
         asked, mine = query_of(store, run_id, last)
         yield shown(Subject.of(store, asked), asked, by, mine=mine)
 
-    def memory(
-        run: Json,
-        task: Json = None,
-        episodes: Json = 1,
-        seed: Json = SEED.default,
-    ) -> Json:
+    def memory(run: Json, task: Json = None, episodes: Json = 1, seed: Json = SEED.default) -> Json:
         """Return which earlier tasks hybrid adaptation recalls for a task, with their weights."""
         asked = Query.asked(run, task or {}, [], episodes, 1, seed)
         subject = Subject.of(store, asked)
-        found = retrieved(subject, integer(EPISODES, "episodes", episodes), asked.seed)
+        found = retrieved(subject, asked.episodes, asked.seed)
         return retrieval.as_numbers(found, retrieval.stored_tasks(subject.agent))
 
-    fill("Memory", place, [run, query, own], show, [*outputs, facts, returns, stored])
-    endpoint(memory, concurrency_id=HEAVY, concurrency_limit=1)
+    outputs = [outcome, own, found, matches, why, response, observed, facts, returns, stored]
+    fill("Memory", place, [run, query, own], show, outputs)
+    endpoint(memory, **ONE_SLOT)
 
 
 def shown(subject: Subject, query: Query, own: str, *, mine: bool) -> Sequence[Any]:
     """Return the values of the tab's outputs; ``own`` is :data:`ONE` or :data:`ALL` episodes."""
     found = retrieved(subject, 1 if own == ONE else query.episodes, query.seed)
-    several = gr.update(visible=found is not None and query.episodes > 1)
     if found is None:
         told = message(NOTHING, "outcome") + message(WITHOUT, "others")
-        return told, several, gr.update(visible=False), *[gr.skip()] * 8
+        hidden = gr.update(visible=False)
+        return told, hidden, hidden, *[gr.skip()] * 7
     return (
         in_words(found) + task_line(subject.family, query, mine=mine),
-        several,
+        gr.update(visible=query.episodes > 1),
         gr.update(visible=True),
         matches_table(found, subject),
         *comparison(found, subject.family),
@@ -122,17 +112,17 @@ def retrieved(subject: Subject, episodes: int, seed: int) -> Retrieval | None:
 def in_words(found: Retrieval) -> str:
     """Return how many earlier tasks are used, and with what weight, as HTML."""
     best, after = found.matches[0], counted(found.episodes, "episode")
-    if not found.used:
-        line = (
-            f"The best match has a prediction error of {best.prediction_error:.3g}, above the "
-            f"limit of {found.limit:.3g}. Hybrid then does what standard does."
-        )
-        return message("No earlier task resembles this one.", "outcome") + message(line, "others")
+    lead = f"From {after}, hybrid recalls {counted(found.used, 'earlier task')}."
     line = (
         f"Weight in the gradient step: {after} of the new task {percent(found.own)}, "
         f"task {best.task.id} {percent(best.weight)}."
     )
-    lead = f"From {after}, hybrid recalls {counted(found.used, 'earlier task')}."
+    if not found.used:
+        lead = "No earlier task resembles this one."
+        line = (
+            f"The best match has a prediction error of {best.prediction_error:.3g}, above the "
+            f"limit of {found.limit:.3g}. Hybrid then does what standard does."
+        )
     return message(lead, "outcome") + message(line, "others")
 
 
@@ -141,30 +131,23 @@ def matches_table(found: Retrieval, subject: Subject) -> StylerRenderer:
     family, last = subject.family, found.unlike
     new = {name: float(values[0]) for name, values in subject.task.values.items()}
     rows = [("new task", "new", found.own, math.nan, new)]
-    rows += [
-        (f"task {one.task.id}", "recalled", one.weight, one.prediction_error, one.task.parameters)
-        for one in found.matches
-    ]
-    name = f"task {last.task.id}, least alike"
-    rows.append((name, "unlike", 0.0, last.prediction_error, last.task.parameters))
-    names, kinds, weights, errors, tasks = zip(*rows, strict=True)
-    share, error = "Share of the step", "Prediction error"
-    heads = dict(zip(parameter_names(family), family.parameters, strict=True))
-    table = pd.DataFrame(
-        {"Task": names, share: weights, error: errors}
-        | {head: [task[p.name] for task in tasks] for head, p in heads.items()}
-    )
-    pairs = list(zip(tasks, kinds, strict=True))
-    styles = pd.DataFrame(
-        {
-            "Task": [f"box-shadow: inset 4px 0 var(--mark-{kind})" for kind in kinds],
-            share: [cell_bar(w, f"var(--mark-{k})") for w, k in zip(weights, kinds, strict=True)],
-            error: "",
-        }
-        | {h: [_place(p, t[p.name], new[p.name], k) for t, k in pairs] for h, p in heads.items()}
-    )
-    formats: dict[Any, Any] = {share: percent, **dict.fromkeys([error, *heads], "{:.3g}")}
-    return table.style.apply(lambda _: styles, axis=None).format(formats, na_rep="")
+    for name, kind, one in (
+        *((f"task {one.task.id}", "recalled", one) for one in found.matches),
+        (f"task {last.task.id}, least alike", "unlike", last),
+    ):
+        rows.append((name, kind, one.weight, one.prediction_error, one.task.parameters))
+    cells, styles = [], []
+    for name, kind, weight, error, task in rows:
+        colour, values = f"var(--mark-{kind})", [task[p.name] for p in family.parameters]
+        places = [_place(p, task[p.name], new[p.name], colour) for p in family.parameters]
+        cells.append([name, weight, error, *values])
+        mark = f"box-shadow: inset 4px 0 {colour}"
+        styles.append([mark, cell_bar(weight, colour), "", *places])
+    heads = ["Task", "Share of the step", "Prediction error", *parameter_names(family)]
+    table = pd.DataFrame(cells, columns=heads)
+    formats: dict[Any, Any] = {heads[1]: percent, **dict.fromkeys(heads[2:], "{:.3g}")}
+    looks = pd.DataFrame(styles, columns=heads)
+    return table.style.apply(lambda _: looks, axis=None).format(formats, na_rep="")
 
 
 def parameter_names(family: TaskFamily) -> list[str]:
@@ -172,7 +155,7 @@ def parameter_names(family: TaskFamily) -> list[str]:
     return [with_unit(p.name.replace("_", " "), p.unit) for p in family.parameters]
 
 
-def _place(parameter: Parameter, value: float, new: float, kind: str) -> str:
+def _place(parameter: Parameter, value: float, new: float, colour: str) -> str:
     """Mark a value by a dot and that of the new task by a bar, from the least to the greatest."""
     if parameter.choices:
         return "" if value == new else "color: var(--mark-unlike); font-weight: 600"
@@ -180,65 +163,57 @@ def _place(parameter: Parameter, value: float, new: float, kind: str) -> str:
     dot, bar = (100 * min(max((x - low) / (high - low), 0.02), 0.98) for x in (value, new))
     edge = f"calc({bar:.0f}% - 1px), var(--mark-new) 0, var(--mark-new) calc({bar:.0f}% + 2px)"
     return (
-        f"background: radial-gradient(circle at {dot:.0f}% calc(100% - 5px), var(--mark-{kind}) "
+        f"background: radial-gradient(circle at {dot:.0f}% calc(100% - 5px), {colour} "
         f"3.5px, transparent 4px), linear-gradient(to right, transparent {edge}, transparent 0) "
         "0 100% / 100% 10px no-repeat"
     )
 
 
-def comparison(found: Retrieval, family: TaskFamily) -> tuple[str, Any, str, Any]:
-    """Return why these tasks match: two notes, each with its line plot.
+def comparison(found: Retrieval, family: TaskFamily) -> tuple[str, Any, Any]:
+    """Return why these tasks match: a note and two line plots.
 
     Both show the observation by which the best match and the task least alike differ most.
     """
-    best, unlike = found.matches[0], found.unlike
-    names = [*observation_names(family), ("reward", "")]
-    name, unit = names[found.telling]
-    played = dict(zip(COLOURS, (best.played, unlike.played, found.played), strict=True))
-    sums = {who: retrieval.action_response(one, found.telling) for who, one in played.items()}
-    seen = {
-        who: retrieval.first_episode(one)[0][:, found.telling].tolist()
-        for who, one in played.items()
-    }
-    action = action_names(family, 2)[-1]
-    return (
-        message(
-            f"Response of the {name} to {action}, summed over the episode: it rises where the "
-            f"action raises it. Best match: task {best.task.id}; least alike: {unlike.task.id}.",
-            "note",
-        ),
-        plot(sums, with_unit("Sum", unit)),
-        message(f"The {name} itself, by which the two differ most.", "note"),
-        plot(seen, with_unit(name, unit).capitalize()),
+    best, unlike, telling = found.matches[0], found.unlike, found.telling
+    name, unit = [*observation_names(family), ("reward", "")][telling]
+    sums, seen = {}, {}
+    for who, played in zip(COLOURS, (best.played, unlike.played, found.played), strict=True):
+        sums[who] = enumerate(retrieval.action_response(played, telling))
+        seen[who] = enumerate(retrieval.first_episode(played)[0][:, telling].tolist())
+    note = (
+        f"The best match (task {best.task.id}) and the task least alike ({unlike.task.id}) differ "
+        f"most in the {name}. Its response to {action_names(family, 2)[-1]}, summed over the "
+        "episode, rises where the action raises it."
     )
+    response = gr.update(value=lines_of(sums), y_title=with_unit("Sum of responses", unit))
+    observed = gr.update(value=lines_of(seen), y_title=with_unit(name, unit).capitalize())
+    return message(note, "note"), response, observed
 
 
-def plot(lines: Mapping[str, Sequence[float]], title: str) -> Any:
-    """Return an update of a line plot over steps."""
-    return gr.update(value=lines_of({n: enumerate(v) for n, v in lines.items()}), y_title=title)
-
-
-def store_shown(tasks: Sequence[StoredTask], family: TaskFamily) -> tuple[str, Any, pd.DataFrame]:
+def store_shown(tasks: Sequence[StoredTask], family: TaskFamily) -> tuple[str, Any, StylerRenderer]:
     """Return everything that is stored: totals, a histogram of returns, and the newest tasks."""
-    returns = [task.mean_return for task in tasks if task.mean_return is not None]
-    mean = f"{sum(returns) / len(returns):.4g}" if returns else "unknown"
+    parameters = parameter_names(family)
+    stored = pd.DataFrame(
+        [
+            [one.id, one.label, one.episodes, one.transitions, one.mean_return]
+            + [one.parameters[parameter.name] for parameter in family.parameters]
+            for one in reversed(tasks)
+        ],
+        columns=["Task", "Iteration", "Episodes", "Steps", "Mean return", *parameters],
+    )
+    returns = stored["Mean return"].dropna().astype(float)
     totals = {
-        "Tasks": f"{len(tasks):,}",
-        "Episodes": f"{sum(task.episodes for task in tasks):,}",
-        "Steps": f"{sum(task.transitions for task in tasks):,}",
-        "Mean return": mean,
+        "Tasks": f"{len(stored):,}",
+        "Episodes": f"{stored['Episodes'].sum():,}",
+        "Steps": f"{stored['Steps'].sum():,}",
+        "Mean return": f"{returns.mean():.4g}" if len(returns) else "unknown",
     }
-    width = (max(returns) - min(returns)) / BINS if returns else 0.0
-    bars = pd.DataFrame({"Mean return": returns, "Tasks": [1] * len(returns)})
-    histogram = gr.update(value=bars, x_bin=float(f"{width or 1.0:.1g}"), visible=bool(returns))
-    newest = [
-        [task.id, task.label, task.episodes, task.transitions, _short(task.mean_return)]
-        + [_short(task.parameters[parameter.name]) for parameter in family.parameters]
-        for task in reversed(tasks[-LISTED:])
-    ]
-    heads = ["Task", "Iteration", "Episodes", "Steps", "Mean return", *parameter_names(family)]
-    return tiles(totals), histogram, pd.DataFrame(newest, columns=heads)
-
-
-def _short(value: float | None) -> float | None:
-    return None if value is None else float(f"{value:.4g}")
+    width = (returns.max() - returns.min()) / BINS if len(returns) else 0.0
+    histogram = gr.update(
+        value=pd.DataFrame({"Mean return": returns, "Tasks": 1}),
+        x_bin=float(f"{width or 1.0:.1g}"),
+        visible=len(returns) > 0,
+    )
+    rounded: dict[Any, Any] = dict.fromkeys(["Mean return", *parameters], "{:.4g}")
+    newest = stored.head(LISTED).style.format(rounded, na_rep="")
+    return tiles(totals) + message(STORED_NOTE, "note"), histogram, newest

@@ -10,19 +10,17 @@ from typing import Any
 
 import gradio as gr
 
-from ssm_metarl.env_runner.family import TaskFamily
 from ssm_metarl.env_runner.registry import list_families
 from ssm_metarl.errors import SsmMetaRLError, UserError
 from ssm_metarl.evaluation.report import counted
 from ssm_metarl.ui.api import Json, endpoint
 from ssm_metarl.ui.archive import pack, unpack
-from ssm_metarl.ui.errors import field, handled
+from ssm_metarl.ui.errors import field
 from ssm_metarl.ui.figures import line_plot
-from ssm_metarl.ui.form import FOLLOWING
 from ssm_metarl.ui.jobs import Jobs
-from ssm_metarl.ui.monitor import curves_plot
+from ssm_metarl.ui.monitor import Monitor
 from ssm_metarl.ui.store import RunStore, RunSummary, checked_id
-from ssm_metarl.ui.widgets import TABLE, message
+from ssm_metarl.ui.widgets import FOLLOWING, TABLE, message
 
 HEADERS = ["Run", "Family", "Learner", "Iterations", "Best return", "Size", "Changed"]
 AGES = ((86400.0, "day"), (3600.0, "hour"), (60.0, "minute"))
@@ -59,26 +57,26 @@ def build(store: RunStore, jobs: Jobs, run: gr.Dropdown, tab: gr.Tab) -> None:
 
     details = [chosen, title, curve, settings, every, fetch, delete, confirm]
     refresh: dict[str, Any] = {
-        "fn": handled(partial(shown, store)),
+        "fn": partial(shown, store),
         "inputs": [chosen, run],
         "outputs": [runs, *details],
         **FOLLOWING,
     }
-    select = handled(partial(selected, store))
+    select = partial(selected, store)
     actions = Actions(store, jobs, zipped)
     tab.select(**refresh)
-    runs.select(handled(actions.pick), None, details, **FOLLOWING)
-    fetch.click(
-        handled(actions.download), [chosen, experience], zipped, api_name="download"
-    ).success(None, None, None, js=FETCH)
+    runs.select(actions.pick, None, details, **FOLLOWING)
+    fetch.click(actions.download, [chosen, experience], zipped, api_name="download").success(
+        None, None, None, js=FETCH
+    )
     for button, asking in ((delete, True), (keep, False)):
-        button.click(handled(partial(confirming, asking)), None, [delete, confirm], **FOLLOWING)
-    sure.click(handled(actions.delete_run), chosen, None, api_name="delete_run").success(
+        button.click(partial(confirming, asking), None, [delete, confirm], **FOLLOWING)
+    sure.click(actions.delete_run, chosen, None, api_name="delete_run").success(**refresh).then(
+        select, run, run, **FOLLOWING
+    )
+    upload.upload(actions.import_run, [upload, name], chosen, api_name="import_run").success(
         **refresh
-    ).then(select, run, run, **FOLLOWING)
-    upload.upload(
-        handled(actions.import_run), [upload, name], chosen, api_name="import_run"
-    ).success(**refresh).then(select, chosen, run, **FOLLOWING)
+    ).then(select, chosen, run, **FOLLOWING)
     endpoint(actions.runs, queue=False)
     endpoint(actions.describe, queue=False)
 
@@ -134,29 +132,18 @@ class Actions:
 def shown(store: RunStore, choice: object, agent: object = None) -> list[Any]:
     """Return the list of runs and the details of one: the choice, else the agent, else the first.
 
-    In the order of the tab's outputs: the list, the name, headline, curve, settings that differ
-    from the defaults, all settings, and updates of Download, Delete and its confirmation.
+    In the order of the tab's outputs.
     """
     found = {run.name: run for run in store.summaries()}
-    wanted = [name for name in (choice, agent, *found) if isinstance(name, str) and name in found]
-    run = found[wanted[0]] if wanted else None
-    rows = [row(one) for one in found.values()]
+    wanted = (one for one in (choice, agent, *found) if isinstance(one, str) and one in found)
+    rows, run = [row(one) for one in found.values()], found.get(next(wanted, ""))
+    own = gr.update(interactive=run is not None and run.own, visible=True)
     if run is None:
-        title, curve, differ, every = message("There are no runs yet.", "others"), HIDDEN, [], []
-    else:
-        title, curve = headline(run), learning_curve(store, run)
-        differ, every = settings_of(store, run)
-    return [
-        rows,
-        run.name if run else "",
-        title,
-        curve,
-        differ,
-        every,
-        gr.update(interactive=run is not None),
-        gr.update(interactive=run is not None and run.own, visible=True),
-        gr.update(visible=False),
-    ]
+        empty = message("There are no runs yet.", "others")
+        return [rows, "", empty, HIDDEN, [], [], gr.update(interactive=False), own, HIDDEN]
+    curve, settings = learning_curve(store, run), settings_of(store, run)
+    usable = gr.update(interactive=True)
+    return [rows, run.name, headline(run), curve, *settings, usable, own, HIDDEN]
 
 
 def row(run: RunSummary) -> list[str]:
@@ -190,22 +177,18 @@ def learning_curve(store: RunStore, run: RunSummary) -> Any:
         records = store.metrics(run.name)
     except SsmMetaRLError:
         return HIDDEN
-    return curves_plot(store.config(run.name), max(run.iterations, 1), records, visible=True)
-
-
-def known_family(run: RunSummary) -> TaskFamily | None:
-    """Return the family of a run; None if it is not one of this package."""
-    return next((family for family in list_families() if family.name == run.family), None)
+    return Monitor(store.config(run.name), records, max(run.iterations, 1)).plot(visible=True)
 
 
 def settings_of(store: RunStore, run: RunSummary) -> tuple[list[list[str]], list[list[str]]]:
     """Return the settings of a run that differ from the defaults, and all of them."""
     if not run.family:
         return [], []
-    config, family = store.config(run.name), known_family(run)
+    config = store.config(run.name)
+    family = next((family for family in list_families() if family.name == run.family), None)
     changed = {} if family is None else config.changed(family)
-    first = {"mode": config.mode, "env_name": config.env_name}
-    return as_rows(first | changed), as_rows(vars(config))
+    differ = {"mode": config.mode, "env_name": config.env_name, **changed}
+    return as_rows(differ), as_rows(vars(config))
 
 
 def as_rows(settings: Mapping[str, Any]) -> list[list[str]]:

@@ -1,7 +1,6 @@
 """Train: a visitor trains an agent and watches it learn to adapt."""
 
 import contextlib
-import time
 from collections.abc import Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
@@ -11,21 +10,16 @@ from typing import Any
 import gradio as gr
 
 from ssm_metarl.checkpoint.lock import RunLock
+from ssm_metarl.checkpoint.names import as_name
 from ssm_metarl.errors import UserError
-from ssm_metarl.training import loop as training
-from ssm_metarl.ui.errors import handled
-from ssm_metarl.ui.form import FIRST, FOLLOWING, Form, free_name
+from ssm_metarl.training import loop
+from ssm_metarl.ui.form import FIRST, Form
 from ssm_metarl.ui.jobs import Job, Jobs
-from ssm_metarl.ui.limits import TRAIN_SECONDS
-from ssm_metarl.ui.monitor import Monitor, curves_plot
+from ssm_metarl.ui.limits import TRAIN_SECONDS, TRAINING
+from ssm_metarl.ui.monitor import Monitor
 from ssm_metarl.ui.store import RunStore, check_family
-from ssm_metarl.ui.train_settings import (
-    check_size,
-    is_suggested,
-    iterations_of,
-    train_settings,
-)
-from ssm_metarl.ui.widgets import QUEUED, QUIET, TO_RESULTS, heavy, message
+from ssm_metarl.ui.train_settings import train_settings
+from ssm_metarl.ui.widgets import FOLLOWING, QUEUED, QUIET, TO_RESULTS, heavy, message
 
 KIND = "training"
 BETWEEN = 0.4  # seconds between updates of the page, at least
@@ -36,25 +30,19 @@ INTRODUCTION = (
 )
 UNBEGUN = "Stopped before it began; nothing was trained."
 NOTHING = (gr.skip(), gr.skip(), None)
-Stream = Generator[training.Progress, None, None]
+Stream = Generator[loop.Progress, None, None]
 Shown = tuple[Any, Any, str | None]  # the status, the curves, the run once it has ended
 
 
 def build(store: RunStore, jobs: Jobs, run: gr.Dropdown) -> None:
-    """Add the tab to the page.
-
-    Args:
-        store: Where runs are.
-        jobs: Where visitors stop their jobs.
-        run: Which agent; it stands above the tabs.
-    """
+    """Add the tab to the page; what was trained is selected as the agent ``run``."""
     with gr.Row(elem_classes="screen"):
         with gr.Column(scale=2, min_width=300, elem_classes="controls-column"):
-            form = Form.build()
+            form = Form()
         with gr.Column(scale=5, min_width=320, elem_classes="results-column"):
             status = gr.HTML(INTRODUCTION, elem_id="training", elem_classes="training")
             first = train_settings(*FIRST, form.epochs.value, form.episodes.value)
-            curve = curves_plot(first, iterations_of(first), elem_id="learning-curve")
+            curve = Monitor(first).plot(elem_id="learning-curve")
     form.connect(store)
     connect(Trainings(store, jobs), form, run, [status, curve, gr.State(None)])
 
@@ -62,30 +50,25 @@ def build(store: RunStore, jobs: Jobs, run: gr.Dropdown) -> None:
 def connect(trainings: "Trainings", form: Form, run: gr.Dropdown, shown: list[Any]) -> None:
     """Let Train and Resume check, then train, then settle; let Stop stop.
 
-    Args:
-        trainings: What the buttons do.
-        form: What is asked.
-        run: Which agent; it becomes the trained one.
-        shown: The status, the curves, and the name of the run that was trained.
+    ``shown`` are the status, the curves, and the name of the run that was trained.
     """
     asked, pressed = [form.name, *form.settings], [form.go, form.stop, form.resume]
     waiting, checking = [*shown, *pressed], {"js": TO_RESULTS % "training", **QUIET}
-    settled: dict[str, Any] = {
-        "fn": handled(trainings.settle),
-        "inputs": [shown[-1], run, form.family, form.learner],
-        "outputs": [run, form.waiting, form.name, *pressed],
-        **FOLLOWING,
-    }
-    new = form.go.click(handled(trainings.ready), asked, [*waiting, form.name], **checking).success(
-        handled(trainings.train), asked, shown, **heavy(shown[0]), api_name="train"
+    new = form.go.click(trainings.ready, asked, [*waiting, form.name], **checking).success(
+        trainings.train, asked, shown, **heavy(shown[0]), api_name="train"
     )
-    again = form.resume.click(
-        handled(trainings.ready_again), form.waiting, waiting, **checking
-    ).success(handled(trainings.resume), form.waiting, shown, **heavy(shown[0]), api_name="resume")
+    again = form.resume.click(trainings.ready_again, form.waiting, waiting, **checking).success(
+        trainings.resume, form.waiting, shown, **heavy(shown[0]), api_name="resume"
+    )
     for ended in (new.then, new.failure, again.then, again.failure):
-        ended(**settled)
-    form.stop.click(handled(trainings.stopping), None, [shown[0], *pressed], **FOLLOWING).then(
-        handled(trainings.stop), None, None, queue=False, api_name="stop"
+        ended(
+            trainings.settle,
+            [shown[-1], run, form.family, form.learner],
+            [run, form.waiting, form.name, *pressed],
+            **FOLLOWING,
+        )
+    form.stop.click(trainings.stopping, None, [shown[0], *pressed], **FOLLOWING).then(
+        trainings.stop, None, None, queue=False, api_name="stop"
     )
 
 
@@ -98,10 +81,10 @@ class Trainings:
 
     def ready(self, request: gr.Request, name: str, *settings: Any) -> list[Any]:
         """Make sure that a new run can be trained, before it waits for its turn."""
-        monitor = Monitor(train_settings(*settings))
-        taken = name in self.store.ids() and is_suggested(name, *settings[:2])
-        if not name or taken:  # by a visitor who was offered the same
-            name = free_name(self.store, *settings[:2])
+        monitor, wanted = Monitor(train_settings(*settings)), "{}-{}".format(*settings)
+        suggested = name.rstrip("0123456789") == as_name(wanted, "-")
+        if not name or (suggested and name in self.store.ids()):  # another was offered the same
+            name = self.store.free_name(wanted, "-1")
         self.jobs.check_free(self.store.new_folder(name).name)
         return [*self._waiting(monitor, request), name]
 
@@ -109,14 +92,14 @@ class Trainings:
         """Make sure that a run can be continued, before it waits for its turn."""
         if not name:
             raise UserError("there is no unfinished run to continue")
-        folder = continued(self.store, name)
+        folder, monitor = continued(self.store, name)
         self.jobs.check_free(folder.name)
         RunLock(folder).release()  # it is free now, and is asked again when its turn comes
-        return self._waiting(monitor_again(self.store, name), request)
+        return self._waiting(monitor, request)
 
     def _waiting(self, monitor: Monitor, request: gr.Request) -> list[Any]:
         self.jobs.enqueue(request, KIND)
-        return [message(QUEUED, "working"), monitor.plot, None, *buttons(busy=True)]
+        return [message(QUEUED, "working"), monitor.plot(), None, *buttons(busy=True)]
 
     def train(
         self,
@@ -140,28 +123,25 @@ class Trainings:
         left empty is chosen to suit the family and the learner.
         """
         with self.jobs.run(request, KIND, TRAIN_SECONDS) as job:
-            budget, rates = (iterations, episodes), (inner_lr, outer_lr)
-            network = (width, state_size, cell)
-            config = train_settings(
-                family, learner, *budget, *rates, tasks_per_epoch, *network, seed
-            )
+            advanced = inner_lr, outer_lr, tasks_per_epoch, width, state_size, cell, seed
+            config = train_settings(family, learner, iterations, episodes, *advanced)
             folder, monitor = self.store.new_folder(name), Monitor(config)
             if job.should_stop:
                 yield NOTHING
                 return
             with self.jobs.hold(name):
-                stream = training.train(config, folder, on_phase=monitor.enter)
+                stream = loop.train(config, folder, on_phase=monitor.enter)
                 yield from follow(stream, monitor, job, name)
 
     def resume(self, name: str, request: gr.Request) -> Iterator[Shown]:
         """Continue a run where it stopped, to the same end as if it never had."""
         with self.jobs.run(request, KIND, TRAIN_SECONDS) as job:
-            folder, monitor = continued(self.store, name), monitor_again(self.store, name)
+            folder, monitor = continued(self.store, name)
             if job.should_stop:
                 yield NOTHING
                 return
             with self.jobs.hold(name):
-                stream = training.resume(folder, on_phase=monitor.enter)
+                stream = loop.resume(folder, on_phase=monitor.enter)
                 yield from follow(stream, monitor, job, name)
 
     def settle(
@@ -176,7 +156,7 @@ class Trainings:
         return [
             gr.update(choices=self.store.trained(), value=chosen),
             gr.update(choices=found, value=found[0] if found else None),
-            free_name(self.store, family, learner),
+            self.store.free_name(f"{family}-{learner}", "-1"),
             *buttons(busy=False, unfinished=bool(found)),
         ]
 
@@ -195,45 +175,50 @@ class Trainings:
 def follow(stream: Stream, monitor: Monitor, job: Job, name: str) -> Iterator[Shown]:
     """Train to the end, or until the visitor stops or leaves; yield what the page shows.
 
-    Iterations run beside this, so that the page hears of what goes on inside of them. However this
-    ends, the stream is closed, and so the last iteration is on disk.
+    Training runs beside this. However this ends, it goes on to the end of its iteration and closes
+    the stream, and so that iteration is on disk.
     """
-    with contextlib.closing(stream), ThreadPoolExecutor(1) as beside:
-        yield monitor.status(), monitor.curves, None
-        shown = time.monotonic()
-        while True:
-            coming = beside.submit(next, stream, None)
-            while not coming.done():
-                wait([coming], max(0.0, shown + BETWEEN - time.monotonic()))
-                if time.monotonic() - shown >= BETWEEN:
-                    yield monitor.status(), monitor.curves, None
-                    shown = time.monotonic()
-            progress = coming.result()
-            if progress is None:
-                break
-            monitor.add(progress.to_record())
-            if job.should_stop:
-                break
+
+    def train() -> None:
+        with contextlib.closing(stream):
+            for progress in stream:
+                monitor.add(progress.to_record())
+                if job.should_stop:
+                    break
+
+    with ThreadPoolExecutor(1) as beside:
+        training = beside.submit(train)
+        try:
+            while not training.done():
+                yield monitor.status(), monitor.curves, None
+                wait([training], BETWEEN)
+            training.result()
+        finally:
+            job.stopped = True
     yield monitor.outcome(name, timed_out=job.timed_out), monitor.curves, name
 
 
-def continued(store: RunStore, name: object) -> Path:
-    """Return the folder of a run that may be continued.
+def continued(store: RunStore, name: object) -> tuple[Path, Monitor]:
+    """Return the folder of a run that may be continued, and what it has shown so far.
 
     Raises:
-        UserError: There is no such run, it comes with the package, or is not for this page.
+        UserError: There is no such run, it comes with the package, or, as runs may come from
+            anywhere, is larger than the page trains.
     """
     if not store.is_own(name):
         raise UserError(f"{name} comes with the page and cannot be continued; train a new one")
     config = store.config(name)
     check_family(config.env_name)
-    check_size(config)
-    return store.folder(name)
-
-
-def monitor_again(store: RunStore, name: object) -> Monitor:
-    """Return what a run has shown so far."""
-    return Monitor(store.config(name), store.metrics(name))
+    for setting, most in TRAINING.items():
+        value = getattr(config, setting)
+        if value is not None and value > most:
+            raise UserError(
+                f"{setting} of that run is {value}; the page trains with at most {most}, "
+                "the command line with more"
+            )
+    if config.device != "cpu":
+        raise UserError(f"that run was trained on {config.device}; the page trains on the cpu")
+    return store.folder(name), Monitor(config, store.metrics(name))
 
 
 def buttons(*, busy: bool, unfinished: bool = False) -> list[Any]:

@@ -4,8 +4,6 @@ import csv
 import dataclasses
 import io
 import json
-import threading
-import time
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +17,13 @@ from ssm_metarl.adaptation.hybrid import Memory
 from ssm_metarl.env_runner.registry import get_family
 from ssm_metarl.errors import UserError
 from ssm_metarl.evaluation.evaluate import EvaluationPlan, evaluate
-from ssm_metarl.evaluation.report import Evaluation
 from ssm_metarl.ui.comparison import (
-    Comparison,
     Measured,
     as_csv,
     as_json,
     as_png,
     differences_table,
+    measure,
     results_table,
 )
 from ssm_metarl.ui.jobs import Job
@@ -43,15 +40,14 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> RunStore:
 
 @pytest.fixture(scope="module")
 def found(store: RunStore) -> list[Measured]:
-    *_, last = Comparison.asked(*ASKED).measure(store)
+    *_, last = measure(store, *ASKED)
     return last
 
 
 @pytest.fixture(scope="module")
 def both(store: RunStore) -> list[Measured]:
     runs = ["cartpole", "cartpole-in-context"]
-    asked = Comparison.asked(runs, ["in_context", "standard"], "held_out", 2, 2, 1, 0)
-    *_, last = asked.measure(store)
+    *_, last = measure(store, runs, ["in_context", "standard"], "held_out", 2, 2, 1, 0)
     return last
 
 
@@ -114,7 +110,7 @@ def test_csv_json_and_png_hold_the_results(found: list[Measured], tmp_path: Path
     assert [float(line["mean_return"]) for line in lines] == [row.mean for row in found[0].rows]
     path = as_json(found, tmp_path)
     assert path.name == "evaluation.json"
-    assert Evaluation.from_json(path.read_text()) == found[0].evaluation()
+    assert json.loads(path.read_text()) == json.loads(found[0].evaluation().to_json())
     png = as_png(found, tmp_path)
     assert png is not None
     assert png.read_bytes().startswith(b"\x89PNG")
@@ -124,7 +120,7 @@ def test_several_agents_come_as_one_file_of_each_kind(both: list[Measured], tmp_
     told = json.loads(as_json(both, tmp_path).read_text())
     assert list(told) == ["cartpole", "cartpole-in-context"]
     for one in both:
-        assert Evaluation.from_json(json.dumps(told[one.run])) == one.evaluation()
+        assert told[one.run] == json.loads(one.evaluation().to_json())
     other = dataclasses.replace(both[1], family=get_family("Pendulum-v1"))
     alone, together = as_png(both[:1], tmp_path / "a"), as_png([both[0], other], tmp_path / "b")
     assert alone is not None
@@ -135,7 +131,7 @@ def test_several_agents_come_as_one_file_of_each_kind(both: list[Measured], tmp_
 
 
 def test_there_is_no_picture_of_one_budget(store: RunStore, tmp_path: Path) -> None:
-    *_, last = Comparison.asked(["cartpole"], [], "shifted", 2, 1, 1, 0).measure(store)
+    *_, last = measure(store, ["cartpole"], [], "shifted", 2, 1, 1, 0)
     assert as_png(last, tmp_path) is None
     assert "without adapting" in headline(last)
     assert differences_table(last).empty
@@ -143,11 +139,11 @@ def test_there_is_no_picture_of_one_budget(store: RunStore, tmp_path: Path) -> N
 
 
 def test_stop_ends_it_and_keeps_what_there_is(store: RunStore) -> None:
-    job = Job("comparing", time.monotonic() + 600, threading.Event())
-    stream = follow(store, Comparison.asked(*ASKED), job)
+    job = Job("a", "comparing")
+    stream = follow(measure(store, *ASKED), job)
     first = next(stream)
     assert "1 of 5 measurements" in first[0]
-    job.stop_event.set()
+    job.stopped = True
     *_, last = stream
     assert "Stopped" in last[0]
     assert len(last[3]["value"]) == 1
@@ -169,13 +165,13 @@ def test_stop_ends_it_and_keeps_what_there_is(store: RunStore) -> None:
         (4, float("nan"), "episodes must be a number"),
     ],
 )
-def test_what_makes_no_sense_is_refused(place: int, value: Any, says: str) -> None:
+def test_what_makes_no_sense_is_refused(store: RunStore, place: int, value: Any, says: str) -> None:
     asked: list[Any] = list(ASKED)
     asked[place] = value
     with pytest.raises(UserError, match=says):
-        Comparison.asked(*asked)
+        next(measure(store, *asked))
 
 
-def test_numbers_are_cut_to_what_the_page_offers() -> None:
-    cut = Comparison.asked(["cartpole"], [], "held_out", 10**9, 10**9, 10**9, -5)
-    assert (cut.tasks, cut.episodes, cut.steps, cut.seed) == (100, 50, 3, 0)
+def test_numbers_are_cut_to_what_the_page_offers(store: RunStore) -> None:
+    (cut,) = next(measure(store, ["cartpole"], [], "held_out", 10**9, 10**9, 10**9, -5))
+    assert (len(cut.tasks), cut.plan.budgets[-1], cut.plan.steps, cut.plan.seed) == (100, 50, 3, 0)

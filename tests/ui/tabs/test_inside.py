@@ -20,7 +20,6 @@ from ssm_metarl.ui.tabs.inside import (
     WITHOUT,
     changes_shown,
     mode_shown,
-    parts_table,
     shown,
     spectrum_shown,
 )
@@ -61,9 +60,9 @@ def test_the_effect_of_each_change_is_shown(store: RunStore) -> None:
     only = {**agent.params, "action.bias": agent.params["action.bias"] + one_side}
     moved = dataclasses.replace(agent, params=only)
     returns = ablated_returns(agent, moved, subject.family, subject.task, seed=0)
-    line, _ = changes_shown(agent, moved, "standard", returns)
+    line, parts = changes_shown(agent, moved, "standard", returns)
     assert f"{returns['before']:.4g} before, {returns['after']:.4g} after" in line
-    first = parts_table(agent, moved, "standard", returns).data.iloc[0]
+    first = parts["value"].data.iloc[0]
     assert list(first)[:2] == ["action head", 1.0]
     assert first["Return with it alone"] == returns["after"]
     assert UNCHANGED in changes_shown(agent, agent, "in_context", {})[0]

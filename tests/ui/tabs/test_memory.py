@@ -74,9 +74,9 @@ def test_a_task_like_none_recalls_nothing_and_says_so(store: RunStore) -> None:
 def test_both_plots_show_the_three_tasks_and_what_separates_them(
     subject: Subject, found: Retrieval
 ) -> None:
-    response_note, response, _, observed = comparison(found, subject.family)
+    note, response, observed = comparison(found, subject.family)
     name, unit = observation_names(subject.family)[found.telling]
-    assert name in response_note
+    assert name in note
     assert observed["y_title"] == f"{name.capitalize()} ({unit})"
     for plot in (response, observed):
         assert set(plot["value"]["line"]) == set(COLOURS)
@@ -90,7 +90,7 @@ def test_the_store_is_shown_as_it_is(subject: Subject) -> None:
     for number in (len(tasks), sum(t.episodes for t in tasks), sum(t.transitions for t in tasks)):
         assert f"<dd>{number:,}</dd>" in totals
     assert len(histogram["value"]) == len(tasks)
-    assert list(listed["Task"]) == [task.id for task in reversed(tasks)]
+    assert list(listed.data["Task"]) == [task.id for task in reversed(tasks)]
 
 
 def test_all_episodes_tell_another_story_than_the_first(subject: Subject) -> None:

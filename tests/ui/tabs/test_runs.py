@@ -7,26 +7,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from visiting import TINY
 
 pytest.importorskip("gradio")
 
-from ssm_metarl.training.loop import METRICS, train
+from ssm_metarl.training.loop import METRICS
 from ssm_metarl.ui.store import RunStore
 from ssm_metarl.ui.tabs.runs import ago, headline, row, settings_of, shown
 
 
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("trained") / "mine"
-    list(train(TINY, folder))
-    return folder
-
-
 @pytest.fixture
-def store(trained: Path, tmp_path: Path) -> RunStore:
+def store(tiny_run: Path, tmp_path: Path) -> RunStore:
     for name in ("mine", "other"):
-        shutil.copytree(trained, tmp_path / "runs" / name)
+        shutil.copytree(tiny_run, tmp_path / "runs" / name)
     return RunStore(tmp_path / "runs", tmp_path / "pretrained")
 
 

@@ -1,10 +1,12 @@
-"""Training on the page: what a visitor may ask, what they see, and that stopping loses nothing."""
+"""Training on the page: what a visitor sees, and that stopping loses nothing."""
 
 import dataclasses
 import itertools
 import re
+import shutil
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,25 +17,15 @@ from gradio_client.client import Job as ClientJob
 from visiting import TINY, Site
 
 from ssm_metarl.checkpoint.format import load_checkpoint
-from ssm_metarl.checkpoint.names import RUN_ID
 from ssm_metarl.errors import UserError
 from ssm_metarl.meta_rl.registry import LEARNERS
 from ssm_metarl.training.loop import resume, train
 from ssm_metarl.training.tracking import read_metrics
 from ssm_metarl.ui.jobs import Job, Jobs
-from ssm_metarl.ui.limits import TRAINING
 from ssm_metarl.ui.monitor import Monitor
 from ssm_metarl.ui.store import RunStore
 from ssm_metarl.ui.tabs.train import Trainings, continued, follow
 from ssm_metarl.ui.train_settings import (
-    PACE,
-    clamped,
-    defaults,
-    duration,
-    expected_seconds,
-    is_large,
-    iterations_of,
-    suggested_name,
     train_settings,
 )
 
@@ -61,7 +53,7 @@ def drawn(curve: Any) -> dict[str, int]:
 
 
 def test_a_training_ends_with_words_curves_and_the_name_of_its_run(tmp_path: Path) -> None:
-    *_, last = seen(tmp_path / "mine", Job("training", deadline=float("inf")))
+    *_, last = seen(tmp_path / "mine", Job("a", "training"))
     status, curve, name = last
     assert name == "mine"
     assert "mine: " in status
@@ -70,19 +62,20 @@ def test_a_training_ends_with_words_curves_and_the_name_of_its_run(tmp_path: Pat
     assert drawn(curve) == {"best possible": 2, "before adapting": 2, "after adapting": 2}
 
 
-def test_stopping_keeps_the_iteration_and_resuming_ends_where_it_would_have(tmp_path: Path) -> None:
-    stopped, whole = tmp_path / "stopped", tmp_path / "whole"
-    job = Job("training", deadline=float("inf"))
-    job.stop_event.set()
+def test_stopping_keeps_the_iteration_and_resuming_ends_where_it_would_have(
+    tmp_path: Path, tiny_run: Path
+) -> None:
+    stopped = tmp_path / "stopped"
+    job = Job("a", "training")
+    job.stopped = True
     *_, (status, _, name) = seen(stopped, job)
     assert name == "mine"  # its agent is there, and can be adapted
     assert "Stopped after 1 of 2 iterations" in status
     assert load_checkpoint(stopped / "checkpoint").meta["iteration"] == 1
-    *_, (status, curve, name) = seen(stopped, Job("training", deadline=float("inf")), again=True)
+    *_, (status, curve, name) = seen(stopped, Job("a", "training"), again=True)
     assert name == "mine"
     assert drawn(curve)["before adapting"] == 2  # with that of before the stop
-    list(train(TINY, whole))
-    there, straight = (load_checkpoint(run / "checkpoint").tensors for run in (stopped, whole))
+    there, straight = (load_checkpoint(run / "checkpoint").tensors for run in (stopped, tiny_run))
     assert all((there[key] == value).all() for key, value in straight.items())
 
 
@@ -90,9 +83,7 @@ def test_a_visitor_who_leaves_closes_the_stream(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("ssm_metarl.ui.tabs.train.BETWEEN", 0.0)
-    page = follow(
-        train(TINY, tmp_path / "mine"), Monitor(TINY), Job("training", float("inf")), "mine"
-    )
+    page = follow(train(TINY, tmp_path / "mine"), Monitor(TINY), Job("a", "training"), "mine")
     next(page)
     next(page)
     page.close()
@@ -113,7 +104,7 @@ def test_the_page_hears_what_an_iteration_is_doing(
 
     marked = []
     stream = train(TINY, tmp_path / "mine", on_phase=slowly)
-    for status, _, _ in follow(stream, monitor, Job("training", deadline=float("inf")), "mine"):
+    for status, _, _ in follow(stream, monitor, Job("a", "training"), "mine"):
         marked += re.findall("<li class=now>([^<]*)", status)
         seen_by_page.set()
     parts = list(LEARNERS["meta_rl"].phases.values())
@@ -130,131 +121,8 @@ def test_the_bar_moves_within_an_iteration() -> None:
 
 
 def test_the_time_allowed_ends_a_training(tmp_path: Path) -> None:
-    *_, (status, _, _) = seen(tmp_path / "mine", Job("training", deadline=0.0))
+    *_, (status, _, _) = seen(tmp_path / "mine", Job("a", "training", deadline=0.0))
     assert "The time allowed is over after 1 of 2 iterations" in status
-
-
-def test_numbers_are_brought_within_their_limits() -> None:
-    config = train_settings(
-        "CartPole-v1", "rl2", 1e9, 200, None, None, 1e300, -5, None, "gru", float("inf")
-    )
-    assert config.num_epochs == TRAINING["num_epochs"]
-    assert config.tasks_per_epoch == TRAINING["tasks_per_epoch"]
-    assert config.width == 1
-    assert config.inner_lr is None
-    assert config.device == "cpu"
-    assert not config.trust_env_code
-
-
-@pytest.mark.parametrize(
-    ("asked", "words"),
-    [
-        (("os.path:Env-v0", "meta_rl", 2, 10), "families"),
-        (("Blackjack-v1", "meta_rl", 2, 10), "families"),
-        ((["CartPole-v1"], "meta_rl", 2, 10), "families"),
-        (("CartPole-v1", "evil", 2, 10), "meta_rl, rl2, policy_gradient"),
-        (("CartPole-v1", ["meta_rl"], 2, 10), "meta_rl, rl2, policy_gradient"),
-        (("CartPole-v1", "meta_rl", float("nan"), 10), "iterations must be a number"),
-        (("CartPole-v1", "meta_rl", "2", 10), "iterations must be a number"),
-        ((*ASKED, True), "inner_lr must be a number"),
-        ((*ASKED, None, float("nan")), "outer_lr must be a number"),
-        ((*ASKED, None, None, None, None, None, "lstm"), "cell is one of"),
-        ((*ASKED, None, None, None, None, None, "ssm", None), "seed must be a number"),
-    ],
-)
-def test_what_makes_no_sense_is_refused_in_one_line(asked: tuple[Any, ...], words: str) -> None:
-    with pytest.raises(UserError, match=words) as error:
-        train_settings(*asked)
-    assert "\n" not in str(error.value)
-
-
-def test_what_is_brought_within_its_limits_is_said() -> None:
-    assert list(clamped([0.01, 0.001, 16, None, 8])) == []
-    rate, tasks, width = clamped([5.0, 0.001, 3.5, 10_000, None])
-    assert rate == "inner_lr: 1 is taken; valid here: 1e-06 to 1."
-    assert tasks == "tasks_per_epoch: 4 is taken; valid here: 1 to 64."
-    assert width == "width: 128 is taken; valid here: 1 to 128."
-
-
-def test_every_learner_of_every_family_has_a_time_and_defaults() -> None:
-    for family, paces in PACE.items():
-        assert paces.keys() == LEARNERS.keys()
-        for learner in LEARNERS:
-            config = train_settings(family, learner, 40, 200)
-            assert expected_seconds(config) == pytest.approx(paces[learner] * iterations_of(config))
-            assert all(value is None or value > 0 for value in defaults(family, learner).values())
-    once, twice = (
-        train_settings("CartPole-v1", "meta_rl", 40, 9, None, None, n) for n in (None, 32)
-    )
-    assert expected_seconds(twice) == 2 * expected_seconds(once)
-    assert is_large(train_settings("CartPole-v1", "meta_rl", 40, 9, None, None, None, 128, 16))
-    assert not is_large(train_settings("CartPole-v1", "meta_rl", 40, 9, None, None, None, 16, 8))
-    assert not is_large(twice)
-
-
-def test_times_are_said_no_more_exactly_than_they_are_known() -> None:
-    said = [duration(seconds) for seconds in (1.0, 44.0, 100.0, 7200.0)]
-    assert said == ["a few seconds", "about 45 s", "about 2 min", "about 2.0 h"]
-
-
-def test_what_suits_the_family_is_left_to_it() -> None:
-    usual = defaults("Pendulum-v1", "rl2")
-    config = train_settings("Pendulum-v1", "rl2", 2, 10, *usual.values())
-    assert {getattr(config, name) for name in usual} == {None}
-    assert train_settings("Pendulum-v1", "rl2", 2, 10, None, 0.5).outer_lr == 0.1  # the most
-
-
-def test_suggested_names_are_valid_and_free() -> None:
-    taken = {"mountaincarcontinuous-v0-policy-gradient-1"}
-    name = suggested_name("MountainCarContinuous-v0", "policy_gradient", taken.__contains__)
-    assert name == "mountaincarcontinuous-v0-policy-gradient-2"
-    assert RUN_ID.fullmatch(suggested_name("X" * 200, "meta_rl", taken.__contains__))
-
-
-def test_a_run_is_held_by_one_visitor() -> None:
-    jobs = Jobs()
-    with jobs.hold("mine"):
-        with pytest.raises(UserError, match="mine is in use right now"), jobs.hold("mine"):
-            pass
-        with jobs.hold("yours"):
-            pass
-    jobs.check_free("mine")
-
-
-def test_who_waits_can_stop_waiting() -> None:
-    jobs = Jobs()
-    jobs.enqueue(visitor("a"), "x")
-    jobs.stop(visitor("a"))
-    with (
-        jobs.run(visitor("a"), "x", 60.0) as first,
-        jobs.run(visitor("b"), "x", 60.0) as others,
-    ):
-        assert first.should_stop
-        assert not others.should_stop
-    with jobs.run(visitor("a"), "x", 60.0) as second:
-        assert not second.should_stop
-
-
-def test_all_that_a_visitor_does_is_stopped_or_that_of_a_kind() -> None:
-    jobs = Jobs()
-    with jobs.run(visitor("a"), "x", 60.0) as one, jobs.run(visitor("a"), "y", 60.0) as two:
-        jobs.stop(visitor("a"), "x")
-        assert one.should_stop
-        assert not two.should_stop
-        jobs.stop(visitor("a"))
-        assert two.should_stop
-        assert not two.discarded
-
-
-def test_who_waits_is_not_at_work_yet() -> None:
-    jobs = Jobs()
-    jobs.enqueue(visitor("a"), "x")
-    assert not jobs.busy
-    with jobs.run(visitor("a"), "x", 60.0):
-        assert jobs.busy
-    with jobs.hold("mine"):
-        assert jobs.busy
-    assert not jobs.busy
 
 
 def test_an_answer_that_is_waited_for_is_not_given_up_for_a_new_agent(store: RunStore) -> None:
@@ -279,47 +147,8 @@ def test_a_name_that_somebody_chose_is_never_replaced(store: RunStore) -> None:
         trainings.ready(visitor("a"), "mine", *ASKED)
 
 
-def test_who_drops_work_waits_for_its_end() -> None:
-    jobs, ended = Jobs(), []
-
-    def work() -> None:
-        with jobs.run(visitor("a"), "x", 60.0) as mine:
-            mine.stop_event.wait(10.0)
-            ended.append(mine.discarded)
-
-    at_work = threading.Thread(target=work)
-    at_work.start()
-    while not jobs._jobs.get("a"):
-        time.sleep(0.01)
-    jobs.enqueue(visitor("a"), "x")  # its turn may be long in coming
-    jobs.discard(visitor("a"), "x", 10.0)
-    assert ended == [True]
-    at_work.join()
-    with jobs.run(visitor("a"), "x", 60.0) as second:
-        assert second.discarded
-
-
-def test_closing_waits_for_work_that_has_begun() -> None:
-    jobs, ended = Jobs(), []
-
-    def work() -> None:
-        with jobs.run(visitor("a"), "x", 60.0) as mine:
-            mine.stop_event.wait(10.0)
-            time.sleep(0.2)
-            ended.append(True)
-
-    at_work = threading.Thread(target=work)
-    jobs.enqueue(visitor("b"), "x")  # and never comes
-    at_work.start()
-    while not jobs._jobs.get("a"):
-        time.sleep(0.01)
-    jobs.close(10.0)
-    assert ended
-    at_work.join()
-
-
-def test_only_runs_of_the_page_are_continued(tmp_path: Path) -> None:
-    list(train(TINY, tmp_path / "pretrained" / "given"))
+def test_only_runs_of_the_page_are_continued(tmp_path: Path, tiny_run: Path) -> None:
+    shutil.copytree(tiny_run, tmp_path / "pretrained" / "given")
     store = RunStore(tmp_path / "runs", tmp_path / "pretrained")
     with pytest.raises(UserError, match="comes with the page"):
         continued(store, "given")
@@ -350,13 +179,11 @@ def test_runs_from_elsewhere_are_not_continued_beyond_the_limits(
 
 
 @pytest.fixture(scope="module")
-def place(site: Site) -> Path:
-    return site.runs
-
-
-@pytest.fixture(scope="module")
-def client(site: Site) -> Client:
-    return Client(site.url, verbose=False)
+def place(site: Site) -> Iterator[Path]:
+    """The folder of the page's runs, which is left as it was."""
+    yield site.runs
+    for name in ("mine", "back"):
+        shutil.rmtree(site.runs / name, ignore_errors=True)
 
 
 def ask(client: Client, name: str, iterations: int) -> ClientJob:
