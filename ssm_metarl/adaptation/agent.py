@@ -169,7 +169,7 @@ class Agent:
     def _inputs(self, seen: Tensor, action: Tensor, reward: Tensor, start: Tensor) -> Tensor:
         """Return the policy's inputs; a memory of an episode sees nothing from before its start."""
         if self.policy.config.memory == "episode" and self.policy.config.trial_inputs:
-            before = start if self.policy.spaces.discrete else start.unsqueeze(-1)
+            before = start.view(*start.shape, *[1] * (action.ndim - start.ndim))
             action = torch.where(before, self._no_action(seen.shape[1]), action)
             reward = reward.masked_fill(start, 0.0)
         return self.policy.inputs(seen, action, reward, start)

@@ -18,7 +18,7 @@ class Trace:
 
     Attributes:
         state: Hidden state of all blocks after each observation; complex numbers as pairs.
-        action: Probability of each discrete action, or mean of each continuous one.
+        action: Probability of each choice, or mean of each continuous one.
     """
 
     state: Float[np.ndarray, "T N"]
@@ -60,7 +60,7 @@ class RecordedAgent(Agent):
             observation, state, episode_start, deterministic, reward=reward, seed=seed
         )
         if isinstance(distribution, Categorical):
-            head = distribution.logits.softmax(-1)
+            head = distribution.probabilities()
         else:
             head = distribution.mode()
         start = state is None or bool(np.any(episode_start))

@@ -1,9 +1,13 @@
 """Action distributions: differentiable log-probabilities, sampling from noise that is given."""
 
+import functools
 import math
+import operator
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
@@ -12,32 +16,59 @@ LOG_2_PI = math.log(2.0 * math.pi)
 
 @dataclass(frozen=True)
 class Categorical:
-    """A distribution over ``A`` discrete actions with unnormalised log-probabilities."""
+    """A distribution over discrete actions, with unnormalised log-probabilities.
+
+    An action is one of ``A`` choices, or several independent choices ``[F]``: then the logits are
+    those of the first choice, of the second, and so on, one segment after another.
+    """
 
     logits: Float[Tensor, "*batch A"]
+    choices: tuple[int, ...] = ()
+    """Sizes of the segments; empty if there is one choice, and actions have no axis for it."""
 
-    def sample(self, noise: Float[Tensor, "*batch A"]) -> Int[Tensor, "*batch"]:
+    def sample(self, noise: Float[Tensor, "*batch A"]) -> Int[Tensor, "..."]:
         """Draw by the Gumbel-max trick: ``argmax(logits + noise)`` with Gumbel noise."""
-        return (self.logits + noise).argmax(-1)
+        return self._largest(self.logits + noise)
 
-    def mode(self) -> Int[Tensor, "*batch"]:
+    def mode(self) -> Int[Tensor, "..."]:
         """Return the most likely action."""
-        return self.logits.argmax(-1)
+        return self._largest(self.logits)
 
-    def log_prob(self, action: Int[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
-        """Return the log-probability of each action, in nats."""
-        return self.logits.log_softmax(-1).gather(-1, action.unsqueeze(-1)).squeeze(-1)
+    def log_prob(self, action: Int[Tensor, "..."]) -> Float[Tensor, "*batch"]:
+        """Return the log-probability of each action ``[...]`` or ``[..., F]``, in nats."""
+        actions = action.unbind(-1) if self.choices else (action,)
+        return _sum(
+            log_p.gather(-1, one.unsqueeze(-1)).squeeze(-1)
+            for log_p, one in zip(self._log_probs(), actions, strict=True)
+        )
 
     def entropy(self) -> Float[Tensor, "*batch"]:
         """Return the entropy in nats."""
-        log_p = self.logits.log_softmax(-1)
-        return -(log_p.exp() * log_p).sum(-1)
+        return _sum(-(log_p.exp() * log_p).sum(-1) for log_p in self._log_probs())
 
     def kl(self, other: "Categorical | DiagonalGaussian") -> Float[Tensor, "*batch"]:
         """Return the divergence KL(self || other) from one of the same kind, in nats."""
         assert isinstance(other, Categorical)
-        log_p, log_q = self.logits.log_softmax(-1), other.logits.log_softmax(-1)
-        return (log_p.exp() * (log_p - log_q)).sum(-1)
+        pairs = zip(self._log_probs(), other._log_probs(), strict=True)
+        return _sum((log_p.exp() * (log_p - log_q)).sum(-1) for log_p, log_q in pairs)
+
+    def probabilities(self) -> Float[Tensor, "*batch A"]:
+        """Return the probability of every choice."""
+        return torch.cat([part.softmax(-1) for part in self._segments(self.logits)], -1)
+
+    def _largest(self, scores: Float[Tensor, "*batch A"]) -> Int[Tensor, "..."]:
+        chosen = [part.argmax(-1) for part in self._segments(scores)]
+        return torch.stack(chosen, -1) if self.choices else chosen[0]
+
+    def _log_probs(self) -> list[Tensor]:
+        return [part.log_softmax(-1) for part in self._segments(self.logits)]
+
+    def _segments(self, values: Tensor) -> Sequence[Tensor]:
+        return values.split(self.choices, -1) if self.choices else (values,)
+
+
+def _sum(terms: Iterable[Tensor]) -> Tensor:
+    return functools.reduce(operator.add, terms)
 
 
 @dataclass(frozen=True)

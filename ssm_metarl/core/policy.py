@@ -120,11 +120,16 @@ class Policy:
         return torch.cat([seen, acted, extras], -1)
 
     def action_features(self, action: Tensor, like: Tensor) -> Float[Tensor, "*batch A"]:
-        """Return a discrete action as a one-hot vector (all zero for -1), others as they are."""
+        """Return choices as one-hot vectors side by side (zeros for -1), numbers as they are."""
         if not self.spaces.discrete:
             return action.to(like.dtype)
-        choices = torch.arange(self.spaces.actions, device=action.device)
-        return (action.unsqueeze(-1) == choices).to(like.dtype)
+        several = self.spaces.choices
+        chosen = action.unbind(-1) if several else (action,)
+        parts = [
+            one.unsqueeze(-1) == torch.arange(size, device=action.device)
+            for one, size in zip(chosen, several or (self.spaces.actions,), strict=True)
+        ]
+        return torch.cat(parts, -1).to(like.dtype)
 
 
 @dataclass(frozen=True)
@@ -189,9 +194,14 @@ class BoundPolicy:
     ) -> Categorical | DiagonalGaussian:
         """Return the distribution over actions."""
         p = self.params
-        outputs = linear(features, p["action.weight"], p["action.bias"])
+        return self.distribution_of(linear(features, p["action.weight"], p["action.bias"]))
+
+    def distribution_of(
+        self, outputs: Float[Tensor, "*time K E A"]
+    ) -> Categorical | DiagonalGaussian:
+        """Return the distribution over actions that outputs of the action head stand for."""
         if self.policy.spaces.discrete:
-            return Categorical(outputs)
+            return Categorical(outputs, self.policy.spaces.choices)
         return DiagonalGaussian(outputs, self.log_std())
 
     def log_std(self) -> Float[Tensor, "..."]:

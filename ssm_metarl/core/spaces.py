@@ -8,12 +8,12 @@ the result into what the environment's space contains: its start, bounds, roundi
 import math
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Literal, cast, get_args
+from typing import Any, Literal, cast, get_args
 
 import gymnasium
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 from ssm_metarl.errors import UserError
@@ -23,6 +23,12 @@ ActionType = Literal[
     "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64",
 ]  # fmt: skip
 ACTION_TYPES = get_args(ActionType)
+ACTION_SPACES = (
+    gymnasium.spaces.Discrete,
+    gymnasium.spaces.MultiDiscrete,
+    gymnasium.spaces.MultiBinary,
+    gymnasium.spaces.Box,
+)
 EnvironmentAction = np.ndarray | np.integer
 """An action as ``env.step`` takes it: a discrete one alone is a NumPy integer."""
 UNBOUNDED = float(np.finfo(np.float64).max)
@@ -36,8 +42,9 @@ class Spaces:
 
     Attributes:
         observation_scale: Typical magnitude of each observation entry; its length is ``O``.
-        actions: Number of discrete actions, or of action dimensions; ``A``.
-        discrete: Which of the two.
+        actions: Number of discrete actions, or of action dimensions; ``A``. Where an action is made
+            of several choices, the numbers of these added up.
+        discrete: Whether an action is a choice, or several.
         action_low: Lower bounds of a continuous action in the environment's units, ``-UNBOUNDED``
             where there is none; empty if no dimension has any, or for discrete actions.
         action_high: Upper bounds, likewise.
@@ -45,6 +52,10 @@ class Spaces:
         action_type: NumPy's name of the type that the environment takes; None for int64 or float32.
         observation_offset: Typical value of each observation entry; empty if all are 0.
         reward_scale: Typical magnitude of a reward.
+        choices: Where an action is made of several choices (MultiDiscrete, MultiBinary), how many
+            there are for each; else empty.
+        action_starts: The environment's number of the first of each of them; empty if all are 0.
+        action_shape: Of the environment's actions, unless they have one axis or are Discrete.
     """
 
     observation_scale: tuple[float, ...]
@@ -56,6 +67,9 @@ class Spaces:
     action_type: ActionType | None = None
     observation_offset: tuple[float, ...] = ()
     reward_scale: float = 1.0
+    choices: tuple[int, ...] = ()
+    action_starts: tuple[int, ...] = ()
+    action_shape: tuple[int, ...] | None = None
 
     @classmethod
     def of(cls, observation_scale: np.ndarray, space: gymnasium.Space) -> "Spaces":
@@ -66,7 +80,7 @@ class Spaces:
             space: Of the actions.
 
         Raises:
-            UserError: It is neither Discrete nor a Box of one axis, or it holds no number.
+            UserError: It is of a kind that is not supported, or it holds no number.
         """
         return cls(tuple(observation_scale.tolist()), 1, discrete=True).acting_in(space)
 
@@ -77,37 +91,78 @@ class Spaces:
             UserError: As for :meth:`of`.
         """
         kind = check_action_space(space)
+        shape = cast(tuple[int, ...], space.shape)
+        plain = replace(
+            self,
+            discrete=not isinstance(space, gymnasium.spaces.Box),
+            action_low=(),
+            action_high=(),
+            action_start=0,
+            action_type=kind,
+            choices=(),
+            action_starts=(),
+            action_shape=shape,
+        )
         if isinstance(space, gymnasium.spaces.Discrete):
-            return replace(
-                self,
-                actions=int(space.n),
-                discrete=True,
-                action_low=(),
-                action_high=(),
-                action_start=int(space.start),
-                action_type=None if kind == "int64" else kind,
-            )
-        assert isinstance(space, gymnasium.spaces.Box)
-        low = tuple(map(_lower, space.low.tolist(), space.bounded_below.tolist()))
-        high = tuple(map(_upper, space.high.tolist(), space.bounded_above.tolist()))
-        bounded = any(abs(bound) != UNBOUNDED for bound in (*low, *high))
+            own = replace(plain, actions=int(space.n), action_start=int(space.start))
+        elif isinstance(space, gymnasium.spaces.Box):
+            own = replace(plain, actions=math.prod(shape)).bounded_by(space)
+        else:
+            own = plain.choosing_in(space)
+        return replace(
+            own,
+            action_type=None if kind == own.usual_type else kind,
+            action_shape=None if shape == own.usual_shape else shape,
+        )
+
+    def bounded_by(self, space: gymnasium.spaces.Box) -> "Spaces":
+        """Return the same with the bounds of a Box, as far as it has any."""
+        sides = space.low, space.bounded_below, space.high, space.bounded_above
+        lows, below, highs, above = (side.ravel().tolist() for side in sides)
+        low, high = tuple(map(_lower, lows, below)), tuple(map(_upper, highs, above))
+        if all(abs(bound) == UNBOUNDED for bound in (*low, *high)):
+            return self
+        return replace(self, action_low=low, action_high=high)
+
+    def choosing_in(self, space: gymnasium.Space) -> "Spaces":
+        """Return the same with the choices of a MultiDiscrete or MultiBinary."""
+        choices, starts = _choices_of(space)
         return replace(
             self,
-            actions=space.shape[0],
-            discrete=False,
-            action_low=low if bounded else (),
-            action_high=high if bounded else (),
-            action_start=0,
-            action_type=None if kind == "float32" else kind,
+            actions=int(choices.sum()),
+            choices=tuple(choices.tolist()),
+            action_starts=tuple(starts.tolist()) if starts.any() else (),
         )
+
+    @property
+    def usual_type(self) -> ActionType:
+        """What ``action_type`` None stands for."""
+        return "int64" if self.discrete else "float32"
+
+    @property
+    def usual_shape(self) -> tuple[int, ...]:
+        """What ``action_shape`` None stands for: the shape of a policy's own actions."""
+        if self.discrete:
+            return (len(self.choices),) if self.choices else ()
+        return (self.actions,)
+
+    @property
+    def environment_shape(self) -> tuple[int, ...]:
+        """Shape of the environment's actions."""
+        return self.usual_shape if self.action_shape is None else self.action_shape
 
     @cached_property
     def action_space(self) -> gymnasium.Space:
         """The environment's action space, as far as these numbers tell."""
-        kind = np.dtype(self.action_type or ("int64" if self.discrete else "float32"))
+        kind, shape = np.dtype(self.action_type or self.usual_type), self.environment_shape
+        if self.choices:
+            sizes, starts = (np.reshape(each, shape) for each in (self.choices, self._starts))
+            return gymnasium.spaces.MultiDiscrete(
+                sizes, dtype=cast(Any, kind.type), start=starts.astype(kind)
+            )
         if self.discrete:
             return gymnasium.spaces.Discrete(self.actions, start=self.action_start, dtype=kind.type)
-        low, high = (_within(bounds, *_limits(kind)) for bounds in self._bounds)
+        low, high = (_within(bounds, *_limits(kind)).reshape(shape) for bounds in self._bounds)
         return gymnasium.spaces.Box(low, high, dtype=kind.type)
 
     def centred(self, observation: Float[Tensor, "*batch O"]) -> Float[Tensor, "*batch O"]:
@@ -134,31 +189,37 @@ class Spaces:
         return torch.where(torch.from_numpy(self._scaled).to(action.device), inside, action)
 
     def from_environment(self, action: np.ndarray) -> np.ndarray:
-        """Undo what was done to a policy's actions: ``[T]`` int64, or ``[T, A]`` float32.
+        """Undo what was done to a policy's actions.
+
+        Returns:
+            ``[T]`` or, of several choices, ``[T, F]`` int64, or ``[T, A]`` float32.
 
         Raises:
             ValueError: A discrete action is not one of the environment's, or the shape is another.
         """
-        expected = action.shape[:1] if self.discrete else (len(action), self.actions)
+        expected = (*action.shape[:1], *self.environment_shape)
         if action.shape != expected:
             raise ValueError(f"its actions have the shape {action.shape}, not {expected}")
+        action = action.reshape((*action.shape[:1], *self.usual_shape))
         if not self.discrete:
             low, high = self._unit_bounds
             width = np.where(high > low, high - low, np.inf)  # a single value: any action gives it
             unit = 2.0 * (action - low) / width - (high > low)
             return unit.clip(-LARGEST, LARGEST).astype(np.float32)
-        index = action.astype(np.int64) - self.action_start
-        if not ((index >= 0) & (index < self.actions)).all():
-            raise ValueError(f"an action of it is none of the {self.actions}")
+        choices = self.choices or self.actions
+        index = action.astype(np.int64) - (self._starts if self.choices else self.action_start)
+        if not ((index >= 0) & (index < choices)).all():
+            raise ValueError(f"an action of it is none of the {choices}")
         return index
 
     def contained(self, action: Tensor) -> EnvironmentAction:
-        """Return a policy's actions ``[...]`` or ``[..., A]`` as its ``action_space`` has them."""
+        """Return a policy's actions, with any leading axes, as its ``action_space`` has them."""
         return into_space(self.to_environment(action).numpy(), self.action_space)
 
     def same_actions(self, other: "Spaces") -> bool:
         """Whether the same actions mean the same in both; start and type may differ."""
-        if (self.discrete, self.actions) != (other.discrete, other.actions):
+        mine = self.discrete, self.actions, self.choices, self.environment_shape
+        if mine != (other.discrete, other.actions, other.choices, other.environment_shape):
             return False
         # A former version did not keep the bounds of a space that lacked some.
         forgotten = not self.action_low and not other._scaled.all()
@@ -167,6 +228,9 @@ class Spaces:
     def describe(self) -> str:
         """Say it in words: ``4 numbers and takes 2 discrete actions``."""
         sees = f"{len(self.observation_scale)} numbers and takes {self.actions}"
+        if self.choices:
+            several = f"{len(self.choices)} discrete actions of {list(self.choices)} choices"
+            return f"{len(self.observation_scale)} numbers and takes {several}"
         if self.discrete:
             return f"{sees} discrete actions" + (
                 f" from {self.action_start}" if self.action_start else ""
@@ -176,6 +240,10 @@ class Spaces:
             for side in (self.action_low, self.action_high)
         )
         return f"{sees} numbers" + (f" from {low} to {high}" if low else "")
+
+    @cached_property
+    def _starts(self) -> Int64[np.ndarray, "F"]:
+        return np.array(self.action_starts or (0,) * len(self.choices), np.int64)
 
     @cached_property
     def _bounds(self) -> Float[np.ndarray, "2 A"]:
@@ -204,10 +272,12 @@ def check_action_space(space: gymnasium.Space) -> ActionType:
         UserError: An agent cannot act in the space.
     """
     kind = str(np.dtype(space.dtype)) if space.dtype is not None else ""
-    box = isinstance(space, gymnasium.spaces.Box) and len(space.shape) == 1
-    if not (box or isinstance(space, gymnasium.spaces.Discrete)) or kind not in ACTION_TYPES:
-        raise UserError(f"action space {space} is not supported; valid: Discrete, Box of one axis")
-    if space.shape == (0,):
+    if not isinstance(space, ACTION_SPACES) or kind not in ACTION_TYPES:
+        raise UserError(
+            f"action space {space} is not supported; valid: "
+            + ", ".join(each.__name__ for each in ACTION_SPACES)
+        )
+    if 0 in (space.shape or ()):
         raise UserError(f"action space {space} holds no number, so there is nothing to do")
     return cast(ActionType, kind)
 
@@ -216,17 +286,31 @@ def into_space(action: np.ndarray, space: gymnasium.Space) -> EnvironmentAction:
     """Return actions in the environment's units as its space contains them.
 
     Args:
-        action: Indices ``[...]`` from 0 for Discrete, numbers ``[..., A]`` for a Box.
+        action: Indices from 0, ``[...]`` for Discrete, ``[..., F]`` for F choices; or numbers
+            ``[..., A]`` for a Box.
         space: One that :func:`check_action_space` takes.
 
     Returns:
-        The same shape, in the space's dtype; a number without axes is a NumPy scalar, which
-        environments can look up in a table.
+        The same leading axes, then the space's shape, in its dtype; a Discrete action alone is a
+        NumPy scalar, which environments can look up in a table.
     """
     if isinstance(space, gymnasium.spaces.Discrete):
         return (action + int(space.start)).astype(space.dtype)[()]
-    assert isinstance(space, gymnasium.spaces.Box)
-    return _within(action, space.low, space.high)
+    shape = cast(tuple[int, ...], space.shape)
+    shaped = action.reshape((*action.shape[:-1], *shape))
+    if isinstance(space, gymnasium.spaces.Box):
+        return _within(shaped, space.low, space.high)
+    starts = _choices_of(space)[1].reshape(shape)
+    return np.asarray((shaped + starts).astype(space.dtype))
+
+
+def _choices_of(space: gymnasium.Space) -> tuple[np.ndarray, np.ndarray]:
+    """Return the number of choices and the first of each part ``[F]`` of an action, int64."""
+    if isinstance(space, gymnasium.spaces.MultiBinary):
+        parts = np.zeros(math.prod(space.shape), np.int64)
+        return parts + 2, parts
+    assert isinstance(space, gymnasium.spaces.MultiDiscrete)
+    return space.nvec.astype(np.int64).ravel(), space.start.astype(np.int64).ravel()
 
 
 def _within(values: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:

@@ -226,10 +226,8 @@ class _Walk:
         return failures.gather(0, number) > 0
 
     def _distribution(self, length: int) -> Categorical | DiagonalGaussian:
-        heads = torch.stack(self.heads)[:length]
-        if self.bound.policy.spaces.discrete:
-            return Categorical(heads)
-        return DiagonalGaussian(heads, self.bound.log_std().detach())
+        with torch.no_grad():
+            return self.bound.distribution_of(torch.stack(self.heads)[:length])
 
 
 def _head(distribution: Categorical | DiagonalGaussian) -> Tensor:

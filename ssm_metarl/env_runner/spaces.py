@@ -90,6 +90,7 @@ def random_actions(
     """Draw an action of each of `shape` lanes, as a policy would give it."""
     spaces = Spaces((), 1, discrete=True).acting_in(space)
     if spaces.discrete:
-        return torch.from_numpy(rng.integers(spaces.actions, size=shape))
+        sizes = spaces.choices or spaces.actions
+        return torch.from_numpy(rng.integers(sizes, size=(*shape, *spaces.usual_shape)))
     unit = torch.from_numpy(rng.uniform(-1.0, 1.0, (*shape, spaces.actions)))
     return spaces.to_environment(unit.float())

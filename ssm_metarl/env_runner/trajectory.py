@@ -126,6 +126,8 @@ def per_trial_episode(
 def nothing_yet(policy: Policy, observation: Tensor) -> tuple[Tensor, Tensor]:
     """Return the previous action and reward ``[K, E, ...]`` of a first step."""
     reward = torch.zeros_like(observation[..., 0])
-    if policy.spaces.discrete:
-        return torch.full_like(reward, -1, dtype=torch.int64), reward
-    return reward.unsqueeze(-1).expand(*reward.shape, policy.spaces.actions), reward
+    spaces = policy.spaces
+    action = torch.full_like(reward, -1, dtype=torch.int64) if spaces.discrete else reward
+    if spaces.usual_shape:
+        action = action.unsqueeze(-1).expand(*reward.shape, *spaces.usual_shape)
+    return action, reward

@@ -1,5 +1,6 @@
 """What a store holds: the experience of one environment and run, up to a capacity."""
 
+import json
 import sqlite3
 from dataclasses import asdict, dataclass
 
@@ -47,9 +48,11 @@ class Identity:
 
     def to_meta(self) -> dict[str, str | int]:
         """Return the rows of `meta`; the text of the layout is for people."""
+        choices = json.dumps(self.layout.choices)
         return {
             "family": self.family,
             **asdict(self.layout),
+            "choices": choices,
             "capacity": self.capacity,
             "layout": self.layout.to_text(),
             **({} if self.run is None else {"run": self.run}),
@@ -67,5 +70,16 @@ class Identity:
         for name in ("family", *(meta.keys() & {"run"})):
             if type(meta.get(name)) is not str:
                 raise ValueError(f"is damaged: its {name} cannot be read")
-        layout = Layout(meta["observations"], meta["actions"], bool(meta["discrete"]))
+        choices = _choices(meta.get("choices", "[]"))  # stores of version 0.1 have none
+        layout = Layout(meta["observations"], meta["actions"], bool(meta["discrete"]), choices)
         return cls(meta["family"], layout, meta["capacity"], meta.get("run"))
+
+
+def _choices(text: object) -> tuple[int, ...]:
+    try:
+        choices = json.loads(str(text))
+        if all(type(size) is int and 1 <= size <= MAX_SIZE for size in choices):
+            return tuple(choices)
+    except (ValueError, TypeError, RecursionError):
+        pass
+    raise ValueError(f"is damaged: choices is {text!r:.80}")

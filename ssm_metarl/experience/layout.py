@@ -4,17 +4,17 @@ A record is one lane of a `Trajectory` up to its last valid step. A record of `s
 `steps + 1` rows. Row t holds, in words of four bytes,
 
     observation[t]  action[t]  reward[t]  log_prob[t]  flags[t]
-    O floats        1 int / A floats      float        the bits below
+    O floats        F ints / A floats     float        the bits below
 
 and the last row only the observation that the last step led to. `CHUNK_ROWS` rows form a chunk,
 which has a CRC-32.
 """
 
+import math
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import gymnasium
 import numpy as np
 import torch
 from jaxtyping import Int, Int32, Shaped
@@ -23,6 +23,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from ssm_metarl.env_runner.family import TaskFamily
 from ssm_metarl.env_runner.rollout import Trajectory
+from ssm_metarl.env_runner.spaces import policy_spaces
 from ssm_metarl.errors import StoreError
 
 VALID, TERMINATED, TRUNCATED, EPISODE_START, TRIAL_START = 1, 2, 4, 8, 16
@@ -38,26 +39,32 @@ class Layout:
     Attributes:
         observations: Size of an observation, ``O``.
         actions: Number of discrete actions, or of action dimensions, ``A``.
-        discrete: Which of the two.
+        discrete: Whether an action is a choice, or several.
+        choices: How many there are for each of several; else empty.
     """
 
     observations: int
     actions: int
     discrete: bool
+    choices: tuple[int, ...] = ()
 
     @classmethod
     def of(cls, family: TaskFamily) -> "Layout":
         """Return the layout of a family's trajectories."""
-        observations, space = family.observation_space.shape[0], family.action_space
-        if isinstance(space, gymnasium.spaces.Discrete):
-            return cls(observations, int(space.n), discrete=True)
-        assert isinstance(space, gymnasium.spaces.Box)  # families accept no third kind
-        return cls(observations, int(np.prod(space.shape)), discrete=False)
+        own = policy_spaces(family)
+        return cls(len(own.observation_scale), own.actions, own.discrete, own.choices)
+
+    @property
+    def action_shape(self) -> tuple[int, ...]:
+        """Shape of a policy's action."""
+        if self.discrete:
+            return (len(self.choices),) if self.choices else ()
+        return (self.actions,)
 
     @property
     def row_words(self) -> int:
         """Words of a row, ``W``."""
-        return self.observations + (1 if self.discrete else self.actions) + 3
+        return self.observations + math.prod(self.action_shape) + 3
 
     @property
     def row_bytes(self) -> int:
@@ -66,12 +73,16 @@ class Layout:
 
     def describe(self) -> str:
         """Return the layout in words: ``4 observations, 2 discrete actions``."""
+        if self.choices:
+            several = f"{len(self.choices)} actions of {list(self.choices)} choices"
+            return f"{self.observations} observations, {several}"
         kind = "discrete actions" if self.discrete else "action dimensions"
         return f"{self.observations} observations, {self.actions} {kind}"
 
     def to_text(self) -> str:
         """Return how rows are laid out, for people who find a file without this program."""
-        action = "int32" if self.discrete else f"float32 x {self.actions}"
+        count = " x ".join(["", *map(str, self.action_shape)])
+        action = ("int32" if self.discrete else "float32") + count
         return (
             f"row, little-endian: float32 x {self.observations} observation; {action} action; "
             f"float32 reward; float32 log_prob; int32 flags ({VALID} valid, {TERMINATED} "
@@ -97,8 +108,8 @@ class Layout:
         words = np.zeros((K, E, T + 1, self.row_words), dtype=np.int32)
         floats, now = words.view(np.float32), words[..., :T, :]
         floats[..., :size] = _lanes_first(trajectory.observation)
-        action = now[..., size] if self.discrete else floats[..., :T, size:-3]
-        action[...] = _lanes_first(trajectory.action)
+        action = _lanes_first(trajectory.action).reshape(K, E, T, -1)
+        (now if self.discrete else floats[..., :T, :])[..., size:-3] = action
         floats[..., :T, -3] = _lanes_first(trajectory.reward)
         floats[..., :T, -2] = _lanes_first(trajectory.log_prob) if behaviour_known else 0.0
         now[..., -1] = (
@@ -120,7 +131,8 @@ class Layout:
         """Return records as lanes of one `Trajectory` ``[T, 1, E]``, padded with dead steps."""
         words = pad_sequence([torch.from_numpy(rows) for rows in lanes]).unsqueeze(1)
         floats, size = words.view(torch.float32), self.observations
-        action = words[:-1, ..., size].long() if self.discrete else floats[:-1, ..., size:-3]
+        action = (words.long() if self.discrete else floats)[:-1, ..., size:-3]
+        action = action.reshape(*action.shape[:-1], *self.action_shape)
         flags, start = words[:-1, ..., -1], words[..., -1]
         return Trajectory(
             action=action.contiguous(),
@@ -154,7 +166,7 @@ class Layout:
     def _check(self, trajectory: Trajectory) -> None:
         T, K, E = trajectory.valid.shape
         action, observation = trajectory.action, trajectory.observation
-        shape = (T, K, E) if self.discrete else (T, K, E, self.actions)
+        shape = (T, K, E, *self.action_shape)
         kind = torch.int64 if self.discrete else torch.float32
         if observation.shape[-1] != self.observations or action.shape != shape:
             raise StoreError(
@@ -169,8 +181,9 @@ class Layout:
         ):
             if values.dtype != dtype:
                 raise StoreError(f"{name} of {values.dtype} are not stored; valid: {dtype}")
-        if self.discrete and not ((action >= 0) & (action < self.actions)).all():
-            raise StoreError(f"an action is not one of the {self.actions} from 0")
+        choices = torch.tensor(self.choices or self.actions, device=action.device)
+        if self.discrete and not ((action >= 0) & (action < choices)).all():
+            raise StoreError(f"an action is not one of the {choices.tolist()} from 0")
         if not (trajectory.episode_start[0] & trajectory.valid[0]).all():
             raise StoreError("a trajectory must start with the first step of an episode")
 

@@ -271,7 +271,7 @@ class TrainConfig:
 
         What was resolved once stays as it is, whatever the family suggests later.
         """
-        from gymnasium.spaces import Discrete
+        from gymnasium.spaces import Box
 
         spec, values = LEARNERS[self.mode], dict(vars(self))
         defaults = {**spec.defaults, **(spec.trial_defaults if self.adapts_both_ways else {})}
@@ -281,7 +281,7 @@ class TrainConfig:
                 continue
             last = one.otherwise
             if isinstance(last, ByAction):
-                discrete = isinstance(family.action_space, Discrete)
+                discrete = not isinstance(family.action_space, Box)
                 last = last.discrete if discrete else last.continuous
             suggested = getattr(family, one.family) if one.family else None
             options = (defaults.get(name), suggested, derived.get(name), last)

@@ -1,6 +1,7 @@
 """A learner in training: validated now and then, its best parameters kept, and saved."""
 
 import dataclasses
+import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -234,6 +235,13 @@ def read_spaces(values: object, source: str) -> Spaces:
     bounds = len(spaces.action_low), len(spaces.action_high)
     if bounds not in {(0, 0), (0, 0) if spaces.discrete else (spaces.actions, spaces.actions)}:
         raise UserError(f"{source}: action_low and action_high do not fit the actions")
+    choices, shape = spaces.choices, spaces.action_shape
+    if choices and not (spaces.discrete and min(choices) > 0 and sum(choices) == spaces.actions):
+        raise UserError(f"{source}: choices does not fit the actions")
+    if len(spaces.action_starts) not in (0, len(choices)):
+        raise UserError(f"{source}: action_starts does not fit choices")
+    if shape is not None and math.prod(shape) != math.prod(spaces.usual_shape):
+        raise UserError(f"{source}: action_shape does not fit the actions")
     return spaces
 
 

@@ -15,6 +15,56 @@ def test_categorical_equals_torch() -> None:
     assert torch.equal(ours.mode(), logits.argmax(-1))
 
 
+CHOICES = (2, 1, 4)
+
+
+def factors(logits: torch.Tensor) -> list[torch.distributions.Categorical]:
+    return [torch.distributions.Categorical(logits=part) for part in logits.split(CHOICES, -1)]
+
+
+def test_several_choices_equal_the_product_of_torchs() -> None:
+    a, b = torch.randn(2, 4, 5, 7, dtype=torch.float64)
+    ours, theirs = Categorical(a, CHOICES), factors(a)
+    action = torch.stack([one.sample() for one in theirs], -1)
+    expected = sum(one.log_prob(x) for one, x in zip(theirs, action.unbind(-1), strict=True))
+    torch.testing.assert_close(ours.log_prob(action), expected)
+    torch.testing.assert_close(ours.entropy(), sum(one.entropy() for one in theirs))
+    divergence = map(torch.distributions.kl_divergence, theirs, factors(b))
+    torch.testing.assert_close(ours.kl(Categorical(b, CHOICES)), sum(divergence))
+    torch.testing.assert_close(ours.probabilities(), torch.cat([f.probs for f in theirs], -1))
+    assert torch.equal(ours.mode(), torch.stack([one.probs.argmax(-1) for one in theirs], -1))
+    gumbel = torch.from_numpy(np.random.default_rng(0).gumbel(size=(4, 5, 7)))
+    best = [part.argmax(-1) for part in (a + gumbel).split(CHOICES, -1)]
+    assert torch.equal(ours.sample(gumbel), torch.stack(best, -1))
+
+
+def test_one_choice_is_the_product_of_one_to_the_bit() -> None:
+    a, b = torch.randn(2, 4, 5, 3)
+    one, product, action = Categorical(a), Categorical(a, (3,)), torch.randint(3, (4, 5))
+    assert torch.equal(one.log_prob(action), product.log_prob(action.unsqueeze(-1)))
+    assert torch.equal(one.entropy(), product.entropy())
+    assert torch.equal(one.kl(Categorical(b)), product.kl(Categorical(b, (3,))))
+
+
+def test_gradients_are_those_of_finite_differences() -> None:
+    a, b = torch.randn(2, 3, 7, dtype=torch.float64, requires_grad=True).unbind(0)
+    action = torch.tensor([[0, 0, 3], [1, 0, 0], [1, 0, 2]])
+
+    def numbers(x: torch.Tensor, y: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        one, other = Categorical(x, CHOICES), Categorical(y, CHOICES)
+        return one.log_prob(action), one.entropy(), one.kl(other)
+
+    inputs = [x.detach().requires_grad_() for x in (a, b)]
+    assert torch.autograd.gradcheck(numbers, inputs)
+    assert torch.autograd.gradgradcheck(numbers, inputs)
+
+    def normal(x: torch.Tensor, y: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        one, other = DiagonalGaussian(x, y[0]), DiagonalGaussian(y, x[1])
+        return one.log_prob(y), one.entropy(), one.kl(other)
+
+    assert torch.autograd.gradgradcheck(normal, inputs)
+
+
 def test_gaussian_equals_torch_and_sums_over_dimensions() -> None:
     mean, log_std = torch.randn(4, 5, 3, dtype=torch.float64), torch.randn(3, dtype=torch.float64)
     ours = DiagonalGaussian(mean, log_std)

@@ -6,7 +6,7 @@ import gymnasium
 import numpy as np
 import pytest
 import torch
-from gymnasium.spaces import Box, Discrete
+from gymnasium.spaces import Box, Discrete, MultiBinary, MultiDiscrete
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
@@ -16,6 +16,7 @@ from ssm_metarl.errors import UserError
 
 SCALE = np.ones(3)
 FLOATS = ("float16", "float32", "float64")
+SHAPES = arrays.array_shapes(max_dims=3, max_side=3)
 INTEGERS = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
 
 
@@ -29,10 +30,24 @@ def discrete_spaces(draw: st.DrawFn) -> Discrete:
 
 
 @st.composite
+def several_choices(draw: st.DrawFn) -> gymnasium.Space:
+    shape = draw(SHAPES)
+    if draw(st.booleans()):
+        return MultiBinary(shape)
+    kind = np.dtype(draw(st.sampled_from(INTEGERS)))
+    info = np.iinfo(kind)
+    sizes = draw(arrays.arrays(np.int64, shape, elements=st.integers(1, min(20, info.max))))
+    most = min(info.max, 2**62) - 20
+    starts = st.integers(max(info.min, -(2**62)), max(most, info.min))
+    start = draw(arrays.arrays(np.int64, shape, elements=starts))
+    return MultiDiscrete(sizes.astype(kind), dtype=kind.type, start=start.astype(kind))
+
+
+@st.composite
 def boxes(draw: st.DrawFn, largest: int | None = None) -> Box:
     """Draw a box whose bounds are any of its type's numbers, or none larger than given."""
     kind = np.dtype(draw(st.sampled_from((*FLOATS, *INTEGERS))))
-    shape = (draw(st.integers(1, 4)),)
+    shape = draw(SHAPES | st.just(()))
     if kind.kind == "f":
         least, most = -np.inf, np.inf
         bound = None if largest is None or kind == np.float16 else float(largest)
@@ -53,15 +68,17 @@ def boxes(draw: st.DrawFn, largest: int | None = None) -> Box:
 
 def contained(action: EnvironmentAction, space: gymnasium.Space) -> bool:
     assert isinstance(action, np.ndarray)
-    return all(space.contains(one) for one in action)
+    return all(space.contains(np.asarray(one)) for one in action)
 
 
 @settings(deadline=None, max_examples=300)
-@given(space=discrete_spaces() | boxes(), data=st.data())
+@given(space=discrete_spaces() | several_choices() | boxes(), data=st.data())
 def test_the_space_contains_every_action(space: gymnasium.Space, data: st.DataObject) -> None:
     spaces = Spaces.of(SCALE, space)
     if spaces.discrete:
-        drawn = data.draw(arrays.arrays(np.int64, 5, elements=st.integers(0, spaces.actions - 1)))
+        rows = [st.integers(0, size - 1) for size in spaces.choices or (spaces.actions,)]
+        drawn = np.array(data.draw(st.lists(st.tuples(*rows), min_size=5, max_size=5)))
+        drawn = drawn.reshape(5, *spaces.usual_shape)
     else:
         numbers = st.floats(allow_nan=False, allow_infinity=False, width=32)
         numbers |= st.floats(-1.0, 1.0, width=32)
@@ -74,7 +91,7 @@ def test_the_space_contains_every_action(space: gymnasium.Space, data: st.DataOb
 
 
 @settings(deadline=None, max_examples=200)
-@given(space=discrete_spaces() | boxes(largest=10**6))
+@given(space=discrete_spaces() | several_choices() | boxes(largest=10**6))
 def test_a_recorded_action_is_read_back_as_the_policys(space: gymnasium.Space) -> None:
     spaces = Spaces.of(SCALE, space)
     recorded = np.stack([space.sample() for _ in range(5)])
@@ -127,8 +144,7 @@ def test_agents_that_kept_no_half_bounds_are_still_taken() -> None:
 @pytest.mark.parametrize(
     ("space", "words"),
     [
-        (gymnasium.spaces.MultiDiscrete([2, 3]), "Box of one axis"),
-        (Box(-1, 1, (2, 2)), "Box of one axis"),
+        (gymnasium.spaces.Text(4), "Discrete, MultiDiscrete, MultiBinary, Box"),
         (Box(-1, 1, (0,)), "holds no number"),
     ],
     ids=str,
@@ -155,6 +171,10 @@ def test_observations_are_centred_and_scaled_entry_by_entry() -> None:
         (Spaces((1.0,), 3, True, action_start=2), "1 numbers and takes 3 discrete actions from 2"),
         (Spaces((1.0,), 2, False), "1 numbers and takes 2 numbers"),
         (
+            Spaces((1.0,), 5, True, choices=(2, 3)),
+            "1 numbers and takes 2 discrete actions of [2, 3] choices",
+        ),
+        (
             Spaces((1.0,), 2, False, (-1.0, -UNBOUNDED), (UNBOUNDED, 2.0)),
             "1 numbers and takes 2 numbers from [-1.0, -inf] to [inf, 2.0]",
         ),
@@ -170,6 +190,27 @@ def test_recorded_numbers_that_are_no_action_are_refused(number: int) -> None:
     assert spaces.from_environment(np.array([2, 3])).tolist() == [0, 1]
     with pytest.raises(ValueError, match="none of the 2"):
         spaces.from_environment(np.array([2, number]))
+
+
+def test_each_of_several_choices_has_its_own_range() -> None:
+    space = MultiDiscrete([2, 3], start=[5, -1])
+    spaces = Spaces.of(SCALE, space)
+    assert (spaces.actions, spaces.choices, spaces.action_starts) == (5, (2, 3), (5, -1))
+    assert spaces.contained(torch.tensor([[1, 2], [0, 0]])).tolist() == [[6, 1], [5, -1]]
+    assert spaces.action_space == space
+    with pytest.raises(ValueError, match=r"none of the \(2, 3\)"):
+        spaces.from_environment(np.array([[5, 2]]))
+    assert not spaces.same_actions(Spaces.of(SCALE, MultiDiscrete([3, 2])))
+    assert not spaces.same_actions(Spaces.of(SCALE, Discrete(5)))
+
+
+def test_axes_of_a_box_are_the_environments() -> None:
+    space = Box(
+        np.array([[-1, 0], [-np.inf, 2]], np.float32), np.array([[1, 4], [0, 2]], np.float32)
+    )
+    spaces = Spaces.of(SCALE, space)
+    assert spaces.contained(torch.tensor([[0.5, 0.5, -7.0, 0.1]])).tolist() == [[[0.5, 3], [-7, 2]]]
+    assert spaces.action_space.shape == (2, 2)
 
 
 def test_recorded_actions_of_another_shape_are_refused() -> None:
