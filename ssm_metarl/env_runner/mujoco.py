@@ -96,9 +96,10 @@ class MuJoCoEnvironment:
             DivergenceError: An action is not finite.
             EnvironmentFailure: Most of a task's episodes become unstable.
         """
-        if not torch.isfinite(action).all():
+        raw = action.flatten(0, 1).cpu().numpy()
+        if not np.isfinite(raw).all():
             raise DivergenceError("an action of the policy is not finite")
-        actions = np.asarray(into_space(action.flatten(0, 1).cpu().numpy(), self.action_space))
+        actions = np.asarray(into_space(raw, self.action_space))
         fields, robot, resting = self._lanes.fields, self._robot, self._done
         before = np.array(robot.place(fields))
         some = bool(resting.any())
@@ -109,22 +110,24 @@ class MuJoCoEnvironment:
             observation = robot.observe(fields)
             terms, ended = robot.outcome(fields, before, actions)
             reward = self._reward(terms, self._values) if self._reward else terms["reward"]
-            sane = np.isfinite(observation).all(-1) & (np.abs(reward) <= MAX_REWARD)
+            sane = np.abs(observation).max(-1) < np.inf  # not so where one is NaN, either
+            sane &= np.abs(reward) <= MAX_REWARD
         failed = (unstable | ~sane) & ~resting
         if some:
             reward, ended = np.where(resting, 0.0, reward), ended & ~resting
-        if failed.any():
+        failing = bool(failed.any())
+        if failing:
             observation = np.where(sane[:, None], observation, 0.0)
             reward, ended = np.where(failed, 0.0, reward), ended | failed
         self._elapsed += ~resting
         truncated = (self._elapsed >= self.max_episode_steps) & ~resting
-        self._settle(ended | truncated, failed)
+        self._settle(ended | truncated, failed if failing else None)
         return Step(
             self._tensor(observation, self.dtype),
             self._tensor(reward, self.dtype),
             self._tensor(ended, torch.bool),
             self._tensor(truncated, torch.bool),
-            self._tensor(failed, torch.bool) if failed.any() else None,
+            self._tensor(failed, torch.bool) if failing else None,
         )
 
     def close(self) -> None:
@@ -138,14 +141,14 @@ class MuJoCoEnvironment:
         self._lanes.start(ids, qpos, qvel)
         self._elapsed[ids] = 0
 
-    def _settle(self, done: np.ndarray, failed: np.ndarray) -> None:
+    def _settle(self, done: np.ndarray, failed: np.ndarray | None) -> None:
         """Note which lanes rest on the next step, and count episodes and failures."""
         self._done = done if self.autoreset else self._done | done
         if not done.any():
             return
         per_task = (len(self.tasks), self.lanes)
         self._episodes += done.reshape(per_task).sum(1)
-        if not failed.any():
+        if failed is None:
             return
         self.failures += failed.reshape(per_task).sum(1)
         hopeless = (self.failures >= MOST_FAILURES) & (2 * self.failures >= self._episodes)
@@ -158,4 +161,4 @@ class MuJoCoEnvironment:
 
     def _tensor(self, values: np.ndarray, dtype: torch.dtype) -> Tensor:
         tensor = torch.from_numpy(values).to(self.device, dtype)
-        return tensor.unflatten(0, (len(self.tasks), self.lanes))
+        return tensor.view(len(self.tasks), self.lanes, *values.shape[1:])

@@ -153,8 +153,6 @@ def refresh(model: MjModel, scratch: Any = None) -> None:  # noqa: ANN401
     """
     mujoco = load_mujoco()
     mujoco.mj_setConst(model, scratch or mujoco.MjData(model))
-    # What the solver measures its progress by; mj_setConst leaves it as it was since 3.17.
-    model.stat.meaninertia = sum(model.dof_M0.tolist()) / model.nv
 
 
 def change(
