@@ -8,8 +8,10 @@ import torch
 from numpy.random import SeedSequence
 
 from ssm_metarl.core.spaces import Spaces
+from ssm_metarl.core.statistics import RunningStatistics
 from ssm_metarl.env_runner.family import TaskFamily
 from ssm_metarl.env_runner.streams import substream
+from ssm_metarl.env_runner.trajectory import Trajectory
 
 LANES, STEPS = 10, 250
 """How much is played to measure a family's units."""
@@ -20,58 +22,67 @@ MOST_WIDENED = 10.0  # times the deviation: bounds may be far from anything that
 NO_VARIATION = 1e-6  # relative to the size of the observation: that of float32, or less
 
 
-def policy_spaces(family: TaskFamily) -> Spaces:
-    """Return what a policy for this family sees and does, as far as the family declares it."""
+def policy_spaces(family: TaskFamily, statistics: RunningStatistics | None = None) -> Spaces:
+    """Return what a policy for this family sees and does.
+
+    Observations get their mean as offset and their standard deviation as scale, but those that are
+    always 0 or 1 (as one-hot ones are) stay as they are. The scale of the rewards is the root mean
+    square of those that are not 0.
+
+    Args:
+        family: It may declare the scale of its observations, which then counts.
+        statistics: Of what was seen, to tell the units from; None for a family that declares them,
+            or where they do not matter.
+    """
     scale = family.observation_scale
     if scale is None:
         scale = np.ones(family.observation_space.shape)
-    return Spaces.of(scale, family.action_space)
+    spaces = Spaces.of(scale, family.action_space)
+    if statistics is None:
+        return spaces
+    offset, scale = observation_units(statistics, family.observation_space)
+    return replace(
+        spaces,
+        observation_offset=tuple(offset.tolist()) if offset.any() else (),
+        observation_scale=tuple(scale.tolist()),
+        reward_scale=statistics.reward_scale,
+    )
 
 
-def measured_spaces(family: TaskFamily, seed: SeedSequence) -> Spaces:
-    """Return the same, with units from data for families that declare none.
-
-    Random actions are played on the nominal task. Observations get their mean as offset and their
-    standard deviation as scale, but those that are always 0 or 1 (as one-hot ones are) stay as
-    they are. The scale of the rewards is the root mean square of those that are not 0.
+def measure(family: TaskFamily, seed: SeedSequence) -> RunningStatistics | None:
+    """Return the statistics of random play on the nominal task, with which those of a run begin.
 
     Args:
-        family: One that declares the scale of its observations is not played.
+        family: For one that declares the scale of its observations there is none, and no play.
         seed: Of the measurement.
 
     Raises:
         EnvironmentFailure: The environment failed, or gave what is not finite.
     """
-    spaces = policy_spaces(family)
-    if family.observation_scale is not None:
-        return spaces
-    observation, reward = _play(family, seed)
-    offset, scale = observation_units(observation, family.observation_space)
-    paid = reward[reward != 0.0]
-    return replace(
-        spaces,
-        observation_offset=tuple(offset.tolist()) if offset.any() else (),
-        observation_scale=tuple(scale.tolist()),
-        reward_scale=float(np.sqrt(np.square(paid).mean())) if len(paid) else 1.0,
-    )
+    return None if family.observation_scale is not None else _play(family, seed)
+
+
+def observed(played: Trajectory) -> RunningStatistics:
+    """Return the statistics of the valid steps of a trajectory: what was acted on, and rewards."""
+    return RunningStatistics.of(played.observation[:-1][played.valid], played.reward[played.valid])
 
 
 def observation_units(
-    observation: np.ndarray, space: gymnasium.spaces.Box
+    statistics: RunningStatistics, space: gymnasium.spaces.Box
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the offset and the scale ``[O]`` of observations ``[N, O]``, float64."""
-    offset, scale = observation.mean(0), observation.std(0)
+    """Return the offset and the scale ``[O]`` of observations, float64."""
+    offset, scale = statistics.mean.numpy(), statistics.std.numpy()
     half = np.where(space.bounded_below & space.bounded_above, 0.5, np.nan) * (
         space.high.astype(np.float64) - space.low.astype(np.float64)
     )
     still = scale <= NO_VARIATION * abs(offset)
     scale = np.fmax(scale, np.minimum(LEAST_OF_RANGE * half, MOST_WIDENED * scale))
-    binary = np.isin(observation, (0.0, 1.0)).all(0)
+    binary = statistics.binary.numpy()
     return np.where(binary, 0.0, offset), np.where(binary | still, 1.0, scale)
 
 
-def _play(family: TaskFamily, seed: SeedSequence) -> tuple[np.ndarray, np.ndarray]:
-    """Take random actions; return observations ``[N, O]`` and rewards, float64."""
+def _play(family: TaskFamily, seed: SeedSequence) -> RunningStatistics:
+    """Take random actions; return the statistics of what was seen."""
     environment = family.make_vec(family.nominal(), LANES, autoreset=True)
     rng = np.random.default_rng(substream(seed, ACTION_STREAM))
     observations, rewards = [environment.reset(substream(seed, RESET_STREAM))], []
@@ -81,7 +92,7 @@ def _play(family: TaskFamily, seed: SeedSequence) -> tuple[np.ndarray, np.ndarra
         rewards.append(step.reward)
     environment.close()
     seen = torch.stack(observations).flatten(0, 2)
-    return seen.double().numpy(), torch.stack(rewards).double().numpy()
+    return RunningStatistics.of(seen, torch.stack(rewards).flatten())
 
 
 def random_actions(

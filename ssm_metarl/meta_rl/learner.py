@@ -6,8 +6,8 @@ file are the same for all of them, see :mod:`ssm_metarl.training.learners`.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
 
@@ -37,12 +37,14 @@ class Report:
             parameters before the update; None where episodes are cut, or of other parameters.
         experience: The tasks, and what the shared parameters played on them, if that is to be kept
             for hybrid adaptation.
+        played: All that was played, whose statistics give observations and rewards their units.
     """
 
     environment_steps: int
     metrics: Mapping[str, float | int | None]
     mean_return: float | None = None
     experience: tuple[Tasks, Trajectory] | None = None
+    played: Sequence[Trajectory] = field(default=(), compare=False)
 
 
 class Learner(ABC):

@@ -48,6 +48,7 @@ class PolicyGradient(PPOLearner):
             rollout.environment_steps,
             {"episodes": before + lanes, **metrics},
             mean_return=episode_returns(rollout).mean().item(),
+            played=[rollout],
         )
 
     def _collect(self, lanes: int, seed: SeedSequence) -> Trajectory:

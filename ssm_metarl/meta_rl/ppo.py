@@ -34,7 +34,6 @@ class PPOLearner(Learner):
         epochs: Passes over one iteration's data.
         minibatches: Gradient steps per pass.
         value_weight: Weight of the value loss.
-        value_scale: What a unit of the value head stands for, in units of the rewards.
     """
 
     epochs: int
@@ -52,8 +51,12 @@ class PPOLearner(Learner):
             if LEARNED(policy.leaves[name])
         }
         self.optimizer = AdamOptimizer(learned, own.outer_lr, own.max_grad_norm, ADAM_EPS)
-        steps = family.max_episode_steps  # all that can follow, where nothing is discounted
-        self.value_scale = policy.spaces.reward_scale / max(1.0 - own.discount, 1.0 / steps)
+
+    @property
+    def value_scale(self) -> float:
+        """Return what a unit of the value head stands for, in units of the rewards."""
+        steps = self.family.max_episode_steps  # all that can follow, where nothing is discounted
+        return self.policy.spaces.reward_scale / max(1.0 - self.settings.discount, 1.0 / steps)
 
     def value(self, bound: BoundPolicy, features: Tensor) -> Tensor:
         """Return values in reward units; the head works in units of ``value_scale``."""

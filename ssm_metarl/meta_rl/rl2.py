@@ -54,7 +54,7 @@ class RL2(PPOLearner):
             "last_reward": rewards[-1].item(),
             **self.improve(rollout, self._targets(rollout), rng, axis=1),
         }
-        return Report(rollout.environment_steps, metrics)
+        return Report(rollout.environment_steps, metrics, played=[rollout])
 
     def _horizon(self, done: float) -> int:
         """Return the step limit of episodes when some fraction of the training is done."""

@@ -1,37 +1,34 @@
 """A learner in training: validated now and then, its best parameters kept, and saved."""
 
 import dataclasses
-import math
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from numpy.random import SeedSequence
 from torch import Tensor
 
 from ssm_metarl.adaptation.agent import Agent
-from ssm_metarl.checkpoint.fields import read_fields
 from ssm_metarl.checkpoint.format import Checkpoint
 from ssm_metarl.core.parameters import Params
 from ssm_metarl.core.policy import Policy
 from ssm_metarl.core.spaces import Spaces
+from ssm_metarl.core.statistics import RunningStatistics
 from ssm_metarl.core.torch_state import in_usual_torch
 from ssm_metarl.env_runner.family import TaskFamily, Tasks
 from ssm_metarl.env_runner.rollout import Trajectory
-from ssm_metarl.env_runner.spaces import policy_spaces
+from ssm_metarl.env_runner.spaces import observed, policy_spaces
 from ssm_metarl.env_runner.streams import substream
-from ssm_metarl.errors import CheckpointError, UserError
 from ssm_metarl.meta_rl.inner_rule import Rates
 from ssm_metarl.meta_rl.learner import Learner
 from ssm_metarl.meta_rl.registry import LEARNERS
 from ssm_metarl.training.config import TrainConfig
 from ssm_metarl.training.recipes import adaptation_config, make_policy
+from ssm_metarl.training.saved import check_same_shapes, part, saved_spaces, saved_statistics
 from ssm_metarl.training.validation import EPISODES, VALIDATIONS, Validated
 
 INITIAL_STREAM, TRAINING_STREAM, VALIDATION_STREAM = 0, 1, 2
-MAX_ACTIONS = 100_000
 
 
 @dataclass(frozen=True)
@@ -68,21 +65,24 @@ class Progress:
 class Trainer:
     """Any learner of the registry, and the best it has been; a checkpoint is its snapshot.
 
-    Tensors in a checkpoint are ``last/...``, ``best/...`` and ``adam/...``.
+    Tensors in a checkpoint are ``last/...``, ``best/...``, ``adam/...`` and ``statistics/...``.
 
     Attributes:
         learner: What is trained.
+        statistics: What the learner's policy has its units from; None where these stay as they are.
         best_return: The best score so far; see docs/metrics.md for what it is of.
         experience: What to keep of the last iteration: tasks, and what was played on them.
     """
 
-    def __init__(self, learner: Learner, config: TrainConfig) -> None:
-        self.learner, self.config = learner, config
+    def __init__(
+        self, learner: Learner, config: TrainConfig, statistics: RunningStatistics | None = None
+    ) -> None:
+        self.learner, self.config, self.statistics = learner, config, statistics
         self._validate = VALIDATIONS[LEARNERS[config.mode].validation]
         self._done, self._environment_steps, self._seconds = 0, 0, 0.0
         self.best_return: float | None = None
         self.experience: tuple[Tasks, Trajectory] | None = None
-        self._best = _copies(learner.tensors)
+        self._best, self._best_spaces = _copies(learner.tensors), learner.policy.spaces
 
     @property
     def rates(self) -> str:
@@ -107,6 +107,7 @@ class Trainer:
         if validated is not None:
             before, after = validated.before, validated.after
             self._keep(validated.score, self.learner.tensors)
+        self._observe(report.played)
         self._done, self.experience = iteration, report.experience
         self._environment_steps += report.environment_steps
         self._seconds += time.monotonic() - started
@@ -118,6 +119,9 @@ class Trainer:
         """Copy everything that resuming needs, as of the last iteration."""
         tensors = {f"last/{name}": value for name, value in self.learner.tensors.items()}
         tensors |= {f"best/{name}": value for name, value in self._best.items()}
+        if self.statistics:
+            own = self.statistics.tensors()
+            tensors |= {f"statistics/{name}": value for name, value in own.items()}
         state = self.learner.optimizer.state()
         tensors |= {f"adam/{name}": value for name, value in state.items()}
         meta = {
@@ -125,7 +129,7 @@ class Trainer:
             "environment_steps": self._environment_steps,
             "seconds": self._seconds,
             "best_return": self.best_return,
-            "spaces": dataclasses.asdict(self.learner.policy.spaces),
+            "spaces": dataclasses.asdict(self._best_spaces),
         }
         return Checkpoint(_copies(tensors), meta)
 
@@ -141,6 +145,7 @@ class Trainer:
             for name, value in self.learner.tensors.items():
                 value.copy_(tensors[f"last/{name}"])
         self._best = {name: tensors[f"best/{name}"] for name in self._best}
+        self._best_spaces = saved_spaces(meta, self.learner.family)
         self.learner.optimizer.load_state(part(tensors, "adam/"))
         self.best_return, self._done = meta["best_return"], meta["iteration"]
         self._environment_steps, self._seconds = meta["environment_steps"], meta["seconds"]
@@ -161,19 +166,36 @@ class Trainer:
         """Keep copies of parameters whose score is at least the best so far."""
         if self.best_return is None or score >= self.best_return:
             self.best_return, self._best = score, _copies(tensors)
+            self._best_spaces = self.learner.policy.spaces
+
+    def _observe(self, played: Sequence[Trajectory]) -> None:
+        """Let the units of the next iteration be those of all that has been played."""
+        if self.statistics is None:
+            return
+        for each in played:
+            if each.valid.any():  # episodes that failed are of no one's experience
+                self.statistics = self.statistics.merged(observed(each))
+        spaces = policy_spaces(self.learner.family, self.statistics)
+        self.learner.policy = dataclasses.replace(self.learner.policy, spaces=spaces)
 
 
 @in_usual_torch
 def make_trainer(
-    config: TrainConfig, family: TaskFamily, spaces: Spaces, device: str | None = None
+    config: TrainConfig,
+    family: TaskFamily,
+    spaces: Spaces,
+    device: str | None = None,
+    statistics: RunningStatistics | None = None,
 ) -> Trainer:
     """Build the learner of a run with its initial parameters, from its resolved settings.
 
-    They say on which device, too, unless another one is given.
+    They say on which device, too, unless another one is given. With statistics, the units of
+    observations and rewards are updated between iterations.
     """
     policy = make_policy(config, spaces)
     params = initial_params(policy, config.seed, device or config.device)
-    return Trainer(LEARNERS[config.mode].load()(policy, family, params, vars(config)), config)
+    learner = LEARNERS[config.mode].load()(policy, family, params, vars(config))
+    return Trainer(learner, config, statistics)
 
 
 def initial_params(policy: Policy, seed: int, device: str = "cpu") -> Params:
@@ -190,59 +212,11 @@ def load_agent(checkpoint: Checkpoint, config: TrainConfig, family: TaskFamily) 
         CheckpointError: The tensors are not those of the configuration's network.
     """
     tensors = checkpoint.tensors
+    spaces, statistics = saved_spaces(checkpoint.meta, family), saved_statistics(checkpoint)
     with torch.device("meta"):  # shapes alone: what was never saved takes no memory
-        trainer = make_trainer(config, family, saved_spaces(checkpoint.meta, family), "meta")
+        trainer = make_trainer(config, family, spaces, "meta", statistics)
     check_same_shapes(tensors, trainer.snapshot().tensors)
     return make_agent(part(tensors, "best/"), trainer.learner.policy, config, family)
-
-
-def saved_spaces(meta: Mapping[str, Any], family: TaskFamily) -> Spaces:
-    """Return the spaces of a checkpoint; those of version 0.1 have only what the family declares.
-
-    Raises:
-        CheckpointError: They are malformed, or not those of the family.
-    """
-    declared = policy_spaces(family)
-    if "spaces" not in meta:
-        return declared
-    try:
-        saved = read_spaces(meta["spaces"], "the checkpoint: spaces")
-    except UserError as error:
-        raise CheckpointError(str(error)) from error
-    if len(saved.observation_scale) != len(declared.observation_scale):
-        raise CheckpointError("the checkpoint does not fit its environment: other observations")
-    if not saved.same_actions(declared):
-        raise CheckpointError("the checkpoint does not fit its environment: other actions")
-    return saved
-
-
-def read_spaces(values: object, source: str) -> Spaces:
-    """Read saved spaces.
-
-    Raises:
-        UserError: No policy was ever saved with them.
-    """
-    spaces = read_fields(Spaces, values, source)
-    size = len(spaces.observation_scale)
-    if not size or min(spaces.observation_scale) <= 0:
-        raise UserError(f"{source}: observation_scale must be positive numbers")
-    if len(spaces.observation_offset) not in (0, size):
-        raise UserError(f"{source}: observation_offset does not fit observation_scale")
-    if spaces.reward_scale <= 0:
-        raise UserError(f"{source}: reward_scale must be positive")
-    if not 1 <= spaces.actions <= MAX_ACTIONS:
-        raise UserError(f"{source}: actions cannot be {spaces.actions}")
-    bounds = len(spaces.action_low), len(spaces.action_high)
-    if bounds not in {(0, 0), (0, 0) if spaces.discrete else (spaces.actions, spaces.actions)}:
-        raise UserError(f"{source}: action_low and action_high do not fit the actions")
-    choices, shape = spaces.choices, spaces.action_shape
-    if choices and not (spaces.discrete and min(choices) > 0 and sum(choices) == spaces.actions):
-        raise UserError(f"{source}: choices does not fit the actions")
-    if len(spaces.action_starts) not in (0, len(choices)):
-        raise UserError(f"{source}: action_starts does not fit choices")
-    if shape is not None and math.prod(shape) != math.prod(spaces.usual_shape):
-        raise UserError(f"{source}: action_shape does not fit the actions")
-    return spaces
 
 
 def make_agent(
@@ -255,24 +229,6 @@ def make_agent(
     gains = part(tensors, "log_gains/")
     rates: Rates = {name: settings.inner_lr * v.detach().exp() for name, v in gains.items()}
     return Agent(policy, params, rates or settings.inner_lr, settings, family.name)
-
-
-def check_same_shapes(found: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
-    """Refuse tensors that are not, name by name, shaped as expected."""
-    for name in sorted(found.keys() ^ expected.keys()):
-        state = "is missing" if name in expected else "does not belong"
-        raise CheckpointError(f"the checkpoint does not fit its configuration: {name} {state}")
-    for name, value in expected.items():
-        if found[name].shape != value.shape or found[name].dtype != value.dtype:
-            raise CheckpointError(
-                f"the checkpoint does not fit its configuration: {name} is "
-                f"{list(found[name].shape)}, not {list(value.shape)}"
-            )
-
-
-def part(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    """Return the tensors whose names begin with a prefix, without it."""
-    return {n.removeprefix(prefix): v for n, v in tensors.items() if n.startswith(prefix)}
 
 
 def _copies(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

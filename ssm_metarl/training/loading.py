@@ -20,8 +20,9 @@ from ssm_metarl.core.torch_state import in_usual_torch
 from ssm_metarl.errors import CheckpointError, UserError
 from ssm_metarl.meta_rl.inner_rule import ACTING
 from ssm_metarl.training.config import TrainConfig
-from ssm_metarl.training.learners import check_same_shapes, load_agent, part, read_spaces
+from ssm_metarl.training.learners import load_agent
 from ssm_metarl.training.loop import CHECKPOINT, CONFIG, EXPERIENCE, read_config, run_family
+from ssm_metarl.training.saved import check_same_shapes, part, read_spaces
 from ssm_metarl.training.settings import settings_of
 
 AGENT = "agent"  # the folder, and the key of the settings in its manifest

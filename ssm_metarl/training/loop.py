@@ -16,12 +16,13 @@ from ssm_metarl.core.memory import keep_large_blocks
 from ssm_metarl.env_runner.family import TaskFamily, Tasks
 from ssm_metarl.env_runner.registry import get_family
 from ssm_metarl.env_runner.rollout import Trajectory
-from ssm_metarl.env_runner.spaces import measured_spaces
+from ssm_metarl.env_runner.spaces import measure, policy_spaces
 from ssm_metarl.env_runner.streams import substream
 from ssm_metarl.errors import DivergenceError, UserError
 from ssm_metarl.experience.buffer import ExperienceStore
 from ssm_metarl.training.config import TrainConfig
-from ssm_metarl.training.learners import Progress, Trainer, make_trainer, saved_spaces
+from ssm_metarl.training.learners import Progress, Trainer, make_trainer
+from ssm_metarl.training.saved import saved_spaces, saved_statistics
 from ssm_metarl.training.software import current_software, warn_of_changes
 from ssm_metarl.training.tracking import METRICS, MetricsFile, make_tracker
 
@@ -155,10 +156,13 @@ def _prepare(
     family = run_family(config).reusing()
     config = config.resolve(family)
     if checkpoint:
-        spaces = saved_spaces(checkpoint.meta, family)
+        spaces, statistics = saved_spaces(checkpoint.meta, family), saved_statistics(checkpoint)
     else:
-        spaces = measured_spaces(family, substream(SeedSequence(config.seed), UNITS_STREAM))
-    trainer = make_trainer(config, family, spaces)
+        seed = substream(SeedSequence(config.seed), UNITS_STREAM)
+        spaces, statistics = policy_spaces(family), measure(family, seed)
+    if statistics:
+        spaces = policy_spaces(family, statistics)
+    trainer = make_trainer(config, family, spaces, statistics=statistics)
     if 0 < config.experience < trainer.learner.longest_rollout:
         raise UserError(
             f"--experience is {config.experience}; it must be 0, for none, or at least "

@@ -12,12 +12,22 @@ from numpy.random import SeedSequence
 
 from ssm_metarl.core.policy import Policy, PolicyConfig
 from ssm_metarl.core.spaces import Spaces
+from ssm_metarl.core.statistics import RunningStatistics
 from ssm_metarl.env_runner.family import TaskFamily
 from ssm_metarl.env_runner.registry import list_families
-from ssm_metarl.env_runner.spaces import measured_spaces, observation_units, policy_spaces
+from ssm_metarl.env_runner.spaces import measure, observation_units, policy_spaces
 from ssm_metarl.errors import EnvironmentFailure
 
 SEED = SeedSequence(5)
+
+
+def measured_spaces(family: TaskFamily, seed: SeedSequence) -> Spaces:
+    return policy_spaces(family, measure(family, seed))
+
+
+def units(data: np.ndarray, space: spaces.Box) -> tuple[np.ndarray, np.ndarray]:
+    seen = torch.from_numpy(data)
+    return observation_units(RunningStatistics.of(seen, seen[:, 0]), space)
 
 
 class Scaled(gymnasium.Env):
@@ -94,10 +104,10 @@ def test_what_is_not_finite_is_the_environments_fault() -> None:
 def test_bounds_far_from_the_data_say_little() -> None:
     data = np.random.default_rng(0).normal(0.3, 2.0, (500, 1))
     for bound in (1e6, 3e38):
-        _, scale = observation_units(data, spaces.Box(-bound, bound, (1,)))
+        _, scale = units(data, spaces.Box(-bound, bound, (1,)))
         assert scale == pytest.approx(10.0 * data.std())
     still = np.full((500, 1), 7.0)
-    assert observation_units(still, spaces.Box(0, 1e6, (1,)))[1].tolist() == [1.0]
+    assert units(still, spaces.Box(0, 1e6, (1,)))[1].tolist() == [1.0]
 
 
 @pytest.mark.parametrize("family", list_families(), ids=lambda family: family.name)
@@ -109,7 +119,7 @@ def test_declared_units_stay(family: TaskFamily) -> None:
 
 def test_one_hot_observations_stay_as_they_are() -> None:
     seen = np.eye(4)[np.random.default_rng(0).integers(3, size=100)]
-    offset, scale = observation_units(seen, spaces.Box(0, 1, (4,)))
+    offset, scale = units(seen, spaces.Box(0, 1, (4,)))
     assert offset.tolist() == [0.0] * 4
     assert scale.tolist() == [1.0] * 4
 
@@ -125,7 +135,7 @@ def test_units_of_the_data_do_not_reach_the_network(factor: float, shift: float)
 
 def policy_on(data: np.ndarray, space: spaces.Box, reward_scale: float) -> torch.Tensor:
     """Return the features of an untrained network for observations in some units."""
-    offset, scale = observation_units(data, space)
+    offset, scale = units(data, space)
     seen = Spaces(
         tuple(scale.tolist()),
         2,

@@ -11,7 +11,8 @@ import pytest
 import torch
 from gymnasium import spaces
 
-from ssm_metarl.checkpoint.format import load_checkpoint, save_checkpoint
+from ssm_metarl.checkpoint.format import Checkpoint, load_checkpoint, save_checkpoint
+from ssm_metarl.core.statistics import RunningStatistics
 from ssm_metarl.env_runner import registry
 from ssm_metarl.env_runner.registry import get_family
 from ssm_metarl.env_runner.spaces import policy_spaces
@@ -19,6 +20,7 @@ from ssm_metarl.errors import CheckpointError
 from ssm_metarl.training.config import TrainConfig
 from ssm_metarl.training.loading import load, save
 from ssm_metarl.training.loop import resume, train
+from ssm_metarl.training.saved import saved_statistics
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*declares no parameters:UserWarning")
 NAME = "CartPoleInOtherUnits-v0"
@@ -47,6 +49,12 @@ def register(observation: float = 1.0, reward: float = 1.0, shift: float = 0.0) 
     gymnasium.register(NAME, entry_point=make, max_episode_steps=100)
 
 
+def without_statistics(checkpoint: Checkpoint) -> dict[str, torch.Tensor]:
+    """Return the tensors that a run of version 0.1 has."""
+    found = checkpoint.tensors.items()
+    return {name: value for name, value in found if not name.startswith("statistics/")}
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "units",
@@ -73,12 +81,66 @@ def test_a_resumed_run_keeps_the_units_it_measured(
     stream = train(TINY, tmp_path / "parts")
     next(stream)
     stream.close()
-    monkeypatch.setattr("ssm_metarl.training.loop.measured_spaces", None)  # not a second time
+    monkeypatch.setattr("ssm_metarl.training.loop.measure", None)  # not a second time
     assert [progress.iteration for progress in resume(tmp_path / "parts")] == [2, 3]
     whole, parts = (load_checkpoint(tmp_path / n / "checkpoint") for n in ("whole", "parts"))
     assert whole.meta["spaces"] == parts.meta["spaces"]
     assert whole.tensors.keys() == parts.tensors.keys()
     assert all(torch.equal(whole.tensors[name], parts.tensors[name]) for name in whole.tensors)
+
+
+def test_units_are_of_all_that_was_played(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    register(observation=1e-3, reward=1e3, shift=5.0)
+    played, usual = [], RunningStatistics.of
+    monkeypatch.setattr(
+        RunningStatistics, "of", lambda *seen: played.append(usual(*seen)) or played[-1]
+    )
+    stream = train(TINY, tmp_path / "run")
+    counts = [next(stream).environment_steps for _ in range(3)]
+    stream.close()
+    checkpoint = load_checkpoint(tmp_path / "run" / "checkpoint")
+    assert len(played) == 1 + 3  # the random play, and every iteration
+    assert sum(float(one.count) for one in played[1:]) == counts[-1]
+    weights = torch.stack([one.count for one in played])
+    mean = (torch.stack([one.mean for one in played]) * weights.unsqueeze(-1)).sum(0)
+    torch.testing.assert_close(checkpoint.tensors["statistics/mean"], mean / weights.sum())
+
+
+def test_the_best_parameters_keep_the_units_they_were_the_best_with(tmp_path: Path) -> None:
+    register(observation=1e-3, reward=1e3, shift=5.0)
+    list(train(TINY, tmp_path / "run"))
+    best = load(tmp_path / "run").policy.spaces
+    statistics = saved_statistics(load_checkpoint(tmp_path / "run" / "checkpoint"))
+    assert statistics
+    assert best != policy_spaces(get_family(NAME), statistics)  # those of what came after, too
+
+
+def test_units_of_a_run_without_statistics_stay(tmp_path: Path) -> None:
+    register(observation=1e-3)
+    stream = train(TINY, tmp_path / "run")
+    next(stream)
+    stream.close()
+    place = tmp_path / "run" / "checkpoint"
+    saved = load_checkpoint(place)
+    kept = without_statistics(saved)
+    save_checkpoint(place, kept, saved.meta)
+    assert len(list(resume(tmp_path / "run"))) == 2
+    assert load_checkpoint(place).meta["spaces"] == saved.meta["spaces"]
+    assert load_checkpoint(place).tensors.keys() == kept.keys()
+
+
+def test_statistics_of_another_shape_are_refused(tmp_path: Path) -> None:
+    register()
+    stream = train(TINY, tmp_path / "run")
+    next(stream)
+    stream.close()
+    place = tmp_path / "run" / "checkpoint"
+    saved = load_checkpoint(place)
+    short = saved.tensors["statistics/mean"][:3]
+    save_checkpoint(place, {**saved.tensors, "statistics/mean": short}, saved.meta)
+    for read in (load, resume):
+        with pytest.raises(CheckpointError, match=r"mean is \[3\], not \[4\]"):
+            read(tmp_path / "run")
 
 
 def test_agents_keep_the_units_of_their_run(tmp_path: Path) -> None:
@@ -98,7 +160,7 @@ def test_what_is_saved_without_units_has_those_of_its_family(tmp_path: Path) -> 
     place = tmp_path / "run" / "checkpoint"
     agent, checkpoint = load(tmp_path / "run"), load_checkpoint(place)
     meta = {name: value for name, value in checkpoint.meta.items() if name != "spaces"}
-    save_checkpoint(place, checkpoint.tensors, meta)
+    save_checkpoint(place, without_statistics(checkpoint), meta)
     declared = policy_spaces(get_family(NAME))
     assert load(tmp_path / "run").policy.spaces == declared
 
