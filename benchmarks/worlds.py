@@ -11,6 +11,7 @@ the machine was quiet.
 """
 
 import dataclasses
+import importlib
 import importlib.metadata
 import importlib.util
 import json
@@ -108,8 +109,7 @@ def sync(robot: str, lanes: int) -> Step:
 
 def pooled(robot: str, lanes: int) -> Step:
     """Start EnvPool's lanes, all alike."""
-    import envpool  # pyright: ignore[reportMissingImports]
-
+    envpool = importlib.import_module("envpool")
     envs = envpool.make_gymnasium(
         f"{robot}-v5", num_envs=lanes, batch_size=lanes, num_threads=os.cpu_count(), seed=0
     )
