@@ -61,7 +61,7 @@ class Transitions:
 
 def transitions(trajectory: Trajectory, policy: Policy) -> list[Transitions]:
     """Return the transitions of each task of a trajectory."""
-    observation = trajectory.observation.double()
+    observation = policy.spaces.condensed(trajectory.observation.double())
     now = torch.cat([observation[:-1], policy.action_features(trajectory.action, observation)], -1)
     start = trajectory.episode_start[:-1].unsqueeze(-1).double()
     before = torch.cat([torch.zeros_like(now[:1]), now[:-1]]) * (1.0 - start)

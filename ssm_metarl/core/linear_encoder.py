@@ -18,10 +18,12 @@ class LinearEncoder:
     Attributes:
         config: Of the policy.
         scale: Typical magnitude of each input; its length is ``I``.
+        image: Not used: the pixels of an image are numbers like any others.
     """
 
     config: PolicyConfig
     scale: tuple[float, ...]
+    image: tuple[int, ...] = ()
 
     def init(self, rng: torch.Generator) -> dict[str, Tensor]:
         """Draw initial parameters."""

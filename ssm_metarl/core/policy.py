@@ -48,7 +48,7 @@ class Policy:
         """What turns inputs into features."""
         extras = self.spaces.actions + 2 if self.config.trial_inputs else 0
         scale = self.spaces.observation_scale + (1.0,) * extras
-        return ENCODERS[self.config.encoder].load()(self.config, scale)
+        return ENCODERS[self.config.encoder].load()(self.config, scale, self.spaces.image)
 
     @cached_property
     def cells(self) -> tuple[Cell, ...]:
@@ -73,7 +73,7 @@ class Policy:
 
     def _parts(self, rng: torch.Generator) -> Iterator[tuple[Group, dict[str, Tensor]]]:
         """Draw initial parameters part by part; a seed's draws depend on the order."""
-        width, seen = self.config.width, len(self.spaces.observation_scale)
+        width, seen = self.config.width, self.spaces.condensed_size
         actions = self.spaces.actions
         yield "encoder", self.encoder.init(rng)
         yield "action", _head("action", rng, width, actions)

@@ -22,8 +22,9 @@ class BoundEncoder(Protocol):
 class Encoder(Protocol):
     """The first part of a policy, without memory.
 
-    Its class is called as ``encoder(config, scale)``, with the policy's config and the typical
-    magnitude of each input. Its parameters are named ``encoder.*``.
+    Its class is called as ``encoder(config, scale, image)``, with the policy's config, the typical
+    magnitude of each input, and the shape of the image that the first of them are, or (). Its
+    parameters are named ``encoder.*``.
     """
 
     def init(self, rng: torch.Generator) -> dict[str, Tensor]:

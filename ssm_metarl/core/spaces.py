@@ -33,6 +33,7 @@ EnvironmentAction = np.ndarray | np.integer
 """An action as ``env.step`` takes it: a discrete one alone is a NumPy integer."""
 UNBOUNDED = float(np.finfo(np.float64).max)
 """Stands for a bound that is not there; JSON, unlike infinity, can hold it."""
+CONDENSED = 4  # large pixels along each side of an image
 LARGEST = float(np.finfo(np.float32).max)  # that a policy can compute with
 
 
@@ -55,6 +56,8 @@ class Spaces:
         choices: Where an action is made of several choices (MultiDiscrete, MultiBinary), how many
             there are for each; else empty.
         action_starts: The environment's number of the first of each of them; empty if all are 0.
+        image: Height, width and channels, where the observation is an image; its entries are in
+            that order. Else empty.
         action_shape: Of the environment's actions, unless they have one axis or are Discrete.
     """
 
@@ -70,6 +73,7 @@ class Spaces:
     choices: tuple[int, ...] = ()
     action_starts: tuple[int, ...] = ()
     action_shape: tuple[int, ...] | None = None
+    image: tuple[int, ...] = ()
 
     @classmethod
     def of(cls, observation_scale: np.ndarray, space: gymnasium.Space) -> "Spaces":
@@ -174,6 +178,27 @@ class Spaces:
     def normalized(self, observation: Float[Tensor, "*batch O"]) -> Float[Tensor, "*batch O"]:
         """Return observations less their typical value, in units of their typical magnitude."""
         return self.centred(observation) / observation.new_tensor(self.observation_scale)
+
+    @property
+    def condensed_size(self) -> int:
+        """Length of what :meth:`condensed` returns."""
+        if not self.image:
+            return len(self.observation_scale)
+        height, width, channels = self.image
+        return min(height, CONDENSED) * min(width, CONDENSED) * channels
+
+    def condensed(self, observation: Float[Tensor, "*batch O"]) -> Float[Tensor, "*batch C"]:
+        """Return images averaged over few large pixels, and other observations as they are.
+
+        For what has a parameter, or a product, for each of the numbers.
+        """
+        if not self.image:
+            return observation
+        height, width, _ = self.image
+        images = observation.reshape(-1, *self.image).movedim(-1, 1)
+        grid = min(height, CONDENSED), min(width, CONDENSED)
+        pooled = torch.nn.functional.adaptive_avg_pool2d(images, grid)
+        return pooled.flatten(1).reshape(*observation.shape[:-1], -1)
 
     def to_environment(self, action: Tensor) -> Tensor:
         """Change a policy's actions ``[..., A]`` to the environment's units.

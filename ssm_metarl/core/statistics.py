@@ -1,6 +1,6 @@
 """Running statistics of observations and rewards, from which a policy gets its units."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import torch
 from jaxtyping import Bool, Float, Float64
@@ -54,6 +54,21 @@ class RunningStatistics:
             self.binary & other.binary,
             self.paid + other.paid,
             self.reward_square + other.reward_square,
+        )
+
+    def pooled(self, channels: int) -> "RunningStatistics":
+        """Return the statistics that every pixel has if those of a channel are taken together."""
+        mean, square, binary = (
+            value.view(-1, channels) for value in (self.mean, self.square, self.binary)
+        )
+        whole = mean.mean(0)
+        spread = square.mean(0) + self.count * (mean - whole).square().mean(0)
+        pixels = len(mean)
+        return replace(
+            self,
+            mean=whole.repeat(pixels),
+            square=spread.repeat(pixels),
+            binary=binary.all(0).repeat(pixels),
         )
 
     @property

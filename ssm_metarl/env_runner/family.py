@@ -142,6 +142,11 @@ class TaskFamily:
         """Typical magnitude of each observation, float64 `[O]`; None where it is to be measured."""
         return self._world.observation_scale
 
+    @property
+    def image(self) -> tuple[int, ...]:
+        """Height, width and channels, where the observation is an image that was flattened."""
+        return self._world.image
+
     def sample(self, count: int, seed: SeedSequence) -> Tasks:
         """Draw `count` training tasks; a smaller count gives the first of the same ones."""
         return self._draw(count, seed)

@@ -18,6 +18,12 @@ from ssm_metarl.env_runner.streams import substream
 from ssm_metarl.env_runner.tasks import Tasks
 from ssm_metarl.errors import DivergenceError, EnvironmentFailure, SsmMetaRLError, UserError
 
+NUMBERS = (
+    gymnasium.spaces.Box,
+    gymnasium.spaces.Discrete,
+    gymnasium.spaces.MultiBinary,
+    gymnasium.spaces.MultiDiscrete,
+)
 SEEDS = 2**31
 """Reset seeds are below this: some environments keep them in 32 bits with a sign."""
 
@@ -37,17 +43,20 @@ def with_flat_observations(env: gymnasium.Env) -> gymnasium.Env:
     return gymnasium.wrappers.FlattenObservation(env)
 
 
+def image_shape(space: gymnasium.Space) -> tuple[int, ...]:
+    """Return height, width and channels of an observation that is an image, else ()."""
+    if not isinstance(space, gymnasium.spaces.Box) or space.dtype != np.uint8:
+        return ()
+    return space.shape if len(space.shape) == 3 else ()
+
+
 def _check_flattenable(space: gymnasium.Space, where: str = "") -> None:
     """Refuse an observation space, or a part of one, that is no fixed number of numbers."""
     if isinstance(space, gymnasium.spaces.Dict | gymnasium.spaces.Tuple):
         parts = space.spaces
         for name, part in parts.items() if isinstance(parts, Mapping) else enumerate(parts):
             _check_flattenable(part, f"{where}[{name!r}]")
-    try:
-        fixed = bool(space.is_np_flattenable)
-    except Exception:  # a class that is not Gymnasium's own may raise anything
-        fixed = False
-    if not fixed:
+    elif not isinstance(space, NUMBERS):  # Gymnasium would flatten text, to codes of characters
         known = type(space).__module__.startswith("gymnasium.")
         raise UserError(
             f"observation space{where} {space if known else type(space).__name__} is not "

@@ -26,7 +26,8 @@ def policy_spaces(family: TaskFamily, statistics: RunningStatistics | None = Non
     """Return what a policy for this family sees and does.
 
     Observations get their mean as offset and their standard deviation as scale, but those that are
-    always 0 or 1 (as one-hot ones are) stay as they are. The scale of the rewards is the root mean
+    always 0 or 1 (as one-hot ones are) stay as they are; all pixels of an image have the units of
+    their channel. The scale of the rewards is the root mean
     square of those that are not 0.
 
     Args:
@@ -37,9 +38,11 @@ def policy_spaces(family: TaskFamily, statistics: RunningStatistics | None = Non
     scale = family.observation_scale
     if scale is None:
         scale = np.ones(family.observation_space.shape)
-    spaces = Spaces.of(scale, family.action_space)
+    spaces = replace(Spaces.of(scale, family.action_space), image=family.image)
     if statistics is None:
         return spaces
+    if spaces.image:
+        statistics = statistics.pooled(spaces.image[2])
     offset, scale = observation_units(statistics, family.observation_space)
     return replace(
         spaces,

@@ -17,6 +17,7 @@ from ssm_metarl.env_runner.gymnasium import (
     GymnasiumEnvironment,
     failures_named,
     flat_observation_space,
+    image_shape,
     vector_of,
 )
 from ssm_metarl.env_runner.pool import EnvironmentPool
@@ -45,6 +46,11 @@ class World(ABC):
     def observation_scale(self) -> np.ndarray | None:
         """Typical magnitude of each observation, float64 `[O]`; None where it is to be measured."""
         return None
+
+    @property
+    def image(self) -> tuple[int, ...]:
+        """Height, width and channels, where the observation is an image that was flattened."""
+        return ()
 
     @abstractmethod
     def make_env(self, values: Mapping[str, float], render_mode: str | None) -> gymnasium.Env:
@@ -156,10 +162,16 @@ class GymnasiumWorld(World):
         """One lane's action space."""
         return self._spaces[1]
 
+    @property
+    def image(self) -> tuple[int, ...]:
+        """Height, width and channels, where the observation is an image."""
+        return self._spaces[2]
+
     @cached_property
-    def _spaces(self) -> tuple[gymnasium.spaces.Box, gymnasium.Space]:
+    def _spaces(self) -> tuple[gymnasium.spaces.Box, gymnasium.Space, tuple[int, ...]]:
         env = self._lend(self.nominal)
-        spaces = flat_observation_space(env), env.action_space
+        image = image_shape(env.observation_space)
+        spaces = flat_observation_space(env), env.action_space, image
         env.close()
         check_action_space(env.action_space)
         return spaces
@@ -221,7 +233,8 @@ class GymnasiumWorld(World):
         """Return an environment, after a look at whether its spaces are those of all tasks."""
         env = self._lend(values)
         mine = flat_observation_space(env), env.action_space
-        for kind, own, all_tasks in zip(("observation", "action"), mine, self._spaces, strict=True):
+        all_spaces = self._spaces[:2]
+        for kind, own, all_tasks in zip(("observation", "action"), mine, all_spaces, strict=True):
             if own != all_tasks:
                 env.close()
                 task = ", ".join(f"{name}={value:g}" for name, value in values.items())

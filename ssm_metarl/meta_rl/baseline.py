@@ -26,7 +26,7 @@ def linear_values(
     trajectory: Trajectory, policy: Policy, discount: float
 ) -> Float[Tensor, "T1 K E"]:
     """Return what the baseline that is fitted to a trajectory says of each of its observations."""
-    seen = policy.spaces.normalized(trajectory.observation)
+    seen = policy.spaces.condensed(policy.spaces.normalized(trajectory.observation))
     features = baseline_features(seen, episode_age(trajectory))
     ends = trajectory.terminated, trajectory.done, trajectory.valid
     return baseline_values(features, fit_baseline(trajectory.reward, features, *ends, discount))

@@ -75,15 +75,16 @@ def make_batch(trajectory: Trajectory, policy: Policy, discount: float, gae_lamb
         action=trajectory.action,
         log_prob=trajectory.log_prob,
         valid=trajectory.valid,
-        change=_relative_change(trajectory),
+        change=_relative_change(trajectory, policy),
         episodes=max(1, int(trajectory.done[:, 0, 0].sum())),
     )
 
 
-def _relative_change(trajectory: Trajectory) -> Float[Tensor, "T K E O"]:
+def _relative_change(trajectory: Trajectory, policy: Policy) -> Float[Tensor, "T K E O"]:
     """Return how the observation changed at each valid step, of unit size in each dimension."""
     valid = trajectory.valid.unsqueeze(-1)
-    change = (trajectory.observation[1:] - trajectory.observation[:-1]) * valid
+    seen = policy.spaces.condensed(trajectory.observation)
+    change = (seen[1:] - seen[:-1]) * valid
     mean_square = change.square().sum((0, 2), keepdim=True) / valid.sum((0, 2), keepdim=True)
     return change / mean_square.sqrt().clamp_min(1e-8)
 

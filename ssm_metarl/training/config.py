@@ -161,8 +161,11 @@ class TrainConfig:
         False, "Also learn an inner rate for every parameter, starting at inner_lr."
     )
     cell: str = setting("ssm", f"Memory: {listed(CELLS)}.", choices=tuple(CELLS))
-    encoder: str = setting(
-        "linear", f"Input features: {listed(ENCODERS)}.", choices=tuple(ENCODERS)
+    encoder: str | None = setting(
+        None,
+        f"Input features: {listed(ENCODERS)}.",
+        unset="cnn for images, else linear",
+        choices=tuple(ENCODERS),
     )
     width: int | None = setting(None, "Features per block.", otherwise=32, within=(1, 4096))
     state_size: int | None = setting(
@@ -302,6 +305,7 @@ class TrainConfig:
             "first_steps": self.support_steps or max(1, (self.query_steps or longest) // 10),
             "adaptation_discount": family.discount if self.discount is None else self.discount,
             "adaptation_gae_lambda": 1.0 if self.gae_lambda is None else self.gae_lambda,
+            "encoder": "cnn" if family.image else "linear",
             "max_time_constant": min(MAX_TIME_CONSTANT, float(longest)),
         }
 

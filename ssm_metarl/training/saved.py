@@ -74,6 +74,9 @@ def read_spaces(values: object, source: str) -> Spaces:
     bounds = len(spaces.action_low), len(spaces.action_high)
     if bounds not in {(0, 0), (0, 0) if spaces.discrete else (spaces.actions, spaces.actions)}:
         raise UserError(f"{source}: action_low and action_high do not fit the actions")
+    image = spaces.image
+    if image and not (len(image) == 3 and min(image) > 0 and math.prod(image) == size):
+        raise UserError(f"{source}: image does not fit observation_scale")
     choices, shape = spaces.choices, spaces.action_shape
     if choices and not (spaces.discrete and min(choices) > 0 and sum(choices) == spaces.actions):
         raise UserError(f"{source}: choices does not fit the actions")

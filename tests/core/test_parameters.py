@@ -52,7 +52,7 @@ def test_expanded_parameters_are_the_same_for_every_task_and_not_copied() -> Non
 
 
 @pytest.mark.parametrize(
-    ("field", "valid"), [("cell", "gated, gru, mlp, ssm"), ("encoder", "linear")]
+    ("field", "valid"), [("cell", "gated, gru, mlp, ssm"), ("encoder", "cnn, linear")]
 )
 def test_an_unknown_name_is_refused_with_those_there_are(field: str, valid: str) -> None:
     with pytest.raises(UserError, match=f"{field} cannot be 'lstm'; .*valid: {valid}"):

@@ -33,5 +33,13 @@ def test_what_was_other_than_0_or_1_once_is_a_number() -> None:
     assert both.binary.tolist() == [True, False]
 
 
+def test_pixels_of_a_channel_are_taken_together() -> None:
+    images = np.random.default_rng(0).normal([1.0, -2.0], [0.1, 3.0], (50, 4, 5, 2))
+    images[:, 0] += 7.0
+    pooled = of(images.reshape(50, -1), np.zeros(50)).pooled(2)
+    np.testing.assert_allclose(pooled.mean.view(4, 5, 2)[1, 2], images.mean((0, 1, 2)))
+    np.testing.assert_allclose(pooled.std.view(4, 5, 2)[3, 0], images.std((0, 1, 2)))
+
+
 def test_without_rewards_their_scale_is_1() -> None:
     assert of(np.ones((3, 1)), np.zeros(3)).reward_scale == 1.0

@@ -88,7 +88,7 @@ def test_parameters_of_a_native_family_reach_gymnasium(name: str) -> None:
         )
         mine, expected = native.step(action), theirs.step(action)
         assert not mine.terminated.any()
-        for a, b in zip(mine, expected, strict=True):
+        for a, b in zip(mine[:4], expected[:4], strict=True):
             torch.testing.assert_close(a.to(b.dtype), b, rtol=1e-5, atol=1e-5)
 
 
