@@ -42,6 +42,7 @@ class Agent:
         rates: Inner learning rates, detached.
         config: How it adapts.
         family: Name of the family it was trained on.
+        family_source: Text of the file that declares that family, if one does.
         experience: The store of earlier tasks that came with it, for hybrid adaptation.
         run: Fingerprint of the run that trained it, which its experience has too; None if unknown.
     """
@@ -51,6 +52,7 @@ class Agent:
     rates: Rates
     config: AdaptationConfig
     family: str
+    family_source: str = ""
     experience: Path | None = None
     run: str | None = None
 

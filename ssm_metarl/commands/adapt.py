@@ -11,6 +11,7 @@ from rich.table import Table
 
 from ssm_metarl.checkpoint.files import check_writable
 from ssm_metarl.commands.common import (
+    FAMILY_FLAG,
     RUN,
     TRUST,
     Loaded,
@@ -72,6 +73,7 @@ class Adapt:
     out: Path | None = setting(
         None, "Where the figure and the video go.", unset="RUN/adapt/MODE", metavar="FOLDER"
     )
+    family: Path | None = setting(None, **FAMILY_FLAG)
     video: bool = setting(True, "Record the task before and after adapting.")
     seed: int = setting(0, "Seed of everything random in the adaptation.", least=0)
     trust_env_code: bool = setting(False, TRUST)
@@ -110,7 +112,7 @@ def run(asked: Adapt, given: Collection[str]) -> int:
     from ssm_metarl.training.loading import check_free, save
 
     refuse_unused([name for name in UNUSED_BY[asked.mode] if name in given], asked.mode)
-    loaded = load_agent(asked.run, asked.trust_env_code)
+    loaded = load_agent(asked.run, asked.family, asked.trust_env_code)
     agent, place, family = loaded
     with naming_flag("task"):
         task = family.task(**asked.task_values)

@@ -6,7 +6,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
-from ssm_metarl.commands.common import refuse_no_folder, use_one_thread
+from ssm_metarl.commands.common import FAMILY_FLAG, refuse_no_folder, register_file, use_one_thread
 from ssm_metarl.errors import UserError
 from ssm_metarl.training.settings import check_settings, setting
 
@@ -22,6 +22,8 @@ class App:
     runs: Path = setting(
         Path("runs"), "Folder of the runs that it shows and makes.", metavar="FOLDER"
     )
+    family: Path | None = setting(None, **FAMILY_FLAG)
+    trust_env_code: bool = setting(False, "Allow a family whose environment or file is code.")
 
     def __post_init__(self) -> None:
         check_settings(self)
@@ -33,6 +35,7 @@ def run(asked: App, _: Collection[str]) -> int:
     os.environ.setdefault("SDL_VIDEODRIVER", "dummy")  # pictures are drawn without a screen
     use_one_thread()
     _check_address(asked.host, asked.port)
+    register_file(asked.family, trust_env_code=asked.trust_env_code)
     try:
         from ssm_metarl.ui.server import serve
     except ImportError as error:

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import runpy
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -15,6 +16,14 @@ if TYPE_CHECKING:  # they import torch
     from ssm_metarl.adaptation.agent import Agent
     from ssm_metarl.env_runner.family import TaskFamily
 
+
+FAMILY_FLAG: dict[str, Any] = {
+    "help": "TOML file that declares a family of tasks of your own (docs/families.md), or a "
+    "Python file that registers one, which needs --trust_env_code.",
+    "unset": "none",
+    "metavar": "FILE",
+}
+"""What there is to say of ``--family``."""
 
 RUN: Any = {
     "help": "The folder of a run or of a saved agent, or hf://owner/name.",
@@ -33,15 +42,16 @@ class Loaded(NamedTuple):
     family: "TaskFamily"
 
 
-def load_agent(run: str, trust_env_code: bool) -> Loaded:
-    """Load the agent that a command is about."""
-    from ssm_metarl.env_runner.registry import get_family
-    from ssm_metarl.training.loading import load, locate
+def load_agent(run: str, family: Path | None, trust_env_code: bool) -> Loaded:
+    """Load the agent that a command is about, whose family a file may declare."""
+    from ssm_metarl.training.loading import agent_family, load, locate
 
     use_one_thread()
+    declared = register_file(family, trust_env_code=trust_env_code)
     place = locate(run)
     agent = load(place, trust_env_code=trust_env_code)
-    return Loaded(agent, place, get_family(agent.family, trust_env_code=trust_env_code))
+    check_is_of(declared, agent.family, run)
+    return Loaded(agent, place, agent_family(agent, trust_env_code=trust_env_code))
 
 
 def use_one_thread() -> None:
@@ -54,6 +64,50 @@ def use_one_thread() -> None:
 
     if "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(1)
+
+
+def register_file(path: Path | None, *, trust_env_code: bool) -> "TaskFamily | None":
+    """Register the family that a file declares, and return it; None without a file.
+
+    Raises:
+        UserError: The file is not valid, or its family does not run.
+    """
+    if path is None:
+        return None
+    from ssm_metarl.env_runner.family_file import read_family
+    from ssm_metarl.env_runner.registry import list_families, register
+
+    with naming_flag("family"):
+        if path.suffix != ".py":
+            return register(read_family(path, trust_env_code=trust_env_code))
+        if not trust_env_code:
+            raise UserError(f"{path} is code; the flag --trust-env-code allows to run it")
+        before = list_families()
+        _run_file(path)
+        new = [family for family in list_families() if family not in before]
+        if len(new) != 1:
+            raise UserError(f"{path} registers {len(new)} families; valid: one, by sm.register")
+        return new[0]
+
+
+def _run_file(path: Path) -> None:
+    try:
+        runpy.run_path(str(path))
+    except SsmMetaRLError:
+        raise
+    except Exception as error:  # what somebody's code raises is its own business
+        reason = " ".join(str(error).split())
+        raise UserError(f"{path} failed: {type(error).__name__}: {reason}") from error
+
+
+def check_is_of(family: "TaskFamily | None", name: str, run: object) -> None:
+    """Refuse a ``--family`` that a run was not trained on.
+
+    Raises:
+        UserError: Naming both.
+    """
+    if family is not None and family.name != name:
+        raise UserError(f"--family declares {family.name!r}, but {run} was trained on {name!r}")
 
 
 def refuse_unused(names: Sequence[str], mode: str) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 
 from ssm_metarl.checkpoint.files import check_writable, write_text_atomically
 from ssm_metarl.commands.common import (
+    FAMILY_FLAG,
     RUN,
     TRUST,
     Loaded,
@@ -75,6 +76,7 @@ class Evaluate:
         unset="nowhere",
         metavar="FILE",
     )
+    family: Path | None = setting(None, **FAMILY_FLAG)
     video: bool = setting(True, "Record one task before and after adapting.")
     trust_env_code: bool = setting(False, TRUST)
 
@@ -115,7 +117,7 @@ def run(asked: Evaluate, _: Collection[str]) -> int:
     from ssm_metarl.evaluation.evaluate import EvaluationPlan, summarise
     from ssm_metarl.evaluation.table import make_difference_table, make_table
 
-    loaded = load_agent(asked.run, asked.trust_env_code)
+    loaded = load_agent(asked.run, asked.family, asked.trust_env_code)
     agent, place, family = loaded
     draw: Callable[..., Tasks] = getattr(family, asked.split)
     tasks = draw(asked.tasks)

@@ -1,5 +1,6 @@
 """``ssm-metarl train``: start, follow, stop and resume a run."""
 
+import dataclasses
 import shlex
 import time
 from collections.abc import Collection, Generator
@@ -9,11 +10,14 @@ from typing import TYPE_CHECKING
 
 from ssm_metarl.checkpoint.names import as_name
 from ssm_metarl.commands.common import (
+    FAMILY_FLAG,
     attempt,
     best_return,
+    check_is_of,
     made,
     naming_flag,
     refuse_unused,
+    register_file,
     use_one_thread,
 )
 from ssm_metarl.console import INTERRUPTED, Bar, Interruption
@@ -24,6 +28,7 @@ from ssm_metarl.training.settings import setting, settings_of
 from ssm_metarl.training.tracking import METRICS, TRACKERS, how_to_look, read_metrics
 
 if TYPE_CHECKING:  # it imports torch
+    from ssm_metarl.env_runner.family import TaskFamily
     from ssm_metarl.training.loop import Progress
 
 CHANGEABLE = ("num_epochs", "num_episodes", "device")  # when a run is resumed
@@ -35,6 +40,7 @@ BOTH = "over the episodes of a trial, the mean of before and after one adaptatio
 class Train(TrainConfig):
     """Train an agent: meta-train it on a family of tasks, or plainly on one task."""
 
+    family: Path | None = setting(None, **FAMILY_FLAG)
     run_dir: Path | None = setting(
         None,
         help="The run's folder, which must not exist yet.",
@@ -65,8 +71,13 @@ def run(asked: Train, given: Collection[str]) -> int:
     from ssm_metarl.training import loop
 
     use_one_thread()
+    family = register_file(asked.family, trust_env_code=asked.trust_env_code)
     if asked.resume:
-        return _resume(asked, given)
+        return _resume(asked, given, family)
+    if family and "env_name" in given:
+        check_is_of(family, asked.env_name, "--env_name")
+    if family:
+        asked = dataclasses.replace(asked, env_name=family.name)
     config = asked.config
     refuse_unused(config.unused(), config.mode)
     with naming_flag("env_name"):
@@ -80,14 +91,15 @@ def run(asked: Train, given: Collection[str]) -> int:
     return _follow(stream, config, run_dir, asked.track)
 
 
-def _resume(asked: Train, given: Collection[str]) -> int:
+def _resume(asked: Train, given: Collection[str], family: "TaskFamily | None") -> int:
     """Continue a run; flags that contradict it are refused."""
     from ssm_metarl.training import loop
 
     if asked.run_dir is None:
         raise UserError("--resume needs --run_dir, the folder of the run to continue")
     stored = loop.read_config(asked.run_dir, trust_env_code=asked.trust_env_code)
-    stored = stored.resolve(loop.run_family(stored))
+    check_is_of(family, stored.env_name, asked.run_dir)
+    stored = stored.resolve(loop.run_family(stored, asked.run_dir))
     for name in given:
         was, now = getattr(stored, name, None), getattr(asked, name)
         if name in settings_of(TrainConfig) and name not in CHANGEABLE and now != was:
@@ -167,7 +179,7 @@ def _summarise(last: "Progress", config: TrainConfig, run_dir: Path) -> None:
     adapted = BOTH if config.adapts_both_ways else ADAPTED.get(config.mode, "")
     spent = f"{counted(last.environment_steps, 'env step')}, {last.seconds:.0f} s"
     print(f"Trained {run_dir} ({spent}); best return {adapted}{last.best_return:.1f}.")
-    family, records = run_family(config), read_metrics(run_dir / METRICS)
+    family, records = run_family(config, run_dir), read_metrics(run_dir / METRICS)
     path = run_dir / "figures" / "learning-curve.png"
 
     def draw() -> object:

@@ -74,6 +74,8 @@ class TaskFamily:
     """Suggested largest divergence of a step that training never took, in nats; None for 0.03."""
     picture: str = ""
     """What its pictures show, where one does not see that."""
+    source: str = field(default="", repr=False)
+    """The text of the file that declares it, if one does."""
     _kept: World | None = field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:

@@ -55,6 +55,11 @@ def list_families(*, extras: bool = False) -> tuple[TaskFamily, ...]:
     return tuple(known.values())
 
 
+def is_known(name: str, *, gymnasium_too: bool = False) -> bool:
+    """Whether there is a family of this name, or if wanted an environment of that id."""
+    return name in _known() or (gymnasium_too and name in gymnasium.registry)
+
+
 def _known() -> dict[str, TaskFamily]:
     return {**_BUILT_IN, **_OF_ROBOTS, **_REGISTERED}
 
@@ -87,7 +92,7 @@ def register(family: TaskFamily) -> TaskFamily:
 
 def make(
     family: TaskFamily | str,
-    task: Tasks | Mapping[str, float] | None = None,
+    task: Tasks | Mapping[str, int | float] | None = None,
     render_mode: str | None = None,
 ) -> gymnasium.Env:
     """Build an ordinary Gymnasium environment of one task.

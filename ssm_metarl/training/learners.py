@@ -228,7 +228,7 @@ def make_agent(
     params = {name: tensors[f"params/{name}"].detach() for name in policy.leaves}
     gains = part(tensors, "log_gains/")
     rates: Rates = {name: settings.inner_lr * v.detach().exp() for name, v in gains.items()}
-    return Agent(policy, params, rates or settings.inner_lr, settings, family.name)
+    return Agent(policy, params, rates or settings.inner_lr, settings, family.name, family.source)
 
 
 def _copies(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -13,21 +13,24 @@ from torch import Tensor
 from ssm_metarl.adaptation.agent import Agent
 from ssm_metarl.adaptation.config import AdaptationConfig, saved_adaptation
 from ssm_metarl.checkpoint.fields import read_fields
+from ssm_metarl.checkpoint.files import write_text_atomically
 from ssm_metarl.checkpoint.format import Checkpoint, load_checkpoint, save_checkpoint
 from ssm_metarl.core.parameters import partition
 from ssm_metarl.core.policy import Policy, PolicyConfig
 from ssm_metarl.core.torch_state import in_usual_torch
+from ssm_metarl.env_runner.family import TaskFamily
 from ssm_metarl.errors import CheckpointError, UserError
 from ssm_metarl.meta_rl.inner_rule import ACTING
 from ssm_metarl.training.config import TrainConfig
 from ssm_metarl.training.learners import load_agent
 from ssm_metarl.training.loop import CHECKPOINT, CONFIG, EXPERIENCE, read_config, run_family
+from ssm_metarl.training.run_family import FAMILY, find_family, kept_family
 from ssm_metarl.training.saved import check_same_shapes, part, read_spaces
 from ssm_metarl.training.settings import settings_of
 
 AGENT = "agent"  # the folder, and the key of the settings in its manifest
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
-HUB_FILES = [CONFIG, f"{CHECKPOINT}/*", "agent/*", EXPERIENCE]
+HUB_FILES = [CONFIG, FAMILY, f"{CHECKPOINT}/*", "agent/*", EXPERIENCE]
 
 
 @in_usual_torch
@@ -45,10 +48,11 @@ def load(folder: str | Path, *, trust_env_code: bool = False) -> Agent:
     """
     folder = locate(folder)
     if not (folder / CONFIG).exists() and (folder / AGENT).is_dir():
-        return _read_agent(load_checkpoint(folder / AGENT), str(folder / AGENT))
+        agent = _read_agent(load_checkpoint(folder / AGENT), str(folder / AGENT))
+        return dataclasses.replace(agent, family_source=kept_family(folder))
     config = read_config(folder, trust_env_code=trust_env_code)
     checkpoint = load_checkpoint(folder / CHECKPOINT)
-    family = run_family(config)
+    family = run_family(config, folder)
     agent = load_agent(checkpoint, config.resolve(family), family)
     run = checkpoint.meta.get("run")
     if run is not None and not isinstance(run, str):
@@ -101,6 +105,8 @@ def save(agent: Agent, folder: str | Path) -> Path:
     tensors, meta = _agent_state(agent)
     try:
         save_checkpoint(folder / AGENT, tensors, meta)
+        if agent.family_source:
+            write_text_atomically(folder / FAMILY, agent.family_source)
     except CheckpointError:
         with contextlib.suppress(OSError):  # an empty folder would stand in the way of a retry
             (folder / AGENT).rmdir()
@@ -116,6 +122,17 @@ def check_free(folder: Path) -> None:
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UserError(f"{folder} exists; name a new folder")
+
+
+def agent_family(agent: Agent, *, trust_env_code: bool = False) -> TaskFamily:
+    """Return the family an agent was trained on.
+
+    Raises:
+        UserError: It is not known here.
+    """
+    return find_family(
+        agent.family, agent.family_source, "the agent", trust_env_code=trust_env_code
+    )
 
 
 def _agent_state(agent: Agent) -> tuple[dict[str, Tensor], dict[str, Any]]:

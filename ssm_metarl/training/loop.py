@@ -22,6 +22,7 @@ from ssm_metarl.errors import DivergenceError, UserError
 from ssm_metarl.experience.buffer import ExperienceStore
 from ssm_metarl.training.config import TrainConfig
 from ssm_metarl.training.learners import Progress, Trainer, make_trainer
+from ssm_metarl.training.run_family import find_family, keep_family, kept_family
 from ssm_metarl.training.saved import saved_spaces, saved_statistics
 from ssm_metarl.training.software import current_software, warn_of_changes
 from ssm_metarl.training.tracking import METRICS, MetricsFile, make_tracker
@@ -62,10 +63,11 @@ def train(
     run_dir = Path(run_dir).absolute()  # another working folder later changes nothing
     if run_dir.exists():
         raise UserError(f"{run_dir} exists; add --resume to continue it, or choose another")
-    config, trainer = _prepare(config, on_phase)
+    config, trainer = _prepare(config, run_family(config), on_phase)
     session = _Session(config, trainer, run_dir, tracker, resumed=False)
     run_dir.mkdir(parents=True, exist_ok=True)  # not before: a missing tracker leaves no folder
     lock = RunLock(run_dir)
+    keep_family(trainer.learner.family, run_dir)
     write_text_atomically(run_dir / CONFIG, config.to_json())
     return session.stream(lock)
 
@@ -104,7 +106,9 @@ def resume(
     lock = RunLock(run_dir)  # before the tracker, which continues a file
     place = run_dir / CHECKPOINT
     checkpoint = load_checkpoint(place) if place.exists() else None
-    config, trainer = _prepare(dataclasses.replace(stored, **changes), on_phase, checkpoint)
+    config, trainer = _prepare(
+        dataclasses.replace(stored, **changes), run_family(stored, run_dir), on_phase, checkpoint
+    )
     session = _Session(config, trainer, run_dir, tracker, resumed=True, checkpoint=checkpoint)
     if checkpoint:
         warn_of_changes(checkpoint.meta.get("software", {}))
@@ -140,20 +144,28 @@ def read_config(run_dir: Path, *, trust_env_code: bool = False) -> TrainConfig:
     return dataclasses.replace(config, trust_env_code=trust_env_code)
 
 
-def run_family(config: TrainConfig) -> TaskFamily:
-    """Return the family a run trains on."""
-    return get_family(config.env_name, trust_env_code=config.trust_env_code)
+def run_family(config: TrainConfig, run_dir: Path | None = None) -> TaskFamily:
+    """Return the family a run trains on; a new run has no folder yet.
+
+    Raises:
+        UserError: It is not known here.
+    """
+    trust = config.trust_env_code
+    if run_dir is None:
+        return get_family(config.env_name, trust_env_code=trust)
+    return find_family(config.env_name, kept_family(run_dir), str(run_dir), trust_env_code=trust)
 
 
 def _prepare(
     config: TrainConfig,
+    family: TaskFamily,
     on_phase: Callable[[str], object] | None,
     checkpoint: Checkpoint | None = None,
 ) -> tuple[TrainConfig, Trainer]:
     """Return the resolved settings, and the trainer of the learner that they describe."""
     if config.device == "cuda" and not torch.cuda.is_available():
         raise UserError("--device cuda: no CUDA device is available; valid here: cpu")
-    family = run_family(config).reusing()
+    family = family.reusing()
     config = config.resolve(family)
     if checkpoint:
         spaces, statistics = saved_spaces(checkpoint.meta, family), saved_statistics(checkpoint)
