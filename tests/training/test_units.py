@@ -10,17 +10,18 @@ import numpy as np
 import pytest
 import torch
 from gymnasium import spaces
+from numpy.random import SeedSequence
 
 from ssm_metarl.checkpoint.format import Checkpoint, load_checkpoint, save_checkpoint
 from ssm_metarl.core.statistics import RunningStatistics
 from ssm_metarl.env_runner import registry
 from ssm_metarl.env_runner.registry import get_family
-from ssm_metarl.env_runner.spaces import policy_spaces
+from ssm_metarl.env_runner.spaces import measure, policy_spaces
 from ssm_metarl.errors import CheckpointError
 from ssm_metarl.training.config import TrainConfig
+from ssm_metarl.training.learners import make_trainer
 from ssm_metarl.training.loading import load, save
 from ssm_metarl.training.loop import resume, train
-from ssm_metarl.training.saved import saved_statistics
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*declares no parameters:UserWarning")
 NAME = "CartPoleInOtherUnits-v0"
@@ -106,13 +107,18 @@ def test_units_are_of_all_that_was_played(tmp_path: Path, monkeypatch: pytest.Mo
     torch.testing.assert_close(checkpoint.tensors["statistics/mean"], mean / weights.sum())
 
 
-def test_the_best_parameters_keep_the_units_they_were_the_best_with(tmp_path: Path) -> None:
+def test_the_best_parameters_keep_the_units_they_were_the_best_with() -> None:
     register(observation=1e-3, reward=1e3, shift=5.0)
-    list(train(TINY, tmp_path / "run"))
-    best = load(tmp_path / "run").policy.spaces
-    statistics = saved_statistics(load_checkpoint(tmp_path / "run" / "checkpoint"))
-    assert statistics
-    assert best != policy_spaces(get_family(NAME), statistics)  # those of what came after, too
+    family = get_family(NAME)
+    statistics = measure(family, SeedSequence(0))
+    first = policy_spaces(family, statistics)
+    trainer = make_trainer(TINY.resolve(family), family, first, statistics=statistics)
+    trainer.iterate()
+    trainer.best_return = None  # so that the next ones are the best
+    units = trainer.learner.policy.spaces
+    trainer.iterate()
+    assert trainer.snapshot().meta["spaces"] == dataclasses.asdict(units)
+    assert len({first, units, trainer.learner.policy.spaces}) == 3
 
 
 def test_units_of_a_run_without_statistics_stay(tmp_path: Path) -> None:
