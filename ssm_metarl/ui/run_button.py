@@ -45,7 +45,7 @@ class RunButton:
                 self.enqueue, inputs, [asked, *shown], js=TO_RESULTS % status.elem_id, **QUIET
             ).success(self.run, asked, list(self.outputs), **heavy(status), **PRIVATE)
             ran.then(lambda: self.enabled(busy=False), None, buttons, **QUIET)
-            ran.failure(lambda: message(FAILED, "working"), None, status, **QUIET)
+            ran.failure(self.failed, None, shown, **QUIET)
         # Said first and done then, or a job that has ended would be called ending.
         self.buttons[-1].click(self.stopping, None, shown, queue=False, **PRIVATE).then(
             self.stop, None, None, queue=False, **PRIVATE, api_name=f"stop_{self.kind}"
@@ -55,6 +55,10 @@ class RunButton:
         """Return updates of the buttons."""
         *others, _ = self.buttons
         return [gr.update(interactive=not busy) for _ in others] + [gr.update(interactive=busy)]
+
+    def failed(self) -> list[Any]:
+        """Return updates of the status and the buttons after an error, which a toast has shown."""
+        return [message(FAILED, "working"), *self.enabled(busy=False)]
 
     def enqueue(self, request: gr.Request, *inputs: Any) -> list[Any]:
         """Keep what is asked, and wait for a turn."""

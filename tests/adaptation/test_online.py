@@ -195,17 +195,18 @@ def test_hybrid_with_nothing_to_recall_is_standard_and_says_so_once(agent: Agent
 
 
 @pytest.mark.parametrize(
-    ("env", "words"),
+    ("broken", "words"),
     [
-        (Scripted(4, reward=np.nan), "gave a reward that is not finite"),
-        (Scripted(4, observation=np.inf), "gave an observation that is not finite"),
-        (Scripted(4, step=True), "failed in step: OSError: no signal"),
-        (Scripted(4, reset=True), "in reset: RuntimeError: the motor is stuck"),
+        ({"reward": np.nan}, "gave a reward that is not finite"),
+        ({"observation": np.inf}, "gave an observation that is not finite"),
+        ({"step": True}, "failed in step: OSError: no signal"),
+        ({"reset": True}, "in reset: RuntimeError: the motor is stuck"),
     ],
 )
 def test_what_goes_wrong_in_the_second_episode_leaves_the_first(
-    agent: Agent, env: Scripted, words: str
+    agent: Agent, broken: dict, words: str
 ) -> None:
+    env = Scripted(4, **broken)
     before, stream = copies(agent), adapt(agent, env, episodes=1, steps=3)
     first = next(stream)
     adapted = copies(first.agent)

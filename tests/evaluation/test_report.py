@@ -4,6 +4,7 @@ import dataclasses
 import io
 import json
 
+import numpy as np
 import pytest
 from rich.console import Console
 
@@ -16,6 +17,7 @@ from ssm_metarl.evaluation.report import (
     label,
     part,
 )
+from ssm_metarl.evaluation.statistics import paired_difference
 from ssm_metarl.evaluation.table import make_difference_table, make_table
 
 
@@ -180,6 +182,17 @@ def test_only_results_of_the_same_data_are_compared_except_with_zero_shot() -> N
         ModeDifference("standard", "zero_shot", 40, 2, 465.0, (465.0, 465.0)),
         ModeDifference("in_context", "zero_shot", 3, 0, 66.0, (66.0, 66.0)),
     )
+
+
+def test_intervals_of_differences_are_of_the_seed() -> None:
+    mine, theirs = np.random.default_rng(0).normal(size=(2, 12))
+    rows = [
+        dataclasses.replace(result(mode, 20, 1, 0.0), per_task=tuple(returns.tolist()))
+        for mode, returns in (("standard", mine), ("from_scratch", theirs))
+    ]
+    (found,) = differences(rows, seed=5)
+    assert found.ci95 == paired_difference(mine[None], theirs[None], seed=5).ci95
+    assert found.ci95 != paired_difference(mine[None], theirs[None]).ci95
 
 
 def test_the_table_of_differences_has_a_row_for_each_in_80_columns() -> None:

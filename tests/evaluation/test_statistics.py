@@ -170,6 +170,15 @@ def test_paired_difference_changes_sign_with_its_arguments(design: Design) -> No
     np.testing.assert_allclose(forth.ci95, (-back.ci95[1], -back.ci95[0]), rtol=1e-12)
 
 
+def test_a_paired_difference_has_the_interval_of_the_differences_and_all_its_options() -> None:
+    a, b = np.random.default_rng(RNG_SEED).normal(size=(2, 3, 20))
+    interval = paired_difference(a, b, 300, 5, design="crossed").ci95
+    assert interval == stratified_bootstrap(a - b, mean, 300, 5, design="crossed")
+    assert interval != paired_difference(a, b, 300, 5).ci95
+    assert interval != paired_difference(a, b, 300, 6, design="crossed").ci95
+    assert interval != paired_difference(a, b, 200, 5, design="crossed").ci95
+
+
 def test_scores_that_cannot_be_averaged_are_refused() -> None:
     scores = np.zeros((2, 3))
     scores[1, 2] = np.nan

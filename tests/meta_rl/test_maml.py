@@ -1,5 +1,7 @@
 """Meta-learning: invariances, and that it learns to adapt."""
 
+import dataclasses
+
 import pytest
 import torch
 from numpy.random import SeedSequence
@@ -54,6 +56,40 @@ def test_chunks_of_tasks_give_the_gradient_of_all_at_once(inner_steps: int, surr
         parts = after_one_iteration(chunk=chunk, **changes)
         for name in whole:
             torch.testing.assert_close(whole[name], parts[name], atol=3e-5, rtol=0)
+
+
+def test_rewards_are_reported_of_the_first_and_of_the_last_rollout() -> None:
+    learning, rollouts = learner(inner_steps=2), []
+    collect = learning._collect
+
+    def kept(*given: object) -> list:
+        rollouts.extend(collect(*given))
+        return rollouts
+
+    learning._collect = kept
+    metrics = learning.iterate(SeedSequence(3), 1).metrics
+    first, middle, last = [(one.reward.sum() / one.done.sum()).item() for one in rollouts]
+    assert middle != last
+    assert (metrics["support_reward"], metrics["query_reward"]) == (first, last)
+
+
+def test_the_outer_loss_is_the_mean_over_tasks() -> None:
+    learning = learner(chunk=2)
+    tasks = FAMILY.sample(3, SeedSequence(1))
+    rollouts = learning._collect(tasks, SeedSequence(2))
+    support, query = [learning._batch(rollout) for rollout in rollouts]
+    query = dataclasses.replace(query, advantage=query.advantage + 1.0)  # so that it is not 0
+    mean = learning.objective()([support], query, learning.params).loss.mean()
+    assert mean < -0.5
+    torch.testing.assert_close(sum(learning._losses([support], query, [])), mean)
+
+
+@pytest.mark.parametrize(("memory", "steps"), [("episode", 20), ("trial", 40)])
+def test_the_longest_rollout_is_an_episode_or_a_trial(memory: str, steps: int) -> None:
+    policy = Policy(PolicyConfig(width=8, state_size=4, memory=memory), policy_spaces(FAMILY))
+    params = policy.init(torch.Generator().manual_seed(0))
+    settings = resolved("meta_rl", **SMALL, episodes_per_trial=2)
+    assert MAML(policy, FAMILY, params, settings).longest_rollout == steps
 
 
 def test_switches_change_what_is_learned() -> None:

@@ -73,6 +73,15 @@ def test_values_are_in_units_of_the_rewards() -> None:
     torch.testing.assert_close(theirs.target, 1e3 * mine.target, rtol=1e-3, atol=1.0)
 
 
+def test_a_gradient_of_a_hundred_thousandth_moves_half_a_full_step() -> None:
+    learning = learner()  # PPO is usually run with Adam's epsilon at 1e-5, not 1e-8
+    bias = learning.params["action.bias"]
+    before = bias.detach().clone()
+    learning.optimizer.step(lambda: [1e-5 * bias.sum()])
+    moved = (before - bias.detach()) / learning.settings.outer_lr
+    torch.testing.assert_close(moved, torch.full_like(moved, 0.5), rtol=1e-3, atol=0.0)
+
+
 def test_observations_of_other_units_have_the_same_targets() -> None:
     plain, data = learner(), rollout_of(learner(), 8)
     declared = plain.policy.spaces
