@@ -31,6 +31,18 @@ from ssm_metarl.training.settings import settings_of
 AGENT = "agent"  # the folder, and the key of the settings in its manifest
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 HUB_FILES = [CONFIG, FAMILY, f"{CHECKPOINT}/*", "agent/*", EXPERIENCE]
+ADAPTATION_SETTINGS = {
+    "inner_lr": "inner_lr",
+    "support_steps": "horizon",
+    "discount": "discount",
+    "gae_lambda": "gae_lambda",
+    "surrogate": "surrogate",
+    "episodes_per_task": "episodes",
+    "episodes_per_trial": "episodes_per_trial",
+    "trust": "trust",
+    "adapted_std": "adapted_std",
+}
+"""The settings that bound what a saved agent adapts with, and its name for each."""
 
 
 @in_usual_torch
@@ -164,8 +176,8 @@ def _read_agent(checkpoint: Checkpoint, source: str) -> Agent:
         family = known["env_name"].check(settings["family"])
         for name in ("width", "state_size", "blocks"):
             known[name].check(getattr(network, name))
-        known["support_steps"].check(config.horizon)
-        known["surrogate"].check(config.surrogate)
+        for setting, name in ADAPTATION_SETTINGS.items():
+            known[setting].check(getattr(config, name))
     except (KeyError, TypeError) as error:
         raise CheckpointError(f"{source}: is not a saved agent: {error} is missing") from error
     except UserError as error:

@@ -212,6 +212,7 @@ def store_shown(tasks: Sequence[StoredTask], family: TaskFamily) -> tuple[str, A
     histogram = gr.update(
         value=pd.DataFrame({"Mean return": returns, "Tasks": 1}),
         x_bin=float(f"{width or 1.0:.1g}"),
+        y_lim=[0, None],  # else it starts at the lowest bar, which then has no height
         visible=len(returns) > 0,
     )
     rounded: dict[Any, Any] = dict.fromkeys(["Mean return", *parameters], "{:.4g}")

@@ -90,6 +90,7 @@ def test_the_store_is_shown_as_it_is(subject: Subject) -> None:
     for number in (len(tasks), sum(t.episodes for t in tasks), sum(t.transitions for t in tasks)):
         assert f"<dd>{number:,}</dd>" in totals
     assert len(histogram["value"]) == len(tasks)
+    assert histogram["y_lim"] == [0, None], "bars of one task have a height"
     assert list(listed.data["Task"]) == [task.id for task in reversed(tasks)]
 
 

@@ -234,10 +234,10 @@ def test_a_run_is_taken_away_brought_back_and_deleted_over_the_network(
     assert "away" in [run["name"] for run in client.predict(api_name="/runs")]
     told = client.predict("away", api_name="/describe")
     assert (told["done"], told["config"]["width"]) == (1, 8)
-    parcel = client.predict("away", True, api_name="/download")
+    downloaded = client.predict("away", True, api_name="/download")
     client.predict("away", api_name="/delete_run")
     assert not (place / "away").exists()
-    assert client.predict(handle_file(parcel), "back", api_name="/import_run") == "back"
+    assert client.predict(handle_file(downloaded), "back", api_name="/import_run") == "back"
     assert (place / "back" / "experience" / "store.sqlite").exists()
     for hostile in ("../back", "cartpole", "nowhere"):
         with pytest.raises(Exception, match=r"no run|cannot be deleted|a run's name"):
