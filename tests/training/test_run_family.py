@@ -62,6 +62,18 @@ def test_code_is_run_only_if_that_is_allowed(
     assert "failed: RuntimeError: it ran" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("module", ["minigrid", "somebody"])
+def test_a_family_file_imports_no_module_by_itself(
+    module: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / f"{module}.py").write_text("raise RuntimeError('it ran')")
+    file = tmp_path / "family.toml"
+    file.write_text(f'name = "Mine"\nenv_id = "{module}:Mine-v0"\n')
+    assert main(["envs", f"--family={file}"]) == 2
+    assert "would import and run code" in capsys.readouterr().err
+
+
 def test_the_example_for_newcomers_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     text = (ROOT / "examples/own_environment.md").read_text()
     blocks = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
