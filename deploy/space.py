@@ -7,12 +7,13 @@ the package and its pretrained agents. An earlier one is replaced.
 """
 
 import argparse
-import re
 import shutil
 import sys
 import tempfile
 from importlib.metadata import requires, version
 from pathlib import Path
+
+from packaging.requirements import Requirement  # which Gradio needs too
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent
@@ -56,18 +57,14 @@ def build(folder: Path) -> None:
 
 def pinned() -> list[str]:
     """Return the package's own requirements, and those of the page, as they are installed here."""
-    wanted = set()
-    for line in requires("ssm-metarl") or []:
-        requirement, _, marker = line.partition(";")
-        extra = re.search(r"extra\s*==\s*['\"](\w+)['\"]", marker)
-        if extra is None or extra[1] in ("app", "figures", "video"):
-            wanted.add(re.match(r"[\w.-]+(\[[\w,-]+\])?", requirement)[0])
-    named = {name: name.partition("[")[0] for name in wanted}
-    return sorted(
-        f"{name}=={version(package).partition('+')[0]}"
-        for name, package in named.items()
-        if package != "ssm-metarl"
-    )
+    extras = [{"extra": extra} for extra in ("", "app", "figures", "video")]
+    pins = set()
+    for need in map(Requirement, requires("ssm-metarl") or []):
+        used = need.marker is None or any(need.marker.evaluate(extra) for extra in extras)
+        if used and need.name != "ssm-metarl":
+            named = f"{need.name}[{','.join(need.extras)}]" if need.extras else need.name
+            pins.add(f"{named}=={version(need.name).partition('+')[0]}")
+    return sorted(pins)
 
 
 if __name__ == "__main__":

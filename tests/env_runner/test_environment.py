@@ -25,10 +25,13 @@ def random_actions(family: TaskFamily, steps: int, tasks: int, lanes: int) -> to
 
 
 def walk(env: Environment, actions: torch.Tensor, seed: SeedSequence = SEED) -> Iterator[Step]:
+    """Yield the first observations and then every step; none of these worlds fails."""
     zero = torch.zeros(len(env.tasks), env.lanes)
     yield Step(env.reset(seed), zero, zero.bool(), zero.bool())
     for action in actions:
-        yield env.step(action)
+        step = env.step(action)
+        assert step.failed is None
+        yield step
 
 
 @FAMILIES
@@ -47,7 +50,7 @@ def test_results_do_not_depend_on_how_the_tasks_are_split(
     whole = collect(slice(0, 6))
     for rows in (slice(0, 1), slice(1, 3), slice(3, 6)):
         for all_tasks, some_tasks in zip(whole, collect(rows), strict=True):
-            for mine, theirs in zip(all_tasks, some_tasks, strict=True):
+            for mine, theirs in zip(all_tasks[:4], some_tasks[:4], strict=True):
                 assert torch.equal(mine[rows], theirs)
 
 
@@ -74,9 +77,9 @@ def test_observations_and_rewards_are_not_overwritten_by_later_steps(family: Tas
     steps, copies = [], []
     for step in walk(env, actions):
         steps.append(step)
-        copies.append([tensor.clone() for tensor in step])
+        copies.append([tensor.clone() for tensor in step[:4]])
     for step, copy in zip(steps, copies, strict=True):
-        assert all(torch.equal(a, b) for a, b in zip(step, copy, strict=True))
+        assert all(torch.equal(a, b) for a, b in zip(step[:4], copy, strict=True))
 
 
 def test_next_step_autoreset_as_gymnasium_does_it() -> None:
@@ -113,7 +116,7 @@ def test_a_dead_step_ignores_the_action_and_restarts_the_clock() -> None:
         for each in (actions, other)
     ]
     for mine, theirs in zip(*runs, strict=True):
-        assert all(torch.equal(a, b) for a, b in zip(mine, theirs, strict=True))
+        assert all(torch.equal(a, b) for a, b in zip(mine[:4], theirs[:4], strict=True))
     truncated = [bool(step.truncated.all()) for step in runs[0][1:]]
     assert truncated == [t % 5 == 3 for t in range(12)]
     assert not torch.equal(runs[0][5].observation, runs[0][0].observation)  # fresh noise
@@ -144,7 +147,7 @@ def test_swap_exchanges_left_and_right() -> None:
     actions = random_actions(family, 60, 1, 5)
     normal, swapped = (family.make_vec(family.task(swap=s), 5, autoreset=True) for s in (0, 1))
     for mine, theirs in zip(walk(normal, actions), walk(swapped, 1 - actions), strict=True):
-        assert all(torch.equal(a, b) for a, b in zip(mine, theirs, strict=True))
+        assert all(torch.equal(a, b) for a, b in zip(mine[:4], theirs[:4], strict=True))
 
 
 @pytest.mark.parametrize(

@@ -95,7 +95,7 @@ def test_a_run_stores_what_its_family_suggested_at_the_time(
     before = load(tmp_path / "run")
     family = get_family("CartPole-v1")
     other = dataclasses.replace(family, support_steps=7, adaptation_discount=0.5, trust=9.0)
-    monkeypatch.setitem(registry._FAMILIES, "CartPole-v1", other)
+    monkeypatch.setitem(registry._BUILT_IN, "CartPole-v1", other)
     assert load(tmp_path / "run").config == before.config
 
 
