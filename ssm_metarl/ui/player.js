@@ -82,6 +82,10 @@ function seek(to) {
 
 function show() {
   pause();
+  for (const { video } of clips) {
+    video.removeAttribute("src"); // or one that still loads would complain of a file that is gone
+    video.load();
+  }
   urls.forEach((url) => URL.revokeObjectURL(url));
   urls = [];
   stage.replaceChildren();
