@@ -28,6 +28,8 @@ class Step(NamedTuple):
     """`[K, E]` bool: the time limit was reached (it may have terminated on the same step)."""
     failed: Tensor | None = None
     """`[K, E]` bool: the environment broke down, the episode is void; None if it did nowhere."""
+    success: Tensor | None = None
+    """`[K, E]` bool: its info said that the task is solved; None where it says nothing of it."""
 
 
 @runtime_checkable

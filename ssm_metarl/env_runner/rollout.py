@@ -212,7 +212,17 @@ class _Walk:
             truncated=(truncated & played & ~terminated)[:length],
             valid=valid[:length],
             episode_start=start[: length + 1],
+            success=self._success(valid, length),
         )
+
+    def _success(
+        self, valid: Bool[Tensor, "T K E"], length: int
+    ) -> Bool[Tensor, "length K E"] | None:
+        """Return on which steps the task was said to be solved; None if that was never told."""
+        told = [step.success for step in self.steps]
+        if all(each is None for each in told):
+            return None
+        return (torch.stack([self.never if e is None else e for e in told]) & valid)[:length]
 
     def _void(self, done: Bool[Tensor, "T K E"]) -> Bool[Tensor, "T K E"]:
         """Return which steps are of episodes that failed."""

@@ -28,6 +28,8 @@ class Trajectory:
         truncated: The episode was cut here by its time limit.
         valid: Whether the step was a step of an episode.
         episode_start: Whether the observation is the first of an episode.
+        success: Whether the environment said on this step that the task is solved; None if it
+            never says so. An episode succeeds if any of its steps did.
     """
 
     action: Shaped[Tensor, "T K E ..."]
@@ -38,6 +40,7 @@ class Trajectory:
     truncated: Bool[Tensor, "T K E"]
     valid: Bool[Tensor, "T K E"]
     episode_start: Bool[Tensor, "T+1 K E"]
+    success: Bool[Tensor, "T K E"] | None = None
 
     @property
     def done(self) -> Bool[Tensor, "T K E"]:
@@ -51,11 +54,15 @@ class Trajectory:
 
     def lanes(self, lanes: Int[Tensor, "chosen"]) -> "Trajectory":
         """Return some of the lanes."""
-        return Trajectory(**{name: value[:, :, lanes] for name, value in vars(self).items()})
+        return Trajectory(**{name: value[:, :, lanes] for name, value in self.tensors().items()})
 
     def tasks(self, tasks: Int[Tensor, "chosen"]) -> "Trajectory":
         """Return some of the tasks."""
-        return Trajectory(**{name: value[:, tasks] for name, value in vars(self).items()})
+        return Trajectory(**{name: value[:, tasks] for name, value in self.tensors().items()})
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return what there is, by name."""
+        return {name: value for name, value in vars(self).items() if value is not None}
 
     def inputs(self, policy: Policy) -> Float[Tensor, "T1 K E I"]:
         """Return the policy's inputs at every step and at the last observation."""
@@ -90,7 +97,7 @@ def side_by_side(trajectories: Sequence[Trajectory]) -> Trajectory:
             for trajectory in trajectories
             for value in [vars(trajectory)[name]]
         ]
-        for name in vars(trajectories[0])
+        for name in trajectories[0].tensors()
     }
     return Trajectory(**{name: torch.cat(values, 2) for name, values in fields.items()})
 
