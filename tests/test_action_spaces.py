@@ -109,7 +109,7 @@ def test_what_is_stored_comes_back(family: sm.TaskFamily, tmp_path: Path) -> Non
     with sm.ExperienceStore.create(tmp_path / "store", family) as store:
         store.add(played, tasks)
         read = store.trajectory(store.tasks()[1].id)
-        for name, value in vars(played.tasks(torch.tensor([1]))).items():
+        for name, value in played.tasks(torch.tensor([1])).tensors().items():
             assert torch.equal(getattr(read, name), value), name
         assert_minari_keeps(store, family, tmp_path)
     with sm.ExperienceStore.open(tmp_path / "store", family) as store:

@@ -1,7 +1,7 @@
 """What was seen and done: trajectories ``[T, K, E, ...]``, and sums over their episodes."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Bool, Float, Int, Shaped
@@ -52,6 +52,11 @@ class Trajectory:
         """Number of valid steps, the data this trajectory cost."""
         return int(self.valid.sum())
 
+    @property
+    def succeeded(self) -> Bool[Tensor, "T K E"]:
+        """``success``, and nowhere if nothing is said of it."""
+        return torch.zeros_like(self.valid) if self.success is None else self.success
+
     def lanes(self, lanes: Int[Tensor, "chosen"]) -> "Trajectory":
         """Return some of the lanes."""
         return Trajectory(**{name: value[:, :, lanes] for name, value in self.tensors().items()})
@@ -87,6 +92,8 @@ class Trajectory:
 def side_by_side(trajectories: Sequence[Trajectory]) -> Trajectory:
     """Put trajectories of the same K tasks next to each other as lanes, padded with dead steps."""
     steps = max(len(trajectory.reward) for trajectory in trajectories)
+    if any(trajectory.success is not None for trajectory in trajectories):
+        trajectories = [replace(each, success=each.succeeded) for each in trajectories]
 
     def padded(value: Tensor, length: int) -> Tensor:
         return torch.cat([value, value.new_zeros(length - len(value), *value.shape[1:])])

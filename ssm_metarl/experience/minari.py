@@ -142,7 +142,7 @@ def _episodes(
     """Yield the fields of an episode, as Minari has them, for each one of a ``[T, 1, E]``."""
     actions = np.asarray(spaces.contained(trajectory.action))
     for lane in range(trajectory.valid.shape[2]):
-        fields = {name: value[:, 0, lane].numpy() for name, value in vars(trajectory).items()}
+        fields = {name: value[:, 0, lane].numpy() for name, value in trajectory.tensors().items()}
         dead = (~fields["valid"]).nonzero()[0]
         for first in fields["episode_start"].nonzero()[0]:
             stop = min([*dead[dead > first], len(actions)])

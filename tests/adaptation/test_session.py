@@ -77,7 +77,7 @@ def test_a_session_learns_what_the_same_episodes_teach_at_once(agent: Agent) -> 
     expected.add(played)
     assert session.adapted is not None
     assert session.adapted.played is not None
-    for name, value in vars(played).items():
+    for name, value in played.tensors().items():
         torch.testing.assert_close(vars(session.adapted.played)[name], value)
     for name, value in agent.with_params(expected.now.params).params.items():
         torch.testing.assert_close(session.agent.params[name], value)

@@ -98,7 +98,7 @@ def assert_same(found: Trajectory, expected: Trajectory) -> None:
     """Compare bit by bit; after the last valid step, actions and log-probabilities are 0."""
     last = expected.valid.flip(0).cumsum(0).flip(0) > 0  # up to the last valid step
     length = int(last.flatten(1).any(1).sum())
-    for name, value in vars(expected).items():
+    for name, value in expected.tensors().items():
         got = getattr(found, name)
         value = value[: length + 1] if name in ("observation", "episode_start") else value[:length]
         if name in ("action", "log_prob"):

@@ -23,7 +23,7 @@ LANES = st.lists(st.lists(st.integers(1, 6), min_size=1, max_size=3), min_size=1
 
 
 def one_task(trajectory: Trajectory, k: int) -> Trajectory:
-    return Trajectory(**{name: value[:, k : k + 1] for name, value in vars(trajectory).items()})
+    return Trajectory(**{name: value[:, k : k + 1] for name, value in trajectory.tensors().items()})
 
 
 @pytest.mark.parametrize("autoreset", [False, True])
@@ -163,7 +163,9 @@ def test_shapes_and_dtypes_that_do_not_fit(make_store: MakeStore, kit: SimpleNam
     store, trajectory = make_store(), kit.trajectory([[[3, 2], [4]]])
     with pytest.raises(StoreError, match="does not fit a store of 4 observations"):
         store.add(kit.trajectory([[[3]]], kit.pendulum), kit.tasks(1))
-    doubles = {n: v.double() if v.is_floating_point() else v for n, v in vars(trajectory).items()}
+    doubles = {
+        n: v.double() if v.is_floating_point() else v for n, v in trajectory.tensors().items()
+    }
     with pytest.raises(StoreError, match=r"torch.float64 are not stored; valid: torch.float32"):
         store.add(Trajectory(**doubles), kit.tasks(1))
 

@@ -19,7 +19,7 @@ ADDITIONS = st.lists(st.lists(st.integers(1, 9), min_size=2, max_size=2), min_si
 def contents(store: ExperienceStore) -> dict[int, list]:
     """Everything that can be asked of a store."""
     return {
-        task.id: [task, *(v.tolist() for v in vars(store.trajectory(task.id)).values())]
+        task.id: [task, *(v.tolist() for v in store.trajectory(task.id).tensors().values())]
         for task in store.tasks()
     }
 

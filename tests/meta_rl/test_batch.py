@@ -38,7 +38,7 @@ def test_advantages_of_each_task_have_zero_mean_and_unit_variance() -> None:
 
 def test_a_task_of_the_batch_equals_that_task_alone() -> None:
     together = rollout()
-    alone = Trajectory(**{name: value[:, 2:3] for name, value in vars(together).items()})
+    alone = Trajectory(**{name: value[:, 2:3] for name, value in together.tensors().items()})
     batch = make_batch(together, POLICY, 0.99, 0.95).tasks(slice(2, 3))
     torch.testing.assert_close(batch.advantage, make_batch(alone, POLICY, 0.99, 0.95).advantage)
 

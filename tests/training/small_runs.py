@@ -46,7 +46,7 @@ def stored(run_dir: Path) -> list[tuple[StoredTask, dict[str, torch.Tensor]]]:
     if not (run_dir / EXPERIENCE).exists():
         return []
     with ExperienceStore.open(run_dir / EXPERIENCE) as store:
-        return [(task, vars(store.trajectory(task.id))) for task in store.tasks()]
+        return [(task, store.trajectory(task.id).tensors()) for task in store.tasks()]
 
 
 def assert_same(first: Path, second: Path) -> None:
