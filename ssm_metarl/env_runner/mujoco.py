@@ -11,21 +11,19 @@ from torch import Tensor
 
 from ssm_metarl.core.spaces import into_space
 from ssm_metarl.env_runner.environment import Step
+from ssm_metarl.env_runner.failures import FailedEpisodes
 from ssm_metarl.env_runner.gymnasium import MAX_REWARD, lane_seeds
 from ssm_metarl.env_runner.mujoco_lanes import make_lanes
 from ssm_metarl.env_runner.mujoco_model import MjModel
 from ssm_metarl.env_runner.mujoco_robots import Robot
 from ssm_metarl.env_runner.tasks import Tasks
-from ssm_metarl.errors import DivergenceError, EnvironmentFailure
+from ssm_metarl.errors import DivergenceError
 
 Reward = Callable[[Mapping[str, Any], Mapping[str, Any]], Any]
 """A task's own reward, from the terms of a step and the values of the task's parameters.
 
 Both are arrays over lanes, or plain numbers: ``info`` of Gymnasium's environment and one task's.
 """
-
-MOST_FAILURES = 20
-"""A task is given up when so many of its episodes failed, and no fewer than went well."""
 
 
 class MuJoCoEnvironment:
@@ -70,9 +68,8 @@ class MuJoCoEnvironment:
             -np.inf, np.inf, space.shape, dtype=np.float32
         )
         self.action_space: gymnasium.Space = robot.env.action_space
-        self.failures = np.zeros(len(tasks), dtype=np.int64)
-        """Episodes that failed, of each task, since the environment was made."""
-        self._episodes = np.zeros(len(tasks), dtype=np.int64)
+        self.failures = FailedEpisodes(tasks)
+        """Of each task, since the environment was made."""
         self._robot, self._reward = robot, reward
         of_lanes = [model for model in models for _ in range(lanes)]
         skip = robot.env.frame_skip
@@ -144,20 +141,7 @@ class MuJoCoEnvironment:
     def _settle(self, done: np.ndarray, failed: np.ndarray | None) -> None:
         """Note which lanes rest on the next step, and count episodes and failures."""
         self._done = done if self.autoreset else self._done | done
-        if not done.any():
-            return
-        per_task = (len(self.tasks), self.lanes)
-        self._episodes += done.reshape(per_task).sum(1)
-        if failed is None:
-            return
-        self.failures += failed.reshape(per_task).sum(1)
-        hopeless = (self.failures >= MOST_FAILURES) & (2 * self.failures >= self._episodes)
-        if hopeless.any():
-            k = int(hopeless.argmax())
-            raise EnvironmentFailure(
-                f"the simulation became unstable in {self.failures[k]} of {self._episodes[k]} "
-                f"episodes of the task {self.tasks.describe(k)}; a narrower range would help"
-            )
+        self.failures.count(done, failed, "the simulation became unstable")
 
     def _tensor(self, values: np.ndarray, dtype: torch.dtype) -> Tensor:
         tensor = torch.from_numpy(values).to(self.device, dtype)

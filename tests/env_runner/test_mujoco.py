@@ -10,8 +10,9 @@ import torch
 from numpy.random import SeedSequence
 
 from ssm_metarl.env_runner.environment import Environment, Step
+from ssm_metarl.env_runner.failures import MOST_FAILURES
 from ssm_metarl.env_runner.gymnasium import GymnasiumEnvironment, vector_of
-from ssm_metarl.env_runner.mujoco import MOST_FAILURES, MuJoCoEnvironment
+from ssm_metarl.env_runner.mujoco import MuJoCoEnvironment
 from ssm_metarl.env_runner.mujoco_lanes import BatchLanes, ThreadLanes
 from ssm_metarl.env_runner.mujoco_model import apply, version_of
 from ssm_metarl.env_runner.mujoco_world import ROBOTS, robot_of
@@ -173,7 +174,7 @@ def test_an_unstable_episode_has_failed_although_everything_is_finite(
         assert (step.observation[restarted].abs() < 1.0).all()
         restarted = failed
     assert count > 0
-    assert env.failures.tolist() == [0, count]
+    assert env.failures.failed.tolist() == [0, count]
 
 
 def test_a_task_that_keeps_failing_stops_with_its_values() -> None:
@@ -182,7 +183,7 @@ def test_a_task_that_keeps_failing_stops_with_its_values() -> None:
     actions = actions_of(env, 2000, scale=1.0)
     with pytest.raises(EnvironmentFailure, match=r"unstable in 2\d of \d+ episodes .* mass=1\.3"):
         play(env, actions)
-    assert env.failures[1] >= MOST_FAILURES
+    assert env.failures.failed[1] >= MOST_FAILURES
 
 
 def test_wrong_actions_and_robots_are_named() -> None:
