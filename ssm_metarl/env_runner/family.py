@@ -72,6 +72,9 @@ class TaskFamily:
     """Suggested largest spread of an adapted agent's continuous actions; None for no limit."""
     trust: float | None = None
     """Suggested largest divergence of a step that training never took, in nats; None for 0.03."""
+    success_key: str = ""
+    """In the info of `make`'s environments, what says that the task is solved; empty for "success"
+    or "is_success"."""
     picture: str = ""
     """What its pictures show, where one does not see that."""
     source: str = field(default="", repr=False)
@@ -115,7 +118,7 @@ class TaskFamily:
         if self.simulator:
             return SimulatedWorld(self.simulator, self.observed)
         make = self.make or gymnasium_id(self.env_id, self.max_episode_steps)
-        return GymnasiumWorld(make, self.nominal().parameters(0))
+        return GymnasiumWorld(make, self.nominal().parameters(0), self.success_key)
 
     def reusing(self) -> "TaskFamily":
         """Return this family, with what it builds kept for one rollout after another.

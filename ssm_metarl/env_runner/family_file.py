@@ -28,8 +28,8 @@ SUGGESTED = (
 """Settings of a run that a family may suggest."""
 KEYS: Mapping[str, type | tuple[type, ...]] = {
     **{"name": str, "description": str, "env_id": str, "max_episode_steps": int},
-    **{"reward": str, "success": str, "picture": str, "arguments": dict, "derived": dict},
-    **{"wrappers": list, "parameters": dict},
+    **{"reward": str, "success": str, "success_key": str, "picture": str, "arguments": dict},
+    **{"derived": dict, "wrappers": list, "parameters": dict},
     **dict.fromkeys(SUGGESTED, (int, float)),
 }
 TARGETS = ("argument", "attribute", "model", "wrapper")
@@ -110,7 +110,10 @@ class _Reader:
             raise self.error(("max_episode_steps",), f"must be at least 1, got {limit}")
         parameters = self.parameters()
         make = self.recipe(parameters, recipe.arguments_of(spec))
-        suggested = {key: content[key] for key in (*SUGGESTED, "picture") if key in content}
+        if "success" in content and "success_key" in content:
+            raise self.error(("success_key",), "success is a formula for it; valid: one of the two")
+        own = (*SUGGESTED, "picture", "success_key")
+        suggested = {key: content[key] for key in own if key in content}
         with self.at():
             return TaskFamily(
                 content["name"],

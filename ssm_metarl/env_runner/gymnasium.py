@@ -15,6 +15,7 @@ from ssm_metarl.core.spaces import check_action_space, into_space
 from ssm_metarl.env_runner.environment import Step
 from ssm_metarl.env_runner.pool import CheckedReward
 from ssm_metarl.env_runner.streams import substream
+from ssm_metarl.env_runner.success import lanes_succeeded
 from ssm_metarl.env_runner.tasks import Tasks
 from ssm_metarl.errors import DivergenceError, EnvironmentFailure, SsmMetaRLError, UserError
 
@@ -91,6 +92,7 @@ class GymnasiumEnvironment:
         tasks: Tasks,
         *,
         max_episode_steps: int,
+        success_key: str = "",
         device: torch.device | str = "cpu",
         dtype: torch.dtype = torch.float32,
     ) -> None:
@@ -100,6 +102,7 @@ class GymnasiumEnvironment:
             envs: With autoreset on the next step, and flat observations.
             tasks: The K tasks.
             max_episode_steps: Steps after which it truncates an episode.
+            success_key: Of the info that says whether the task is solved; empty for `SUCCESS_KEYS`.
             device: Of the tensors handed out.
             dtype: Of observations and rewards.
 
@@ -118,7 +121,7 @@ class GymnasiumEnvironment:
         self.tasks, self.lanes = tasks, envs.num_envs // len(tasks)
         self.max_episode_steps = max_episode_steps
         self.device, self.dtype = torch.device(device), dtype
-        self._envs = envs
+        self._envs, self._success_key = envs, success_key
         self.observation_space = _float_box(envs.single_observation_space)
         self.action_space = envs.single_action_space
         check_action_space(self.action_space)
@@ -146,7 +149,7 @@ class GymnasiumEnvironment:
             raise DivergenceError("an action of the policy is not finite")
         actions = into_space(action.flatten(0, 1).cpu().numpy(), self.action_space)
         with failures_named("step"):
-            observation, reward, terminated, truncated, _ = self._envs.step(actions)
+            observation, reward, terminated, truncated, info = self._envs.step(actions)
         rewards = self._finite("a reward", reward)
         largest = rewards.abs().flatten().max(0)
         if largest.values > MAX_REWARD:
@@ -154,11 +157,13 @@ class GymnasiumEnvironment:
                 f"the environment gave a reward of {largest.values.item():.3g} in size"
                 f"{self._in_task(largest.indices)}; it must be at most {MAX_REWARD:g}"
             )
+        success = lanes_succeeded(info, self._success_key)
         return Step(
             self._finite("an observation", observation),
             rewards,
             self._lanes(terminated),
             self._lanes(truncated),
+            success=None if success is None else self._lanes(success),
         )
 
     def close(self) -> None:

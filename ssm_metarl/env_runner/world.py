@@ -150,6 +150,8 @@ class GymnasiumWorld(World):
     make: MakeEnv
     nominal: Mapping[str, float] = field(default_factory=dict)
     """The values of the task whose environment tells the spaces."""
+    success_key: str = ""
+    """Of the info that says whether the task is solved; empty for the usual ones."""
     _pool: EnvironmentPool | None = field(default=None, repr=False, compare=False)
 
     @property
@@ -213,7 +215,12 @@ class GymnasiumWorld(World):
         makers = [partial(self._lend_same, each) for each in values]
         envs = vector_of(makers, lanes, max_episode_steps)
         return GymnasiumEnvironment(
-            envs, tasks, max_episode_steps=max_episode_steps, device=device, dtype=dtype
+            envs,
+            tasks,
+            max_episode_steps=max_episode_steps,
+            success_key=self.success_key,
+            device=device,
+            dtype=dtype,
         )
 
     def reusing(self) -> World:
