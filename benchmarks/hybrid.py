@@ -48,9 +48,9 @@ from ssm_metarl.evaluation.evaluate import (
     ADAPTATION_STREAM,
     MODE_STREAM,
     RETURN_STREAM,
-    mean_returns,
 )
 from ssm_metarl.evaluation.figures import budget_curve, write_png
+from ssm_metarl.evaluation.play import mean_returns
 from ssm_metarl.evaluation.report import Evaluation
 from ssm_metarl.evaluation.statistics import iqm, paired_difference, stratified_bootstrap
 from ssm_metarl.experience.buffer import ExperienceStore

@@ -26,7 +26,7 @@ from ssm_metarl.core.policy import Policy, PolicyConfig
 from ssm_metarl.env_runner.family import TaskFamily
 from ssm_metarl.env_runner.registry import get_family
 from ssm_metarl.env_runner.spaces import policy_spaces
-from ssm_metarl.evaluation.evaluate import mean_returns
+from ssm_metarl.evaluation.play import mean_returns
 from ssm_metarl.meta_rl.policy_gradient import PolicyGradient
 from ssm_metarl.training.config import TrainConfig
 

@@ -45,7 +45,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.env_util import make_vec_env
 
 from ssm_metarl.env_runner.registry import get_family
-from ssm_metarl.evaluation.evaluate import mean_returns
+from ssm_metarl.evaluation.play import mean_returns
 from ssm_metarl.training.config import TrainConfig
 from ssm_metarl.training.loading import load
 from ssm_metarl.training.loop import train

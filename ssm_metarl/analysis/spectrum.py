@@ -16,7 +16,7 @@ from ssm_metarl.adaptation.agent import Agent
 from ssm_metarl.core.gated import GATE_SHARPNESS, GatedSSM
 from ssm_metarl.core.ssm import DiagonalSSM
 from ssm_metarl.env_runner.family import TaskFamily, Tasks
-from ssm_metarl.evaluation.evaluate import mean_returns
+from ssm_metarl.evaluation.play import mean_returns
 from ssm_metarl.meta_rl.inner_rule import ACTING
 
 HALF_OPEN = 0.5  # the gate at which the decay of a gated cell is given

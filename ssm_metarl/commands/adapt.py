@@ -182,7 +182,7 @@ def _measured(
     from numpy.random import SeedSequence
 
     from ssm_metarl.env_runner.streams import substream
-    from ssm_metarl.evaluation.evaluate import mean_returns, play_trials
+    from ssm_metarl.evaluation.play import mean_returns, play_trials
 
     own = substream(SeedSequence(seed), MEASURE_STREAM)
     lanes = Tasks(

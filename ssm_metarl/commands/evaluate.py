@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -134,8 +135,8 @@ def run(asked: Evaluate, _: Collection[str]) -> int:
     _check_places(asked, folder)
     if len(tasks) < asked.tasks:
         print(
-            f"{family.name} has no parameters, so it is one task: that is evaluated, on "
-            f"{counted(plan.return_episodes, 'episode')}, instead of {asked.tasks} tasks."
+            f"{family.name} has {counted(len(tasks), 'task')} in all, not {asked.tasks}; each is "
+            f"evaluated on {counted(plan.return_episodes, 'episode')}."
         )
     if agent.experience is None:  # it was saved by itself
         print(
@@ -146,9 +147,10 @@ def run(asked: Evaluate, _: Collection[str]) -> int:
     rows, shown = _evaluate(loaded, tasks, plan)
     evaluation = summarise(family, tasks, asked.split, plan, rows)
     show(make_table(evaluation), whole=True)
-    gains = make_difference_table(evaluation)
-    if gains:
-        show(gains)
+    for success in (False, True):
+        gains = make_difference_table(evaluation, success=success)
+        if gains:
+            show(gains)
     for path in filter(None, (folder / "evaluation.json", asked.json)):
         write_text_atomically(path, evaluation.to_json())
         made("numbers", path)
@@ -204,13 +206,19 @@ def _draw_evaluation(
     stepped = any(row.steps for row in rows)
     budgets = len({row.shots for row in rows if row.steps == 1}) > 1
     trials = any(row.mode == "in_context" for row in rows)
+    rated = any(row.success for row in rows)
+    curves = {
+        "adaptation": (stepped, figures.adaptation_curve),
+        "budgets": (budgets, figures.budget_curve),
+        "in-context": (trials, figures.trial_curve),
+    }
     wanted: dict[str, tuple[bool, Callable[[], Figure]]] = {
-        "adaptation": (stepped, lambda: figures.adaptation_curve(evaluation, best=best)),
-        "budgets": (budgets, lambda: figures.budget_curve(evaluation, best=best)),
         "profile": (budgets, lambda: figures.performance_profile(evaluation)),
-        "in-context": (trials, lambda: figures.trial_curve(evaluation, best=best)),
         "tasks": (bool(panels), lambda: figures.task_scatter(panels)),
     }
+    for name, (measured, curve) in curves.items():
+        wanted[name] = measured, partial(curve, evaluation, best=best)
+        wanted[f"{name}-success"] = measured and rated, partial(curve, evaluation, success=True)
     for name, (has_results, draw) in wanted.items():
         path = folder / f"{name}.png"
         path.unlink(missing_ok=True)

@@ -13,6 +13,7 @@ from ssm_metarl.env_runner.environment import Environment, Step
 from ssm_metarl.env_runner.streams import NoiseStream, substream
 from ssm_metarl.env_runner.trajectory import Trajectory as Trajectory
 from ssm_metarl.env_runner.trajectory import episode_returns as episode_returns
+from ssm_metarl.env_runner.trajectory import episode_successes as episode_successes
 from ssm_metarl.env_runner.trajectory import nothing_yet
 from ssm_metarl.env_runner.trajectory import per_trial_episode as per_trial_episode
 from ssm_metarl.env_runner.trajectory import side_by_side as side_by_side

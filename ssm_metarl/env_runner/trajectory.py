@@ -137,6 +137,22 @@ def per_trial_episode(
     return x.new_zeros(episodes, *x.shape[1:]).scatter_add(0, number, x * trajectory.valid)
 
 
+def episode_successes(
+    trajectory: Trajectory, episodes: int
+) -> Float[Tensor, "episodes K E"] | None:
+    """Return 1 for each episode of a trial on any step of which the task was solved, else 0.
+
+    None if the environment says nothing of it.
+
+    Raises:
+        ValueError: As :func:`per_trial_episode`.
+    """
+    if trajectory.success is None:
+        return None
+    solved = trajectory.success.to(trajectory.reward.dtype)
+    return per_trial_episode(solved, trajectory, episodes).clamp_max(1.0)
+
+
 def nothing_yet(policy: Policy, observation: Tensor) -> tuple[Tensor, Tensor]:
     """Return the previous action and reward ``[K, E, ...]`` of a first step."""
     reward = torch.zeros_like(observation[..., 0])

@@ -17,16 +17,18 @@ from ssm_metarl.adaptation.hybrid import Memory
 from ssm_metarl.adaptation.session import check_mode
 from ssm_metarl.adaptation.standard import Adapted, adapt_tasks
 from ssm_metarl.core.parameters import Params
-from ssm_metarl.core.policy import Policy
 from ssm_metarl.env_runner.family import TaskFamily, Tasks
-from ssm_metarl.env_runner.rollout import (
-    collect_episodes,
-    collect_trials,
-    episode_returns,
-    per_trial_episode,
-)
 from ssm_metarl.env_runner.streams import substream
-from ssm_metarl.evaluation.report import MODES, Evaluation, ModeResult, differences, part
+from ssm_metarl.evaluation.play import Episodes, per_task, play_episodes, play_trials
+from ssm_metarl.evaluation.report import (
+    MODES,
+    Evaluation,
+    ModeResult,
+    Success,
+    differences,
+    part,
+    success_rates,
+)
 from ssm_metarl.evaluation.statistics import iqm, mean, stratified_bootstrap
 
 ADAPTATION_STREAM, RETURN_STREAM, MODE_STREAM, INITIAL_STREAM = 0, 1, 2, 3
@@ -153,9 +155,9 @@ class _Measuring:
         seed = substream(SeedSequence(self.plan.seed), RETURN_STREAM)
         played = self.agent.policy, adapted.params, self.family, self.tasks
         played = *played, self.plan.return_episodes
-        returns = play_episodes(*played, seed)
-        greedy = mean_returns(*played, substream(seed, MODE_STREAM), deterministic=True)
-        return self._result(mode, adapted, returns, greedy)
+        sampled = play_episodes(*played, seed)
+        greedy = play_episodes(*played, substream(seed, MODE_STREAM), deterministic=True)
+        return self._result(mode, adapted, sampled, greedy)
 
     def trials(self, adapted: Adapted) -> Iterator[Measurement]:
         """Yield a result per episode of a trial, each with those before it in memory."""
@@ -167,30 +169,43 @@ class _Measuring:
         for seen in range(self.plan.trial_episodes):
             used = adapted.environment_steps + sampled.environment_steps[:seen].sum(0)
             before = Adapted(adapted.params, adapted.steps, adapted.episodes + seen, used)
-            yield self._result("in_context", before, sampled.each[seen], greedy.returns[seen])
+            own, likeliest = sampled.episodes[seen], greedy.episodes[seen]
+            yield self._result("in_context", before, own, likeliest)
 
     def _result(
-        self,
-        mode: str,
-        adapted: Adapted,
-        episodes: Float[Tensor, "K E"],
-        greedy: Float[np.ndarray, "K"],
+        self, mode: str, adapted: Adapted, sampled: Episodes, greedy: Episodes
     ) -> Measurement:
-        """Sum up the returns of episodes: over tasks, or over episodes if there is one task."""
-        returns = _numbers(episodes.mean(-1))
-        sample = returns if len(returns) > 1 else _numbers(episodes[0])
+        """Sum up episodes: over tasks, or over episodes if there is one task."""
+        returns = per_task(sampled.returns)
         result = ModeResult(
             mode=mode,
             shots=adapted.episodes,
             steps=adapted.steps,
             mean=float(mean(returns)),
             iqm=float(iqm(returns)),
-            ci95=stratified_bootstrap(sample[None], seed=self.plan.seed),
+            ci95=self._interval(sampled.returns),
             adaptation_env_steps=float(adapted.environment_steps.mean()),
-            deterministic_mean=float(mean(greedy)),
+            deterministic_mean=float(mean(per_task(greedy.returns))),
             per_task=tuple(returns.tolist()),
+            success=self._success(sampled.success, greedy.success),
         )
         return Measurement(result, adapted.params)
+
+    def _success(self, sampled: Tensor | None, greedy: Tensor | None) -> Success | None:
+        if sampled is None:
+            return None
+        rates = per_task(sampled)
+        return Success(
+            mean=float(mean(rates)),
+            ci95=self._interval(sampled),
+            deterministic_mean=0.0 if greedy is None else float(mean(per_task(greedy))),
+            per_task=tuple(rates.tolist()),
+        )
+
+    def _interval(self, values: Float[Tensor, "K E"]) -> tuple[float, float]:
+        """Return the interval of the mean: over tasks, or over episodes if there is one task."""
+        sample = values.flatten().cpu().double().numpy() if len(values) == 1 else per_task(values)
+        return stratified_bootstrap(sample[None], seed=self.plan.seed)
 
 
 def modes_of(agent: Agent, plan: EvaluationPlan) -> tuple[str, ...]:
@@ -214,80 +229,16 @@ def modes_of(agent: Agent, plan: EvaluationPlan) -> tuple[str, ...]:
 def summarise(
     family: TaskFamily, tasks: Tasks, split: str, plan: EvaluationPlan, rows: Sequence[ModeResult]
 ) -> Evaluation:
-    """Put the results of :func:`evaluate` in order, with what they were measured on."""
+    """Put the results of :func:`evaluate` in order, with what they were measured on.
+
+    If an environment speaks of success in some results alone, there was none in the others.
+    """
+    if any(row.success for row in rows):
+        never = Success(0.0, (0.0, 0.0), 0.0, (0.0,) * len(tasks))
+        rows = [dataclasses.replace(row, success=row.success or never) for row in rows]
     ordered = tuple(sorted(rows, key=part))
-    return Evaluation(
-        family.name, len(tasks), plan.seed, split, ordered, differences(ordered, plan.seed)
-    )
-
-
-def mean_returns(
-    policy: Policy,
-    params: Params,
-    family: TaskFamily,
-    tasks: Tasks,
-    episodes: int,
-    seed: SeedSequence,
-    *,
-    deterministic: bool = False,
-) -> np.ndarray:
-    """Return each task's mean return over complete episodes of the original length, ``[K]``."""
-    played = policy, params, family, tasks, episodes, seed
-    return _numbers(play_episodes(*played, deterministic=deterministic).mean(-1))
-
-
-def play_episodes(
-    policy: Policy,
-    params: Params,
-    family: TaskFamily,
-    tasks: Tasks,
-    episodes: int,
-    seed: SeedSequence,
-    *,
-    deterministic: bool = False,
-) -> Float[Tensor, "K E"]:
-    """Play complete episodes of the original length; return the undiscounted return of each."""
-    device = params["encoder.bias"].device
-    environment = family.make_vec(tasks, episodes, autoreset=False, device=device)
-    rollout = collect_episodes(policy.bind(params), environment, seed, deterministic=deterministic)
-    environment.close()
-    return episode_returns(rollout)
-
-
-@dataclass(frozen=True)
-class Trials:
-    """Undiscounted returns and lengths of each episode of a trial, averaged over E trials."""
-
-    returns: Float[np.ndarray, "episodes K"]
-    environment_steps: Float[np.ndarray, "episodes K"]
-    each: Float[Tensor, "episodes K E"]
-    """The returns before averaging."""
-
-
-def play_trials(
-    policy: Policy,
-    params: Params,
-    family: TaskFamily,
-    tasks: Tasks,
-    trials: int,
-    episodes: int,
-    seed: SeedSequence,
-    *,
-    deterministic: bool = False,
-) -> Trials:
-    """Play trials of complete episodes of the original length, from an empty memory each."""
-    device = params["encoder.bias"].device
-    environment = family.make_vec(tasks, trials, autoreset=True, device=device)
-    bound = policy.bind(params)
-    rollout = collect_trials(bound, environment, seed, episodes, deterministic=deterministic)
-    environment.close()
-    each = per_trial_episode(rollout.reward, rollout, episodes)
-    lengths = per_trial_episode(torch.ones_like(rollout.reward), rollout, episodes)
-    return Trials(_numbers(each.mean(-1)), _numbers(lengths.mean(-1)), each)
-
-
-def _numbers(values: Tensor) -> np.ndarray:
-    return values.cpu().double().numpy()
+    gains = (differences(each, plan.seed) for each in (ordered, success_rates(ordered)))
+    return Evaluation(family.name, len(tasks), plan.seed, split, ordered, *gains)
 
 
 def untrained(agent: Agent, seed: SeedSequence) -> Params:

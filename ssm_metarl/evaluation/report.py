@@ -5,11 +5,11 @@ The dataclasses have the names of the JSON in the same order, so that they are i
 
 import dataclasses
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from ssm_metarl.evaluation.statistics import paired_difference
+from ssm_metarl.evaluation.statistics import iqm, paired_difference
 
 MODES = {
     "zero_shot": "zero-shot",
@@ -32,6 +32,25 @@ PARTS = ("zero_shot", "in_context", "standard", "steps and in_context", "hybrid"
 
 
 @dataclasses.dataclass(frozen=True)
+class Success:
+    """Success rates of one mode: the share of complete episodes in which the task was solved.
+
+    An episode succeeds if the environment says so on any of its steps.
+
+    Attributes:
+        mean: Over tasks, stochastic policy.
+        ci95: 95% bootstrap interval of the mean.
+        deterministic_mean: The same of the agent when it takes the most likely action.
+        per_task: On each task, in the order of the family's task set, stochastic policy.
+    """
+
+    mean: float
+    ci95: tuple[float, float]
+    deterministic_mean: float
+    per_task: tuple[float, ...]
+
+
+@dataclasses.dataclass(frozen=True)
 class ModeResult:
     """Returns of one mode on all tasks of an evaluation.
 
@@ -47,6 +66,7 @@ class ModeResult:
         adaptation_env_steps: Environment steps of the new task that adaptation used, mean per task.
         deterministic_mean: Mean return of the same agent when it takes the most likely action.
         per_task: Return on each task, in the order of the family's task set, stochastic policy.
+        success: Of the same episodes; absent where the environment says nothing of it.
     """
 
     mode: str
@@ -58,6 +78,7 @@ class ModeResult:
     adaptation_env_steps: float
     deterministic_mean: float
     per_task: tuple[float, ...]
+    success: Success | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,6 +113,7 @@ class Evaluation:
         split: Which task set: ``held_out``, ``shifted`` (outside the training ranges), ...
         results: One entry per mode and data budget.
         differences: Of the pairs in `COMPARED`.
+        success_differences: The same of success rates; absent where there are none.
     """
 
     family: str
@@ -100,6 +122,14 @@ class Evaluation:
     split: str
     results: tuple[ModeResult, ...]
     differences: tuple[ModeDifference, ...] = ()
+    success_differences: tuple[ModeDifference, ...] = ()
+
+    @property
+    def of_success(self) -> "Evaluation":
+        """The same with success rates in place of returns, of the results that have any."""
+        return dataclasses.replace(
+            self, results=success_rates(self.results), differences=self.success_differences
+        )
 
     def to_json(self) -> str:
         """Return the text of `evaluation.json`.
@@ -107,8 +137,16 @@ class Evaluation:
         Raises:
             ValueError: A number is NaN or infinite, which JSON cannot say.
         """
-        fields = dataclasses.asdict(self).items()
-        return "{" + ", ".join(f'"{name}": {_json(value)}' for name, value in fields) + "}\n"
+        fields = dataclasses.asdict(self)
+        fields["results"] = tuple(_present(row) for row in fields["results"])
+        if not self.success_differences:
+            del fields["success_differences"]
+        written = (f'"{name}": {_json(value)}' for name, value in fields.items())
+        return "{" + ", ".join(written) + "}\n"
+
+
+def _present(row: Mapping[str, object]) -> dict[str, object]:
+    return {name: value for name, value in row.items() if value is not None}
 
 
 def _json(value: object) -> str:
@@ -138,6 +176,17 @@ def differences(results: Sequence[ModeResult], seed: int) -> tuple[ModeDifferenc
                 gain = paired_difference(mine, theirs, seed=seed)
                 found.append(ModeDifference(mode, than, row.shots, row.steps, gain.mean, gain.ci95))
     return tuple(found)
+
+
+def success_rates(results: Sequence[ModeResult]) -> tuple[ModeResult, ...]:
+    """Return the results that have success rates, with these in place of returns."""
+    return tuple(
+        dataclasses.replace(
+            row, iqm=float(iqm(np.array(row.success.per_task))), **vars(row.success), success=None
+        )
+        for row in results
+        if row.success
+    )
 
 
 def part(row: ModeResult) -> int:

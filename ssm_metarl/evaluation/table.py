@@ -17,26 +17,38 @@ from ssm_metarl.evaluation.report import (
     part,
 )
 
+IQM_AND_GREEDY = "IQM: mean of the middle half of tasks. Greedy: taking the most likely action."
+SUCCESS = "Success: the share of these episodes in which the task was solved."
+
 
 def make_table(evaluation: Evaluation) -> Table:
     """Lay an evaluation out for a terminal of 80 columns, with the best mean in bold.
 
     Returns of five digits and more make it wider. Rows that print the same best mean are all bold.
+    Success rates, where there are any, take the place of the last two columns.
     """
     rows = evaluation.results
     digits = 1 if any(abs(row.mean) >= 100 for row in rows) else 2
     best = f"{max((row.mean for row in rows), default=0.0):.{digits}f}"
     over = "tasks" if evaluation.tasks != 1 else "episodes"
+    rates = evaluation.of_success.results
     table = _table(
         escape(describe(evaluation)),
         "Return of complete episodes, stochastic policy. "
-        f"[95% CI]: bootstrap over {over}.\n"
-        "IQM: mean of the middle half of tasks. Greedy: taking the most likely action.\n"
+        f"[95% CI]: bootstrap over {over}.\n{SUCCESS if rates else IQM_AND_GREEDY}\n"
         "Episodes and env steps: what adaptation used of each new task.",
-        ("Mode", "Episodes", "Env\nsteps", "Mean return [95% CI]", "IQM", "Greedy"),
+        (
+            *("Mode", "Episodes", "Env\nsteps", "Mean return [95% CI]"),
+            *(("Success\n[95% CI]",) if rates else ("IQM", "Greedy")),
+        ),
+    )
+    last = (
+        [(rate,) for rate in _intervals(rates, 0, percent=True)]
+        if rates
+        else [(f"{row.iqm:.{digits}f}", f"{row.deterministic_mean:.{digits}f}") for row in rows]
     )
     above = None
-    for row, interval in zip(rows, _intervals(rows, digits), strict=True):
+    for row, interval, others in zip(rows, _intervals(rows, digits), last, strict=True):
         if part(row) != above:
             table.add_section()
         above = part(row)
@@ -45,27 +57,33 @@ def make_table(evaluation: Evaluation) -> Table:
             f"{row.shots:,}",
             f"{row.adaptation_env_steps:,.0f}",
             interval,
-            f"{row.iqm:.{digits}f}",
-            f"{row.deterministic_mean:.{digits}f}",
+            *others,
             style="bold" if f"{row.mean:.{digits}f}" == best else "",
         )
     return table
 
 
-def make_difference_table(evaluation: Evaluation) -> Table | None:
-    """Lay out how much better one mode is than another; None if no two were measured."""
-    rows = evaluation.differences
+def make_difference_table(evaluation: Evaluation, *, success: bool = False) -> Table | None:
+    """Lay out how much better one mode is than another; None if no two were measured.
+
+    Args:
+        evaluation: All modes.
+        success: Compare success rates, in percentage points, rather than returns.
+    """
+    rows = evaluation.success_differences if success else evaluation.differences
     if not rows:
         return None
     pairs = list(dict.fromkeys((row.mode, row.than) for row in rows))
     said = (f"{_minus(*pair)}: {COMPARED[pair]}." for pair in pairs)
+    what = "Success" if success else "Return"
     table = _table(
-        "Differences",
+        "Differences of success rates" if success else "Differences",
         "\n".join(("Mean over tasks, paired by task. [95% CI]: bootstrap.", *said)),
-        ("Return of the one minus the other", "Steps", "Episodes", "Difference [95% CI]"),
+        (f"{what} of the one minus the other", "Steps", "Episodes", "Difference [95% CI]"),
     )
     above = None
-    for row, interval in zip(rows, _intervals(rows, 1), strict=True):
+    intervals = _intervals(rows, 0 if success else 1, percent=success)
+    for row, interval in zip(rows, intervals, strict=True):
         pair = row.mode, row.than
         if pair != above:
             table.add_section()
@@ -90,13 +108,18 @@ def _table(title: str, caption: str, columns: Sequence[str]) -> Table:
     return table
 
 
-def _intervals(rows: Sequence[ModeResult] | Sequence[ModeDifference], digits: int) -> list[str]:
-    """Return ``480.0 [470.1, 491.2]`` for each row, with numbers that stand under each other."""
-    columns = []
+def _intervals(
+    rows: Sequence[ModeResult] | Sequence[ModeDifference], digits: int, *, percent: bool = False
+) -> list[str]:
+    """Return ``480.0 [470.1, 491.2]`` for each row, with numbers that stand under each other.
+
+    In percent it is ``48% [47, 49]``.
+    """
+    columns, factor, sign = [], 100.0 if percent else 1.0, "%" if percent else ""
     for values in zip(*((row.mean, *row.ci95) for row in rows), strict=True):
-        texts = [f"{value:.{digits}f}" for value in values]
+        texts = [f"{factor * value:.{digits}f}" for value in values]
         columns.append([text.rjust(max(map(len, texts))) for text in texts])
-    return [f"{mean} [{low}, {high}]" for mean, low, high in zip(*columns, strict=True)]
+    return [f"{mean}{sign} [{low}, {high}]" for mean, low, high in zip(*columns, strict=True)]
 
 
 def _minus(mode: str, than: str) -> str:

@@ -10,7 +10,7 @@ from ssm_metarl.adaptation.standard import adapt_tasks
 from ssm_metarl.core.parameters import Params
 from ssm_metarl.env_runner.family import TaskFamily, Tasks
 from ssm_metarl.env_runner.streams import substream
-from ssm_metarl.evaluation.evaluate import mean_returns, play_trials
+from ssm_metarl.evaluation.play import mean_returns, play_trials
 
 EPISODES = 5  # or trials, for each task asked for; a family of one task plays all of them on it
 

@@ -19,13 +19,11 @@ from ssm_metarl.evaluation.evaluate import (
     RETURN_STREAM,
     EvaluationPlan,
     evaluate,
-    mean_returns,
     modes_of,
-    play_episodes,
-    play_trials,
     summarise,
     untrained,
 )
+from ssm_metarl.evaluation.play import mean_returns, play_episodes, play_trials
 from ssm_metarl.evaluation.report import COMPARED
 from ssm_metarl.evaluation.statistics import stratified_bootstrap
 from ssm_metarl.training.config import TrainConfig
@@ -253,7 +251,7 @@ def test_the_interval_of_a_single_task_is_over_its_episodes(tmp_path: Path) -> N
     plan = EvaluationPlan(["zero_shot", "in_context"], return_episodes=20, trial_episodes=2, seed=5)
     rows = [one.result for one in evaluate(agent, FAMILY, TASKS[:1], plan)]
     own = substream(SeedSequence(5), RETURN_STREAM)
-    each = play_episodes(agent.policy, agent.params, FAMILY, TASKS[:1], 20, own).numpy()
+    each = play_episodes(agent.policy, agent.params, FAMILY, TASKS[:1], 20, own).returns.numpy()
     assert rows[0].per_task == pytest.approx(each.mean(-1))
     assert rows[0].ci95 == stratified_bootstrap(each.astype(np.float64), seed=5)
     for row in rows:

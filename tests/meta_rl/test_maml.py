@@ -14,7 +14,7 @@ from ssm_metarl.core.policy import Policy, PolicyConfig
 from ssm_metarl.env_runner.registry import get_family
 from ssm_metarl.env_runner.spaces import policy_spaces
 from ssm_metarl.errors import DivergenceError
-from ssm_metarl.evaluation.evaluate import mean_returns
+from ssm_metarl.evaluation.play import mean_returns
 from ssm_metarl.meta_rl import maml, objective
 from ssm_metarl.meta_rl.batch import collect_data, make_batch
 from ssm_metarl.meta_rl.losses import sampling_loss

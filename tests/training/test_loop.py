@@ -25,7 +25,7 @@ from ssm_metarl.errors import (
     EnvironmentFailure,
     UserError,
 )
-from ssm_metarl.evaluation.evaluate import mean_returns, play_trials
+from ssm_metarl.evaluation.play import mean_returns, play_trials
 from ssm_metarl.meta_rl.maml import MAML
 from ssm_metarl.training.config import TrainConfig
 from ssm_metarl.training.learners import VALIDATION_STREAM

@@ -1,4 +1,4 @@
-"""Mean return against what adaptation took: gradient steps, episodes, or those of a trial."""
+"""Return or success rate against what adaptation took: steps, episodes, or those of a trial."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -21,6 +21,7 @@ def adaptation_curve(
     *,
     best: float | None = None,
     titles: Sequence[str] | None = None,
+    success: bool = False,
 ) -> "Figure":
     """Draw mean return against gradient steps on the new task, with 95% intervals.
 
@@ -32,11 +33,12 @@ def adaptation_curve(
         evaluations: One, or several that are drawn side by side on one scale.
         best: Best possible return of the task, drawn as a line (500 for CartPole).
         titles: One per evaluation; otherwise its family, task set and seed.
+        success: Draw success rates, where the results have them, in place of returns.
 
     Raises:
         UserError: Nothing to draw.
     """
-    figure, drawn = panels(evaluations, titles)
+    figure, drawn = panels(evaluations, titles, success=success)
     for evaluation, panel in drawn:
         modes = {row.mode for row in evaluation.results if row.steps}
         names = {
@@ -64,6 +66,7 @@ def budget_curve(
     steps: int = 1,
     best: float | None = None,
     titles: Sequence[str] | None = None,
+    success: bool = False,
 ) -> "Figure":
     """Draw mean return against the episodes that adaptation used, with 95% intervals.
 
@@ -76,7 +79,7 @@ def budget_curve(
     """
     from matplotlib.ticker import NullLocator
 
-    figure, drawn = panels(evaluations, titles)
+    figure, drawn = panels(evaluations, titles, success=success)
     for evaluation, panel in drawn:
         rows = [row for row in evaluation.results if row.shots and row.steps in (0, steps)]
         budgets = sorted({row.shots for row in rows})
@@ -106,9 +109,10 @@ def trial_curve(
     *,
     best: float | None = None,
     titles: Sequence[str] | None = None,
+    success: bool = False,
 ) -> "Figure":
     """Draw mean return against the episodes of a trial; otherwise as :func:`adaptation_curve`."""
-    figure, drawn = panels(evaluations, titles)
+    figure, drawn = panels(evaluations, titles, success=success)
     for evaluation, panel in drawn:
         curve = [row for row in evaluation.results if row.mode == "in_context" and not row.steps]
         if curve:

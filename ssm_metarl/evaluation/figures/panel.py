@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 class Panel:
     """One pair of axes, and the ends of its lines, which are named once the scale is known."""
 
-    def __init__(self, axes: "Axes") -> None:
-        self.axes = axes
+    def __init__(self, axes: "Axes", success: bool = False) -> None:
+        self.axes, self.success = axes, success
         self.ends: list[tuple[float, float, str, str]] = []  # x, y, name, colour
 
     def line(
@@ -31,18 +31,20 @@ class Panel:
         self.axes.fill_between(x, low, high, color=COLOURS[mode], alpha=0.18, linewidth=0)
         self.axes.plot(x, means, clip_on=False, **look(mode, after_steps=after_steps))
         last = f"{means[-1]:.{1 if abs(means[-1]) >= 10 else 2}f}".replace("-", "\N{MINUS SIGN}")
+        last = f"{means[-1]:.0%}" if self.success else last
         self.ends.append((x[-1], means[-1], f"{name or MODES[mode]}  {last}", COLOURS[mode]))
 
 
 def panels(
-    evaluations: Evaluation | Sequence[Evaluation], titles: Sequence[str] | None
+    evaluations: Evaluation | Sequence[Evaluation], titles: Sequence[str] | None, *, success: bool
 ) -> tuple["Figure", list[tuple[Evaluation, Panel]]]:
-    """Lay out one panel per evaluation, side by side."""
+    """Lay out one panel per evaluation, side by side: of returns, or of success rates."""
     several = [evaluations] if isinstance(evaluations, Evaluation) else evaluations
     figure, row = subplots(1.8 + 5.4 * len(several), 4.3, len(several), sharey=True)
     for axes, title in zip(row, titles or map(describe, several), strict=True):
         axes.set_title(title)
-    return figure, [(one, Panel(axes)) for one, axes in zip(several, row, strict=True)]
+    drawn = [one.of_success for one in several] if success else several
+    return figure, [(one, Panel(axes, success)) for one, axes in zip(drawn, row, strict=True)]
 
 
 def finish(several: Sequence[Panel], best: float | None) -> None:
@@ -50,6 +52,12 @@ def finish(several: Sequence[Panel], best: float | None) -> None:
     if not all(panel.ends for panel in several):
         raise UserError("nothing to draw: no result of this evaluation belongs in this figure")
     several[0].axes.set_ylabel("mean return of an episode")
+    if several[0].success:
+        from matplotlib.ticker import PercentFormatter
+
+        several[0].axes.set_ylabel("success rate")
+        several[0].axes.yaxis.set_major_formatter(PercentFormatter(1.0))
+        several[0].axes.set_ylim(0.0, 1.0)
     for panel in several:
         if best is not None:
             panel.axes.axhline(best, **REFERENCE)

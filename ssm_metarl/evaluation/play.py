@@ -1,0 +1,108 @@
+"""Complete episodes of the original length on K tasks, alone or in trials, and what they bring."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from numpy.random import SeedSequence
+from torch import Tensor
+
+from ssm_metarl.core.parameters import Params
+from ssm_metarl.core.policy import Policy
+from ssm_metarl.env_runner.family import TaskFamily, Tasks
+from ssm_metarl.env_runner.rollout import (
+    collect_episodes,
+    collect_trials,
+    episode_returns,
+    episode_successes,
+    per_trial_episode,
+)
+
+
+@dataclass(frozen=True)
+class Episodes:
+    """What E episodes of each of K tasks brought."""
+
+    returns: Float[Tensor, "K E"]
+    """Undiscounted sums of rewards."""
+    success: Float[Tensor, "K E"] | None = None
+    """1 where the task was solved, else 0; None if the environment says nothing of it."""
+
+
+@dataclass(frozen=True)
+class Trials:
+    """What each episode of a trial brought, in E trials of each of K tasks."""
+
+    episodes: tuple[Episodes, ...]
+    """The first of every trial, the second of every trial, and so on."""
+    environment_steps: Float[np.ndarray, "episodes K"]
+    """Lengths of the episodes, averaged over trials."""
+
+    @property
+    def returns(self) -> Float[np.ndarray, "episodes K"]:
+        """Returns of the episodes, averaged over trials."""
+        return np.stack([per_task(each.returns) for each in self.episodes])
+
+
+def play_episodes(
+    policy: Policy,
+    params: Params,
+    family: TaskFamily,
+    tasks: Tasks,
+    episodes: int,
+    seed: SeedSequence,
+    *,
+    deterministic: bool = False,
+) -> Episodes:
+    """Play complete episodes of the original length."""
+    device = params["encoder.bias"].device
+    environment = family.make_vec(tasks, episodes, autoreset=False, device=device)
+    rollout = collect_episodes(policy.bind(params), environment, seed, deterministic=deterministic)
+    environment.close()
+    success = episode_successes(rollout, 1)
+    return Episodes(episode_returns(rollout), None if success is None else success[0])
+
+
+def mean_returns(
+    policy: Policy,
+    params: Params,
+    family: TaskFamily,
+    tasks: Tasks,
+    episodes: int,
+    seed: SeedSequence,
+    *,
+    deterministic: bool = False,
+) -> Float[np.ndarray, "K"]:
+    """Return each task's mean return over complete episodes of the original length."""
+    played = policy, params, family, tasks, episodes, seed
+    return per_task(play_episodes(*played, deterministic=deterministic).returns)
+
+
+def play_trials(
+    policy: Policy,
+    params: Params,
+    family: TaskFamily,
+    tasks: Tasks,
+    trials: int,
+    episodes: int,
+    seed: SeedSequence,
+    *,
+    deterministic: bool = False,
+) -> Trials:
+    """Play trials of complete episodes of the original length, from an empty memory each."""
+    device = params["encoder.bias"].device
+    environment = family.make_vec(tasks, trials, autoreset=True, device=device)
+    bound = policy.bind(params)
+    rollout = collect_trials(bound, environment, seed, episodes, deterministic=deterministic)
+    environment.close()
+    returns = per_trial_episode(rollout.reward, rollout, episodes)
+    success = episode_successes(rollout, episodes)
+    lengths = per_trial_episode(torch.ones_like(rollout.reward), rollout, episodes)
+    played = zip(returns, [None] * episodes if success is None else success, strict=True)
+    return Trials(tuple(Episodes(*each) for each in played), per_task(lengths))
+
+
+def per_task(values: Float[Tensor, "*batch K E"]) -> Float[np.ndarray, "*batch K"]:
+    """Average over episodes or trials, and return NumPy's float64."""
+    return values.mean(-1).cpu().double().numpy()
