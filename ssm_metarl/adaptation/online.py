@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import gymnasium
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from numpy.random import SeedSequence
 
 from ssm_metarl.adaptation.agent import Agent
@@ -31,6 +31,8 @@ class AdaptProgress:
         total: Episodes there will be.
         environment_steps: Steps of the task used so far.
         returns: Sums of rewards of the episodes of this record, within the horizon of adaptation.
+        success: Whether each of them solved the task; None where the environment says nothing of
+            it.
         agent: As it is now.
         steps: Gradient steps taken so far.
         rolled_back: Whether these episodes showed the last step to do harm, so that it was undone.
@@ -43,6 +45,7 @@ class AdaptProgress:
     environment_steps: int
     returns: Float[np.ndarray, "episodes"]
     agent: Agent
+    success: Bool[np.ndarray, "episodes"] | None = None
     steps: int = 0
     rolled_back: bool = False
     recalled: Recalled | None = None
@@ -135,6 +138,7 @@ def _play_and_learn(
                 environment_steps=used,
                 returns=played.reward.sum(0)[0].numpy(),
                 agent=agent,
+                success=None if played.success is None else played.success.any(0)[0].numpy(),
                 steps=adaptation.now.steps if adaptation else 0,
                 rolled_back=bool(stage and stage.rolled_back is not None and stage.rolled_back[0]),
                 recalled=stage.recalled if stage else None,
@@ -149,7 +153,9 @@ def _in_context(
     own = substream(SeedSequence(seed), EPISODE_STREAM)
     trial = source.play_trial(agent.policy.bind(agent.params), episodes, own)
     used = 0
-    for number, (returns, lengths) in enumerate(trial, start=1):
-        used += int(lengths.sum())
+    for number, ended in enumerate(trial, start=1):
+        used += int(ended.lengths.sum())
         done, total = number * source.lanes, episodes * source.lanes
-        yield AdaptProgress("in_context", done, total, used, returns, agent)
+        returns, success = ended.returns[0].numpy(), ended.success
+        success = None if success is None else success[0].numpy()
+        yield AdaptProgress("in_context", done, total, used, returns, agent, success)

@@ -5,7 +5,6 @@ from dataclasses import replace
 
 import gymnasium
 import numpy as np
-from jaxtyping import Float, Int
 from numpy.random import SeedSequence
 from torch import Tensor
 
@@ -15,7 +14,12 @@ from ssm_metarl.core.spaces import Spaces
 from ssm_metarl.env_runner.environment import Step
 from ssm_metarl.env_runner.family import Tasks
 from ssm_metarl.env_runner.gymnasium import GymnasiumEnvironment, vector_of
-from ssm_metarl.env_runner.rollout import Trajectory, collect_episodes, follow_trials
+from ssm_metarl.env_runner.rollout import (
+    EndedEpisodes,
+    Trajectory,
+    collect_episodes,
+    follow_trials,
+)
 from ssm_metarl.errors import UserError
 
 ONE_TASK = Tasks({}, np.zeros(1, dtype=np.int64))
@@ -56,18 +60,18 @@ class EnvironmentSource:
 
     def play_trial(
         self, bound: BoundPolicy, episodes: int, seed: SeedSequence
-    ) -> Iterator[tuple[Float[np.ndarray, "E"], Int[np.ndarray, "E"]]]:
-        """Play one trial of several whole episodes in every lane.
+    ) -> Iterator[EndedEpisodes]:
+        """Play one trial of several whole episodes in every lane: ``K`` is 1.
 
-        Yields the returns and lengths of the lanes' n-th episodes, once all of these have ended.
+        Yields the lanes' n-th episodes, once all of these have ended.
 
         Raises:
             UserError: An episode does not end.
         """
         told = 0
-        for returns, lengths in follow_trials(bound, self._environment, seed, episodes):
+        for ended in follow_trials(bound, self._environment, seed, episodes):
             told += 1
-            yield returns[0].numpy(), lengths[0].numpy()
+            yield ended
         if told < episodes:
             raise UserError(
                 f"an episode did not end within {LONGEST_EPISODE} steps; give the environment a "

@@ -92,7 +92,6 @@ class GymnasiumEnvironment:
         tasks: Tasks,
         *,
         max_episode_steps: int,
-        success_key: str = "",
         device: torch.device | str = "cpu",
         dtype: torch.dtype = torch.float32,
     ) -> None:
@@ -102,7 +101,6 @@ class GymnasiumEnvironment:
             envs: With autoreset on the next step, and flat observations.
             tasks: The K tasks.
             max_episode_steps: Steps after which it truncates an episode.
-            success_key: Of the info that says whether the task is solved; empty for `SUCCESS_KEYS`.
             device: Of the tensors handed out.
             dtype: Of observations and rewards.
 
@@ -121,7 +119,7 @@ class GymnasiumEnvironment:
         self.tasks, self.lanes = tasks, envs.num_envs // len(tasks)
         self.max_episode_steps = max_episode_steps
         self.device, self.dtype = torch.device(device), dtype
-        self._envs, self._success_key = envs, success_key
+        self._envs = envs
         self.observation_space = _float_box(envs.single_observation_space)
         self.action_space = envs.single_action_space
         check_action_space(self.action_space)
@@ -157,7 +155,7 @@ class GymnasiumEnvironment:
                 f"the environment gave a reward of {largest.values.item():.3g} in size"
                 f"{self._in_task(largest.indices)}; it must be at most {MAX_REWARD:g}"
             )
-        success = lanes_succeeded(info, self._success_key)
+        success = lanes_succeeded(info)
         return Step(
             self._finite("an observation", observation),
             rewards,

@@ -1,6 +1,7 @@
 """Collecting trajectories ``[T, K, E, ...]`` with a policy, all tasks and lanes at once."""
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -84,13 +85,22 @@ def collect_trials(
     return walk.trajectory()
 
 
+class EndedEpisodes(NamedTuple):
+    """The n-th episode of every lane."""
+
+    returns: Float[Tensor, "K E"]
+    lengths: Int[Tensor, "K E"]
+    success: Bool[Tensor, "K E"] | None
+    """Whether the task was solved on any step; None if the environment has said nothing of it."""
+
+
 def follow_trials(
     bound: BoundPolicy, environment: Environment, seed: SeedSequence, episodes: int
-) -> Iterator[tuple[Float[Tensor, "K E"], Int[Tensor, "K E"]]]:
+) -> Iterator[EndedEpisodes]:
     """Run the trials of :func:`collect_trials`, and tell of their episodes as they end.
 
-    The n-th item is the returns and lengths of the lanes' n-th episodes, there as soon as the last
-    of these has ended. There are fewer items where an episode does not end within the environment's
+    The n-th item is of the lanes' n-th episodes, there as soon as the last of these has ended.
+    There are fewer items where an episode does not end within the environment's
     ``max_episode_steps``, which somebody's own may ignore.
 
     Args:
@@ -106,14 +116,19 @@ def follow_trials(
     # A row per episode, and one for what a lane plays while it waits for the others.
     lengths = walk.ended.new_zeros(episodes + 1, *walk.ended.shape)
     returns, told = torch.zeros_like(lengths, dtype=walk.reward.dtype), 0
+    success, said = torch.zeros_like(lengths, dtype=torch.bool), False
     while told < episodes and bool((lengths[:-1] <= environment.max_episode_steps).all()):
         number, played = walk.ended.clamp_max(episodes).unsqueeze(0), ~walk.done.unsqueeze(0)
-        reward = torch.where(played, walk.step().reward, 0.0)
+        step = walk.step()
         walk.check_last(number < episodes)
-        returns.scatter_add_(0, number, reward)
+        returns.scatter_add_(0, number, torch.where(played, step.reward, 0.0))
+        if step.success is not None:
+            said = True
+            success |= torch.zeros_like(success).scatter(0, number, played & step.success)
         lengths.scatter_add_(0, number, played.long())
         while told < episodes and bool((walk.ended > told).all()):
-            yield returns[told], lengths[told]
+            solved = success[told] if said else None
+            yield EndedEpisodes(returns[told], lengths[told], solved)
             told += 1
 
 

@@ -1,31 +1,24 @@
-"""Reading from an environment's info whether the task is solved."""
+"""Reading from an environment's info whether its task is solved."""
 
 from collections.abc import Mapping
 from typing import Any
 
+import gymnasium
 import numpy as np
 
 SUCCESS_KEYS = ("success", "is_success")
-"""Where environments say so; the first that is there counts. A family may name another."""
+"""Where environments say so; the first that is there counts."""
 
 
-def succeeded(info: Mapping[str, Any], key: str = "") -> bool | None:
-    """Return whether the info of a step says that the task is solved; None if it does not say.
+def lanes_succeeded(infos: Mapping[str, Any]) -> np.ndarray | None:
+    """Return which lanes of a vector environment say that their task is solved, bool ``[lanes]``.
+
+    Numbers other than 0 are a success, as Meta-World's 1.0 is. None if no lane says anything of it.
 
     Args:
-        info: Of one environment. Numbers other than 0 are a success, as Meta-World's 1.0 is.
-        key: The only one to look at; empty for `SUCCESS_KEYS`.
+        infos: As Gymnasium's vector environments put those of their lanes together.
     """
-    found = next((name for name in _keys(key) if name in info), None)
-    return None if found is None else bool(np.any(info[found]))
-
-
-def lanes_succeeded(infos: Mapping[str, Any], key: str = "") -> np.ndarray | None:
-    """Return the same for the infos of Gymnasium's vector environments, bool ``[lanes]``.
-
-    Lanes that do not say are False; None if no lane does.
-    """
-    found = next((name for name in _keys(key) if isinstance(infos.get(name), np.ndarray)), None)
+    found = next((key for key in SUCCESS_KEYS if isinstance(infos.get(key), np.ndarray)), None)
     if found is None:
         return None
     values = infos[found].astype(bool)  # of objects too: Gymnasium keeps NumPy's bool in them
@@ -33,5 +26,24 @@ def lanes_succeeded(infos: Mapping[str, Any], key: str = "") -> np.ndarray | Non
     return said & infos.get(f"_{found}", True)
 
 
-def _keys(key: str) -> tuple[str, ...]:
-    return (key,) if key else SUCCESS_KEYS
+class NamedSuccess(gymnasium.Wrapper, gymnasium.utils.RecordConstructorArgs):
+    """An environment that says success under a name of its own, which gets the usual one."""
+
+    def __init__(self, env: gymnasium.Env, key: str) -> None:
+        """Rename it.
+
+        Args:
+            env: The environment.
+            key: In its info; on steps where it is not there, nothing is said.
+        """
+        gymnasium.utils.RecordConstructorArgs.__init__(self, key=key)
+        gymnasium.Wrapper.__init__(self, env)
+        self._key = key
+
+    def step(self, action: Any) -> tuple[Any, ...]:  # noqa: ANN401 (Gymnasium's)
+        """Step."""
+        *outcome, info = self.env.step(action)
+        others = {key: value for key, value in info.items() if key not in SUCCESS_KEYS}
+        if self._key in info:
+            others["success"] = bool(np.any(info[self._key]))
+        return *outcome, others

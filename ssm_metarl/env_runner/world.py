@@ -22,6 +22,7 @@ from ssm_metarl.env_runner.gymnasium import (
 )
 from ssm_metarl.env_runner.pool import EnvironmentPool
 from ssm_metarl.env_runner.simulators.base import Simulator
+from ssm_metarl.env_runner.success import NamedSuccess
 from ssm_metarl.env_runner.tasks import Tasks, TaskValues
 from ssm_metarl.errors import UserError
 
@@ -151,7 +152,7 @@ class GymnasiumWorld(World):
     nominal: Mapping[str, float] = field(default_factory=dict)
     """The values of the task whose environment tells the spaces."""
     success_key: str = ""
-    """Of the info that says whether the task is solved; empty for the usual ones."""
+    """Of the info that says whether the task is solved; empty for `SUCCESS_KEYS`."""
     _pool: EnvironmentPool | None = field(default=None, repr=False, compare=False)
 
     @property
@@ -191,7 +192,7 @@ class GymnasiumWorld(World):
             env = self.make(TaskValues(values), **drawn)
         if not isinstance(env, gymnasium.Env):
             raise UserError(f"make returned {env!r:.80}, not a gymnasium.Env")
-        return env
+        return NamedSuccess(env, self.success_key) if self.success_key else env
 
     def make_vec(
         self,
@@ -215,12 +216,7 @@ class GymnasiumWorld(World):
         makers = [partial(self._lend_same, each) for each in values]
         envs = vector_of(makers, lanes, max_episode_steps)
         return GymnasiumEnvironment(
-            envs,
-            tasks,
-            max_episode_steps=max_episode_steps,
-            success_key=self.success_key,
-            device=device,
-            dtype=dtype,
+            envs, tasks, max_episode_steps=max_episode_steps, device=device, dtype=dtype
         )
 
     def reusing(self) -> World:

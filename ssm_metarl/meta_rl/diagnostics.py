@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from ssm_metarl.env_runner.trajectory import Trajectory, episode_successes
 from ssm_metarl.meta_rl.losses import step_mean
 
 Diagnostics = Mapping[str, Tensor]
@@ -53,3 +54,12 @@ def explained_variance(
         return 0.0
     left = (aim - value[valid].double()).var(correction=0)
     return (1.0 - left / variance).item()
+
+
+def success_rates(played: Trajectory, episodes: int = 1) -> list[float]:
+    """Return the share of the lanes that solved their task, in each episode of a trial.
+
+    It is empty where the environment says nothing of success.
+    """
+    success = episode_successes(played, episodes)
+    return [] if success is None else [each.nanmean().item() for each in success]

@@ -21,7 +21,7 @@ from ssm_metarl.env_runner.family import TaskFamily, Tasks
 from ssm_metarl.env_runner.rollout import Trajectory
 from ssm_metarl.env_runner.streams import substream
 from ssm_metarl.meta_rl.batch import Batch, collect_data, make_batch
-from ssm_metarl.meta_rl.diagnostics import Diagnostics, averaged, explained_variance
+from ssm_metarl.meta_rl.diagnostics import Diagnostics, averaged, explained_variance, success_rates
 from ssm_metarl.meta_rl.inner_rule import ACTING, InnerRule
 from ssm_metarl.meta_rl.learner import ROLLOUT_STREAM, TASK_STREAM, Learner, Report, Settings
 from ssm_metarl.meta_rl.losses import per_episode, sampling_credit
@@ -88,6 +88,8 @@ class MAML(Learner):
         metrics = {
             "support_reward": _reward_per_episode(rollouts[0]),
             "query_reward": _reward_per_episode(rollouts[-1]),
+            **_success_rates("support", rollouts[0]),
+            **_success_rates("query", rollouts[-1]),
             **self._update(supports, query),
         }
         steps = sum(rollout.environment_steps for rollout in rollouts)
@@ -150,6 +152,11 @@ class MAML(Learner):
 
 def _reward_per_episode(trajectory: Trajectory) -> float:
     return (trajectory.reward.sum() / trajectory.done.sum()).item()
+
+
+def _success_rates(name: str, trajectory: Trajectory) -> dict[str, float]:
+    rates = success_rates(trajectory, int(trajectory.done[:, 0, 0].sum()))
+    return {f"{name}_success": sum(rates) / len(rates)} if rates else {}
 
 
 make = MAML

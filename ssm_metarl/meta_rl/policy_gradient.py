@@ -9,6 +9,7 @@ from ssm_metarl.env_runner.family import TaskFamily
 from ssm_metarl.env_runner.rollout import Trajectory, collect_episodes, episode_returns
 from ssm_metarl.env_runner.streams import substream
 from ssm_metarl.meta_rl.baseline import linear_values
+from ssm_metarl.meta_rl.diagnostics import success_rates
 from ssm_metarl.meta_rl.learner import Report, Settings
 from ssm_metarl.meta_rl.ppo import PPOLearner
 from ssm_metarl.meta_rl.returns import Targets, make_targets
@@ -44,6 +45,9 @@ class PolicyGradient(PPOLearner):
         else:
             rng = default_rng(substream(seed, SHUFFLE_STREAM))
             metrics = self.improve(rollout, self._targets(rollout), rng, axis=2)
+        success = success_rates(rollout)
+        if success:
+            metrics["success"] = success[0]
         return Report(
             rollout.environment_steps,
             {"episodes": before + lanes, **metrics},

@@ -20,6 +20,7 @@ from numpy.random import SeedSequence, default_rng
 from ssm_metarl.env_runner.family import Tasks
 from ssm_metarl.env_runner.rollout import Trajectory, collect_trials, per_trial_episode
 from ssm_metarl.env_runner.streams import substream
+from ssm_metarl.meta_rl.diagnostics import success_rates
 from ssm_metarl.meta_rl.learner import ROLLOUT_STREAM, SHUFFLE_STREAM, TASK_STREAM, Report
 from ssm_metarl.meta_rl.ppo import PPOLearner
 from ssm_metarl.meta_rl.returns import Targets, make_targets
@@ -46,12 +47,14 @@ class RL2(PPOLearner):
         self.on_phase("play")
         rollout = self._collect(tasks, horizon, substream(seed, ROLLOUT_STREAM))
         rewards = per_trial_episode(rollout.reward, rollout, own.episodes_per_trial).mean((1, 2))
+        success = success_rates(rollout, own.episodes_per_trial)
         self.on_phase("update")
         rng = default_rng(substream(seed, SHUFFLE_STREAM))
         metrics = {
             "horizon": horizon,
             "first_reward": rewards[0].item(),
             "last_reward": rewards[-1].item(),
+            **({"first_success": success[0], "last_success": success[-1]} if success else {}),
             **self.improve(rollout, self._targets(rollout), rng, axis=1),
         }
         return Report(rollout.environment_steps, metrics, played=[rollout])

@@ -270,7 +270,8 @@ def test_following_trials_tells_what_collecting_them_finds(memory: str) -> None:
     collected = trials(tasks, bound)
     environment = CARTPOLE.make_vec(tasks, 3, autoreset=True, horizon=40)
     told = list(follow_trials(bound, environment, SEED, 3))
-    returns, lengths = (torch.stack(parts) for parts in zip(*told, strict=True))
+    returns = torch.stack([each.returns for each in told])
+    lengths = torch.stack([each.lengths for each in told])
     assert torch.equal(returns, per_trial_episode(collected.reward, collected, 3))
     assert torch.equal(lengths, per_trial_episode(collected.valid.float(), collected, 3).long())
     assert lengths.unique().numel() > 5
