@@ -21,6 +21,7 @@ from ssm_metarl.env_runner.world import (
     GymnasiumWorld,
     MakeEnv,
     SimulatedWorld,
+    VecOptions,
     World,
     gymnasium_id,
 )
@@ -210,14 +211,8 @@ class TaskFamily:
             device: Where observations are.
             dtype: Of observations and rewards.
         """
-        return self._world.make_vec(
-            tasks,
-            lanes,
-            autoreset=autoreset,
-            max_episode_steps=min(horizon or self.max_episode_steps, self.max_episode_steps),
-            device=device,
-            dtype=dtype,
-        )
+        steps = min(horizon or self.max_episode_steps, self.max_episode_steps)
+        return self._world.make_vec(tasks, lanes, VecOptions(autoreset, steps, device, dtype))
 
     def gymnasium(self, task: Tasks, render_mode: str | None = None) -> gymnasium.Env:
         """Build one ordinary environment with one task's parameters, as the agent sees it.

@@ -8,7 +8,6 @@ from typing import Any, SupportsFloat
 
 import gymnasium
 import numpy as np
-import torch
 
 from ssm_metarl.env_runner import mujoco_robots, mujoco_runners
 from ssm_metarl.env_runner.environment import Environment
@@ -16,7 +15,7 @@ from ssm_metarl.env_runner.mujoco import MuJoCoEnvironment, Reward
 from ssm_metarl.env_runner.mujoco_model import MjModel, ModelField, change, load_mujoco, refresh
 from ssm_metarl.env_runner.mujoco_robots import Robot
 from ssm_metarl.env_runner.tasks import Tasks
-from ssm_metarl.env_runner.world import World
+from ssm_metarl.env_runner.world import VecOptions, World
 from ssm_metarl.errors import UserError, nearest
 
 ROBOTS: dict[str, type[Robot]] = {
@@ -162,16 +161,7 @@ class MuJoCoWorld(World):
         env = self._make(render_mode)
         return TaskOfRobot(env, edits=self.edits, reward=self.reward, values=dict(values))
 
-    def make_vec(
-        self,
-        tasks: Tasks,
-        lanes: int,
-        *,
-        autoreset: bool,
-        max_episode_steps: int,
-        device: torch.device | str,
-        dtype: torch.dtype,
-    ) -> Environment:
+    def make_vec(self, tasks: Tasks, lanes: int, options: VecOptions) -> Environment:
         """Build K x E lanes."""
         models = self.models(tasks)
         of_lanes = [model for model in models for _ in range(lanes)]
@@ -180,11 +170,8 @@ class MuJoCoWorld(World):
             models,
             tasks,
             lanes,
-            autoreset=autoreset,
-            max_episode_steps=max_episode_steps,
             reward=self.reward,
-            device=device,
-            dtype=dtype,
+            **vars(options),
         )
 
     def models(self, tasks: Tasks) -> list[MjModel]:

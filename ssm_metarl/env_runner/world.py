@@ -30,6 +30,20 @@ MakeEnv = Callable[..., gymnasium.Env]
 """``make(task)`` or ``make(task, render_mode=...)``: one environment with a task's values."""
 
 
+@dataclass(frozen=True)
+class VecOptions:
+    """How K x E lanes are run together."""
+
+    autoreset: bool
+    """Whether a lane whose episode ended starts the next one by itself."""
+    max_episode_steps: int
+    """After which an episode is truncated."""
+    device: torch.device | str
+    """Of what is observed."""
+    dtype: torch.dtype
+    """Of observations and rewards."""
+
+
 class World(ABC):
     """What a family's environments are run by: one at a time, or K x E lanes together."""
 
@@ -58,17 +72,8 @@ class World(ABC):
         """Build one ordinary environment with these parameter values."""
 
     @abstractmethod
-    def make_vec(
-        self,
-        tasks: Tasks,
-        lanes: int,
-        *,
-        autoreset: bool,
-        max_episode_steps: int,
-        device: torch.device | str,
-        dtype: torch.dtype,
-    ) -> Environment:
-        """Build K x E lanes; the arguments are those of :meth:`TaskFamily.make_vec`."""
+    def make_vec(self, tasks: Tasks, lanes: int, options: VecOptions) -> Environment:
+        """Build K x E lanes: `lanes` of each task."""
 
     def reusing(self) -> "World":
         """Return the same, which keeps what it builds for later calls of `make_vec`."""
@@ -120,27 +125,15 @@ class SimulatedWorld(World):
             env, lambda observation: observation[seen], self.observation_space
         )
 
-    def make_vec(
-        self,
-        tasks: Tasks,
-        lanes: int,
-        *,
-        autoreset: bool,
-        max_episode_steps: int,
-        device: torch.device | str,
-        dtype: torch.dtype,
-    ) -> Environment:
+    def make_vec(self, tasks: Tasks, lanes: int, options: VecOptions) -> Environment:
         """Build K x E lanes of the simulator."""
         return SimulatedEnvironment(
             self.simulator,
             tasks,
             lanes,
-            autoreset=autoreset,
-            max_episode_steps=max_episode_steps,
             observed=self.observed,
             observation_space=self.observation_space,
-            device=device,
-            dtype=dtype,
+            **vars(options),
         )
 
 
@@ -194,16 +187,7 @@ class GymnasiumWorld(World):
             raise UserError(f"make returned {env!r:.80}, not a gymnasium.Env")
         return NamedSuccess(env, self.success_key) if self.success_key else env
 
-    def make_vec(
-        self,
-        tasks: Tasks,
-        lanes: int,
-        *,
-        autoreset: bool,
-        max_episode_steps: int,
-        device: torch.device | str,
-        dtype: torch.dtype,
-    ) -> Environment:
+    def make_vec(self, tasks: Tasks, lanes: int, options: VecOptions) -> Environment:
         """Build K x E environments, stepped one after another, always with autoreset.
 
         Raises:
@@ -214,9 +198,13 @@ class GymnasiumWorld(World):
         if self._pool:
             self._pool.keep_only([_key(each) for each in values])
         makers = [partial(self._lend_same, each) for each in values]
-        envs = vector_of(makers, lanes, max_episode_steps)
+        envs = vector_of(makers, lanes, options.max_episode_steps)
         return GymnasiumEnvironment(
-            envs, tasks, max_episode_steps=max_episode_steps, device=device, dtype=dtype
+            envs,
+            tasks,
+            max_episode_steps=options.max_episode_steps,
+            device=options.device,
+            dtype=options.dtype,
         )
 
     def reusing(self) -> World:
