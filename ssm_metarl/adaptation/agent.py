@@ -1,6 +1,7 @@
 """An agent: a policy with its parameters, and how it adapts."""
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -45,6 +46,7 @@ class Agent:
         family_source: Text of the file that declares that family, if one does.
         experience: The store of earlier tasks that came with it, for hybrid adaptation.
         run: Fingerprint of the run that trained it, which its experience has too; None if unknown.
+        simulators: Versions of what ran its environments in training, beside Gymnasium.
     """
 
     policy: Policy
@@ -55,6 +57,7 @@ class Agent:
     family_source: str = ""
     experience: Path | None = None
     run: str | None = None
+    simulators: Mapping[str, str] = field(default_factory=dict)
 
     def predict(
         self,

@@ -70,7 +70,7 @@ class Memory:
             raise UserError(f"a memory needs at least 2 tasks, got {len(tasks)}")
         self.agent, self.tasks = agent, tasks
         self.ids = torch.tensor(list(tasks))
-        self.episodes = torch.tensor([_episodes(one) for one in tasks.values()])
+        self.episodes = torch.cat([_episodes(one) for one in tasks.values()])
         each = [transitions(one, agent.policy)[0] for one in tasks.values()]
         self.units = pooled_units(each)
         data = moments(each, self.units)
@@ -127,11 +127,11 @@ class Memory:
         order = self.errors(support).mean(-1).topk(min(MATCHES, len(self.ids)), largest=False)
         tasks, prediction_error = self.ids[order.indices], order.values.float()
         best = prediction_error[:, :1].clamp_min(1e-6)
-        known = prediction_error[:, :1] <= self.limit
+        played = _episodes(support).unsqueeze(-1)
+        known = (prediction_error[:, :1] <= self.limit) & (played > 0)
         likeness = torch.exp(1.0 - prediction_error / best) * known
-        own = likeness.new_full((len(tasks), 1), _episodes(support))
-        counted = torch.cat([likeness * self.episodes[order.indices], own], 1)
-        share = counted / counted.sum(1, keepdim=True)
+        counted = torch.cat([likeness * self.episodes[order.indices], played], 1)
+        share = counted / counted.sum(1, keepdim=True).clamp_min(1.0)
         return Recalled(tasks, prediction_error, share[:, :-1], share[:, -1])
 
     def errors(self, support: Trajectory) -> Float[Tensor, "K S Y"]:
@@ -188,6 +188,6 @@ def _first_episode(trajectory: Trajectory) -> Trajectory:
     return replace(lane, valid=lane.valid & ~later)
 
 
-def _episodes(trajectory: Trajectory) -> int:
-    """Return the number of episodes of a trajectory's first task; a trial's lane has several."""
-    return int((trajectory.episode_start[:-1, 0] & trajectory.valid[:, 0]).sum())
+def _episodes(trajectory: Trajectory) -> Int[Tensor, "K"]:
+    """Return the number of episodes of each task that did not fail; a trial's lane has several."""
+    return (trajectory.episode_start[:-1] & trajectory.valid).sum((0, 2))

@@ -15,6 +15,7 @@ from ssm_metarl.adaptation.session import check_mode
 from ssm_metarl.adaptation.source import EnvironmentSource
 from ssm_metarl.adaptation.standard import Adaptation
 from ssm_metarl.core.torch_state import in_usual_torch
+from ssm_metarl.env_runner.rollout import episode_returns
 from ssm_metarl.env_runner.streams import substream
 from ssm_metarl.errors import check_whole
 
@@ -30,7 +31,8 @@ class AdaptProgress:
         episodes: Episodes of the task played so far.
         total: Episodes there will be.
         environment_steps: Steps of the task used so far.
-        returns: Sums of rewards of the episodes of this record, within the horizon of adaptation.
+        returns: Sums of rewards of the episodes of this record, within the horizon of adaptation;
+            NaN for one in which the environment broke down, from which nothing is learned.
         success: Whether each of them solved the task; None where the environment says nothing of
             it.
         agent: As it is now.
@@ -136,7 +138,7 @@ def _play_and_learn(
                 episodes=done,
                 total=episodes * steps,
                 environment_steps=used,
-                returns=played.reward.sum(0)[0].numpy(),
+                returns=episode_returns(played)[0].numpy(),
                 agent=agent,
                 success=None if played.success is None else played.success.any(0)[0].numpy(),
                 steps=adaptation.now.steps if adaptation else 0,

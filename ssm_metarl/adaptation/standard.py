@@ -20,7 +20,12 @@ from ssm_metarl.core.parameters import Params, combine
 from ssm_metarl.core.policy import LOG_STD
 from ssm_metarl.core.torch_state import in_usual_torch
 from ssm_metarl.env_runner.family import TaskFamily, Tasks
-from ssm_metarl.env_runner.rollout import Trajectory, collect_episodes, side_by_side
+from ssm_metarl.env_runner.rollout import (
+    Trajectory,
+    collect_episodes,
+    episode_returns,
+    side_by_side,
+)
 from ssm_metarl.env_runner.streams import substream
 from ssm_metarl.errors import DivergenceError, UserError
 from ssm_metarl.meta_rl.inner_rule import descend
@@ -108,7 +113,7 @@ class Adaptation:
         stepped, recalled = take_step(self.agent, theta, played, step, memory)
         rolled_back = None
         if self._guard is not None:
-            best, rolled_back = self._guard.check(theta, played.reward.sum(0).cpu().numpy())
+            best, rolled_back = self._guard.check(theta, episode_returns(played).cpu().numpy())
             stepped = choose(rolled_back, best, stepped)
         self.now = Adapted(
             params=stepped,

@@ -26,7 +26,7 @@ from ssm_metarl.commands.common import (
 )
 from ssm_metarl.console import INTERRUPTED, Bar, Interruption, show
 from ssm_metarl.env_runner.tasks import Tasks
-from ssm_metarl.errors import CheckpointError, SsmMetaRLError, UserError
+from ssm_metarl.errors import CheckpointError, EnvironmentFailure, SsmMetaRLError, UserError
 from ssm_metarl.evaluation.modes import EXPLAINED
 from ssm_metarl.evaluation.report import MODES, counted
 from ssm_metarl.training.settings import check_settings, setting
@@ -129,6 +129,7 @@ def run(asked: Adapt, given: Collection[str]) -> int:
     with contextlib.closing(family.reusing()) as kept:
         before = _measured(agent, kept, task, asked.seed, 0)
         after = _measured(adapted, kept, task, asked.seed, remembered)
+    _tell_of_failures(records, before, after)
     show(_table(loaded, task, records, asked, before, after))
     for record in records:
         _tell_what_happened(record)
@@ -168,7 +169,7 @@ def _follow(loaded: Loaded, task: Tasks, asked: Adapt) -> tuple[list["AdaptProgr
         ):
             records.append(record)
             taken = f"; {counted(record.steps, 'gradient step')}" if asked.learns else ""
-            text = f"return {record.returns.mean():.1f}{taken}"
+            text = f"return {_mean(record.returns)}{taken}"
             bar.update(record.episodes, record.total, text)
             if interruption.asked:
                 break
@@ -178,7 +179,13 @@ def _follow(loaded: Loaded, task: Tasks, asked: Adapt) -> tuple[list["AdaptProgr
 def _measured(
     agent: "Agent", family: "TaskFamily", task: Tasks, seed: int, remembered: int
 ) -> np.ndarray:
-    """Return the returns of fresh episodes, or of those that come after others in a trial."""
+    """Return the returns of fresh episodes, or of those that come after others in a trial.
+
+    Those of episodes that failed are left out.
+
+    Raises:
+        EnvironmentFailure: All did.
+    """
     from numpy.random import SeedSequence
 
     from ssm_metarl.env_runner.streams import substream
@@ -189,10 +196,18 @@ def _measured(
         {name: column.repeat(MEASURED_EPISODES) for name, column in task.values.items()},
         np.arange(MEASURED_EPISODES),
     )
-    if not remembered:
-        return mean_returns(agent.policy, agent.params, family, lanes, 1, own)
-    trials = play_trials(agent.policy, agent.params, family, lanes, 1, remembered + 1, own)
-    return trials.returns[-1]
+    played = agent.policy, agent.params, family, lanes, 1
+    if remembered:
+        returns = play_trials(*played, remembered + 1, own).returns[-1]
+    else:
+        returns = mean_returns(*played, own)
+    sound = returns[~np.isnan(returns)]
+    if not len(sound):
+        raise EnvironmentFailure(
+            f"the environment broke down in all {MEASURED_EPISODES} episodes of the task "
+            f"{task.describe(0)}, which has no return then"
+        )
+    return sound
 
 
 def _table(
@@ -220,6 +235,25 @@ def _table(
         numbers = (f"{value:.1f}" for value in (returns.mean(), returns.min(), returns.max()))
         table.add_row(MODES[mode], f"{episodes:,}", f"{steps:,}", *numbers)
     return table
+
+
+def _mean(returns: np.ndarray) -> str:
+    """Return the mean of the returns of episodes that did not fail, for people."""
+    sound = returns[~np.isnan(returns)]
+    return f"{sound.mean():.1f}" if len(sound) else "unknown: the environment broke down"
+
+
+def _tell_of_failures(
+    records: list["AdaptProgress"], before: np.ndarray, after: np.ndarray
+) -> None:
+    """Say how many episodes failed, if any did."""
+    played = sum(int(np.isnan(record.returns).sum()) for record in records)
+    measured = 2 * MEASURED_EPISODES - len(before) - len(after)
+    if played or measured:
+        print(
+            f"The environment broke down in {counted(played, 'episode')} of the adaptation, and in "
+            f"{measured} of those that measure it: they are left out."
+        )
 
 
 def _tell_what_happened(record: "AdaptProgress") -> None:

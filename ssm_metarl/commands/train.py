@@ -161,9 +161,9 @@ def _follow(
 def _returns(progress: "Progress", config: TrainConfig) -> str:
     """Say how good the agent is, where this iteration looked."""
     before, after, best = progress.return_before, progress.return_after, progress.best_return
-    if before is None:
+    if before is None or best is None:
         return ""
-    if config.mode == "rl2":
+    if config.mode == "rl2" and after is not None:
         adapted = f" in episode 1, {after:.1f} in episode {config.episodes_per_trial}"
     else:
         adapted = "" if after is None else f" before, {after:.1f} after adapting"
@@ -178,8 +178,12 @@ def _summarise(last: "Progress", config: TrainConfig, run_dir: Path) -> None:
 
     adapted = BOTH if config.adapts_both_ways else ADAPTED.get(config.mode, "")
     spent = f"{counted(last.environment_steps, 'env step')}, {last.seconds:.0f} s"
-    print(f"Trained {run_dir} ({spent}); best return {adapted}{last.best_return:.1f}.")
+    best = "unknown" if last.best_return is None else f"{last.best_return:.1f}"
+    print(f"Trained {run_dir} ({spent}); best return {adapted}{best}.")
     family, records = run_family(config, run_dir), read_metrics(run_dir / METRICS)
+    failed = sum(record.get("failed_episodes") or 0 for record in records)
+    if failed:
+        print(f"{counted(failed, 'episode')} failed, and nothing was learned from them.")
     path = run_dir / "figures" / "learning-curve.png"
 
     def draw() -> object:

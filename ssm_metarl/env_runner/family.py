@@ -149,6 +149,11 @@ class TaskFamily:
         return self._world.observation_scale
 
     @property
+    def simulators(self) -> tuple[str, ...]:
+        """Packages beside Gymnasium whose versions decide what its environments do."""
+        return self._world.simulators
+
+    @property
     def image(self) -> tuple[int, ...]:
         """Height, width and channels, where the observation is an image that was flattened."""
         return self._world.image

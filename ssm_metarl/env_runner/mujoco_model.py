@@ -1,6 +1,8 @@
 """Edit a MuJoCo model by name: ``body_mass[torso]``, ``geom_friction[*].0``, ``opt.gravity.2``."""
 
+import functools
 import importlib
+import logging
 import math
 import re
 from collections.abc import Sequence
@@ -103,18 +105,25 @@ class ModelField:
         return f"{self.name}{element}" + ("" if self.component is None else f".{self.component}")
 
 
+@functools.cache
 def load_mujoco() -> Any:  # noqa: ANN401
     """Return MuJoCo's module.
+
+    Its warnings go to the logger "mujoco" then, unless there is a handler for them already: by
+    itself it prints them, and writes MUJOCO_LOG.TXT into the current folder.
 
     Raises:
         UserError: It is not installed.
     """
     try:
-        return importlib.import_module("mujoco")
+        mujoco = importlib.import_module("mujoco")
     except ImportError as error:
         raise UserError(
             f"MuJoCo is not installed ({error}); install it with: pip install 'ssm-metarl[mujoco]'"
         ) from error
+    if mujoco.get_mju_user_warning() is None:
+        mujoco.set_mju_user_warning(logging.getLogger("mujoco").info)
+    return mujoco
 
 
 def version_of(mujoco: Any) -> Version:  # noqa: ANN401

@@ -140,6 +140,11 @@ class MuJoCoWorld(World):
         """One lane's action space."""
         return self._nominal.action_space
 
+    @property
+    def simulators(self) -> tuple[str, ...]:
+        """MuJoCo, between whose minor versions the same robot has other contacts."""
+        return ("mujoco",)
+
     @cached_property
     def _nominal(self) -> Any:  # noqa: ANN401
         """Gymnasium's environment, unwrapped; whatever is built copies from it."""

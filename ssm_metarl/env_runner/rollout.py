@@ -15,6 +15,7 @@ from ssm_metarl.env_runner.streams import NoiseStream, substream
 from ssm_metarl.env_runner.trajectory import Trajectory as Trajectory
 from ssm_metarl.env_runner.trajectory import episode_returns as episode_returns
 from ssm_metarl.env_runner.trajectory import episode_successes as episode_successes
+from ssm_metarl.env_runner.trajectory import mean_return as mean_return
 from ssm_metarl.env_runner.trajectory import nothing_yet
 from ssm_metarl.env_runner.trajectory import per_trial_episode as per_trial_episode
 from ssm_metarl.env_runner.trajectory import side_by_side as side_by_side
@@ -89,6 +90,7 @@ class EndedEpisodes(NamedTuple):
     """The n-th episode of every lane."""
 
     returns: Float[Tensor, "K E"]
+    """NaN for a void episode."""
     lengths: Int[Tensor, "K E"]
     success: Bool[Tensor, "K E"] | None
     """Whether the task was solved on any step; None if the environment has said nothing of it."""
@@ -121,7 +123,10 @@ def follow_trials(
         number, played = walk.ended.clamp_max(episodes).unsqueeze(0), ~walk.done.unsqueeze(0)
         step = walk.step()
         walk.check_last(number < episodes)
-        returns.scatter_add_(0, number, torch.where(played, step.reward, 0.0))
+        reward = torch.where(played, step.reward, 0.0)
+        if step.failed is not None:
+            reward = reward.masked_fill(step.failed, torch.nan)
+        returns.scatter_add_(0, number, reward)
         if step.success is not None:
             said = True
             success |= torch.zeros_like(success).scatter(0, number, played & step.success)

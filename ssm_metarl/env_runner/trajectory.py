@@ -17,7 +17,8 @@ class Trajectory:
     With autoreset, the step after an episode's end is dead: its action was ignored, it brought
     the first observation of the next episode, and ``valid`` is False there. Without, a lane is
     dead from its end on. Either way ``observation[t + 1]`` is what step t really led to. An episode
-    in which the environment broke down ends, but none of its steps is valid.
+    in which the environment broke down is void: it ends, but none of its steps is valid, and it has
+    no return.
 
     Attributes:
         action: As the policy sampled it (continuous ones before scaling to the bounds).
@@ -46,6 +47,11 @@ class Trajectory:
     def done(self) -> Bool[Tensor, "T K E"]:
         """Whether the step was the last of an episode."""
         return self.terminated | self.truncated
+
+    @property
+    def failed(self) -> Bool[Tensor, "T K E"]:
+        """Whether the step was the last of an episode in which the environment broke down."""
+        return self.done & ~self.valid
 
     @property
     def environment_steps(self) -> int:
@@ -110,20 +116,21 @@ def side_by_side(trajectories: Sequence[Trajectory]) -> Trajectory:
 
 
 def episode_returns(trajectory: Trajectory) -> Float[Tensor, "K E"]:
-    """Return the sum of rewards of each lane's one complete episode.
+    """Return the sum of rewards of each lane's one complete episode; NaN where it is void.
 
     Raises:
         ValueError: A lane's episode did not end: its sum would not be a return.
     """
     if not trajectory.done.any(0).all():
         raise ValueError("an episode was cut by the rollout, so its return is not known")
-    return (trajectory.reward * trajectory.valid).sum(0)
+    returns = (trajectory.reward * trajectory.valid).sum(0)
+    return returns.masked_fill(trajectory.failed.any(0), torch.nan)
 
 
 def per_trial_episode(
     x: Float[Tensor, "T K E"], trajectory: Trajectory, episodes: int
 ) -> Float[Tensor, "episodes K E"]:
-    """Sum something over the valid steps of each episode of a trial.
+    """Sum something over the valid steps of each episode of a trial; NaN for one that is void.
 
     Of rewards it makes the returns of the episodes, of ones their lengths.
 
@@ -134,7 +141,13 @@ def per_trial_episode(
     if not (done.sum(0) == episodes).all():
         raise ValueError(f"not every trial has {episodes} complete episodes")
     number = (done.cumsum(0) - done.long()).clamp_max(episodes - 1)
-    return x.new_zeros(episodes, *x.shape[1:]).scatter_add(0, number, x * trajectory.valid)
+    counted = (x * trajectory.valid).masked_fill(trajectory.failed, torch.nan)
+    return x.new_zeros(episodes, *x.shape[1:]).scatter_add(0, number, counted)
+
+
+def mean_return(returns: Float[Tensor, "*batch E"]) -> Float[Tensor, "*batch"]:
+    """Average returns over the last axis, without those of void episodes; NaN if all are."""
+    return returns.nanmean(-1) if returns.isnan().any() else returns.mean(-1)
 
 
 def episode_successes(

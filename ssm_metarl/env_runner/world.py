@@ -22,6 +22,7 @@ from ssm_metarl.env_runner.gymnasium import (
 )
 from ssm_metarl.env_runner.pool import EnvironmentPool
 from ssm_metarl.env_runner.simulators.base import Simulator
+from ssm_metarl.env_runner.software import PACKAGES, versions
 from ssm_metarl.env_runner.success import NamedSuccess
 from ssm_metarl.env_runner.tasks import Tasks, TaskValues
 from ssm_metarl.errors import UserError
@@ -65,6 +66,11 @@ class World(ABC):
     @property
     def image(self) -> tuple[int, ...]:
         """Height, width and channels, where the observation is an image that was flattened."""
+        return ()
+
+    @property
+    def simulators(self) -> tuple[str, ...]:
+        """Packages beside Gymnasium whose versions decide what the environments do."""
         return ()
 
     @abstractmethod
@@ -163,11 +169,18 @@ class GymnasiumWorld(World):
         """Height, width and channels, where the observation is an image."""
         return self._spaces[2]
 
+    @property
+    def simulators(self) -> tuple[str, ...]:
+        """Packages whose code the nominal environment is made of."""
+        return self._spaces[3]
+
     @cached_property
-    def _spaces(self) -> tuple[gymnasium.spaces.Box, gymnasium.Space, tuple[int, ...]]:
+    def _spaces(
+        self,
+    ) -> tuple[gymnasium.spaces.Box, gymnasium.Space, tuple[int, ...], tuple[str, ...]]:
         env = self._lend(self.nominal)
-        image = image_shape(env.observation_space)
-        spaces = flat_observation_space(env), env.action_space, image
+        image, simulators = image_shape(env.observation_space), simulators_of(env)
+        spaces = flat_observation_space(env), env.action_space, image, simulators
         env.close()
         check_action_space(env.action_space)
         return spaces
@@ -234,6 +247,14 @@ class GymnasiumWorld(World):
                     f"one, {own} for {task}; one agent needs the same space in every task"
                 )
         return env
+
+
+def simulators_of(env: gymnasium.Env) -> tuple[str, ...]:
+    """Return the packages that define an environment and its physics, beside the usual ones."""
+    world = env.unwrapped
+    parts = (world, getattr(world, "model", None))
+    names = {type(part).__module__.partition(".")[0] for part in parts} - {*PACKAGES}
+    return tuple(sorted(versions(names)))
 
 
 def _takes_mode(make: MakeEnv) -> bool:

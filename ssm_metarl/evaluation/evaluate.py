@@ -18,7 +18,9 @@ from ssm_metarl.adaptation.session import check_mode
 from ssm_metarl.adaptation.standard import Adapted, adapt_tasks
 from ssm_metarl.core.parameters import Params
 from ssm_metarl.env_runner.family import TaskFamily, Tasks
+from ssm_metarl.env_runner.software import current_software
 from ssm_metarl.env_runner.streams import substream
+from ssm_metarl.errors import EnvironmentFailure
 from ssm_metarl.evaluation.play import Episodes, per_task, play_episodes, play_trials
 from ssm_metarl.evaluation.report import (
     MODES,
@@ -26,6 +28,7 @@ from ssm_metarl.evaluation.report import (
     ModeResult,
     Success,
     differences,
+    label,
     part,
     success_rates,
 )
@@ -100,6 +103,7 @@ def evaluate(
 
     Raises:
         UserError: ``in_context`` was asked for, but the agent's memory ends with the episode.
+        EnvironmentFailure: All episodes of a task failed, so that it has no return.
     """
     with contextlib.closing(family.reusing()) as kept:
         measuring = _Measuring(agent, kept, tasks, plan)
@@ -167,7 +171,7 @@ class _Measuring:
         sampled = play_trials(*played, seed)
         greedy = play_trials(*played, substream(seed, MODE_STREAM), deterministic=True)
         for seen in range(self.plan.trial_episodes):
-            used = adapted.environment_steps + sampled.environment_steps[:seen].sum(0)
+            used = adapted.environment_steps + np.nansum(sampled.environment_steps[:seen], 0)
             before = Adapted(adapted.params, adapted.steps, adapted.episodes + seen, used)
             own, likeliest = sampled.episodes[seen], greedy.episodes[seen]
             yield self._result("in_context", before, own, likeliest)
@@ -176,7 +180,7 @@ class _Measuring:
         self, mode: str, adapted: Adapted, sampled: Episodes, greedy: Episodes
     ) -> Measurement:
         """Sum up episodes: over tasks, or over episodes if there is one task."""
-        returns = per_task(sampled.returns)
+        returns = self._of_tasks(mode, adapted, sampled)
         result = ModeResult(
             mode=mode,
             shots=adapted.episodes,
@@ -185,11 +189,24 @@ class _Measuring:
             iqm=float(iqm(returns)),
             ci95=self._interval(sampled.returns),
             adaptation_env_steps=float(adapted.environment_steps.mean()),
-            deterministic_mean=float(mean(per_task(greedy.returns))),
+            deterministic_mean=float(mean(self._of_tasks(mode, adapted, greedy))),
             per_task=tuple(returns.tolist()),
             success=self._success(sampled.success, greedy.success),
+            failed_episodes=(sampled.failed + greedy.failed) or None,
         )
         return Measurement(result, adapted.params)
+
+    def _of_tasks(self, mode: str, adapted: Adapted, episodes: Episodes) -> Float[np.ndarray, "K"]:
+        """Return the mean return of each task, all of which must have one."""
+        returns = per_task(episodes.returns)
+        if np.isnan(returns).any():
+            task = self.tasks.describe(int(np.isnan(returns).argmax()))
+            raise EnvironmentFailure(
+                f"{label(mode, adapted.steps, adapted.episodes)}: the environment broke down in "
+                f"all {episodes.returns.shape[1]} episodes of the task {task}, which has no return "
+                "then; a narrower range would help"
+            )
+        return returns
 
     def _success(self, sampled: Tensor | None, greedy: Tensor | None) -> Success | None:
         if sampled is None:
@@ -204,7 +221,10 @@ class _Measuring:
 
     def _interval(self, values: Float[Tensor, "K E"]) -> tuple[float, float]:
         """Return the interval of the mean: over tasks, or over episodes if there is one task."""
-        sample = values.flatten().cpu().double().numpy() if len(values) == 1 else per_task(values)
+        if len(values) == 1:
+            sample = values[~values.isnan()].cpu().double().numpy()
+        else:
+            sample = per_task(values)
         return stratified_bootstrap(sample[None], seed=self.plan.seed)
 
 
@@ -238,7 +258,8 @@ def summarise(
         rows = [dataclasses.replace(row, success=row.success or never) for row in rows]
     ordered = tuple(sorted(rows, key=part))
     gains = (differences(each, plan.seed) for each in (ordered, success_rates(ordered)))
-    return Evaluation(family.name, len(tasks), plan.seed, split, ordered, *gains)
+    software = current_software(family.simulators)
+    return Evaluation(family.name, len(tasks), plan.seed, split, ordered, *gains, software=software)
 
 
 def untrained(agent: Agent, seed: SeedSequence) -> Params:

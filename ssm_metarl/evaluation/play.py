@@ -16,6 +16,7 @@ from ssm_metarl.env_runner.rollout import (
     collect_trials,
     episode_returns,
     episode_successes,
+    mean_return,
     per_trial_episode,
 )
 
@@ -25,9 +26,14 @@ class Episodes:
     """What E episodes of each of K tasks brought."""
 
     returns: Float[Tensor, "K E"]
-    """Undiscounted sums of rewards."""
+    """Undiscounted sums of rewards; NaN where the environment broke down."""
     success: Float[Tensor, "K E"] | None = None
-    """1 where the task was solved, else 0; None if the environment says nothing of it."""
+    """1 where the task was solved, else 0, or NaN; None if the environment says nothing of it."""
+
+    @property
+    def failed(self) -> int:
+        """How many are void, since the environment broke down in them."""
+        return int(self.returns.isnan().sum())
 
 
 @dataclass(frozen=True)
@@ -37,7 +43,7 @@ class Trials:
     episodes: tuple[Episodes, ...]
     """The first of every trial, the second of every trial, and so on."""
     environment_steps: Float[np.ndarray, "episodes K"]
-    """Lengths of the episodes, averaged over trials."""
+    """Lengths of the episodes, averaged over trials; NaN where none was sound."""
 
     @property
     def returns(self) -> Float[np.ndarray, "episodes K"]:
@@ -74,7 +80,10 @@ def mean_returns(
     *,
     deterministic: bool = False,
 ) -> Float[np.ndarray, "K"]:
-    """Return each task's mean return over complete episodes of the original length."""
+    """Return each task's mean return over complete episodes of the original length.
+
+    It is NaN where all of them failed.
+    """
     played = policy, params, family, tasks, episodes, seed
     return per_task(play_episodes(*played, deterministic=deterministic).returns)
 
@@ -104,5 +113,5 @@ def play_trials(
 
 
 def per_task(values: Float[Tensor, "*batch K E"]) -> Float[np.ndarray, "*batch K"]:
-    """Average over episodes or trials, and return NumPy's float64."""
-    return values.mean(-1).cpu().double().numpy()
+    """Average over the sound episodes or trials; return NumPy's float64, NaN where none was."""
+    return mean_return(values).cpu().double().numpy()

@@ -67,6 +67,8 @@ class ModeResult:
         deterministic_mean: Mean return of the same agent when it takes the most likely action.
         per_task: Return on each task, in the order of the family's task set, stochastic policy.
         success: Of the same episodes; absent where the environment says nothing of it.
+        failed_episodes: How many of the episodes measured are left out, since the environment broke
+            down in them; absent where it did in none.
     """
 
     mode: str
@@ -79,6 +81,7 @@ class ModeResult:
     deterministic_mean: float
     per_task: tuple[float, ...]
     success: Success | None = None
+    failed_episodes: int | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -114,6 +117,7 @@ class Evaluation:
         results: One entry per mode and data budget.
         differences: Of the pairs in `COMPARED`.
         success_differences: The same of success rates; absent where there are none.
+        software: Versions of the packages that it was computed with, if they are known.
     """
 
     family: str
@@ -123,6 +127,7 @@ class Evaluation:
     results: tuple[ModeResult, ...]
     differences: tuple[ModeDifference, ...] = ()
     success_differences: tuple[ModeDifference, ...] = ()
+    software: Mapping[str, str | int] = dataclasses.field(default_factory=dict)
 
     @property
     def of_success(self) -> "Evaluation":
@@ -139,8 +144,9 @@ class Evaluation:
         """
         fields = dataclasses.asdict(self)
         fields["results"] = tuple(_present(row) for row in fields["results"])
-        if not self.success_differences:
-            del fields["success_differences"]
+        for name in ("success_differences", "software"):
+            if not fields[name]:
+                del fields[name]
         written = (f'"{name}": {_json(value)}' for name, value in fields.items())
         return "{" + ", ".join(written) + "}\n"
 

@@ -12,6 +12,7 @@ from ssm_metarl.evaluation.report import (
     Evaluation,
     ModeDifference,
     ModeResult,
+    counted,
     describe,
     label,
     part,
@@ -31,12 +32,14 @@ def make_table(evaluation: Evaluation) -> Table:
     digits = 1 if any(abs(row.mean) >= 100 for row in rows) else 2
     best = f"{max((row.mean for row in rows), default=0.0):.{digits}f}"
     over = "tasks" if evaluation.tasks != 1 else "episodes"
+    failed = sum(row.failed_episodes or 0 for row in rows)
+    left_out = f"\nLeft out: {counted(failed, 'episode')} that failed." if failed else ""
     rates = evaluation.of_success.results
     table = _table(
         escape(describe(evaluation)),
         "Return of complete episodes, stochastic policy. "
         f"[95% CI]: bootstrap over {over}.\n{SUCCESS if rates else IQM_AND_GREEDY}\n"
-        "Episodes and env steps: what adaptation used of each new task.",
+        f"Episodes and env steps: what adaptation used of each new task.{left_out}",
         (
             *("Mode", "Episodes", "Env\nsteps", "Mean return [95% CI]"),
             *(("Success\n[95% CI]",) if rates else ("IQM", "Greedy")),

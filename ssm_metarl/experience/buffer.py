@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ssm_metarl.env_runner.family import TaskFamily
 from ssm_metarl.env_runner.rollout import Trajectory
+from ssm_metarl.env_runner.software import versions
 from ssm_metarl.env_runner.tasks import Tasks
 from ssm_metarl.errors import StoreError, check_whole
 from ssm_metarl.experience import tables
@@ -67,7 +68,8 @@ class ExperienceStore:
             StoreError: The file exists or cannot be written.
         """
         capacity = check_whole("capacity", capacity, 1, MAX_CAPACITY)
-        identity = Identity(family.name, Layout.of(family), capacity, run)
+        simulators = versions(family.simulators)
+        identity = Identity(family.name, Layout.of(family), capacity, run, simulators)
         create_database(Path(path), identity.to_meta())
         return cls(Path(path), writable=True)
 
@@ -115,6 +117,8 @@ class ExperienceStore:
     ) -> list[int]:
         """Add every lane of a trajectory, all or nothing, and drop the oldest beyond the capacity.
 
+        Lanes with an episode in which the environment broke down are left out.
+
         Args:
             trajectory: ``[T, K, E]``, float32; each lane starts with an episode and is stored up to
                 its last valid step.
@@ -144,7 +148,10 @@ class ExperienceStore:
             if label < lowest:
                 raise ValueError(f"label {label} is lower than {lowest}, and labels only grow")
             new = describe(trajectory, steps, now, label, behaviour_known=behaviour_known)
-            tables.insert(self._database, new, rows.reshape(len(new), -1, rows.shape[-1]), tasks)
+            sound = (~trajectory.failed.any(0)).cpu().numpy().ravel()
+            kept = [record for record, good in zip(new, sound, strict=True) if good]
+            padded = rows.reshape(len(new), -1, rows.shape[-1])[sound]
+            tables.insert(self._database, kept, padded, tasks, now.next_task)
             tables.drop_oldest(self._database, capacity, label)
             after = now._replace(
                 label=label,

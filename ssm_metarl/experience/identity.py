@@ -1,10 +1,13 @@
 """What a store holds: the experience of one environment and run, up to a capacity."""
 
+import contextlib
 import json
 import sqlite3
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 
 from ssm_metarl.env_runner.family import TaskFamily
+from ssm_metarl.env_runner.software import warn_of_simulators
 from ssm_metarl.experience.layout import Layout
 
 MAX_CAPACITY = 10**9
@@ -27,15 +30,18 @@ class Identity:
     """Most transitions held."""
     run: str | None = None
     """Fingerprint of the run whose agent played; None if that is not known."""
+    simulators: Mapping[str, str] = field(default_factory=dict)
+    """Versions of what ran the environments, beside Gymnasium."""
 
     def check(self, family: TaskFamily) -> None:
-        """Refuse another family with a ValueError that names both."""
+        """Refuse another family with a ValueError that names both; warn of other simulators."""
         layout = Layout.of(family)
         if (self.family, self.layout) != (family.name, layout):
             raise ValueError(
                 f"holds experience of {self.family} ({self.layout.describe()}), "
                 f"not of {family.name} ({layout.describe()})"
             )
+        warn_of_simulators("the experience", self.simulators)
 
     def check_run(self, run: str | None) -> None:
         """Refuse another run with a ValueError that names both; no run stands for any."""
@@ -55,6 +61,7 @@ class Identity:
             "choices": choices,
             "capacity": self.capacity,
             "layout": self.layout.to_text(),
+            "simulators": json.dumps(dict(self.simulators)),
             **({} if self.run is None else {"run": self.run}),
         }
 
@@ -72,7 +79,17 @@ class Identity:
                 raise ValueError(f"is damaged: its {name} cannot be read")
         choices = _choices(meta.get("choices", "[]"))  # stores of version 0.1 have none
         layout = Layout(meta["observations"], meta["actions"], bool(meta["discrete"]), choices)
-        return cls(meta["family"], layout, meta["capacity"], meta.get("run"))
+        simulators = _simulators(meta.get("simulators", "{}"))
+        return cls(meta["family"], layout, meta["capacity"], meta.get("run"), simulators)
+
+
+def _simulators(text: object) -> dict[str, str]:
+    """Read versions by name; a ValueError says that they make no sense."""
+    with contextlib.suppress(ValueError, RecursionError):
+        found = json.loads(str(text))
+        if isinstance(found, dict) and all(isinstance(one, str) for one in found.values()):
+            return found
+    raise ValueError(f"is damaged: simulators is {text!r:.80}")
 
 
 def _choices(text: object) -> tuple[int, ...]:

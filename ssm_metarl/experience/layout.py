@@ -184,7 +184,8 @@ class Layout:
         choices = torch.tensor(self.choices or self.actions, device=action.device)
         if self.discrete and not ((action >= 0) & (action < choices)).all():
             raise StoreError(f"an action is not one of the {choices.tolist()} from 0")
-        if not (trajectory.episode_start[0] & trajectory.valid[0]).all():
+        started = trajectory.valid[0] | trajectory.failed.any(0)
+        if not (trajectory.episode_start[0] & started).all():
             raise StoreError("a trajectory must start with the first step of an episode")
 
 

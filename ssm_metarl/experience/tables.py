@@ -61,8 +61,9 @@ def insert(
     records: list[Record],
     rows: Int32[np.ndarray, "n T1 W"],
     tasks: Tasks,
+    first_task: int,
 ) -> None:
-    """Write records with their rows, and the tasks that they belong to, in order."""
+    """Write records with their rows, and the tasks that they belong to, numbered from the first."""
     database.executemany(f"INSERT INTO records VALUES ({', '.join('?' * 10)})", records)
     for record, padded in zip(records, rows, strict=True):
         chunks = to_chunks(padded[: record.steps + 1], record.checksum)
@@ -71,16 +72,18 @@ def insert(
             "INSERT INTO chunks VALUES (?, ?, ?)",
             ((key, crc, content) for key, (crc, content) in enumerate(chunks, first)),
         )
-    for k, task in enumerate(range(records[0].task, records[0].task + len(tasks))):
+    labels = {record.task: record.label for record in records}
+    for task, label in labels.items():
+        k = task - first_task
         parameters = json.dumps(tasks.parameters(k), allow_nan=False)
-        row = task, records[0].label, int(tasks.index[k]), parameters
+        row = task, label, int(tasks.index[k]), parameters
         database.execute("INSERT INTO tasks VALUES (?, ?, ?, ?)", row)
 
 
 def drop_oldest(database: sqlite3.Connection, capacity: int, label: int) -> None:
     """Drop the oldest records beyond a capacity in transitions, at a label."""
     held = f"FROM records WHERE until = {HELD}"
-    (total,) = database.execute(f"SELECT sum(transitions) {held}").fetchone()
+    (total,) = database.execute(f"SELECT total(transitions) {held}").fetchone()
     oldest_first = iter(database.execute(f"SELECT id, transitions {held} ORDER BY id"))
     dropped = []
     while total > capacity:

@@ -85,7 +85,9 @@ def _relative_change(trajectory: Trajectory, policy: Policy) -> Float[Tensor, "T
     valid = trajectory.valid.unsqueeze(-1)
     seen = policy.spaces.condensed(trajectory.observation)
     change = (seen[1:] - seen[:-1]) * valid
-    mean_square = change.square().sum((0, 2), keepdim=True) / valid.sum((0, 2), keepdim=True)
+    mean_square = change.square().sum((0, 2), keepdim=True) / valid.sum(
+        (0, 2), keepdim=True
+    ).clamp_min(1)
     return change / mean_square.sqrt().clamp_min(1e-8)
 
 

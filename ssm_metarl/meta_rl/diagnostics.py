@@ -46,9 +46,11 @@ def explained_variance(
     """Return ``1 - Var(target - value) / Var(target)``, over all valid steps together.
 
     1 is a perfect baseline, 0 one that might as well be constant; also 0 where the targets do not
-    vary, of which there is nothing to explain.
+    vary, of which there is nothing to explain, or where there are none.
     """
     aim = target[valid].double()
+    if not len(aim):
+        return 0.0
     variance = aim.var(correction=0)
     if variance == 0.0:
         return 0.0

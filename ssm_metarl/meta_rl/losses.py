@@ -74,10 +74,12 @@ def sampling_credit(value: Float[Tensor, "K"], unit: Float[Tensor, "K"]) -> Floa
 
     A baseline that saw a task's own return would depend on its support data, and bias what they
     are credited with. The scale is one number for all tasks, so it weighs them all alike. Values
-    are mean returns of at least two tasks after adaptation, ``unit`` is :attr:`Batch.unit`.
+    are mean returns of at least two tasks after adaptation, ``unit`` is :attr:`Batch.unit`. Tasks
+    without a return, all of whose episodes failed, are credited with nothing.
     """
-    others = (value.sum() - value) / (len(value) - 1)
-    return (value - others) / unit.mean()
+    known = ~value.isnan()
+    others = (value.nansum() - value) / (known.sum() - 1).clamp_min(1)
+    return torch.where(known & (known.sum() > 1), (value - others) / unit.mean(), 0.0)
 
 
 def sampling_loss(

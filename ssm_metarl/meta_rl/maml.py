@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import torch
+from jaxtyping import Float
 from numpy.random import SeedSequence
 from torch import Tensor
 
@@ -24,7 +25,7 @@ from ssm_metarl.meta_rl.batch import Batch, collect_data, make_batch
 from ssm_metarl.meta_rl.diagnostics import Diagnostics, averaged, explained_variance, success_rates
 from ssm_metarl.meta_rl.inner_rule import ACTING, InnerRule
 from ssm_metarl.meta_rl.learner import ROLLOUT_STREAM, TASK_STREAM, Learner, Report, Settings
-from ssm_metarl.meta_rl.losses import per_episode, sampling_credit
+from ssm_metarl.meta_rl.losses import sampling_credit
 from ssm_metarl.meta_rl.objective import ClippedObjective, OuterObjective
 from ssm_metarl.meta_rl.optimizer import AdamOptimizer, OptimizerStep
 from ssm_metarl.meta_rl.registry import INNER_LOSSES
@@ -82,12 +83,12 @@ class MAML(Learner):
         rollouts = self._collect(tasks, substream(seed, ROLLOUT_STREAM))
         *supports, query = [self._batch(rollout) for rollout in rollouts]
         if INNER_LOSSES[own.surrogate].credits_sampling:
-            credit = sampling_credit(per_episode(rollouts[-1].reward) / query.episodes, query.unit)
+            credit = sampling_credit(_reward_per_episode(rollouts[-1]), query.unit)
             supports = [replace(support, credit=credit) for support in supports]
         self.on_phase("update")
         metrics = {
-            "support_reward": _reward_per_episode(rollouts[0]),
-            "query_reward": _reward_per_episode(rollouts[-1]),
+            "support_reward": _reward_per_episode(rollouts[0]).nanmean().item(),
+            "query_reward": _reward_per_episode(rollouts[-1]).nanmean().item(),
             **_success_rates("support", rollouts[0]),
             **_success_rates("query", rollouts[-1]),
             **self._update(supports, query),
@@ -150,8 +151,9 @@ class MAML(Learner):
             yield outer.loss.sum() / tasks
 
 
-def _reward_per_episode(trajectory: Trajectory) -> float:
-    return (trajectory.reward.sum() / trajectory.done.sum()).item()
+def _reward_per_episode(trajectory: Trajectory) -> Float[Tensor, "K"]:
+    """Return each task's mean reward of an episode that did not fail; NaN where all did."""
+    return trajectory.reward.sum((0, 2)) / (trajectory.done & trajectory.valid).sum((0, 2))
 
 
 def _success_rates(name: str, trajectory: Trajectory) -> dict[str, float]:

@@ -6,7 +6,12 @@ from numpy.random import SeedSequence, default_rng
 from ssm_metarl.core.parameters import Params
 from ssm_metarl.core.policy import Policy
 from ssm_metarl.env_runner.family import TaskFamily
-from ssm_metarl.env_runner.rollout import Trajectory, collect_episodes, episode_returns
+from ssm_metarl.env_runner.rollout import (
+    Trajectory,
+    collect_episodes,
+    episode_returns,
+    mean_return,
+)
 from ssm_metarl.env_runner.streams import substream
 from ssm_metarl.meta_rl.baseline import linear_values
 from ssm_metarl.meta_rl.diagnostics import success_rates
@@ -51,7 +56,7 @@ class PolicyGradient(PPOLearner):
         return Report(
             rollout.environment_steps,
             {"episodes": before + lanes, **metrics},
-            mean_return=episode_returns(rollout).mean().item(),
+            mean_return=mean_return(episode_returns(rollout)[0]).item(),
             played=[rollout],
         )
 
@@ -85,13 +90,14 @@ NOTHING_LEARNED: dict[str, float | None] = {
 
 
 def _nothing_to_learn(rollout: Trajectory) -> bool:
-    """Whether every episode lasted to the time limit with the same return.
+    """Whether every episode lasted to the time limit with the same return, or failed.
 
     Advantages would be noise, and standardising would scale it up to steps of full size. Once
     CartPole is solved these are the longest rollouts and so the costliest updates, too.
     """
-    returns = episode_returns(rollout)
-    return bool(rollout.truncated.any(0).all() and (returns == returns[0, 0]).all())
+    returns, failed = episode_returns(rollout), rollout.failed.any(0)
+    whole = (rollout.truncated.any(0) | failed).all()
+    return bool(whole and len(returns[~failed].unique()) <= 1)
 
 
 make = PolicyGradient

@@ -46,7 +46,7 @@ class RL2(PPOLearner):
         tasks = self.family.sample(own.tasks_per_epoch, substream(seed, TASK_STREAM))
         self.on_phase("play")
         rollout = self._collect(tasks, horizon, substream(seed, ROLLOUT_STREAM))
-        rewards = per_trial_episode(rollout.reward, rollout, own.episodes_per_trial).mean((1, 2))
+        rewards = per_trial_episode(rollout.reward, rollout, own.episodes_per_trial).nanmean((1, 2))
         success = success_rates(rollout, own.episodes_per_trial)
         self.on_phase("update")
         rng = default_rng(substream(seed, SHUFFLE_STREAM))

@@ -1,6 +1,7 @@
 """A learner in training: validated now and then, its best parameters kept, and saved."""
 
 import dataclasses
+import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from ssm_metarl.core.statistics import RunningStatistics
 from ssm_metarl.core.torch_state import in_usual_torch
 from ssm_metarl.env_runner.family import TaskFamily, Tasks
 from ssm_metarl.env_runner.rollout import Trajectory
+from ssm_metarl.env_runner.software import versions
 from ssm_metarl.env_runner.spaces import observed, policy_spaces
 from ssm_metarl.env_runner.streams import substream
 from ssm_metarl.meta_rl.inner_rule import Rates
@@ -40,7 +42,8 @@ class Progress:
     Attributes:
         return_before: Mean return before adaptation: of complete episodes on the validation tasks
             (meta_rl; the first of a trial for rl2), or of the episodes of this iteration
-            (policy_gradient). None where this iteration did not look.
+            (policy_gradient). None where this iteration did not look, or a task has no return
+            since all its episodes failed.
         return_after: The same after one adaptation step (meta_rl), or of the last episode of a
             trial (rl2).
         best_return: The best so far; the checkpoint keeps the parameters that reached it.
@@ -103,17 +106,21 @@ class Trainer:
         before, after = report.mean_return, None
         if before is not None and self._validate is None:
             self._keep(before, began_with)
+        failed = sum(int(each.failed.sum()) for each in report.played)
         validated = self._validated(iteration)
         if validated is not None:
             before, after = validated.before, validated.after
             self._keep(validated.score, self.learner.tensors)
+            failed += validated.failed_episodes
         self._observe(report.played)
         self._done, self.experience = iteration, report.experience
         self._environment_steps += report.environment_steps
         self._seconds += time.monotonic() - started
         total, steps = self.learner.iterations, self._environment_steps
         best, seconds = self.best_return, self._seconds
-        return Progress(iteration, total, steps, before, after, best, seconds, report.metrics)
+        metrics = {**report.metrics, "failed_episodes": failed}
+        before, after = _known(before), _known(after)
+        return Progress(iteration, total, steps, before, after, best, seconds, metrics)
 
     def snapshot(self) -> Checkpoint:
         """Copy everything that resuming needs, as of the last iteration."""
@@ -163,9 +170,12 @@ class Trainer:
         return self._validate(agent, learner.family, tasks, episodes, seed)
 
     def _keep(self, score: float, tensors: Mapping[str, Tensor]) -> None:
-        """Keep copies of parameters whose score is at least the best so far."""
+        """Keep copies of parameters whose score is at least the best so far.
+
+        Those without a score, which is NaN, are kept as long as none had one.
+        """
         if self.best_return is None or score >= self.best_return:
-            self.best_return, self._best = score, _copies(tensors)
+            self.best_return, self._best = _known(score), _copies(tensors)
             self._best_spaces = self.learner.policy.spaces
 
     def _observe(self, played: Sequence[Trajectory]) -> None:
@@ -228,7 +238,20 @@ def make_agent(
     params = {name: tensors[f"params/{name}"].detach() for name in policy.leaves}
     gains = part(tensors, "log_gains/")
     rates: Rates = {name: settings.inner_lr * v.detach().exp() for name, v in gains.items()}
-    return Agent(policy, params, rates or settings.inner_lr, settings, family.name, family.source)
+    return Agent(
+        policy,
+        params,
+        rates or settings.inner_lr,
+        settings,
+        family.name,
+        family.source,
+        simulators=versions(family.simulators),
+    )
+
+
+def _known(number: float | None) -> float | None:
+    """Return a number; None for NaN."""
+    return None if number is None or math.isnan(number) else number
 
 
 def _copies(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

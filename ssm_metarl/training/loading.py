@@ -19,6 +19,7 @@ from ssm_metarl.core.parameters import partition
 from ssm_metarl.core.policy import Policy, PolicyConfig
 from ssm_metarl.core.torch_state import in_usual_torch
 from ssm_metarl.env_runner.family import TaskFamily
+from ssm_metarl.env_runner.software import warn_of_simulators
 from ssm_metarl.errors import CheckpointError, UserError
 from ssm_metarl.meta_rl.inner_rule import ACTING
 from ssm_metarl.training.config import TrainConfig
@@ -61,6 +62,7 @@ def load(folder: str | Path, *, trust_env_code: bool = False) -> Agent:
     folder = locate(folder)
     if not (folder / CONFIG).exists() and (folder / AGENT).is_dir():
         agent = _read_agent(load_checkpoint(folder / AGENT), str(folder / AGENT))
+        warn_of_simulators(str(folder), agent.simulators)
         return dataclasses.replace(agent, family_source=kept_family(folder))
     config = read_config(folder, trust_env_code=trust_env_code)
     checkpoint = load_checkpoint(folder / CHECKPOINT)
@@ -69,7 +71,11 @@ def load(folder: str | Path, *, trust_env_code: bool = False) -> Agent:
     run = checkpoint.meta.get("run")
     if run is not None and not isinstance(run, str):
         raise CheckpointError(f"{folder / CHECKPOINT}: run cannot be {run!r}")
-    return dataclasses.replace(agent, experience=(folder / EXPERIENCE).absolute(), run=run)
+    software = checkpoint.meta.get("software", {})
+    simulators = {name: str(software[name]) for name in family.simulators if name in software}
+    warn_of_simulators(str(folder), simulators)
+    experience = (folder / EXPERIENCE).absolute()
+    return dataclasses.replace(agent, experience=experience, run=run, simulators=simulators)
 
 
 def locate(folder: str | Path) -> Path:
@@ -157,6 +163,7 @@ def _agent_state(agent: Agent) -> tuple[dict[str, Tensor], dict[str, Any]]:
         "spaces": dataclasses.asdict(agent.policy.spaces),
         "config": dataclasses.asdict(agent.config),
         "family": agent.family,
+        "simulators": dict(agent.simulators),
     }
     return tensors, {AGENT: settings}
 
@@ -174,6 +181,9 @@ def _read_agent(checkpoint: Checkpoint, source: str) -> Agent:
         spaces = read_spaces(settings["spaces"], "spaces")
         config = read_fields(AdaptationConfig, saved_adaptation(settings["config"]), "config")
         family = known["env_name"].check(settings["family"])
+        simulators = settings.get("simulators", {})
+        if not isinstance(simulators, dict):
+            raise UserError(f"simulators cannot be {simulators!r:.80}")
         for name in ("width", "state_size", "blocks"):
             known[name].check(getattr(network, name))
         for setting, name in ADAPTATION_SETTINGS.items():
@@ -192,4 +202,4 @@ def _read_agent(checkpoint: Checkpoint, source: str) -> Agent:
     check_same_shapes(checkpoint.tensors, expected)
     params = {name: checkpoint.tensors[f"params/{name}"] for name in policy.leaves}
     rates = part(checkpoint.tensors, "rates/")
-    return Agent(policy, params, rates or config.inner_lr, config, family)
+    return Agent(policy, params, rates or config.inner_lr, config, family, simulators=simulators)

@@ -16,6 +16,7 @@ from ssm_metarl.core.memory import keep_large_blocks
 from ssm_metarl.env_runner.family import TaskFamily, Tasks
 from ssm_metarl.env_runner.registry import get_family
 from ssm_metarl.env_runner.rollout import Trajectory
+from ssm_metarl.env_runner.software import current_software, warn_of_changes
 from ssm_metarl.env_runner.spaces import measure, policy_spaces
 from ssm_metarl.env_runner.streams import substream
 from ssm_metarl.errors import DivergenceError, UserError
@@ -24,7 +25,6 @@ from ssm_metarl.training.config import TrainConfig
 from ssm_metarl.training.learners import Progress, Trainer, make_trainer
 from ssm_metarl.training.run_family import find_family, keep_family, kept_family
 from ssm_metarl.training.saved import saved_spaces, saved_statistics
-from ssm_metarl.training.software import current_software, warn_of_changes
 from ssm_metarl.training.tracking import METRICS, MetricsFile, make_tracker
 
 UNITS_STREAM = 3
@@ -111,7 +111,7 @@ def resume(
     )
     session = _Session(config, trainer, run_dir, tracker, resumed=True, checkpoint=checkpoint)
     if checkpoint:
-        warn_of_changes(checkpoint.meta.get("software", {}))
+        warn_of_changes(checkpoint.meta.get("software", {}), trainer.learner.family.simulators)
     if session.done > trainer.learner.iterations:
         name = "num_episodes" if config.mode == "policy_gradient" else "num_epochs"
         raise UserError(
@@ -220,6 +220,7 @@ class _Session:
             self.run = checkpoint.meta.get("run")  # version 0.1 kept none
             self.metrics.truncate_after(checkpoint.meta["iteration"])
         self.snapshot = trainer.snapshot()
+        self.software = current_software(trainer.learner.family.simulators)
         self.saved_at = time.monotonic()
 
     @property
@@ -298,7 +299,7 @@ class _Session:
 
     def _save(self) -> None:
         self._store()  # if an interruption came before it
-        meta = {**self.snapshot.meta, "software": current_software()}
+        meta = {**self.snapshot.meta, "software": self.software}
         if self.run is not None:
             meta["run"] = self.run
         if self.store:

@@ -1,16 +1,21 @@
 """What the parameters in training are worth: returns on the validation tasks of the family."""
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import torch
+from jaxtyping import Float
 from numpy.random import SeedSequence
+from torch import Tensor
 
 from ssm_metarl.adaptation.agent import Agent
 from ssm_metarl.adaptation.standard import adapt_tasks
 from ssm_metarl.core.parameters import Params
 from ssm_metarl.env_runner.family import TaskFamily, Tasks
+from ssm_metarl.env_runner.rollout import mean_return
 from ssm_metarl.env_runner.streams import substream
-from ssm_metarl.evaluation.play import mean_returns, play_trials
+from ssm_metarl.evaluation.play import Trials, play_episodes, play_trials
 
 EPISODES = 5  # or trials, for each task asked for; a family of one task plays all of them on it
 
@@ -19,12 +24,16 @@ EPISODES = 5  # or trials, for each task asked for; a family of one task plays a
 class Validated:
     """Mean undiscounted returns of complete episodes on the validation tasks.
 
-    Before and after adaptation; the best parameters are those with the greatest score.
+    Before and after adaptation; the best parameters are those with the greatest score. All are NaN
+    where a task has no return, since the environment broke down in all its episodes: a mean over
+    the other tasks is not one to compare.
     """
 
     before: float
     after: float
     score: float
+    failed_episodes: int = 0
+    """How many are left out, since the environment broke down in them."""
 
 
 Validate = Callable[[Agent, TaskFamily, Tasks, int, SeedSequence], Validated]
@@ -40,18 +49,19 @@ def by_adaptation(
     """
     trial = agent.policy.config.memory == "trial"
 
-    def returns(params: Params) -> float:
+    def returns(params: Params) -> Float[Tensor, "*episodes K E"]:
+        played = agent.policy, params, family, tasks, episodes
         own = substream(seed, 1)
-        if trial:
-            each = agent.config.episodes_per_trial
-            trials = play_trials(agent.policy, params, family, tasks, episodes, each, own)
-            return float(trials.returns.mean())
-        return float(mean_returns(agent.policy, params, family, tasks, episodes, own).mean())
+        if not trial:
+            return play_episodes(*played, own).returns
+        return _returns(play_trials(*played, agent.config.episodes_per_trial, own))
 
     plan = {"episodes": agent.config.episodes, "steps": 1, "seed": substream(seed, 0)}
     adaptation = adapt_tasks(agent, family, tasks, **plan)
-    before, after = (returns(adapted.params) for adapted in adaptation)
-    return Validated(before, after, 0.5 * (before + after) if trial else after)
+    first, second = (returns(adapted.params) for adapted in adaptation)
+    before, after = _mean(first, tasks), _mean(second, tasks)
+    score = 0.5 * (before + after) if trial else after
+    return Validated(before, after, score, _failed(first) + _failed(second))
 
 
 def by_trials(
@@ -60,8 +70,31 @@ def by_trials(
     """Compare the first and the last episode of a trial; the score is the mean over all of them."""
     each = agent.config.episodes_per_trial
     played = play_trials(agent.policy, agent.params, family, tasks, trials, each, seed)
-    returns = played.returns.mean(1)
-    return Validated(float(returns[0]), float(returns[-1]), float(returns.mean()))
+    returns = _returns(played)
+    before, after = _mean(returns[0], tasks), _mean(returns[-1], tasks)
+    return Validated(before, after, _mean(returns, tasks), _failed(returns))
+
+
+def _returns(trials: Trials) -> Float[Tensor, "episodes K E"]:
+    return torch.stack([each.returns for each in trials.episodes])
+
+
+def _mean(returns: Float[Tensor, "*episodes K E"], tasks: Tasks) -> float:
+    """Return the mean over all tasks; NaN, with a warning, where one of them has no return."""
+    means = mean_return(returns).double()
+    without = means.isnan().view(-1, len(tasks)).any(0)
+    if without.any():
+        task = tasks.describe(int(without.int().argmax()))
+        warnings.warn(
+            f"all validation episodes of the task {task} failed, so that these parameters have no "
+            "score",
+            stacklevel=4,
+        )
+    return float(means.mean())
+
+
+def _failed(returns: Tensor) -> int:
+    return int(returns.isnan().sum())
 
 
 VALIDATIONS: dict[str, Validate | None] = {

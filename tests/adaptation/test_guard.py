@@ -83,3 +83,34 @@ def test_rows_are_chosen_from_shared_and_own_parameters() -> None:
     assert choose(which, own, shared)["value.bias"] is value_head
     assert choose(~which & which, shared, own) is own
     assert choose(which | ~which, shared, own) is shared
+
+
+def test_episodes_that_failed_do_not_count() -> None:
+    rng, nan = np.random.default_rng(0), np.nan
+    best = np.array([[-50.0, -51.0, -52.0, -50.0]] * 4)
+    now = np.array(
+        [
+            [nan, -50.0, -51.0, -52.0],  # as good: 0 in place of NaN would be better
+            [nan, -90.0, -91.0, -92.0],
+            [nan, nan, -90.0, -91.0],  # too few to tell
+            [nan, nan, nan, nan],  # it never went well
+        ]
+    )
+    assert significantly_lower(now, best, rng).tolist() == [False, True, False, True]
+    few = np.where(np.arange(4) < 2, best, nan)
+    assert not significantly_lower(now, few, rng).any()
+
+
+def test_parameters_whose_episodes_all_fail_are_never_the_best() -> None:
+    guard, start = Guard(SeedSequence(0)), params(0.0, 2)
+    guard.check(start, np.full((2, 4), -50.0))
+    best, worse = guard.check(params(1.0, 2), np.array([[np.nan] * 4, [np.nan, -40, -40, -40]]))
+    assert worse.tolist() == [True, False]
+    assert best["encoder.bias"][:, 0].tolist() == [0.0, 1.0]
+
+
+def test_any_return_is_better_than_none() -> None:
+    guard = Guard(SeedSequence(0))
+    guard.check(params(0.0, 1), np.full((1, 4), np.nan))
+    best, worse = guard.check(params(1.0, 1), np.full((1, 4), -1e6))
+    assert (worse.tolist(), best["encoder.bias"][:, 0].tolist()) == ([False], [1.0])

@@ -70,6 +70,9 @@ def test_json_holds_every_number_exactly() -> None:
     empty = dataclasses.replace(EVALUATION, results=())
     for evaluation in (EVALUATION, HYBRID, empty):
         expected = json.loads(json.dumps(dataclasses.asdict(evaluation)))
+        del expected["success_differences"], expected["software"]  # which are empty
+        for row in expected["results"]:
+            del row["success"], row["failed_episodes"]
         assert json.loads(evaluation.to_json()) == expected
 
 

@@ -1,5 +1,6 @@
 """What goes into a store comes out of it, and nothing else."""
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -184,3 +185,22 @@ def test_imported_behaviour_is_refused_unless_asked_for(
     found = store.trajectory(unknown, allow_unknown_behaviour=True)
     assert found.log_prob.isnan().all()
     assert torch.equal(found.reward, trajectory.reward)
+
+
+def test_lanes_in_which_an_episode_failed_are_left_out(
+    make_store: MakeStore, kit: SimpleNamespace
+) -> None:
+    store, trajectory = make_store(), kit.trajectory([[[5, 4], [7, 3]], [[6, 2], [3, 3]]])
+    valid = trajectory.valid.clone()
+    valid[:5, 0, 0] = False  # the first episode of one lane
+    valid[:, 1] = False  # and all of the other task's
+    first, second = store.add(dataclasses.replace(trajectory, valid=valid), kit.tasks(2))
+    (held,) = store.tasks()
+    assert (held.id, held.trajectories, held.episodes) == (first, 1, 2)
+    sound = trajectory.tasks(torch.tensor([0])).lanes(torch.tensor([1]))
+    kit.assert_same(store.trajectory(first), sound)
+    assert second not in {task.id for task in store.tasks()}
+    everything = dataclasses.replace(trajectory, valid=torch.zeros_like(valid))
+    assert store.add(everything, kit.tasks(2)) == [second + 1, second + 2]
+    (third, _), _ = kit.add(store, [[[4]], [[5]]])
+    assert [task.id for task in store.tasks()] == [first, third, third + 1]

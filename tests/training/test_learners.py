@@ -64,7 +64,7 @@ def test_validation_is_now_and_then_and_at_the_end_and_keeps_the_best(
     assert [row.return_before for row in rows] == [None, -9.0, None, -7.0, -8.0]
     assert [row.return_after for row in rows] == [None, 11.0, None, 13.0, 12.0]
     assert [row.environment_steps for row in rows] == [7, 14, 21, 28, 35]
-    assert rows[0].metrics == {"loss": 0.5}
+    assert rows[0].metrics == {"loss": 0.5, "failed_episodes": 0}
     assert (trainer.best_return, best(trainer)) == (3.0, 4)
     assert phases == ["validation"] * 3
     assert len(set(seeds)) == 1  # the same episodes each time: differences are of the parameters
