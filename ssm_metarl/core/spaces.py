@@ -56,8 +56,8 @@ class Spaces:
         choices: Where an action is made of several choices (MultiDiscrete, MultiBinary), how many
             there are for each; else empty.
         action_starts: The environment's number of the first of each of them; empty if all are 0.
-        image: Height, width and channels, where the observation is an image; its entries are in
-            that order. Else empty.
+        image: Height, width and channels of an image, whose numbers in that order are the first of
+            an observation; empty if there is none.
         action_shape: Of the environment's actions, unless they have one axis or are Discrete.
     """
 
@@ -182,23 +182,27 @@ class Spaces:
     @property
     def condensed_size(self) -> int:
         """Length of what :meth:`condensed` returns."""
+        size = len(self.observation_scale)
         if not self.image:
-            return len(self.observation_scale)
+            return size
         height, width, channels = self.image
-        return min(height, CONDENSED) * min(width, CONDENSED) * channels
+        pooled = min(height, CONDENSED) * min(width, CONDENSED) * channels
+        return pooled + size - math.prod(self.image)
 
     def condensed(self, observation: Float[Tensor, "*batch O"]) -> Float[Tensor, "*batch C"]:
-        """Return images averaged over few large pixels, and other observations as they are.
+        """Return images averaged over few large pixels, and other numbers as they are.
 
         For what has a parameter, or a product, for each of the numbers.
         """
         if not self.image:
             return observation
         height, width, _ = self.image
-        images = observation.reshape(-1, *self.image).movedim(-1, 1)
+        pixels = math.prod(self.image)
+        images = observation[..., :pixels].reshape(-1, *self.image).movedim(-1, 1)
         grid = min(height, CONDENSED), min(width, CONDENSED)
         pooled = torch.nn.functional.adaptive_avg_pool2d(images, grid)
-        return pooled.flatten(1).reshape(*observation.shape[:-1], -1)
+        averages = pooled.flatten(1).reshape(*observation.shape[:-1], -1)
+        return torch.cat([averages, observation[..., pixels:]], -1)
 
     def to_environment(self, action: Tensor) -> Tensor:
         """Change a policy's actions ``[..., A]`` to the environment's units.

@@ -1,5 +1,6 @@
 """Running statistics of observations and rewards, from which a policy gets its units."""
 
+import math
 from dataclasses import dataclass, fields, replace
 
 import torch
@@ -56,19 +57,24 @@ class RunningStatistics:
             self.reward_square + other.reward_square,
         )
 
-    def pooled(self, channels: int) -> "RunningStatistics":
-        """Return the statistics that every pixel has if those of a channel are taken together."""
+    def pooled(self, image: tuple[int, ...]) -> "RunningStatistics":
+        """Return the statistics that all pixels have if those of a channel are taken together.
+
+        Args:
+            image: Height, width and channels; its numbers are the first of an observation.
+        """
+        size, channels = math.prod(image), image[-1]
         mean, square, binary = (
-            value.view(-1, channels) for value in (self.mean, self.square, self.binary)
+            value[:size].view(-1, channels) for value in (self.mean, self.square, self.binary)
         )
         whole = mean.mean(0)
         spread = square.mean(0) + self.count * (mean - whole).square().mean(0)
         pixels = len(mean)
         return replace(
             self,
-            mean=whole.repeat(pixels),
-            square=spread.repeat(pixels),
-            binary=binary.all(0).repeat(pixels),
+            mean=torch.cat([whole.repeat(pixels), self.mean[size:]]),
+            square=torch.cat([spread.repeat(pixels), self.square[size:]]),
+            binary=torch.cat([binary.all(0).repeat(pixels), self.binary[size:]]),
         )
 
     @property

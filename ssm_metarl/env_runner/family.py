@@ -13,7 +13,7 @@ import torch
 from numpy.random import SeedSequence
 
 from ssm_metarl.env_runner.environment import Environment
-from ssm_metarl.env_runner.gymnasium import with_flat_observations
+from ssm_metarl.env_runner.observations import with_flat_observations
 from ssm_metarl.env_runner.simulators.base import Simulator
 from ssm_metarl.env_runner.tasks import Parameter as Parameter
 from ssm_metarl.env_runner.tasks import Tasks as Tasks
@@ -155,7 +155,7 @@ class TaskFamily:
 
     @property
     def image(self) -> tuple[int, ...]:
-        """Height, width and channels, where the observation is an image that was flattened."""
+        """Height, width and channels of the image whose numbers observations begin with, or ()."""
         return self._world.image
 
     def sample(self, count: int, seed: SeedSequence) -> Tasks:

@@ -1,5 +1,6 @@
 """Families that are declared in TOML files; docs/families.md explains every key."""
 
+import copy
 import re
 import sys
 from collections.abc import Collection, Mapping
@@ -105,11 +106,12 @@ class _Reader:
                 raise self.error((), f"{key} is missing; valid: {key} = {what}")
         with self.at("env_id"):
             spec = recipe.spec_of(content["env_id"], trust_env_code=self.trust)
+            known = recipe.arguments_of(spec)
         limit = content.get("max_episode_steps", spec.max_episode_steps or NO_LIMIT_STEPS)
         if limit < 1:
             raise self.error(("max_episode_steps",), f"must be at least 1, got {limit}")
         parameters = self.parameters()
-        make = self.recipe(parameters, recipe.arguments_of(spec))
+        make = self.recipe(parameters, known)
         if "success" in content and "success_key" in content:
             raise self.error(("success_key",), "success is a formula for it; valid: one of the two")
         own = (*SUGGESTED, "picture", "success_key")
@@ -147,10 +149,11 @@ class _Reader:
                 self.check_argument(name, known)
         wrappers = self.wrappers()
         targets = {name: self.target(name, known, wrappers) for name in names}
+        filled = copy.deepcopy(given)
         for name, target in targets.items():
-            if target.kind == "argument" and target.place in given:
-                where = ("parameters", name, "argument")
-                raise self.error(where, f"{target.place!r} is among the [arguments], too")
+            if target.kind == "argument":
+                with self.at("parameters", name, "argument"):
+                    recipe.set_argument(filled, target.place, None)
         formulas = {key: self.formula((key,), (*names, *SEEN)) for key in ("reward", "success")}
         derived = {
             path: self.formula(("derived", path), names) for path in content.get("derived", {})
@@ -205,7 +208,7 @@ class _Reader:
         text = table[kind]
         with self.at(*path, kind):
             if kind == "argument":
-                self.check_argument(text, known)
+                self.check_argument(text.partition(".")[0], known)
                 return Target(kind, text, type=_type_of(table))
             if kind != "wrapper":
                 return Target(kind, recipe.parse_place(kind, text), scaled)

@@ -1,7 +1,7 @@
 """Any Gymnasium environment behind the same `[K, E]` interface."""
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import gymnasium
@@ -13,70 +13,17 @@ from torch import Tensor
 
 from ssm_metarl.core.spaces import check_action_space, into_space
 from ssm_metarl.env_runner.environment import Step
+from ssm_metarl.env_runner.observations import float_box, with_flat_observations
 from ssm_metarl.env_runner.pool import CheckedReward
 from ssm_metarl.env_runner.streams import substream
 from ssm_metarl.env_runner.success import lanes_succeeded
 from ssm_metarl.env_runner.tasks import Tasks
 from ssm_metarl.errors import DivergenceError, EnvironmentFailure, SsmMetaRLError, UserError
 
-NUMBERS = (
-    gymnasium.spaces.Box,
-    gymnasium.spaces.Discrete,
-    gymnasium.spaces.MultiBinary,
-    gymnasium.spaces.MultiDiscrete,
-)
 SEEDS = 2**31
 """Reset seeds are below this: some environments keep them in 32 bits with a sign."""
 
 MAX_REWARD = 1e15  # the square of a long episode's return still fits float32
-
-
-def with_flat_observations(env: gymnasium.Env) -> gymnasium.Env:
-    """Flatten what the environment shows to one axis (discrete observations to one-hot).
-
-    Raises:
-        UserError: The observation cannot be flattened to a fixed number of numbers.
-    """
-    space = env.observation_space
-    if isinstance(space, gymnasium.spaces.Box) and len(space.shape) == 1:
-        return env
-    _check_flattenable(space)
-    return gymnasium.wrappers.FlattenObservation(env)
-
-
-def image_shape(space: gymnasium.Space) -> tuple[int, ...]:
-    """Return height, width and channels of an observation that is an image, else ()."""
-    if not isinstance(space, gymnasium.spaces.Box) or space.dtype != np.uint8:
-        return ()
-    return space.shape if len(space.shape) == 3 else ()
-
-
-def _check_flattenable(space: gymnasium.Space, where: str = "") -> None:
-    """Refuse an observation space, or a part of one, that is no fixed number of numbers."""
-    if isinstance(space, gymnasium.spaces.Dict | gymnasium.spaces.Tuple):
-        parts = space.spaces
-        for name, part in parts.items() if isinstance(parts, Mapping) else enumerate(parts):
-            _check_flattenable(part, f"{where}[{name!r}]")
-    elif not isinstance(space, NUMBERS):  # Gymnasium would flatten text, to codes of characters
-        known = type(space).__module__.startswith("gymnasium.")
-        raise UserError(
-            f"observation space{where} {space if known else type(space).__name__} is not "
-            "supported; valid: Box, Discrete, MultiBinary, MultiDiscrete, and Dict or Tuple of them"
-        )
-
-
-def flat_observation_space(env: gymnasium.Env) -> gymnasium.spaces.Box:
-    """Return the float32 `[O]` box of what `with_flat_observations(env)` shows."""
-    return _float_box(with_flat_observations(env).observation_space)
-
-
-def _float_box(space: gymnasium.Space) -> gymnasium.spaces.Box:
-    if not (isinstance(space, gymnasium.spaces.Box) and len(space.shape) == 1):
-        raise UserError(f"observation space {space} is not supported; valid: a Box of one axis")
-    if space.shape == (0,):
-        raise UserError(f"observation space {space} holds no number, so there is nothing to see")
-    low, high = space.low.astype(np.float32), space.high.astype(np.float32)
-    return gymnasium.spaces.Box(low, high, dtype=np.float32)
 
 
 class GymnasiumEnvironment:
@@ -120,7 +67,7 @@ class GymnasiumEnvironment:
         self.max_episode_steps = max_episode_steps
         self.device, self.dtype = torch.device(device), dtype
         self._envs = envs
-        self.observation_space = _float_box(envs.single_observation_space)
+        self.observation_space = float_box(envs.single_observation_space)
         self.action_space = envs.single_action_space
         check_action_space(self.action_space)
 

@@ -1,5 +1,6 @@
 """How the environment of a task is built, for families that a file declares."""
 
+import copy
 import importlib
 import inspect
 from collections.abc import Callable, Mapping
@@ -7,15 +8,18 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 
 import gymnasium
-from gymnasium.envs.registration import EnvSpec, load_env_creator
+from gymnasium.envs.registration import EnvSpec
 
 from ssm_metarl.env_runner import wrappers
 from ssm_metarl.env_runner.formula import Formula, FormulaReward
 from ssm_metarl.env_runner.mujoco_model import ModelField
+from ssm_metarl.env_runner.packages import creator_of, load_environment, load_wrapper
 from ssm_metarl.env_runner.targets import AppliedSettings, Setting
 from ssm_metarl.errors import UserError, nearest
 
-OWN_WRAPPERS = ("ActionDelay", "ObservationNoise", "ReversedActions", "SensorDropout")
+OWN_WRAPPERS = (
+    *("ActionDelay", "FixedLayout", "ObservationNoise", "ReversedActions", "SensorDropout"),
+)
 GYMNASIUM_WRAPPERS = (
     *("AtariPreprocessing", "ClipAction", "ClipReward", "DelayObservation", "DtypeObservation"),
     *("FilterObservation", "FlattenObservation", "FrameStackObservation", "GrayscaleObservation"),
@@ -70,7 +74,9 @@ class Recipe:
 
     def __call__(self, task: Mapping[str, float], render_mode: str | None = None) -> gymnasium.Env:
         """Build the environment of one task; it does not end before it is over."""
-        arguments = {**self.arguments, **self._of("argument", task)}
+        arguments = copy.deepcopy(dict(self.arguments))
+        for path, value in self._of("argument", task).items():
+            set_argument(arguments, path, value)
         if render_mode:
             arguments["render_mode"] = render_mode
         env: Any = gymnasium.make(self.env_id, max_episode_steps=-1, **cast(Any, arguments))
@@ -99,6 +105,22 @@ class Recipe:
         }
 
 
+def set_argument(arguments: dict[str, Any], path: str, value: Number | None) -> None:
+    """Set an argument, or by its dotted path what a table in it holds.
+
+    Raises:
+        UserError: It is there already, or a part of the path is no table.
+    """
+    *way, last = path.split(".")
+    for part in way:
+        arguments = arguments.setdefault(part, {})
+        if not isinstance(arguments, dict):
+            raise UserError(f"{part!r} of {path!r} is among the [arguments], and no table")
+    if last in arguments:
+        raise UserError(f"{path!r} is set twice: by the [arguments], too, or another parameter")
+    arguments[last] = value
+
+
 def spec_of(env_id: str, *, trust_env_code: bool) -> EnvSpec:
     """Return what Gymnasium knows of an environment.
 
@@ -116,6 +138,7 @@ def spec_of(env_id: str, *, trust_env_code: bool) -> EnvSpec:
         except Exception as error:  # what it raises is its own business
             reason = " ".join(str(error).split())
             raise UserError(f"{env_id!r}: {module} cannot be imported: {reason}") from error
+    load_environment(name)
     if name not in gymnasium.registry:
         close = nearest(name, gymnasium.registry).partition("valid:")[0]
         raise UserError(f"unknown environment {env_id!r}; {close}valid: any Gymnasium id")
@@ -123,14 +146,15 @@ def spec_of(env_id: str, *, trust_env_code: bool) -> EnvSpec:
 
 
 def arguments_of(spec: EnvSpec) -> dict[str, inspect.Parameter] | None:
-    """Return the arguments of an environment's constructor; None if that cannot be known."""
+    """Return the arguments of an environment's constructor; None if that cannot be known.
+
+    Raises:
+        UserError: It needs an extra that is not installed.
+    """
     try:
-        point = spec.entry_point
-        creator = load_env_creator(point) if isinstance(point, str) else point
-        known = inspect.signature(cast(Any, creator)).parameters
-    except (ImportError, TypeError, ValueError, gymnasium.error.Error):
+        return _named(inspect.signature(creator_of(spec)).parameters)
+    except (TypeError, ValueError):
         return None
-    return _named(known)
 
 
 def find_wrapper(name: str, *, trust_env_code: bool) -> Callable[..., gymnasium.Env]:
@@ -143,6 +167,9 @@ def find_wrapper(name: str, *, trust_env_code: bool) -> Callable[..., gymnasium.
         return getattr(wrappers, name)
     if name in GYMNASIUM_WRAPPERS:
         return getattr(gymnasium.wrappers, name)
+    known = load_wrapper(name)
+    if known is not None:
+        return known
     module, colon, kind = name.partition(":")
     if not colon:
         valid = nearest(name, (*OWN_WRAPPERS, *GYMNASIUM_WRAPPERS))

@@ -8,12 +8,12 @@ import warnings
 from collections.abc import Mapping
 
 import gymnasium
-from gymnasium.envs.registration import EnvSpec
 
 from ssm_metarl.env_runner import families, mujoco_families
 from ssm_metarl.env_runner.family import TaskFamily, Tasks
 from ssm_metarl.env_runner.mujoco_model import load_mujoco
 from ssm_metarl.env_runner.mujoco_world import ROBOTS, MuJoCoWorld
+from ssm_metarl.env_runner.packages import extra_of, load_environment
 from ssm_metarl.env_runner.probe import probe
 from ssm_metarl.errors import EnvironmentFailure, UserError
 
@@ -32,15 +32,6 @@ _BUILT_IN = {
 
 _OF_ROBOTS = {family.name: family for family in mujoco_families.FAMILIES}
 
-_EXTRAS = {
-    "gymnasium.envs.mujoco": "ssm-metarl[mujoco]",
-    "gymnasium.envs.box2d": "gymnasium[box2d]",
-    "gymnasium.envs.phys2d": "gymnasium[jax]",
-    "gymnasium.envs.tabular": "gymnasium[jax]",
-    "gymnasium.envs.toy_text": "gymnasium[toy-text]",
-}
-
-
 _REGISTERED: dict[str, TaskFamily] = {}
 _NAME = re.compile(r"\w[\w.-]*")
 
@@ -57,6 +48,8 @@ def list_families(*, extras: bool = False) -> tuple[TaskFamily, ...]:
 
 def is_known(name: str, *, gymnasium_too: bool = False) -> bool:
     """Whether there is a family of this name, or if wanted an environment of that id."""
+    if gymnasium_too:
+        load_environment(name)
     return name in _known() or (gymnasium_too and name in gymnasium.registry)
 
 
@@ -128,6 +121,7 @@ def get_family(name: str, *, trust_env_code: bool = False) -> TaskFamily:
         load_mujoco()
     if name in known:
         return known[name]
+    load_environment(name)
     if ":" in name:
         if not trust_env_code:
             raise UserError(
@@ -150,7 +144,7 @@ def _one_task_family(name: str) -> TaskFamily:
         if module:
             importlib.import_module(module)
         spec = gymnasium.spec(env_id)
-        extra = _extra(spec)
+        extra = extra_of(spec)
         world = MuJoCoWorld(name) if name in ROBOTS else None
         family = TaskFamily(
             name, f"Gymnasium's {name}, one task", "" if world else name, world=world
@@ -168,9 +162,3 @@ def _one_task_family(name: str) -> TaskFamily:
         f"{name} declares no parameters that vary: it is a family of one task", stacklevel=3
     )
     return family
-
-
-def _extra(spec: EnvSpec) -> str | None:
-    """Return what to install for an environment of Gymnasium's that needs more than the core."""
-    entry = spec.entry_point if isinstance(spec.entry_point, str) else ""
-    return next((extra for module, extra in _EXTRAS.items() if entry.startswith(module)), None)

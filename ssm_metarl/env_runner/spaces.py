@@ -42,7 +42,7 @@ def policy_spaces(family: TaskFamily, statistics: RunningStatistics | None = Non
     if statistics is None:
         return spaces
     if spaces.image:
-        statistics = statistics.pooled(spaces.image[2])
+        statistics = statistics.pooled(spaces.image)
     offset, scale = observation_units(statistics, family.observation_space)
     return replace(
         spaces,

@@ -1,6 +1,7 @@
 """Where the parameters of a declared family go: into an environment's attributes, or its model."""
 
-from collections.abc import Mapping, Sequence
+import contextlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,7 +9,6 @@ import gymnasium
 import numpy as np
 
 from ssm_metarl.env_runner import mujoco_model
-from ssm_metarl.env_runner.formula import Formula
 from ssm_metarl.env_runner.mujoco_model import ModelField
 from ssm_metarl.errors import UserError, nearest
 
@@ -157,20 +157,33 @@ def set_attribute(env: object, path: str, value: float) -> None:
     before = _member(owner, last, path)
     whole = isinstance(before, int | np.integer) and float(value).is_integer()
     new = (bool if isinstance(before, bool) else int)(value) if whole else float(value)
-    try:
-        if last.isdecimal():
-            owner[int(last)] = new
-        else:
-            setattr(owner, last, new)
-    except (AttributeError, TypeError, ValueError) as error:
-        reason = " ".join(str(error).split())
-        raise UserError(f"attribute {path!r} cannot be set: {reason}") from None
+    _store(owner, last, new, path)
+    if "." in path and not _is_close(read_attribute(env, path), value):
+        # Box2D hands out copies of its vectors, and takes them back.
+        outer, name = _owner(env, path.rpartition(".")[0])
+        with contextlib.suppress(UserError):
+            _store(outer, name, owner, path)
     after = read_attribute(env, path)
-    if not abs(after - value) <= TOLERANCE * max(1.0, abs(value)):
+    if not _is_close(after, value):
         raise UserError(
             f"attribute {path!r} was set to {value:g} and reads {after:g}: what the path leads to "
             "is a copy, or only whole numbers; valid: a path to the number itself"
         )
+
+
+def _store(owner: Any, name: str, value: object, path: str) -> None:  # noqa: ANN401
+    try:
+        if name.isdecimal():
+            owner[int(name)] = value
+        else:
+            setattr(owner, name, value)
+    except (AttributeError, TypeError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise UserError(f"attribute {path!r} cannot be set: {reason}") from None
+
+
+def _is_close(now: float, wanted: float) -> bool:
+    return abs(now - wanted) <= TOLERANCE * max(1.0, abs(wanted))
 
 
 def _owner(env: object, path: str) -> tuple[Any, str]:
@@ -206,8 +219,3 @@ def _is_number(owner: object, name: str) -> bool:
     except Exception:  # a property may raise anything
         return False
     return isinstance(value, int | float | np.number | np.ndarray)
-
-
-def derived_settings(derived: Mapping[str, Formula], values: Mapping[str, float]) -> list[Setting]:
-    """Return attributes that follow from a task's parameters."""
-    return [Setting(path, formula(values)) for path, formula in derived.items()]

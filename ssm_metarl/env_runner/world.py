@@ -13,13 +13,8 @@ import torch
 
 from ssm_metarl.core.spaces import check_action_space
 from ssm_metarl.env_runner.environment import Environment, SimulatedEnvironment
-from ssm_metarl.env_runner.gymnasium import (
-    GymnasiumEnvironment,
-    failures_named,
-    flat_observation_space,
-    image_shape,
-    vector_of,
-)
+from ssm_metarl.env_runner.gymnasium import GymnasiumEnvironment, failures_named, vector_of
+from ssm_metarl.env_runner.observations import find_image, flat_observation_space
 from ssm_metarl.env_runner.pool import EnvironmentPool
 from ssm_metarl.env_runner.simulators.base import Simulator
 from ssm_metarl.env_runner.software import PACKAGES, versions
@@ -65,7 +60,7 @@ class World(ABC):
 
     @property
     def image(self) -> tuple[int, ...]:
-        """Height, width and channels, where the observation is an image that was flattened."""
+        """Height, width and channels of the image whose numbers observations begin with, or ()."""
         return ()
 
     @property
@@ -166,7 +161,7 @@ class GymnasiumWorld(World):
 
     @property
     def image(self) -> tuple[int, ...]:
-        """Height, width and channels, where the observation is an image."""
+        """Height, width and channels of the first image of an observation."""
         return self._spaces[2]
 
     @property
@@ -179,8 +174,9 @@ class GymnasiumWorld(World):
         self,
     ) -> tuple[gymnasium.spaces.Box, gymnasium.Space, tuple[int, ...], tuple[str, ...]]:
         env = self._lend(self.nominal)
-        image, simulators = image_shape(env.observation_space), simulators_of(env)
-        spaces = flat_observation_space(env), env.action_space, image, simulators
+        flat = flat_observation_space(env)  # raises where there can be none
+        image, simulators = find_image(env.observation_space), simulators_of(env)
+        spaces = flat, env.action_space, image.shape if image else (), simulators
         env.close()
         check_action_space(env.action_space)
         return spaces

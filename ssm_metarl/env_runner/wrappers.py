@@ -74,14 +74,35 @@ class ActionDelay(gymnasium.Wrapper, gymnasium.utils.RecordConstructorArgs):
 class ReversedActions(gymnasium.ActionWrapper, gymnasium.utils.RecordConstructorArgs):
     """Left is right: numbers are mirrored in their range, choices counted from the other end."""
 
-    def __init__(self, env: gymnasium.Env, sign: int | float = -1) -> None:
-        """Reverse them if the sign is negative, else leave them as they are."""
-        gymnasium.utils.RecordConstructorArgs.__init__(self, sign=sign)
+    def __init__(
+        self, env: gymnasium.Env, sign: int | float = -1, only: Sequence[int] | None = None
+    ) -> None:
+        """Reverse them if the sign is negative, else leave them as they are.
+
+        Args:
+            env: The environment.
+            sign: Negative to reverse.
+            only: Of a Discrete action the choices that change places with each other, of others
+                the indices of the entries that are reversed; None for all.
+
+        Raises:
+            UserError: An action space that cannot be reversed, or has no such choice or entry.
+        """
+        gymnasium.utils.RecordConstructorArgs.__init__(self, sign=sign, only=only)
         gymnasium.ActionWrapper.__init__(self, env)
         space = env.action_space
         if not isinstance(space, Box | Discrete | MultiDiscrete | MultiBinary):
             raise UserError(f"ReversedActions: action space {space} cannot be reversed")
         self._reversed = sign < 0
+        first = int(space.start) if isinstance(space, Discrete) else 0
+        shape = (int(space.n),) if isinstance(space, Discrete) else space.shape
+        size = int(np.prod(shape))
+        chosen = sorted(set(range(first, first + size) if only is None else only))
+        if not all(type(one) is int and first <= one < first + size for one in chosen):
+            valid = f"whole numbers from {first} to {first + size - 1}"
+            raise UserError(f"ReversedActions: only must be {valid}, got {only}")
+        self._swapped = dict(zip(chosen, reversed(chosen), strict=True))
+        self._entries = np.isin(np.arange(size), chosen).reshape(shape)
 
     def action(self, action: Any) -> Any:  # noqa: ANN401
         """Return the opposite action."""
@@ -89,17 +110,50 @@ class ReversedActions(gymnasium.ActionWrapper, gymnasium.utils.RecordConstructor
         if not self._reversed:
             return action
         if isinstance(space, Discrete):
-            return type(action)(2 * int(space.start) + int(space.n) - 1 - action)
+            return type(action)(self._swapped.get(int(action), action))
         if isinstance(space, MultiDiscrete):
-            return 2 * space.start + space.nvec - 1 - action
-        if isinstance(space, MultiBinary):
-            return 1 - action
-        assert isinstance(space, Box)
-        bounded = space.bounded_below & space.bounded_above
-        middle = np.where(
-            bounded, np.where(bounded, space.low, 0) + np.where(bounded, space.high, 0), 0
-        )
-        return (middle - action).astype(space.dtype)
+            opposite = 2 * space.start + space.nvec - 1 - action
+        elif isinstance(space, MultiBinary):
+            opposite = 1 - action
+        else:
+            assert isinstance(space, Box)
+            bounded = space.bounded_below & space.bounded_above
+            ends = np.where(bounded, space.low, 0), np.where(bounded, space.high, 0)
+            opposite = (ends[0] + ends[1] - action).astype(space.dtype)
+        return np.where(self._entries, opposite, action)
+
+
+class FixedLayout(gymnasium.Wrapper, gymnasium.utils.RecordConstructorArgs):
+    """Every episode begins as it does with one seed: in the same maze, at the same place in it.
+
+    With a parameter as that seed, each layout of a generated world is a task. What is random after
+    the start is so in each episode anew.
+    """
+
+    def __init__(self, env: gymnasium.Env, seed: int | float = 0) -> None:
+        """Fix it.
+
+        Args:
+            env: The environment.
+            seed: Of every start; the whole number below it.
+
+        Raises:
+            UserError: It is no seed.
+        """
+        gymnasium.utils.RecordConstructorArgs.__init__(self, seed=seed)
+        gymnasium.Wrapper.__init__(self, env)
+        if not 0 <= seed < 2**31:
+            raise UserError(f"FixedLayout: seed must be from 0 to {2**31 - 1}, got {seed:g}")
+        self._seed = int(seed)
+        self._rng = np.random.default_rng(self._seed)
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[Any, Any]:  # noqa: ANN401
+        """Reset; the seed is that of what happens after the start."""
+        if seed is not None:
+            self._rng = np.random.default_rng(seed)
+        result = self.env.reset(seed=self._seed, options=options)
+        self.unwrapped.np_random = self._rng
+        return result
 
 
 class ObservationNoise(_Seeded):

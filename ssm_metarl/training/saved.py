@@ -75,7 +75,7 @@ def read_spaces(values: object, source: str) -> Spaces:
     if bounds not in {(0, 0), (0, 0) if spaces.discrete else (spaces.actions, spaces.actions)}:
         raise UserError(f"{source}: action_low and action_high do not fit the actions")
     image = spaces.image
-    if image and not (len(image) == 3 and min(image) > 0 and math.prod(image) == size):
+    if image and not (len(image) == 3 and min(image) > 0 and math.prod(image) <= size):
         raise UserError(f"{source}: image does not fit observation_scale")
     choices, shape = spaces.choices, spaces.action_shape
     if choices and not (spaces.discrete and min(choices) > 0 and sum(choices) == spaces.actions):

@@ -36,7 +36,11 @@ def test_what_was_other_than_0_or_1_once_is_a_number() -> None:
 def test_pixels_of_a_channel_are_taken_together() -> None:
     images = np.random.default_rng(0).normal([1.0, -2.0], [0.1, 3.0], (50, 4, 5, 2))
     images[:, 0] += 7.0
-    pooled = of(images.reshape(50, -1), np.zeros(50)).pooled(2)
+    rest = np.arange(100.0).reshape(50, 2)
+    seen = np.concatenate([images.reshape(50, -1), rest], 1)
+    pooled = of(seen, np.zeros(50)).pooled((4, 5, 2))
+    np.testing.assert_allclose(pooled.mean[40:], rest.mean(0))
+    pooled = of(images.reshape(50, -1), np.zeros(50)).pooled((4, 5, 2))
     np.testing.assert_allclose(pooled.mean.view(4, 5, 2)[1, 2], images.mean((0, 1, 2)))
     np.testing.assert_allclose(pooled.std.view(4, 5, 2)[3, 0], images.std((0, 1, 2)))
 
