@@ -76,6 +76,8 @@ class TaskFamily:
     success_key: str = ""
     """In the info of `make`'s environments, what says that the task is solved; empty for "success"
     or "is_success"."""
+    settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Suggested settings by the name of a learner; they go before its own defaults."""
     picture: str = ""
     """What its pictures show, where one does not see that."""
     source: str = field(default="", repr=False)

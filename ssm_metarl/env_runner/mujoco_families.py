@@ -74,13 +74,28 @@ _CHEETAH_COST = {"ctrl_cost_weight": 0.05}
 _ANT_COSTS = {"ctrl_cost_weight": 0.005, "contact_cost_weight": 5e-4}
 
 
-def _goal(name: str, description: str, world: MuJoCoWorld, parameter: Parameter) -> TaskFamily:
+_CHEETAH_SETTINGS = {
+    "rl2": {
+        **{"num_epochs": 150, "tasks_per_epoch": 16, "outer_epochs": 8, "minibatches": 8},
+        **{"outer_lr": 0.002, "discount": 0.97, "first_steps": EPISODE_STEPS},
+    },
+}
+
+
+def _goal(
+    name: str,
+    description: str,
+    world: MuJoCoWorld,
+    parameter: Parameter,
+    settings: Mapping[str, Mapping[str, Any]] | None = None,
+) -> TaskFamily:
     return TaskFamily(
         name=name,
         description=f"{description} that only the reward tells",
         max_episode_steps=EPISODE_STEPS,
         world=world,
         parameters=(parameter,),
+        settings=settings or {},
     )
 
 
@@ -91,6 +106,7 @@ GOAL_FAMILIES = (
         "run at a speed",
         MuJoCoWorld("HalfCheetah-v5", (), cheetah_speed_reward, _CHEETAH_COST),
         _target_speed(2.0, shifted=(2.0, 3.0)),
+        settings=_CHEETAH_SETTINGS,
     ),
     # MAML, ProMP and PEARL.
     _goal(
@@ -98,6 +114,7 @@ GOAL_FAMILIES = (
         "run in a direction, forward or backward,",
         MuJoCoWorld("HalfCheetah-v5", (), direction_reward, _CHEETAH_COST),
         _SIGN,
+        settings=_CHEETAH_SETTINGS,
     ),
     # MAML.
     _goal(

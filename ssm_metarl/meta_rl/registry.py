@@ -81,8 +81,8 @@ LEARNERS: dict[str, LearnerSpec] = {
             "rl2",
             "PPO over trials of several episodes, so that the memory adapts",
             uses=(
-                *("num_epochs", "tasks_per_epoch", "query_steps", "first_steps"),
-                *("validate_every", "validation_tasks"),
+                *("num_epochs", "tasks_per_epoch", "query_steps", "first_steps", "outer_epochs"),
+                *("minibatches", "validate_every", "validation_tasks"),
             ),
             module="ssm_metarl.meta_rl.rl2",
             phases={
@@ -94,6 +94,8 @@ LEARNERS: dict[str, LearnerSpec] = {
             defaults={
                 "num_epochs": 80,
                 "tasks_per_epoch": 32,
+                "outer_epochs": 4,
+                "minibatches": 4,
                 "outer_lr": 0.003,
                 "gae_lambda": 0.95,
                 "memory": "trial",

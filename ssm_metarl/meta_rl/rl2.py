@@ -17,11 +17,19 @@ Two choices decide whether that is learned:
 import torch
 from numpy.random import SeedSequence, default_rng
 
-from ssm_metarl.env_runner.family import Tasks
+from ssm_metarl.core.parameters import Params
+from ssm_metarl.core.policy import Policy
+from ssm_metarl.env_runner.family import TaskFamily, Tasks
 from ssm_metarl.env_runner.rollout import Trajectory, collect_trials, per_trial_episode
 from ssm_metarl.env_runner.streams import substream
 from ssm_metarl.meta_rl.diagnostics import success_rates
-from ssm_metarl.meta_rl.learner import ROLLOUT_STREAM, SHUFFLE_STREAM, TASK_STREAM, Report
+from ssm_metarl.meta_rl.learner import (
+    ROLLOUT_STREAM,
+    SHUFFLE_STREAM,
+    TASK_STREAM,
+    Report,
+    Settings,
+)
 from ssm_metarl.meta_rl.ppo import PPOLearner
 from ssm_metarl.meta_rl.returns import Targets, make_targets
 
@@ -35,7 +43,13 @@ class RL2(PPOLearner):
         trials: Of each task, ``E``; a gradient step is on all trials of some of the tasks.
     """
 
-    epochs, minibatches, trials = 4, 4, 2
+    trials = 2
+
+    def __init__(
+        self, policy: Policy, family: TaskFamily, params: Params, settings: Settings
+    ) -> None:
+        super().__init__(policy, family, params, settings)
+        self.epochs, self.minibatches = self.settings.outer_epochs, self.settings.minibatches
 
     def iterate(self, seed: SeedSequence, iteration: int) -> Report:
         """Play trials of new tasks and improve the policy on them; see the base class."""

@@ -89,7 +89,12 @@ class TrainConfig:
     )
     inner_steps: int = setting(1, "Gradient steps per task in training.", within=(1, 100))
     outer_epochs: int | None = setting(
-        None, "Outer gradient steps on the data of one iteration.", within=(1, 10**3)
+        None,
+        "Passes over the data of one iteration, for meta_rl of one outer gradient step each.",
+        within=(1, 10**3),
+    )
+    minibatches: int | None = setting(
+        None, "Gradient steps per pass, each on all trials of some of the tasks.", within=(1, 10**4)
     )
     support_steps: int | None = setting(
         None,
@@ -287,7 +292,8 @@ class TrainConfig:
                 discrete = not isinstance(family.action_space, Box)
                 last = last.discrete if discrete else last.continuous
             suggested = getattr(family, one.family) if one.family else None
-            options = (defaults.get(name), suggested, derived.get(name), last)
+            first = family.settings.get(self.mode, {}).get(name)
+            options = (first, defaults.get(name), suggested, derived.get(name), last)
             values[name] = next((each for each in options if each is not None), None)
         return TrainConfig(**values)
 

@@ -24,7 +24,7 @@ SETTINGS = {
     **{"episodes_per_task": 6, "episodes_per_trial": 2, "support_steps": 8, "query_steps": 9},
     **{"first_steps": 4, "num_episodes": 1, "discount": 0.8, "gae_lambda": 0.7, "outer_epochs": 5},
     **{"clip": 0.3, "entropy": 0.1, "support_weight": 0.6, "max_grad_norm": 1.5},
-    **{"surrogate": "dice", "first_order": False, "learn_inner_lr": True},
+    **{"minibatches": 2, "surrogate": "dice", "first_order": False, "learn_inner_lr": True},
 }
 
 
@@ -91,12 +91,16 @@ CHANGES = {
     **{"episodes_per_task": 4, "support_steps": 7, "query_steps": 40, "episodes_per_trial": 3},
     **{"first_steps": 3, "num_episodes": 15, "discount": 0.9, "gae_lambda": 0.6, "clip": 0.001},
     **{"outer_epochs": 2, "entropy": 0.5, "support_weight": 0.0, "max_grad_norm": 1e-4},
-    **{"surrogate": "lvc", "first_order": True, "learn_inner_lr": False},
+    **{"surrogate": "lvc", "first_order": True, "learn_inner_lr": False, "minibatches": 1},
 }
 BY_PPO = ("outer_lr", "discount", "gae_lambda", "clip", "entropy", "max_grad_norm")
-BY_RL2 = ("num_epochs", "tasks_per_epoch", "episodes_per_trial", "query_steps", "first_steps")
+BY_RL2 = (
+    *("num_epochs", "tasks_per_epoch", "episodes_per_trial", "query_steps", "first_steps"),
+    *("outer_epochs", "minibatches"),
+)
 USED = {
-    "meta_rl": CHANGES.keys() - {"num_episodes", "first_steps", "episodes_per_trial"},
+    "meta_rl": CHANGES.keys()
+    - {"num_episodes", "first_steps", "episodes_per_trial", "minibatches"},
     "rl2": {*BY_PPO, *BY_RL2},
     "policy_gradient": {*BY_PPO, "num_episodes"},
 }

@@ -8,10 +8,10 @@ import torch
 
 from ssm_metarl.adaptation.config import AdaptationConfig
 from ssm_metarl.core.config import PolicyConfig
-from ssm_metarl.env_runner.registry import get_family
+from ssm_metarl.env_runner.registry import get_family, list_families
 from ssm_metarl.env_runner.spaces import policy_spaces
 from ssm_metarl.meta_rl.registry import LEARNERS
-from ssm_metarl.training.config import TrainConfig
+from ssm_metarl.training.config import TrainConfig, used_by
 from ssm_metarl.training.learners import make_trainer
 from ssm_metarl.training.recipes import adaptation_config, make_policy
 
@@ -40,6 +40,23 @@ def test_a_run_takes_what_its_family_suggests() -> None:
     policy = make_policy(config.resolve(family), policy_spaces(family))
     log_std = policy.init(torch.Generator())["action.log_std"]
     assert (log_std == family.initial_log_std).all()
+
+
+def test_a_family_s_own_settings_of_a_learner_go_before_the_learner_s() -> None:
+    own = {"rl2": {"outer_lr": 0.5, "minibatches": 7}, "meta_rl": {"num_epochs": 3}}
+    family = dataclasses.replace(get_family("CartPole-v1"), settings=own)
+    trials, steps = (TrainConfig(mode=mode).resolve(family) for mode in ("rl2", "meta_rl"))
+    assert (trials.outer_lr, trials.minibatches, steps.num_epochs) == (0.5, 7, 3)
+    usual = LEARNERS["rl2"].defaults
+    assert (trials.num_epochs, trials.outer_epochs) == (usual["num_epochs"], usual["outer_epochs"])
+    assert TrainConfig(mode="rl2", outer_lr=0.25).resolve(family).outer_lr == 0.25
+
+
+def test_families_suggest_settings_that_there_are() -> None:
+    for family in list_families(extras=True):
+        for mode, own in family.settings.items():
+            assert {name for name in own if mode in used_by(name)} == own.keys()
+            TrainConfig(mode=mode, **own)  # pyright: ignore[reportArgumentType]
 
 
 def test_flags_win_over_the_family() -> None:
