@@ -120,9 +120,25 @@ class Told(World):
             self.observation_space,
         )
 
-    def make_vec(self, tasks: Tasks, lanes: int, **options: Any) -> Environment:  # noqa: ANN401
+    def make_vec(
+        self,
+        tasks: Tasks,
+        lanes: int,
+        *,
+        autoreset: bool,
+        max_episode_steps: int,
+        device: torch.device | str,
+        dtype: torch.dtype,
+    ) -> Environment:
         """Build K x E lanes."""
-        environment = self.world.make_vec(tasks, lanes, **options)
+        environment = self.world.make_vec(
+            tasks,
+            lanes,
+            autoreset=autoreset,
+            max_episode_steps=max_episode_steps,
+            device=device,
+            dtype=dtype,
+        )
         return ToldEnvironment(environment, self.observation_space)
 
 
