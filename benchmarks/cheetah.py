@@ -44,14 +44,14 @@ from ssm_metarl.adaptation.hybrid import Memory
 from ssm_metarl.env_runner.environment import Environment, Step
 from ssm_metarl.env_runner.family import TaskFamily, Tasks
 from ssm_metarl.env_runner.registry import get_family, register
-from ssm_metarl.env_runner.world import World
+from ssm_metarl.env_runner.software import current_software
+from ssm_metarl.env_runner.world import VecOptions, World
 from ssm_metarl.evaluation.evaluate import EvaluationPlan, evaluate, summarise
 from ssm_metarl.evaluation.figures import budget_curve, write_png
 from ssm_metarl.evaluation.report import Evaluation
 from ssm_metarl.evaluation.table import make_table
 from ssm_metarl.training.config import TrainConfig
 from ssm_metarl.training.loading import load
-from ssm_metarl.training.software import current_software
 
 RESULTS = Path(__file__).parent / "results"
 TASKS, EPISODES, STEPS = 100, 4, 3
@@ -120,25 +120,9 @@ class Told(World):
             self.observation_space,
         )
 
-    def make_vec(
-        self,
-        tasks: Tasks,
-        lanes: int,
-        *,
-        autoreset: bool,
-        max_episode_steps: int,
-        device: torch.device | str,
-        dtype: torch.dtype,
-    ) -> Environment:
+    def make_vec(self, tasks: Tasks, lanes: int, options: VecOptions) -> Environment:
         """Build K x E lanes."""
-        environment = self.world.make_vec(
-            tasks,
-            lanes,
-            autoreset=autoreset,
-            max_episode_steps=max_episode_steps,
-            device=device,
-            dtype=dtype,
-        )
+        environment = self.world.make_vec(tasks, lanes, options)
         return ToldEnvironment(environment, self.observation_space)
 
 
