@@ -6,9 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-from rich.table import Table
-
 from ssm_metarl.checkpoint.files import check_writable
 from ssm_metarl.commands.common import (
     FAMILY_FLAG,
@@ -20,13 +17,20 @@ from ssm_metarl.commands.common import (
     load_agent,
     made,
     naming_flag,
-    plain_table,
     refuse_no_folder,
     refuse_unused,
 )
+from ssm_metarl.commands.outcome import (
+    Measured,
+    mean_text,
+    measured,
+    outcome_table,
+    tell_of_failures,
+    tell_what_happened,
+)
 from ssm_metarl.console import INTERRUPTED, Bar, Interruption, show
 from ssm_metarl.env_runner.tasks import Tasks
-from ssm_metarl.errors import CheckpointError, EnvironmentFailure, SsmMetaRLError, UserError
+from ssm_metarl.errors import CheckpointError, SsmMetaRLError, UserError
 from ssm_metarl.evaluation.modes import EXPLAINED
 from ssm_metarl.evaluation.report import MODES, counted
 from ssm_metarl.training.settings import check_settings, setting
@@ -42,9 +46,6 @@ UNUSED_BY = {
     "standard": (),
     "hybrid": (),
 }
-MEASURED_EPISODES = 20
-MEASURE_STREAM = 3
-SHOWN_MATCHES = 3
 
 
 @dataclass(frozen=True)
@@ -127,12 +128,13 @@ def run(asked: Adapt, given: Collection[str]) -> int:
     adapted = records[-1].agent if records else agent
     remembered = records[-1].episodes if records and asked.mode == "in_context" else 0
     with contextlib.closing(family.reusing()) as kept:
-        before = _measured(agent, kept, task, asked.seed, 0)
-        after = _measured(adapted, kept, task, asked.seed, remembered)
-    _tell_of_failures(records, before, after)
-    show(_table(loaded, task, records, asked, before, after))
+        before = measured(agent, kept, task, asked.seed, 0)
+        after = measured(adapted, kept, task, asked.seed, remembered)
+    tell_of_failures(records, before, after)
+    title = f"[bold]{family.name}\n{task.describe(0)}"
+    show(outcome_table(title, asked.mode, records, before, after))
     for record in records:
-        _tell_what_happened(record)
+        tell_what_happened(record)
     if asked.learns and not (records and records[-1].steps):
         print("Stopped before the first gradient step: the agent is as it was, and is not saved.")
     elif asked.save:
@@ -169,116 +171,16 @@ def _follow(loaded: Loaded, task: Tasks, asked: Adapt) -> tuple[list["AdaptProgr
         ):
             records.append(record)
             taken = f"; {counted(record.steps, 'gradient step')}" if asked.learns else ""
-            text = f"return {_mean(record.returns)}{taken}"
+            solved = "" if record.success is None else f"; {record.success.mean():.0%} solved"
+            text = f"return {mean_text(record.returns)}{solved}{taken}"
             bar.update(record.episodes, record.total, text)
             if interruption.asked:
                 break
     return records, interruption.asked
 
 
-def _measured(
-    agent: "Agent", family: "TaskFamily", task: Tasks, seed: int, remembered: int
-) -> np.ndarray:
-    """Return the returns of fresh episodes, or of those that come after others in a trial.
-
-    Those of episodes that failed are left out.
-
-    Raises:
-        EnvironmentFailure: All did.
-    """
-    from numpy.random import SeedSequence
-
-    from ssm_metarl.env_runner.streams import substream
-    from ssm_metarl.evaluation.play import mean_returns, play_trials
-
-    own = substream(SeedSequence(seed), MEASURE_STREAM)
-    lanes = Tasks(
-        {name: column.repeat(MEASURED_EPISODES) for name, column in task.values.items()},
-        np.arange(MEASURED_EPISODES),
-    )
-    played = agent.policy, agent.params, family, lanes, 1
-    if remembered:
-        returns = play_trials(*played, remembered + 1, own).returns[-1]
-    else:
-        returns = mean_returns(*played, own)
-    sound = returns[~np.isnan(returns)]
-    if not len(sound):
-        raise EnvironmentFailure(
-            f"the environment broke down in all {MEASURED_EPISODES} episodes of the task "
-            f"{task.describe(0)}, which has no return then"
-        )
-    return sound
-
-
-def _table(
-    loaded: Loaded,
-    task: Tasks,
-    records: list["AdaptProgress"],
-    asked: Adapt,
-    before: np.ndarray,
-    after: np.ndarray,
-) -> Table:
-    """Lay out what the agent earns before and after."""
-    table = plain_table(
-        f"[bold]{loaded.family.name}\n{task.describe(0)}",
-        f"Mean return of {MEASURED_EPISODES} complete episodes that nothing is learned from.\n"
-        "Episodes and env steps: what adaptation used of the task.",
-    )
-    table.add_column("Mode")
-    for name in ("Episodes", "Env steps", "Mean return", "Worst", "Best"):
-        table.add_column(name, justify="right")
-    used = (records[-1].episodes, records[-1].environment_steps) if records else (0, 0)
-    rows = {"zero_shot": ((0, 0), before)}
-    if asked.mode != "zero_shot":
-        rows[asked.mode] = used, after
-    for mode, ((episodes, steps), returns) in rows.items():
-        numbers = (f"{value:.1f}" for value in (returns.mean(), returns.min(), returns.max()))
-        table.add_row(MODES[mode], f"{episodes:,}", f"{steps:,}", *numbers)
-    return table
-
-
-def _mean(returns: np.ndarray) -> str:
-    """Return the mean of the returns of episodes that did not fail, for people."""
-    sound = returns[~np.isnan(returns)]
-    return f"{sound.mean():.1f}" if len(sound) else "unknown: the environment broke down"
-
-
-def _tell_of_failures(
-    records: list["AdaptProgress"], before: np.ndarray, after: np.ndarray
-) -> None:
-    """Say how many episodes failed, if any did."""
-    played = sum(int(np.isnan(record.returns).sum()) for record in records)
-    measured = 2 * MEASURED_EPISODES - len(before) - len(after)
-    if played or measured:
-        print(
-            f"The environment broke down in {counted(played, 'episode')} of the adaptation, and in "
-            f"{measured} of those that measure it: they are left out."
-        )
-
-
-def _tell_what_happened(record: "AdaptProgress") -> None:
-    """Say what was undone and recalled, where it was."""
-    if record.rolled_back:
-        episodes = counted(record.episodes, "episode")
-        print(f"After {episodes} the last step was seen to do harm and was undone.")
-    recalled = record.recalled
-    if recalled is None:
-        return
-    tasks, weights = recalled.tasks[0].tolist(), recalled.weight[0].tolist()
-    if not any(weights):
-        print("No earlier task resembles this one, so none was recalled.")
-        return
-    best = list(zip(tasks, weights, strict=True))[:SHOWN_MATCHES]
-    named = ", ".join(f"task {task} ({weight:.0%})" for task, weight in best)
-    own = float(recalled.own[0])
-    print(
-        f"Recalled {len(tasks)} earlier tasks, most of all {named}; the own episodes weigh "
-        f"{own:.0%}."
-    )
-
-
 def _draw(
-    loaded: Loaded, records: list["AdaptProgress"], after: np.ndarray, asked: Adapt, folder: Path
+    loaded: Loaded, records: list["AdaptProgress"], after: Measured, asked: Adapt, folder: Path
 ) -> object:
     """Draw the returns of the episodes played."""
     from ssm_metarl.evaluation.figures import episode_curve, write_png
@@ -287,7 +189,7 @@ def _draw(
     whole = asked.mode == "in_context" or horizon >= family.max_episode_steps
     figure = episode_curve(
         records,
-        float(after.mean()),
+        float(after.returns.mean()),
         family=family.name,
         best=best_return(family),
         cut=None if whole else horizon,

@@ -31,6 +31,7 @@ from ssm_metarl.evaluation.report import (
     label,
     part,
     success_rates,
+    with_success,
 )
 from ssm_metarl.evaluation.statistics import iqm, mean, stratified_bootstrap
 
@@ -249,14 +250,8 @@ def modes_of(agent: Agent, plan: EvaluationPlan) -> tuple[str, ...]:
 def summarise(
     family: TaskFamily, tasks: Tasks, split: str, plan: EvaluationPlan, rows: Sequence[ModeResult]
 ) -> Evaluation:
-    """Put the results of :func:`evaluate` in order, with what they were measured on.
-
-    If an environment speaks of success in some results alone, there was none in the others.
-    """
-    if any(row.success for row in rows):
-        never = Success(0.0, (0.0, 0.0), 0.0, (0.0,) * len(tasks))
-        rows = [dataclasses.replace(row, success=row.success or never) for row in rows]
-    ordered = tuple(sorted(rows, key=part))
+    """Put the results of :func:`evaluate` in order, with what they were measured on."""
+    ordered = tuple(sorted(with_success(rows), key=part))
     gains = (differences(each, plan.seed) for each in (ordered, success_rates(ordered)))
     software = current_software(family.simulators)
     return Evaluation(family.name, len(tasks), plan.seed, split, ordered, *gains, software=software)

@@ -83,6 +83,11 @@ class ModeResult:
     success: Success | None = None
     failed_episodes: int | None = None
 
+    def to_record(self) -> dict[str, object]:
+        """Return the entry of `evaluation.json`, without what is not there."""
+        fields = dataclasses.asdict(self)
+        return {name: value for name, value in fields.items() if value is not None}
+
 
 @dataclasses.dataclass(frozen=True)
 class ModeDifference:
@@ -143,16 +148,12 @@ class Evaluation:
             ValueError: A number is NaN or infinite, which JSON cannot say.
         """
         fields = dataclasses.asdict(self)
-        fields["results"] = tuple(_present(row) for row in fields["results"])
+        fields["results"] = tuple(row.to_record() for row in self.results)
         for name in ("success_differences", "software"):
             if not fields[name]:
                 del fields[name]
         written = (f'"{name}": {_json(value)}' for name, value in fields.items())
         return "{" + ", ".join(written) + "}\n"
-
-
-def _present(row: Mapping[str, object]) -> dict[str, object]:
-    return {name: value for name, value in row.items() if value is not None}
 
 
 def _json(value: object) -> str:
@@ -182,6 +183,17 @@ def differences(results: Sequence[ModeResult], seed: int) -> tuple[ModeDifferenc
                 gain = paired_difference(mine, theirs, seed=seed)
                 found.append(ModeDifference(mode, than, row.shots, row.steps, gain.mean, gain.ci95))
     return tuple(found)
+
+
+def with_success(results: Sequence[ModeResult]) -> Sequence[ModeResult]:
+    """Return results that all have success rates, if any of them has.
+
+    Where an environment says nothing of success but in the others, there was none.
+    """
+    if not any(row.success for row in results):
+        return results
+    never = Success(0.0, (0.0, 0.0), 0.0, (0.0,) * len(results[0].per_task))
+    return [dataclasses.replace(row, success=row.success or never) for row in results]
 
 
 def success_rates(results: Sequence[ModeResult]) -> tuple[ModeResult, ...]:
@@ -215,6 +227,12 @@ def label(mode: str, steps: int = 0, shots: int = 0) -> str:
     if shots and mode == "in_context":
         return f"{MODES[mode]}, {counted(shots, 'episode')}"
     return MODES[mode]
+
+
+def solved(rows: Sequence[ModeResult]) -> str:
+    """Return `` Solved in 4% and 85% of episodes.``; empty if nothing is said of success."""
+    rates = [f"{row.success.mean:.0%}" for row in with_success(rows) if row.success]
+    return f" Solved in {' and '.join(dict.fromkeys(rates))} of episodes." if rates else ""
 
 
 def describe(evaluation: Evaluation) -> str:

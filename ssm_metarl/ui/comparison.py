@@ -1,8 +1,9 @@
 """What a visitor asks to compare, the measurements of the command line, and their tables."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,20 @@ from ssm_metarl.env_runner.family import TaskFamily, Tasks
 from ssm_metarl.errors import UserError
 from ssm_metarl.evaluation.evaluate import EvaluationPlan, evaluate, summarise
 from ssm_metarl.evaluation.figures import budget_curve, write_png
-from ssm_metarl.evaluation.report import MODES, Evaluation, ModeResult, label
-from ssm_metarl.evaluation.statistics import paired_difference
+from ssm_metarl.evaluation.report import (
+    MODES,
+    Evaluation,
+    ModeDifference,
+    ModeResult,
+    Success,
+    label,
+    with_success,
+)
+from ssm_metarl.evaluation.statistics import Difference, paired_difference
 from ssm_metarl.ui.limits import EPISODES, EVALUATION_TASKS, SEED, STEPS, integer
 from ssm_metarl.ui.query import able_modes, budgets_up_to, checked_modes
 from ssm_metarl.ui.store import RunStore, checked_id
+from ssm_metarl.ui.widgets import percent
 
 MOST_RUNS = 4
 TRIAL_EPISODES = 10  # at most, whatever a run was trained with
@@ -29,6 +39,9 @@ SPLITS = {
     "shifted": "outside the training ranges",
 }
 REPRESENTATIVE = ("hybrid", "in_context", "standard", "from_scratch")  # fixed: not the best mode
+
+
+Gain = Difference | ModeDifference
 
 
 @dataclass
@@ -66,6 +79,11 @@ class Measured:
     def drawable(self) -> bool:
         """Whether a budget curve has two points."""
         return len({row.shots for row in self.rows if row.shots and row.steps in (0, 1)}) > 1
+
+    @property
+    def rated(self) -> bool:
+        """Whether there are success rates."""
+        return any(row.success for row in self.rows)
 
 
 def measure(
@@ -134,11 +152,20 @@ def results(found: Sequence[Measured]) -> pd.DataFrame:
             "iqm": row.iqm,
             "greedy_mean_return": row.deterministic_mean,
             "adaptation_env_steps": row.adaptation_env_steps,
+            "success_rate": row.success and row.success.mean,
+            "success_ci95_low": row.success and row.success.ci95[0],
+            "success_ci95_high": row.success and row.success.ci95[1],
+            "greedy_success_rate": row.success and row.success.deterministic_mean,
         }
         for one in found
-        for row in one.rows
+        for row in with_success(one.rows)
     ]
-    return pd.DataFrame(rows)
+    return _without_empty(pd.DataFrame(rows))
+
+
+def _without_empty(table: pd.DataFrame) -> pd.DataFrame:
+    """Leave out the columns of success where nothing is said of it."""
+    return table.dropna(axis="columns", how="all")
 
 
 def results_table(found: Sequence[Measured]) -> pd.DataFrame:
@@ -151,36 +178,57 @@ def results_table(found: Sequence[Measured]) -> pd.DataFrame:
             "Env steps": round(row.adaptation_env_steps),
             "Mean return": rounded(row.mean),
             "95% interval": interval(row.ci95),
+            "Success": row.success and percent(row.success.mean),
+            "95% of success": row.success and interval(row.success.ci95, percent),
             "IQM": rounded(row.iqm),
             "Greedy": rounded(row.deterministic_mean),
         }
         for one in found
-        for row in one.rows
+        for row in with_success(one.rows)
     ]
-    table = pd.DataFrame(rows)
+    table = _without_empty(pd.DataFrame(rows))
     return table if len(found) > 1 else table.drop(columns="Agent")
 
 
 def differences_table(found: Sequence[Measured]) -> pd.DataFrame:
     """Return the paired differences: between the modes of an agent, and between agents."""
-    pairs = []
+    pairs: list[tuple[str, int, Gain, Gain | None]] = []
     for one in found:
+        evaluation = one.evaluation()
+        gains = zip_longest(evaluation.differences, evaluation.success_differences)
         least: dict[tuple[str, str], Any] = {}
-        for gain in one.evaluation().differences:
+        for gain, of_success in gains:
             if gain.steps <= 1:
-                least.setdefault((gain.mode, gain.than), gain)
-        for gain in least.values():
-            names = f"{one.run}: {MODES[gain.mode]} - {MODES[gain.than]}"
-            pairs.append((names, gain.shots, gain.mean, gain.ci95))
+                least.setdefault((gain.mode, gain.than), (gain.shots, gain, of_success))
+        for (mode, than), gain in least.items():
+            pairs.append((f"{one.run}: {MODES[mode]} - {MODES[than]}", *gain))
     for first, *others in by_family(found):
         for other in others:
             mine, theirs = first.representative, other.representative
-            a, b = (np.array(row.per_task)[None] for row in (theirs, mine))
-            gain = paired_difference(a, b, seed=first.plan.seed)
             names = f"{other.run} ({MODES[theirs.mode]}) - {first.run} ({MODES[mine.mode]})"
-            pairs.append((names, theirs.shots, gain.mean, gain.ci95))
-    rows = [(names, shots, rounded(mean), interval(ci95)) for names, shots, mean, ci95 in pairs]
-    return pd.DataFrame(rows, columns=["Paired by task", "Episodes", "Difference", "95% interval"])
+            pairs.append((names, theirs.shots, *_gains(theirs, mine, first.plan.seed)))
+    rows = [
+        {
+            "Paired by task": names,
+            "Episodes": shots,
+            "Difference": rounded(gain.mean),
+            "95% interval": interval(gain.ci95),
+            "Success": of_success and percent(of_success.mean),
+            "95% of success": of_success and interval(of_success.ci95, percent),
+        }
+        for names, shots, gain, of_success in pairs
+    ]
+    return _without_empty(pd.DataFrame(rows))
+
+
+def _gains(a: ModeResult, b: ModeResult, seed: int) -> tuple[Gain, Gain | None]:
+    """Return by how much one result is better than another: in return, and in success."""
+
+    def gain(one: ModeResult | Success, other: ModeResult | Success) -> Difference:
+        own, theirs = np.array(one.per_task)[None], np.array(other.per_task)[None]
+        return paired_difference(own, theirs, seed=seed)
+
+    return gain(a, b), gain(a.success, b.success) if a.success and b.success else None
 
 
 def rounded(value: float) -> float:
@@ -188,9 +236,9 @@ def rounded(value: float) -> float:
     return float(f"{value:.4g}")
 
 
-def interval(ends: tuple[float, float]) -> str:
+def interval(ends: tuple[float, float], written: Callable[[float], str] = "{:.4g}".format) -> str:
     """Return an interval as text."""
-    return "{:.4g} to {:.4g}".format(*ends)
+    return " to ".join(map(written, ends))
 
 
 def as_csv(found: Sequence[Measured], folder: Path) -> Path:
@@ -217,9 +265,13 @@ def as_png(found: Sequence[Measured], folder: Path) -> Path | None:
     for group in by_family([one for one in found if one.drawable]):
         drawn = folder / f"{len(pictures)}.png"
         titles, evaluations = [one.run for one in group], [one.evaluation() for one in group]
-        figure = budget_curve(evaluations, best=best_return(group[0].family), titles=titles)
-        write_png(figure, drawn)
-        pictures.append(Image.open(drawn).convert("RGB"))
+        best = best_return(group[0].family)
+        figures = [budget_curve(evaluations, best=best, titles=titles)]
+        if all(one.rated for one in group):
+            figures.append(budget_curve(evaluations, titles=titles, success=True))
+        for figure in figures:
+            write_png(figure, drawn)
+            pictures.append(Image.open(drawn).convert("RGB"))
     if not pictures:
         return None
     size = max(part.width for part in pictures), sum(part.height for part in pictures)

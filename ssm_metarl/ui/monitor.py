@@ -107,6 +107,8 @@ class Monitor:
             "Speed": f"{steps / max(spent, 1e-9):,.0f} steps/s" if iterations else "…",
             "Best return": "…" if best is None else f"{best:.4g}",
         }
+        if self._success:
+            values["Solved"] = self._success
         phases = "".join(
             f"<li{' class=now' * (phase == self.phase)}>{escape(words)}</li>"
             for phase, words in LEARNERS[self.config.mode].phases.items()
@@ -116,6 +118,13 @@ class Monitor:
             f'<progress value="{reached:.2f}" max="{self.iterations}" aria-label="Training">'
             f"</progress>{tiles(values)}"
         )
+
+    @property
+    def _success(self) -> str:
+        """The success rates of the last iteration's episodes; empty if nothing is said of it."""
+        last = self._records[-1] if self._records else {}
+        rates = (value for name, value in last.items() if name.endswith("success"))
+        return " → ".join(f"{rate:.0%}" for rate in rates if rate is not None)
 
     def _pace(self) -> tuple[float, int, int]:
         """Return the seconds, environment steps and number of the recent iterations."""
@@ -133,6 +142,7 @@ class Monitor:
         pairs = [(looks[-1][key], line) for key, (line, _) in lines.items()] if looks else []
         number = " → ".join(f"{value:.4g}" for value, _ in pairs if value is not None)
         text = f"Mean return: {', '.join(line for _, line in pairs)}." if pairs else ""
+        text += f" Solved in {self._success} of the last episodes." if self._success else ""
         end = f"Finished all {self.iterations} iterations"
         if self.done < self.iterations:
             why = "The time allowed is over" if timed_out else "Stopped"

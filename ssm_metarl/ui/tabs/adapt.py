@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
 from html import escape
 from typing import Any
 
@@ -17,7 +16,14 @@ from ssm_metarl.env_runner.family import TaskFamily
 from ssm_metarl.env_runner.registry import get_family
 from ssm_metarl.evaluation.figures import budget_curve
 from ssm_metarl.evaluation.modes import EXPLAINED
-from ssm_metarl.evaluation.report import MODES, ModeResult, counted
+from ssm_metarl.evaluation.report import (
+    MODES,
+    ModeResult,
+    counted,
+    solved,
+    success_rates,
+    with_success,
+)
 from ssm_metarl.ui.api import Json, endpoint
 from ssm_metarl.ui.clips import clips, player
 from ssm_metarl.ui.comparison import Measured
@@ -108,7 +114,7 @@ def build_api(store: RunStore, jobs: Jobs) -> None:
                 rows.append(measurement.result)
                 if job.should_stop:
                     break
-        return {"summary": [summary(rows)], "results": [asdict(row) for row in rows]}
+        return {"summary": [summary(rows)], "results": [row.to_record() for row in rows]}
 
     endpoint(adapt, **ONE_SLOT)
 
@@ -186,7 +192,7 @@ def summary(rows: Sequence[ModeResult]) -> str:
     after = leading(rows)
     return (
         f"Mean return {rows[0].mean:.4g} before and {after.mean:.4g} after "
-        f"{counted(after.shots, 'episode')} ({MODES[after.mode]})."
+        f"{counted(after.shots, 'episode')} ({MODES[after.mode]}).{solved([rows[0], after])}"
     )
 
 
@@ -199,26 +205,37 @@ def headline(rows: Sequence[ModeResult], family: TaskFamily) -> str:
 
 
 def curve_of(found: Measured) -> str:
-    """Draw the mean return against the episodes used, with two budgets or more, and a table."""
-    numbers = means_table(found.rows) if found.rows else ""
-    if not found.drawable:
-        return numbers
-    figure = budget_curve(found.evaluation(), best=best_return(found.family), titles=[""])
-    alt = f"Mean return against the episodes used. {summary(found.rows)}"
-    return svg(figure, alt) + numbers
+    """Draw what was measured against the episodes used, with two budgets or more, and tables.
+
+    That is the mean return and, where there is one, the success rate.
+    """
+    shown, best = "", best_return(found.family)
+    for success in (False, True)[: 1 + found.rated]:
+        what = "Success rate" if success else "Mean return"
+        if found.drawable:
+            figure = budget_curve(
+                found.evaluation(), best=None if success else best, titles=[""], success=success
+            )
+            shown += svg(figure, f"{what} against the episodes used. {summary(found.rows)}")
+        rows = success_rates(with_success(found.rows)) if success else found.rows
+        if rows:
+            shown += means_table(rows, what, "{:.0%}" if success else "{:.4g}")
+    return shown
 
 
-def means_table(rows: Sequence[ModeResult]) -> str:
-    """Return all mean returns: a row for each mode, a column for each number of episodes."""
+def means_table(
+    rows: Sequence[ModeResult], what: str = "Mean return", written: str = "{:.4g}"
+) -> str:
+    """Return all means: a row for each mode, a column for each number of episodes."""
     means = pd.Series({(row.mode, row.shots): row.mean for row in rows}).unstack()
     means = means.loc[list(dict.fromkeys(row.mode for row in rows))]
     drawn = (
         means.rename_axis(columns="Episodes used")
-        .style.format("{:.4g}", na_rep="")
+        .style.format(written, na_rep="")
         .format_index(MODES.__getitem__)
         .apply_index(lambda modes: [f"--mark: var(--mode-{mode})" for mode in modes])
     )
     return (
-        '<div class="scroll" tabindex="0" role="region" aria-label="Mean returns">'
+        f'<div class="scroll" tabindex="0" role="region" aria-label="{what}">'
         f"{drawn.to_html()}</div>"
     )

@@ -12,7 +12,7 @@ import numpy as np
 
 from ssm_metarl.commands.common import best_return
 from ssm_metarl.evaluation.figures import Scatter, budget_curve, task_scatter
-from ssm_metarl.evaluation.report import MODES, counted
+from ssm_metarl.evaluation.report import MODES, counted, solved
 from ssm_metarl.ui.api import Json, endpoint
 from ssm_metarl.ui.comparison import (
     SPLITS,
@@ -38,8 +38,8 @@ INTRODUCTION = (
 )
 NUMBERS = (
     "Episodes and environment steps are what adapting used of each task. IQM: mean of the middle "
-    "half of the tasks. Greedy: always the likeliest action. A difference whose 95% interval "
-    "includes 0 may be chance."
+    "half of the tasks. Greedy: always the likeliest action. Success: the share of episodes "
+    "in which the task was solved. A difference whose 95% interval includes 0 may be chance."
 )
 KIND = "comparing"
 REDRAW = 2.0  # seconds between drawings of the curves, at least
@@ -195,23 +195,26 @@ def headline(found: Sequence[Measured]) -> str:
         start = f"{before.mean:.4g} → " if before and after is not before else ""
         lines.append(message(f"{one.run}: {start}{after.mean:.4g}", "outcome"))
         text = f"Mean return on {counted(len(one.tasks), 'task')} before and after adapting: {how}."
-        lines.append(message(text if how else "Mean return without adapting.", "others"))
+        text = text if how else "Mean return without adapting."
+        lines.append(message(f"{text}{solved([before or after, after])}", "others"))
     return "".join(lines)
 
 
 def curves(found: Sequence[Measured]) -> str:
-    """Draw the mean return of every agent against the episodes used."""
+    """Draw the mean return, and the success rate, of every agent against the episodes used."""
     return _side_by_side(
         svg(
             budget_curve(
                 one.evaluation(),
-                best=best_return(one.family),
+                best=None if success else best_return(one.family),
                 titles=[f"{one.run} on {one.family.name}"],
+                success=success,
             ),
-            f"{one.run}: mean return against the episodes used; the table has the numbers",
+            f"{one.run}: {what} against the episodes used; the table has the numbers",
         )
+        for success, what in ((False, "mean return"), (True, "success rate"))
         for one in found
-        if one.drawable
+        if one.drawable and (one.rated or not success)
     )
 
 
