@@ -99,7 +99,7 @@ def _texts(kind: type) -> type:
     for name, one in settings_of(kind).items():
         hint: Any = bool if one.type is bool else str
         needed = one.default is dataclasses.MISSING
-        default = one.default if needed or hint is bool else str(one.default)
+        default = one.default if needed else hint(one.default)
         marks: list[Any] = [_described(one)]
         marks += [tyro.conf.Positional] if one.positional else []
         marks += [] if one.negatable else [tyro.conf.FlagCreatePairsOff]

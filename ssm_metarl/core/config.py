@@ -32,6 +32,8 @@ class PolicyConfig:
             (arXiv:2303.06349) and instead of ``max_time_constant``; None for neither.
         r_max: Largest initial modulus, likewise.
         encoder: What turns inputs into features, a name of :data:`core.encoders.ENCODERS`.
+        clip_obs: Bound on observations, in units of their typical magnitude; 0 for no bound.
+        clip_reward: Bound on the previous reward that trial inputs show, likewise.
     """
 
     cell: str = "ssm"
@@ -47,6 +49,8 @@ class PolicyConfig:
     r_min: float | None = None
     r_max: float | None = None
     encoder: str = "linear"
+    clip_obs: float = 0.0
+    clip_reward: float = 10.0
 
     def __post_init__(self) -> None:
         if (self.r_min, self.r_max) != (None, None):

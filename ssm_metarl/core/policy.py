@@ -28,7 +28,6 @@ State = tuple[Tensor, ...]
 HEAD_GAIN = 0.01  # near-uniform actions at first: a fresh policy must still have gradients
 LOG_STD = "action.log_std"
 LOG_STD_RANGE = (-4.0, 1.0)  # a large inner step may not switch exploration off, or blow it up
-REWARD_CLIP = 10.0
 
 
 @dataclass(frozen=True)
@@ -104,6 +103,9 @@ class Policy:
     ) -> Float[Tensor, "*batch I"]:
         """Centre the observation; append, if trial inputs are on, what happened just before it.
 
+        The previous reward is in units of its typical magnitude, whatever those of the environment
+        are, and bounded: one huge reward does not drown all the others in a memory.
+
         Args:
             observation: In the environment's units.
             previous_action: As :meth:`action_features` takes it; -1 or zeros when there is none.
@@ -111,10 +113,13 @@ class Policy:
             episode_start: Whether the observation is the first of an episode.
         """
         seen = self.spaces.centred(observation)
+        if self.config.clip_obs:
+            bound = self.config.clip_obs * seen.new_tensor(self.spaces.observation_scale)
+            seen = seen.clamp(-bound, bound)
         if not self.config.trial_inputs:
             return seen
-        reward = previous_reward / self.spaces.reward_scale
-        reward = reward.clamp(-REWARD_CLIP, REWARD_CLIP)
+        reward, bound = previous_reward / self.spaces.reward_scale, self.config.clip_reward
+        reward = reward.clamp(-bound, bound)
         extras = torch.stack([reward, episode_start.to(reward.dtype)], -1)
         acted = self.action_features(previous_action, observation)
         return torch.cat([seen, acted, extras], -1)

@@ -22,24 +22,35 @@ MOST_WIDENED = 10.0  # times the deviation: bounds may be far from anything that
 NO_VARIATION = 1e-6  # relative to the size of the observation: that of float32, or less
 
 
-def policy_spaces(family: TaskFamily, statistics: RunningStatistics | None = None) -> Spaces:
+def policy_spaces(
+    family: TaskFamily,
+    statistics: RunningStatistics | None = None,
+    *,
+    norm_obs: bool = True,
+    norm_reward: bool = True,
+) -> Spaces:
     """Return what a policy for this family sees and does.
 
     Observations get their mean as offset and their standard deviation as scale, but those that are
     always 0 or 1 (as one-hot ones are) stay as they are; all pixels of an image have the units of
-    their channel. The scale of the rewards is the root mean
-    square of those that are not 0.
+    their channel. The scale of the rewards is the root mean square of those that are not 0.
 
     Args:
-        family: It may declare the scale of its observations, which then counts.
-        statistics: Of what was seen, to tell the units from; None for a family that declares them,
-            or where they do not matter.
+        family: It may declare the scale of its observations.
+        statistics: Of what was seen, to tell the units from; None to have those that the family
+            declares, or 1.
+        norm_obs: Whether the units of observations are those of the statistics.
+        norm_reward: Whether the unit of rewards is.
     """
     scale = family.observation_scale
     if scale is None:
         scale = np.ones(family.observation_space.shape)
     spaces = replace(Spaces.of(scale, family.action_space), image=family.image)
     if statistics is None:
+        return spaces
+    if norm_reward:
+        spaces = replace(spaces, reward_scale=statistics.reward_scale)
+    if not norm_obs:
         return spaces
     if spaces.image:
         statistics = statistics.pooled(spaces.image)
@@ -48,21 +59,7 @@ def policy_spaces(family: TaskFamily, statistics: RunningStatistics | None = Non
         spaces,
         observation_offset=tuple(offset.tolist()) if offset.any() else (),
         observation_scale=tuple(scale.tolist()),
-        reward_scale=statistics.reward_scale,
     )
-
-
-def measure(family: TaskFamily, seed: SeedSequence) -> RunningStatistics | None:
-    """Return the statistics of random play on the nominal task, with which those of a run begin.
-
-    Args:
-        family: For one that declares the scale of its observations there is none, and no play.
-        seed: Of the measurement.
-
-    Raises:
-        EnvironmentFailure: The environment failed, or gave what is not finite.
-    """
-    return None if family.observation_scale is not None else _play(family, seed)
 
 
 def observed(played: Trajectory) -> RunningStatistics:
@@ -84,8 +81,12 @@ def observation_units(
     return np.where(binary, 0.0, offset), np.where(binary | still, 1.0, scale)
 
 
-def _play(family: TaskFamily, seed: SeedSequence) -> RunningStatistics:
-    """Take random actions; return the statistics of what was seen."""
+def measure(family: TaskFamily, seed: SeedSequence) -> RunningStatistics:
+    """Return the statistics of random play on the nominal task, with which those of a run begin.
+
+    Raises:
+        EnvironmentFailure: The environment failed, or gave what is not finite.
+    """
     environment = family.make_vec(family.nominal(), LANES, autoreset=True)
     rng = np.random.default_rng(substream(seed, ACTION_STREAM))
     observations, rewards = [environment.reset(substream(seed, RESET_STREAM))], []

@@ -207,6 +207,24 @@ class TrainConfig:
         "Also show the policy its previous action and reward; a memory of a trial always "
         "sees them.",
     )
+    norm_obs: bool | None = setting(
+        None,
+        "Observations have the units of their running mean and standard deviation.",
+        unset="where the family declares no scales",
+    )
+    norm_reward: bool | None = setting(
+        None,
+        "Rewards have the unit of their running root mean square.",
+        unset="where the family declares no scales",
+    )
+    clip_obs: float = setting(
+        PolicyConfig.clip_obs, "Bound on observations, in these units; 0 for none.", least=0
+    )
+    clip_reward: float = setting(
+        PolicyConfig.clip_reward,
+        "Bound on the previous reward that the policy sees, in these units.",
+        above=0,
+    )
     memory: Literal["episode", "trial"] | None = setting(
         None,
         "What the hidden state lasts for. meta_rl with a memory of a trial learns to adapt "
@@ -312,6 +330,8 @@ class TrainConfig:
             "adaptation_discount": family.discount if self.discount is None else self.discount,
             "adaptation_gae_lambda": 1.0 if self.gae_lambda is None else self.gae_lambda,
             "encoder": "cnn" if family.image else "linear",
+            "norm_obs": family.observation_scale is None,
+            "norm_reward": family.observation_scale is None,
             "max_time_constant": min(MAX_TIME_CONSTANT, float(longest)),
         }
 

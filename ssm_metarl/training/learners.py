@@ -185,8 +185,16 @@ class Trainer:
         for each in played:
             if each.valid.any():  # episodes that failed are of no one's experience
                 self.statistics = self.statistics.merged(observed(each))
-        spaces = policy_spaces(self.learner.family, self.statistics)
+        spaces = trained_spaces(self.config, self.learner.family, self.statistics)
         self.learner.policy = dataclasses.replace(self.learner.policy, spaces=spaces)
+
+
+def trained_spaces(
+    config: TrainConfig, family: TaskFamily, statistics: RunningStatistics
+) -> Spaces:
+    """Return what a policy sees and does, with the units that a run's settings ask for."""
+    norms = {"norm_obs": bool(config.norm_obs), "norm_reward": bool(config.norm_reward)}
+    return policy_spaces(family, statistics, **norms)
 
 
 @in_usual_torch

@@ -22,7 +22,7 @@ from ssm_metarl.env_runner.streams import substream
 from ssm_metarl.errors import DivergenceError, UserError
 from ssm_metarl.experience.buffer import ExperienceStore
 from ssm_metarl.training.config import TrainConfig
-from ssm_metarl.training.learners import Progress, Trainer, make_trainer
+from ssm_metarl.training.learners import Progress, Trainer, make_trainer, trained_spaces
 from ssm_metarl.training.run_family import find_family, keep_family, kept_family
 from ssm_metarl.training.saved import saved_spaces, saved_statistics
 from ssm_metarl.training.tracking import METRICS, MetricsFile, make_tracker
@@ -170,10 +170,11 @@ def _prepare(
     if checkpoint:
         spaces, statistics = saved_spaces(checkpoint.meta, family), saved_statistics(checkpoint)
     else:
-        seed = substream(SeedSequence(config.seed), UNITS_STREAM)
-        spaces, statistics = policy_spaces(family), measure(family, seed)
+        seed, needed = SeedSequence(config.seed), config.norm_obs or config.norm_reward
+        spaces = policy_spaces(family)
+        statistics = measure(family, substream(seed, UNITS_STREAM)) if needed else None
     if statistics:
-        spaces = policy_spaces(family, statistics)
+        spaces = trained_spaces(config, family, statistics)
     trainer = make_trainer(config, family, spaces, statistics=statistics)
     if 0 < config.experience < trainer.learner.longest_rollout:
         raise UserError(

@@ -1,6 +1,7 @@
 """The units of a family that declares none are those of its data."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import ClassVar
 
 import gymnasium
@@ -111,10 +112,15 @@ def test_bounds_far_from_the_data_say_little() -> None:
 
 
 @pytest.mark.parametrize("family", list_families(), ids=lambda family: family.name)
-def test_declared_units_stay(family: TaskFamily) -> None:
-    found = measured_spaces(family, SEED)
-    assert found == policy_spaces(family)
-    assert (found.observation_offset, found.reward_scale) == ((), 1.0)
+def test_units_are_measured_only_where_that_is_asked_for(family: TaskFamily) -> None:
+    seen, declared = measure(family, SEED), policy_spaces(family)
+    assert policy_spaces(family, seen, norm_obs=False, norm_reward=False) == declared
+    assert (declared.observation_offset, declared.reward_scale) == ((), 1.0)
+    both = policy_spaces(family, seen)
+    assert both.observation_scale != declared.observation_scale
+    assert policy_spaces(family, seen, norm_reward=False) == replace(both, reward_scale=1.0)
+    scale = replace(declared, reward_scale=seen.reward_scale)
+    assert policy_spaces(family, seen, norm_obs=False) == scale
 
 
 def test_one_hot_observations_stay_as_they_are() -> None:

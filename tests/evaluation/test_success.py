@@ -12,6 +12,7 @@ from rich.console import Console
 import ssm_metarl as sm
 from ssm_metarl.adaptation.agent import Agent
 from ssm_metarl.env_runner import registry
+from ssm_metarl.env_runner.spaces import policy_spaces
 from ssm_metarl.env_runner.streams import substream
 from ssm_metarl.evaluation import figures
 from ssm_metarl.evaluation.evaluate import (
@@ -26,8 +27,9 @@ from ssm_metarl.evaluation.report import Evaluation
 from ssm_metarl.evaluation.statistics import paired_difference, stratified_bootstrap
 from ssm_metarl.evaluation.table import make_difference_table, make_table
 from ssm_metarl.training.config import TrainConfig
-from ssm_metarl.training.loading import load
+from ssm_metarl.training.learners import initial_params, make_agent
 from ssm_metarl.training.loop import train
+from ssm_metarl.training.recipes import make_policy
 from ssm_metarl.training.tracking import read_metrics
 
 TINY = {"tasks_per_epoch": 2, "width": 4, "state_size": 2, "validation_tasks": 2, "num_epochs": 1}
@@ -35,13 +37,25 @@ PLAN = EvaluationPlan(["zero_shot", "standard"], (3, 6), 1, return_episodes=8, s
 
 
 @pytest.fixture(autouse=True)
-def nothing_registered(monkeypatch: pytest.MonkeyPatch) -> None:
+def registered(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(registry, "_REGISTERED", {"Lamps": lamps()})
 
 
-def trained(folder: Path, **settings: object) -> Agent:
+@pytest.fixture
+def agent() -> Agent:
+    """An agent that acts nearly at random."""
+    family = lamps()
+    config = TrainConfig(env_name="Lamps", memory="trial", episodes_per_task=8, **TINY)
+    config = config.resolve(family)
+    policy = make_policy(config, policy_spaces(family))
+    tensors = {f"params/{n}": value for n, value in initial_params(policy, 0).items()}
+    return make_agent(tensors, policy, config, family)
+
+
+def trained(folder: Path, **settings: object) -> list[dict[str, float]]:
+    """Train for a moment; return the numbers of it."""
     list(train(TrainConfig(env_name="Lamps", **{**TINY, **settings}), folder / "run"))  # pyright: ignore[reportArgumentType]
-    return load(folder / "run")
+    return read_metrics(folder / "run" / "metrics.jsonl")
 
 
 def evaluated(agent: Agent, family: sm.TaskFamily, plan: EvaluationPlan = PLAN) -> Evaluation:
@@ -56,8 +70,8 @@ def text_of(table: object) -> str:
     return console.export_text()
 
 
-def test_success_rates_are_of_the_episodes_that_returns_are_of(tmp_path: Path) -> None:
-    agent, family = trained(tmp_path), lamps()
+def test_success_rates_are_of_the_episodes_that_returns_are_of(agent: Agent) -> None:
+    family = lamps()
     row = evaluated(agent, family).results[0]
     seed = substream(SeedSequence(5), RETURN_STREAM)
     played = agent.policy, agent.params, family, family.held_out(), 8
@@ -75,8 +89,8 @@ def test_success_rates_are_of_the_episodes_that_returns_are_of(tmp_path: Path) -
     assert len({0.0, 1.0, *rates}) > 2
 
 
-def test_every_episode_of_a_trial_has_its_own(tmp_path: Path) -> None:
-    agent, family = trained(tmp_path, mode="rl2"), lamps()
+def test_every_episode_of_a_trial_has_its_own(agent: Agent) -> None:
+    family = lamps()
     plan = EvaluationPlan(["in_context"], (1,), 1, 8, trial_episodes=3, seed=5)
     seed = substream(SeedSequence(5), RETURN_STREAM)
     trials = play_trials(agent.policy, agent.params, family, family.held_out(), 8, 3, seed)
@@ -86,8 +100,7 @@ def test_every_episode_of_a_trial_has_its_own(tmp_path: Path) -> None:
         assert row.success.per_task == tuple(played.success.mean(1).tolist())
 
 
-def test_the_file_says_it_where_there_is_one_and_nothing_else(tmp_path: Path) -> None:
-    agent = trained(tmp_path)
+def test_the_file_says_it_where_there_is_one_and_nothing_else(agent: Agent) -> None:
     spoken, silent = (evaluated(agent, lamps(key=key)) for key in ("success", None))
     said, unsaid = (json.loads(one.to_json()) for one in (spoken, silent))
     assert said["results"][0].pop("success").keys() == {
@@ -105,8 +118,7 @@ def test_the_file_says_it_where_there_is_one_and_nothing_else(tmp_path: Path) ->
     assert (gain.mean, gain.ci95) == expected
 
 
-def test_who_speaks_of_success_only_where_it_was_has_0_elsewhere(tmp_path: Path) -> None:
-    agent = trained(tmp_path)
+def test_who_speaks_of_success_only_where_it_was_has_0_elsewhere(agent: Agent) -> None:
     always, seldom = (evaluated(agent, lamps(always=always)) for always in (True, False))
     assert seldom == always
     rows = [one.result for one in evaluate(agent, lamps(key=None), lamps().held_out(), PLAN)]
@@ -114,8 +126,7 @@ def test_who_speaks_of_success_only_where_it_was_has_0_elsewhere(tmp_path: Path)
     assert [row.success and row.success.mean for row in mixed.results][1:] == [0.0, 0.0]
 
 
-def test_tables_and_curves_show_it_only_where_there_is_one(tmp_path: Path) -> None:
-    agent = trained(tmp_path)
+def test_tables_and_curves_show_it_only_where_there_is_one(agent: Agent) -> None:
     spoken, silent = (evaluated(agent, lamps(key=key)) for key in ("success", None))
     success = spoken.results[0].success
     assert success is not None
@@ -143,7 +154,6 @@ def test_tables_and_curves_show_it_only_where_there_is_one(tmp_path: Path) -> No
     ("settings", "names"),
     [
         ({"mode": "meta_rl", "episodes_per_task": 8}, ("support_success", "query_success")),
-        ({"mode": "meta_rl", "memory": "trial", "episodes_per_task": 8}, ("support_success",)),
         ({"mode": "rl2"}, ("first_success", "last_success")),
         ({"mode": "policy_gradient", "num_episodes": 20}, ("success",)),
     ],
@@ -151,8 +161,7 @@ def test_tables_and_curves_show_it_only_where_there_is_one(tmp_path: Path) -> No
 def test_the_numbers_of_a_training_have_it(
     settings: dict[str, object], names: tuple[str, ...], tmp_path: Path
 ) -> None:
-    trained(tmp_path, **settings)
-    for record in read_metrics(tmp_path / "run" / "metrics.jsonl"):
+    for record in trained(tmp_path, **settings):
         assert all(0.0 <= record[name] <= 1.0 for name in names)
         assert {name for name in record if "success" in name} >= set(names)
 
@@ -161,6 +170,5 @@ def test_trainings_on_silent_environments_are_as_before(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(registry, "_REGISTERED", {"Lamps": lamps(key=None)})
-    trained(tmp_path)
-    (record,) = read_metrics(tmp_path / "run" / "metrics.jsonl")
+    (record,) = trained(tmp_path)
     assert not [name for name in record if "success" in name]
