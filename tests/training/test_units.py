@@ -135,6 +135,37 @@ def test_units_of_a_run_without_statistics_stay(tmp_path: Path) -> None:
     assert load_checkpoint(place).tensors.keys() == kept.keys()
 
 
+def test_without_normalisation_units_are_those_of_the_environment(tmp_path: Path) -> None:
+    register(observation=1e-3, reward=1e3, shift=5.0)
+    off = dataclasses.replace(TINY, num_episodes=10, norm_obs=False, norm_reward=False)
+    list(train(off, tmp_path / "run"))
+    saved = load_checkpoint(tmp_path / "run" / "checkpoint")
+    assert without_statistics(saved).keys() == saved.tensors.keys()
+    units = load(tmp_path / "run").policy.spaces
+    assert (units.observation_scale, units.observation_offset) == ((1.0,) * 4, ())
+    assert units.reward_scale == 1.0
+
+
+def test_a_family_that_declares_scales_is_normalised_if_asked(tmp_path: Path) -> None:
+    family = get_family("CartPole-v1")
+    asked = dataclasses.replace(TINY, env_name="CartPole-v1", norm_obs=True, clip_obs=5.0)
+    list(train(asked, tmp_path / "whole"))
+    stream = train(asked, tmp_path / "parts")
+    next(stream)
+    stream.close()
+    list(resume(tmp_path / "parts"))
+    whole, parts = (load_checkpoint(tmp_path / n / "checkpoint") for n in ("whole", "parts"))
+    assert whole.meta["spaces"] == parts.meta["spaces"]
+    assert all(torch.equal(whole.tensors[name], parts.tensors[name]) for name in whole.tensors)
+    agent = load(tmp_path / "whole")
+    measured, declared = agent.policy.spaces, policy_spaces(family)
+    assert measured.observation_scale != declared.observation_scale
+    assert measured.reward_scale == declared.reward_scale
+    assert agent.policy.config.clip_obs == 5.0
+    again = load(save(agent, tmp_path / "agent")).policy
+    assert (again.spaces, again.config) == (measured, agent.policy.config)
+
+
 def test_statistics_of_another_shape_are_refused(tmp_path: Path) -> None:
     register()
     stream = train(TINY, tmp_path / "run")
