@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from ssm_metarl.env_runner.registry import list_families as list_families
     from ssm_metarl.env_runner.registry import make as make
     from ssm_metarl.env_runner.registry import register as register
+    from ssm_metarl.env_runner.task_set import Tasks as Tasks
     from ssm_metarl.env_runner.tasks import Parameter as Parameter
-    from ssm_metarl.env_runner.tasks import Tasks as Tasks
     from ssm_metarl.errors import CheckpointError as CheckpointError
     from ssm_metarl.errors import DivergenceError as DivergenceError
     from ssm_metarl.errors import EnvironmentFailure as EnvironmentFailure
@@ -41,7 +41,8 @@ _EXPORTS = {
     "env_runner.family": "TaskFamily",
     "env_runner.family_file": "read_family",
     "env_runner.registry": "get_family list_families make register",
-    "env_runner.tasks": "Parameter Tasks",
+    "env_runner.task_set": "Tasks",
+    "env_runner.tasks": "Parameter",
     "errors": "CheckpointError DivergenceError EnvironmentFailure SsmMetaRLError StoreError "
     "UserError",
     "experience.buffer": "ExperienceStore",

@@ -60,6 +60,7 @@ class Session:
 
     Attributes:
         agent: As it is now; an agent like any other, which can be saved.
+        deterministic: As given; may be changed at any time in modes without gradient steps.
         returns: Sums of rewards of the episodes that have ended.
         longest_pause: Longest time in seconds that ``observe`` took for a gradient step.
 
@@ -87,7 +88,7 @@ class Session:
         episodes, seed = check_whole("episodes", episodes, 1), check_whole("seed", seed, 0)
         recalled = (memory or Memory.of(agent)) if mode == "hybrid" else None
         self.agent, self.mode = agent, mode
-        self._start, self._deterministic = agent, deterministic
+        self._start, self.deterministic = agent, deterministic
         own, self._adaptation = SeedSequence(seed), None
         if learns:
             self._adaptation = Adaptation(
@@ -185,7 +186,7 @@ class Session:
 
     def _choose(self, seen: Tensor, *, start: bool) -> tuple[EnvironmentAction, Distribution]:
         action, self._state, distribution = self.agent.choose(
-            seen.numpy(), self._state, np.array(start), self._deterministic, reward=self._earned
+            seen.numpy(), self._state, np.array(start), self.deterministic, reward=self._earned
         )
         return action, distribution
 

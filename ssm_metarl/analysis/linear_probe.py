@@ -24,6 +24,7 @@ SEED = SeedSequence(0x72656164)
 TASKS, FITTED_TASKS = 72, 48  # the probe is fitted on the first ones and tested on the rest
 LANES, HORIZON = 2, 100
 L2 = 1e-2  # weight of the squared norm of the weights in the loss
+MOST_CHOICES = 16  # more kinds of tasks are too many to tell apart
 CONFIDENT = 0.9
 CONFIDENT_STEPS = 10
 
@@ -51,8 +52,9 @@ class LinearProbe:
 
 
 def probed_parameter(family: TaskFamily) -> Parameter | None:
-    """Return the first categorical parameter of a family."""
-    return next((parameter for parameter in family.parameters if parameter.choices), None)
+    """Return the first parameter of a family with few choices."""
+    few = (p for p in family.parameters if 0 < len(p.choices) <= MOST_CHOICES)
+    return next(few, None)
 
 
 def train_probe(agent: Agent, family: TaskFamily) -> LinearProbe | None:

@@ -85,16 +85,16 @@ class Adapt:
         _ = self.task_values
 
     @property
-    def task_values(self) -> dict[str, float]:
-        """The task's parameters."""
-        values: dict[str, float] = {}
+    def task_values(self) -> dict[str, float | str]:
+        """The task's parameters, numbers or what they are called."""
+        values: dict[str, float | str] = {}
         for part in filter(None, (part.strip() for part in self.task.split(","))):
             name, _, text = part.partition("=")
             try:
                 value = float(text)
             except ValueError:
-                value = None
-            if value is None or name.strip() in values:
+                value = text.strip()
+            if value == "" or name.strip() in values:
                 raise UserError(
                     f"--task: {part!r} is not valid; write each parameter once as NAME=VALUE, "
                     "such as gravity=12,length=1.0"

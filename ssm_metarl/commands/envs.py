@@ -44,7 +44,8 @@ def run(asked: Envs, _: Collection[str]) -> int:
                 parameter.description,
             )
         show(table)
-    print("Any other Gymnasium id works too, as a family of one task.")
+    print("Meta-World's ML1-reach-v3 (or another of its tasks), ML10 and ML45 are families too,")
+    print("with the extra [metaworld]. Any other Gymnasium id works, as a family of one task.")
     return 0
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from ssm_metarl.checkpoint.files import check_writable, write_text_atomically
+from ssm_metarl.commands import metaworld
 from ssm_metarl.commands.common import (
     FAMILY_FLAG,
     RUN,
@@ -37,6 +38,7 @@ if TYPE_CHECKING:  # they import torch
 
 MOST_EPISODES = 10_000
 RETURN_EPISODES, ONE_TASK_EPISODES = 10, 100  # of each task, for its mean return
+FEW_TASKS = 10  # less than these have as many episodes as one
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,11 @@ class Evaluate:
     guard: bool = setting(True, "Undo a step that the episodes played show to do harm.")
     split: Literal["held_out", "shifted", "validation"] = setting(
         "held_out", "Which tasks: shifted ones lie outside the training ranges."
+    )
+    protocol: Literal["episodes", "metaworld"] = setting(
+        "episodes",
+        "How to measure: metaworld is Meta-World's own evaluation, for its families: 10 episodes "
+        "to adapt from, then 3 that count, of each --tasks variation (50).",
     )
     seed: int = setting(0, "Seed of everything random in the evaluation.", least=0)
     out: Path | None = setting(
@@ -113,8 +120,10 @@ class Evaluate:
         return names
 
 
-def run(asked: Evaluate, _: Collection[str]) -> int:
+def run(asked: Evaluate, given: Collection[str]) -> int:
     """Adapt to unseen tasks in every mode; show, write and draw the results; return 0."""
+    if asked.protocol == "metaworld":
+        return metaworld.run(asked, given)
     from ssm_metarl.evaluation.evaluate import EvaluationPlan, summarise
     from ssm_metarl.evaluation.table import make_difference_table, make_table
 
@@ -126,7 +135,7 @@ def run(asked: Evaluate, _: Collection[str]) -> int:
         asked.mode_names,
         asked.budgets,
         asked.steps,
-        ONE_TASK_EPISODES if len(tasks) < asked.tasks else RETURN_EPISODES,
+        ONE_TASK_EPISODES if len(tasks) < min(asked.tasks, FEW_TASKS) else RETURN_EPISODES,
         trial_episodes=agent.config.episodes_per_trial,
         guarded=asked.guard,
         seed=asked.seed,
@@ -135,8 +144,8 @@ def run(asked: Evaluate, _: Collection[str]) -> int:
     _check_places(asked, folder)
     if len(tasks) < asked.tasks:
         print(
-            f"{family.name} has {counted(len(tasks), 'task')} in all, not {asked.tasks}; each is "
-            f"evaluated on {counted(plan.return_episodes, 'episode')}."
+            f"{family.name} has {counted(len(tasks), 'task')} in this set, not {asked.tasks}; "
+            f"each is evaluated on {counted(plan.return_episodes, 'episode')}."
         )
     if agent.experience is None:  # it was saved by itself
         print(

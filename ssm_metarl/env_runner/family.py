@@ -53,6 +53,9 @@ class TaskFamily:
     world: World | None = None
     """Anything else that runs environments."""
     parameters: Sequence[Parameter] = ()
+    task_sets: Mapping[str, Tasks] = field(default_factory=dict, repr=False)
+    """Where tasks are not drawn from ranges: all there are, by "training", "validation" and
+    "held_out"."""
     observed: tuple[int, ...] | None = None
     """Which observations of a simulator the agent sees; None for all."""
     support_steps: int = 1000
@@ -161,20 +164,31 @@ class TaskFamily:
         return self._world.image
 
     def sample(self, count: int, seed: SeedSequence) -> Tasks:
-        """Draw `count` training tasks; a smaller count gives the first of the same ones."""
-        return self._draw(count, seed)
+        """Draw `count` training tasks; a smaller count gives the first of the same ones.
+
+        Of a fixed set none is drawn again before all have been.
+        """
+        if not self.task_sets:
+            return self._draw(count, seed)
+        training, rng = self.task_sets["training"], np.random.default_rng(seed)
+        rounds = [rng.permutation(len(training)) for _ in range(-(-count // len(training)))]
+        return replace(training[np.concatenate(rounds)[:count]], index=np.arange(count))
 
     def held_out(self, count: int = 100) -> Tasks:
         """Return the fixed test tasks, from the training ranges but never trained on."""
-        return self._fixed(count, HELD_OUT_SEED)
+        return self._fixed("held_out", count, HELD_OUT_SEED)
 
     def validation(self, count: int = 40) -> Tasks:
         """Return the fixed tasks for choosing checkpoints and settings."""
-        return self._fixed(count, VALIDATION_SEED)
+        return self._fixed("validation", count, VALIDATION_SEED)
 
     def shifted(self, count: int = 100) -> Tasks:
-        """Return the fixed test tasks from outside the training ranges."""
-        return self._fixed(count, SHIFTED_SEED, shifted=True)
+        """Return the fixed test tasks from outside the training ranges.
+
+        Raises:
+            UserError: The family has sets of its own, and no such one.
+        """
+        return self._fixed("shifted", count, SHIFTED_SEED, shifted=True)
 
     def nominal(self) -> Tasks:
         """Return the one task with every parameter at its nominal value."""
@@ -196,7 +210,7 @@ class TaskFamily:
             name: np.array([parameter.check(values.get(name, parameter.default))])
             for name, parameter in known.items()
         }
-        return Tasks(chosen, np.zeros(1, dtype=np.int64))
+        return Tasks(chosen, np.zeros(1, dtype=np.int64), self._labels)
 
     def make_vec(
         self,
@@ -233,8 +247,12 @@ class TaskFamily:
             env = gymnasium.wrappers.TimeLimit(env, self.max_episode_steps)
         return with_flat_observations(env)
 
-    def _fixed(self, count: int, seed: SeedSequence, *, shifted: bool = False) -> Tasks:
+    def _fixed(self, name: str, count: int, seed: SeedSequence, *, shifted: bool = False) -> Tasks:
         """Draw a fixed set: where there are fewer tasks than asked for, each of them once."""
+        if self.task_sets:
+            if name not in self.task_sets:
+                raise UserError(f"{self.name} has no {name} tasks; {nearest(name, self.task_sets)}")
+            return self.task_sets[name][:count]
         drawn = [p for p in self.parameters if p.distribution != "fixed" or (shifted and p.shifted)]
         if not all(p.choices for p in drawn):
             return self._draw(count, seed, shifted=shifted)
@@ -243,7 +261,7 @@ class TaskFamily:
         rows = list(itertools.product(*(p.choices or (p.default,) for p in self.parameters)))
         columns = np.array(rows).reshape(len(rows), len(self.parameters)).T
         values = dict(zip((p.name for p in self.parameters), columns, strict=True))
-        return Tasks(values, np.arange(len(rows)))
+        return Tasks(values, np.arange(len(rows)), self._labels)
 
     def _draw(self, count: int, seed: SeedSequence, *, shifted: bool = False) -> Tasks:
         # Row k is task k: its numbers do not depend on how many tasks follow.
@@ -252,4 +270,8 @@ class TaskFamily:
             parameter.name: parameter.transform(column, shifted)
             for parameter, column in zip(self.parameters, uniform.T, strict=True)
         }
-        return Tasks(values, np.arange(count))
+        return Tasks(values, np.arange(count), self._labels)
+
+    @property
+    def _labels(self) -> dict[str, tuple[str, ...]]:
+        return {parameter.name: parameter.labels for parameter in self.parameters}

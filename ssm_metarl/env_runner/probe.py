@@ -7,7 +7,7 @@ every range are played, all with the same seed and actions, twice.
 
 import time
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -69,7 +69,8 @@ def _extremes(family: TaskFamily) -> tuple[Tasks, list[_Ends]]:
     The first and the last of a parameter's are its extremes in training. All have one identity, and
     so one random stream.
     """
-    rows, ends = [family.nominal().parameters(0)], []
+    nominal = family.nominal()
+    rows, ends = [nominal.parameters(0)], []
     for parameter in family.parameters:
         low, high = parameter.low, np.nextafter(parameter.high, parameter.low)
         inner = (
@@ -81,7 +82,7 @@ def _extremes(family: TaskFamily) -> tuple[Tasks, list[_Ends]]:
             ends.append(_Ends(parameter, range(len(rows), len(rows) + len(chosen))))
         rows += [{**rows[0], parameter.name: float(value)} for value in chosen]
     values = {name: np.array([row[name] for row in rows]) for name in rows[0]}
-    return Tasks(values, np.zeros(len(rows), dtype=np.int64)), ends
+    return replace(nominal, values=values, index=np.zeros(len(rows), dtype=np.int64)), ends
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ import gymnasium
 
 from ssm_metarl.env_runner import families, mujoco_families
 from ssm_metarl.env_runner.family import TaskFamily, Tasks
+from ssm_metarl.env_runner.metaworld import REGISTERED, is_metaworld, metaworld_family
 from ssm_metarl.env_runner.mujoco_model import load_mujoco
 from ssm_metarl.env_runner.mujoco_world import ROBOTS, MuJoCoWorld
 from ssm_metarl.env_runner.packages import extra_of, load_environment
@@ -48,9 +49,11 @@ def list_families(*, extras: bool = False) -> tuple[TaskFamily, ...]:
 
 def is_known(name: str, *, gymnasium_too: bool = False) -> bool:
     """Whether there is a family of this name, or if wanted an environment of that id."""
+    if name in _known() or is_metaworld(name):
+        return True
     if gymnasium_too:
         load_environment(name)
-    return name in _known() or (gymnasium_too and name in gymnasium.registry)
+    return gymnasium_too and name in gymnasium.registry
 
 
 def _known() -> dict[str, TaskFamily]:
@@ -71,7 +74,7 @@ def register(family: TaskFamily) -> TaskFamily:
     Raises:
         UserError: The name is taken or not valid, or the environments fail where a range ends.
     """
-    taken = family.name in _BUILT_IN or family.name in _OF_ROBOTS
+    taken = family.name in {**_BUILT_IN, **_OF_ROBOTS} or is_metaworld(family.name)
     if taken or not _NAME.fullmatch(family.name):
         why = "is a family of this package" if taken else "is no valid name"
         raise UserError(
@@ -121,6 +124,13 @@ def get_family(name: str, *, trust_env_code: bool = False) -> TaskFamily:
         load_mujoco()
     if name in known:
         return known[name]
+    if is_metaworld(name):
+        return metaworld_family(name)
+    if name.rpartition(":")[2].startswith(REGISTERED):
+        raise UserError(
+            f"{name!r} is not supported: the ids that Meta-World registers with Gymnasium mix up "
+            "training and test tasks; valid: ML1-reach-v3 or another of its tasks, ML10, ML45"
+        )
     load_environment(name)
     if ":" in name:
         if not trust_env_code:
@@ -131,7 +141,8 @@ def get_family(name: str, *, trust_env_code: bool = False) -> TaskFamily:
         close = difflib.get_close_matches(name, {**gymnasium.registry, **known}, n=3)
         guess = f"did you mean {' or '.join(map(repr, close))}? " if close else ""
         raise UserError(
-            f"unknown environment {name!r}; {guess}valid: {', '.join(known)}, or any Gymnasium id"
+            f"unknown environment {name!r}; {guess}valid: {', '.join(known)}, Meta-World's "
+            "ML1-reach-v3 (or another of its tasks), ML10 and ML45, or any Gymnasium id"
         )
     return _one_task_family(name)
 

@@ -2,17 +2,20 @@
 
 import math
 import re
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from statistics import NormalDist
-from typing import Literal, get_args, no_type_check, overload
+from typing import Literal, get_args, no_type_check
 
 import numpy as np
 
+from ssm_metarl.env_runner.task_set import Tasks as Tasks
+from ssm_metarl.env_runner.task_set import TaskValues as TaskValues
+from ssm_metarl.env_runner.task_set import value_text
 from ssm_metarl.errors import UserError, nearest
 
 Interval = tuple[float, float]
 Distribution = Literal["uniform", "log-uniform", "normal", "choice", "fixed"]
+MOST_LISTED = 10  # choices
 LEAST_INSIDE = 1e-6  # of a normal distribution's mass: less is no part worth drawing from
 
 
@@ -44,6 +47,8 @@ class Parameter:
     """Of a normal distribution, which is cut to `[low, high)`."""
     std: float = math.nan
     """Likewise."""
+    labels: tuple[str, ...] = ()
+    """What its values 0, 1, 2, ... are called, where these stand for something with a name."""
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[^\W\d]\w*", str(self.name)):
@@ -78,7 +83,10 @@ class Parameter:
     def range_text(self) -> str:
         """How the parameter is drawn for training, for people: `5 to 15` or `one of 0, 1`."""
         if self.choices:
-            return f"one of {', '.join(f'{c:g}' for c in self.choices)}"
+            texts = [value_text(value, self.labels) for value in self.choices]
+            if len(texts) > MOST_LISTED:
+                return f"one of {len(texts)}, {texts[0]} to {texts[-1]}"
+            return f"one of {', '.join(texts)}"
         if self.distribution == "fixed":
             return f"always {self.default:g}"
         text = f"{self.low:g} to {self.high:g}"
@@ -109,6 +117,10 @@ class Parameter:
 
     def check(self, value: object) -> float:
         """Return `value` as a float, or raise `UserError` naming what would have been valid."""
+        if isinstance(value, str) and self.labels:
+            if value not in self.labels:
+                raise UserError(f"{self.name} {value!r}: {nearest(value, self.labels)}")
+            value = self.labels.index(value)
         if isinstance(value, bool) or not isinstance(value, int | float | np.number):
             raise UserError(f"{self.name} must be a number, got {value!r}")
         try:
@@ -230,61 +242,3 @@ def _along(intervals: tuple[Interval, ...], uniform: np.ndarray) -> np.ndarray:
     along = uniform * starts[-1]
     which = np.minimum(np.searchsorted(starts, along, side="right") - 1, len(widths) - 1)
     return np.array([low for low, _ in intervals])[which] + along - starts[which]
-
-
-class TaskValues(dict[str, float]):
-    """The values of one task by name, as whoever builds its environment gets them."""
-
-    def __missing__(self, name: str) -> float:
-        raise UserError(f"the task has no parameter {name!r}; {nearest(name, self)}")
-
-
-@dataclass(frozen=True)
-class Tasks:
-    """K tasks: one value per parameter each, and an identity that names their random streams."""
-
-    values: Mapping[str, np.ndarray]
-    """Parameter name -> float64 `[K]`."""
-    index: np.ndarray
-    """Int64 `[K]`."""
-
-    def __len__(self) -> int:
-        """Return K."""
-        return len(self.index)
-
-    @overload
-    def __getitem__(self, rows: int | slice | np.ndarray) -> "Tasks": ...
-
-    @overload
-    def __getitem__(self, rows: str) -> float: ...
-
-    def __getitem__(self, rows: int | slice | np.ndarray | str) -> "Tasks | float":
-        """Select tasks, which keep their identity; or a value of one task by its name.
-
-        An integer selects a set of one, and so does iterating. Only such a set has single values.
-
-        Raises:
-            UserError: An unknown name.
-        """
-        if isinstance(rows, str):
-            if len(self) != 1:
-                raise UserError(f"{rows!r} has {len(self)} values here; select a task first")
-            return TaskValues(self.parameters(0))[rows]
-        if isinstance(rows, int):
-            rows = np.array([rows])
-        return Tasks({name: column[rows] for name, column in self.values.items()}, self.index[rows])
-
-    def __iter__(self) -> Iterator["Tasks"]:
-        """Yield the tasks as sets of one."""
-        return (self[k] for k in range(len(self)))
-
-    def parameters(self, k: int) -> dict[str, float]:
-        """Return the parameter values of task `k` of this set."""
-        return {name: float(column[k]) for name, column in self.values.items()}
-
-    def describe(self, k: int) -> str:
-        """Return task `k` in words: `gravity=9.8, swap=1`."""
-        return (
-            ", ".join(f"{name}={value:.3g}" for name, value in self.parameters(k).items())
-            or "nominal"
-        )

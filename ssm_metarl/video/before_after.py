@@ -10,17 +10,23 @@ from ssm_metarl.analysis.linear_probe import probed_parameter
 from ssm_metarl.env_runner.family import TaskFamily, Tasks
 from ssm_metarl.errors import UserError
 from ssm_metarl.evaluation.evaluate import Measurement
+from ssm_metarl.evaluation.figures.style import GROUPS
 from ssm_metarl.evaluation.report import ModeResult, counted, label
 from ssm_metarl.video.episode import RecordedEpisode, frames_per_second
 from ssm_metarl.video.writer import write_side_by_side
 
 
 def task_groups(family: TaskFamily, tasks: Tasks) -> list[str] | None:
-    """Return `swap = 1` or the like for each task, by the first choice; None if there is none."""
+    """Return `swap = 1` or the like for each task, by the first choice.
+
+    None if there is none, or more groups than can be told apart.
+    """
     parameter = probed_parameter(family)
     if parameter is None:
         return None
-    return [f"{parameter.name} = {value:g}" for value in tasks.values[parameter.name]]
+    name = parameter.name
+    groups = [f"{name} = {tasks.text(name, k)}" for k in range(len(tasks))]
+    return groups if len(set(groups)) <= len(GROUPS) else None
 
 
 def choose_task(family: TaskFamily, tasks: Tasks) -> int:

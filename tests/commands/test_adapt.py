@@ -87,7 +87,7 @@ def test_zero_shot_records_two_episodes_as_nothing_changes(
         (["--task=gravty=12"], ["--task: ", "gravty", "did you mean 'gravity'"]),
         (["--task=self=1"], ["no parameter 'self'"]),
         (["--task=gravity"], ["--task", "'gravity'", "NAME=VALUE"]),
-        (["--task=gravity=strong"], ["--task", "'gravity=strong'"]),
+        (["--task=gravity=strong"], ["--task: gravity must be a number", "'strong'"]),
         (["--task=gravity=9,gravity=10"], ["--task", "once"]),
         (["--task=gravity=nan"], ["gravity must be", "nan"]),
         (["--task=gravity=-1"], ["--task: gravity must be", "-1"]),
