@@ -8,7 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ssm_metarl.env_runner import recipe
+from ssm_metarl.env_runner.declared_robot import ModelCheck, robot_world
 from ssm_metarl.env_runner.family import NO_LIMIT_STEPS, TaskFamily
 from ssm_metarl.env_runner.formula import RESERVED, SEEN, Formula
 from ssm_metarl.env_runner.recipe import Recipe, Target, WrapperUse
@@ -112,6 +115,8 @@ class _Reader:
             raise self.error(("max_episode_steps",), f"must be at least 1, got {limit}")
         parameters = self.parameters()
         make = self.recipe(parameters, known)
+        self.check_models(make, parameters)
+        world = None if "success_key" in content else robot_world(make)
         if "success" in content and "success_key" in content:
             raise self.error(("success_key",), "success is a formula for it; valid: one of the two")
         own = (*SUGGESTED, "picture", "success_key")
@@ -121,7 +126,8 @@ class _Reader:
                 content["name"],
                 content.get("description", f"tasks of {content['env_id']}"),
                 max_episode_steps=limit,
-                make=make,
+                make=None if world else make,
+                world=world,
                 parameters=parameters,
                 source=self.text,
                 **suggested,
@@ -174,6 +180,22 @@ class _Reader:
             formulas["reward"],
             formulas["success"],
         )
+
+    def check_models(self, make: Recipe, parameters: Collection[Parameter]) -> None:
+        """Refuse fields that a robot's model does not have, and values that it cannot hold."""
+        check = ModelCheck(make)
+        if any(target.kind == "model" for target in make.targets.values()):
+            with self.at("env_id"):
+                check.build()
+        for parameter in parameters:
+            path, name = ("parameters", parameter.name), parameter.name
+            with self.at(*path, "model"):
+                check.try_value(name, float(parameter.default))
+            table = self.content["parameters"][name]
+            for key in ("low", "high", "choices", "shifted"):
+                for value in np.ravel(table.get(key, ())).astype(float).tolist():
+                    with self.at(*path, key):
+                        check.try_value(name, value)
 
     def wrappers(self) -> tuple[WrapperUse, ...]:
         """Return the wrappers, innermost first."""

@@ -7,6 +7,7 @@ and only the functions below can be called, so that a formula from somebody else
 import ast
 import math
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import gymnasium
@@ -126,13 +127,48 @@ class FormulaReward(gymnasium.Wrapper, gymnasium.utils.RecordConstructorArgs):
         """Step."""
         observation, reward, terminated, truncated, info = self.env.step(action)
         seen = {"observation": observation, "action": action, "reward": reward}
-        names = {name: _plain(value) for name, value in seen.items() if name in self._used}
-        names |= self._values | {"terminated": bool(terminated), "info": _Info(info)}
+        seen |= {"terminated": bool(terminated), "info": info}
+        names = self._values | _known_of_step(seen, self._used)
         if self._reward:
             reward = self._reward(names)
         if self._success:
             info = {**info, "success": float(bool(self._success(names)))}
         return observation, reward, terminated, truncated, info
+
+
+@dataclass(frozen=True)
+class LaneFormula:
+    """A formula as the reward or success of many lanes at once, or of one."""
+
+    formula: Formula
+
+    def __call__(self, seen: Mapping[str, Any], task: Mapping[str, Any]) -> Any:  # noqa: ANN401
+        """Return its values, ``[N]`` or one; 0 where a lane is not going on.
+
+        Args:
+            seen: Of the step, by the names of `SEEN`, where ``info`` holds all that belongs to it;
+                and over lanes also which are going on, bool ``[N]``, by the name "going".
+            task: Values of the task's parameters.
+        """
+        going = seen.get("going")
+        if going is None:
+            return self._value(seen, task)
+        values = np.zeros(len(going))
+        for lane in np.flatnonzero(going).tolist():
+            own = {name: part[lane] for name, part in seen.items() if name != "info"}
+            own["info"] = {name: part[lane] for name, part in seen["info"].items()}
+            values[lane] = self._value(own, {name: part[lane] for name, part in task.items()})
+        return values
+
+    def _value(self, seen: Mapping[str, Any], task: Mapping[str, Any]) -> float:
+        known = _known_of_step(seen, self.formula.used)
+        return self.formula({name: float(value) for name, value in task.items()} | known)
+
+
+def _known_of_step(seen: Mapping[str, Any], used: Collection[str]) -> dict[str, Any]:
+    """Return what a formula uses of a step, as plain numbers."""
+    known = {name: _plain(seen[name]) for name in SEEN if name in used and name != "info"}
+    return known | {"info": _Info(seen["info"])}
 
 
 class _Info:

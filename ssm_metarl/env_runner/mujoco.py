@@ -12,17 +12,19 @@ from torch import Tensor
 from ssm_metarl.core.spaces import into_space
 from ssm_metarl.env_runner.environment import Step
 from ssm_metarl.env_runner.failures import FailedEpisodes
+from ssm_metarl.env_runner.formula import LaneFormula
 from ssm_metarl.env_runner.gymnasium import MAX_REWARD, lane_seeds
 from ssm_metarl.env_runner.mujoco_lanes import make_lanes
 from ssm_metarl.env_runner.mujoco_model import MjModel
-from ssm_metarl.env_runner.mujoco_robots import Robot
+from ssm_metarl.env_runner.mujoco_robots import Robot, Terms
 from ssm_metarl.env_runner.tasks import Tasks
 from ssm_metarl.errors import DivergenceError
 
 Reward = Callable[[Mapping[str, Any], Mapping[str, Any]], Any]
 """A task's own reward, from the terms of a step and the values of the task's parameters.
 
-Both are arrays over lanes, or plain numbers: ``info`` of Gymnasium's environment and one task's.
+Both are arrays over lanes, or plain numbers: ``info`` of Gymnasium's environment and one task's. A
+formula is given what formulas know of a step instead.
 """
 
 
@@ -44,6 +46,7 @@ class MuJoCoEnvironment:
         autoreset: bool,
         max_episode_steps: int,
         reward: Reward | None = None,
+        success: LaneFormula | None = None,
         device: torch.device | str = "cpu",
         dtype: torch.dtype = torch.float32,
     ) -> None:
@@ -57,6 +60,7 @@ class MuJoCoEnvironment:
             autoreset: Whether lanes start a new episode by themselves.
             max_episode_steps: Steps after which an episode is truncated.
             reward: Of a task; None for Gymnasium's.
+            success: Whether a step solved the task; None if nothing says so.
             device: Of the tensors handed out.
             dtype: Of observations and rewards.
         """
@@ -70,7 +74,7 @@ class MuJoCoEnvironment:
         self.action_space: gymnasium.Space = robot.env.action_space
         self.failures = FailedEpisodes(tasks)
         """Of each task, since the environment was made."""
-        self._robot, self._reward = robot, reward
+        self._robot, self._reward, self._success = robot, reward, success
         of_lanes = [model for model in models for _ in range(lanes)]
         skip = robot.env.frame_skip
         self._lanes = make_lanes(of_lanes, skip, robot.reads, forces=robot.forces)
@@ -106,8 +110,9 @@ class MuJoCoEnvironment:
         with np.errstate(all="ignore"):  # of lanes that failed
             observation = robot.observe(fields)
             terms, ended = robot.outcome(fields, before, actions)
-            reward = self._reward(terms, self._values) if self._reward else terms["reward"]
             sane = np.abs(observation).max(-1) < np.inf  # not so where one is NaN, either
+            seen = {"observation": observation, "action": actions, "terminated": ended}
+            reward, success = self._paid(terms, seen, going=sane & ~unstable & ~resting)
             sane &= np.abs(reward) <= MAX_REWARD
         failed = (unstable | ~sane) & ~resting
         if some:
@@ -125,6 +130,7 @@ class MuJoCoEnvironment:
             self._tensor(ended, torch.bool),
             self._tensor(truncated, torch.bool),
             self._tensor(failed, torch.bool) if failing else None,
+            None if success is None else self._tensor(success != 0.0, torch.bool),
         )
 
     def close(self) -> None:
@@ -137,6 +143,20 @@ class MuJoCoEnvironment:
         qpos, qvel = (np.stack(part) for part in zip(*drawn, strict=True))
         self._lanes.start(ids, qpos, qvel)
         self._elapsed[ids] = 0
+
+    def _paid(
+        self, terms: Terms, seen: dict[str, np.ndarray], going: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray | None]:
+        """Return the rewards ``[N]``, and where formulas say so which lanes are successful."""
+        formulas: dict[str, Any] = {}
+        if self._success or isinstance(self._reward, LaneFormula):
+            info = terms | self._robot.details(self._lanes.fields)
+            formulas = seen | {"reward": info.pop("reward"), "info": info, "going": going}
+        success = self._success(formulas, self._values) if self._success else None
+        if self._reward is None:
+            return terms["reward"], success
+        of_formula = isinstance(self._reward, LaneFormula)
+        return self._reward(formulas if of_formula else terms, self._values), success
 
     def _settle(self, done: np.ndarray, failed: np.ndarray | None) -> None:
         """Note which lanes rest on the next step, and count episodes and failures."""

@@ -68,6 +68,10 @@ class Robot(ABC):
             action: Float32 ``[N, A]``.
         """
 
+    def details(self, fields: Fields) -> Terms:
+        """Return what else Gymnasium's ``info`` says after a step, beside what it was paid for."""
+        return {}
+
     def _velocity(self, fields: Fields, before: np.ndarray) -> Terms:
         velocity = (self.place(fields) - before) / self.dt[:, None]
         return dict(zip(("x_velocity", "y_velocity"), velocity.T, strict=False))
@@ -95,7 +99,7 @@ class Reacher(Robot):
         return np.concatenate(parts, -1)
 
     def outcome(self, fields: Fields, before: np.ndarray, action: np.ndarray) -> tuple[Terms, Any]:
-        distance = _norm(self._difference(fields, "fingertip", "target"))
+        distance = norm(self._difference(fields, "fingertip", "target"))
         near = -distance * self.env._reward_dist_weight
         ctrl = -np.square(action).sum(-1) * self.env._reward_control_weight
         terms = {"reward_dist": near, "reward_ctrl": ctrl, "reward": near + ctrl}
@@ -112,8 +116,8 @@ class Pusher(Reacher):
 
     def outcome(self, fields: Fields, before: np.ndarray, action: np.ndarray) -> tuple[Terms, Any]:
         env = self.env
-        near = -_norm(self._difference(fields, "object", "tips_arm")) * env._reward_near_weight
-        dist = -_norm(self._difference(fields, "object", "goal")) * env._reward_dist_weight
+        near = -norm(self._difference(fields, "object", "tips_arm")) * env._reward_near_weight
+        dist = -norm(self._difference(fields, "object", "goal")) * env._reward_dist_weight
         ctrl = -np.square(action).sum(-1) * env._reward_control_weight
         terms = {"reward_dist": dist, "reward_ctrl": ctrl, "reward_near": near}
         return terms | {"reward": dist + ctrl + near}, np.zeros(len(action), dtype=bool)
@@ -159,6 +163,7 @@ class InvertedDoublePendulum(Robot):
         return terms, fallen
 
 
-def _norm(vectors: np.ndarray) -> np.ndarray:
+def norm(vectors: np.ndarray) -> np.ndarray:
+    """Return the lengths of vectors ``[N, D]``."""
     # As a product of matrices, which rounds like the dot product in np.linalg.norm of one vector.
     return np.sqrt((vectors[:, None] @ vectors[:, :, None])[:, 0, 0])

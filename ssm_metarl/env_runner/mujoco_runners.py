@@ -8,7 +8,7 @@ import numpy as np
 
 from ssm_metarl.env_runner.mujoco_lanes import Fields
 from ssm_metarl.env_runner.mujoco_model import MjModel
-from ssm_metarl.env_runner.mujoco_robots import Robot, Terms
+from ssm_metarl.env_runner.mujoco_robots import Robot, Terms, norm
 
 
 class _Runner(Robot):
@@ -27,9 +27,15 @@ class _Runner(Robot):
 class HalfCheetah(_Runner):
     """HalfCheetah-v5."""
 
+    def details(self, fields: Fields) -> Terms:
+        return {"x_position": fields["qpos"][:, 0]}
+
 
 class Swimmer(_Runner):
     """Swimmer-v5."""
+
+    def details(self, fields: Fields) -> Terms:
+        return _on_the_plane(fields)
 
     def place(self, fields: Fields) -> np.ndarray:
         return fields["qpos"][:, :2]
@@ -59,9 +65,16 @@ class _Walker(Robot):
     def _contact_cost(self, fields: Fields) -> np.ndarray | None:
         return None
 
+    def _above_the_ground(self, fields: Fields) -> Terms:
+        height = fields["qpos"][:, 1] - self.env.init_qpos[1]
+        return {"x_position": fields["qpos"][:, 0], "z_distance_from_origin": height}
+
 
 class Hopper(_Walker):
     """Hopper-v5."""
+
+    def details(self, fields: Fields) -> Terms:
+        return self._above_the_ground(fields)
 
     def _healthy(self, fields: Fields) -> np.ndarray:
         qpos, state_range = fields["qpos"], self.env._healthy_state_range
@@ -76,6 +89,9 @@ class Hopper(_Walker):
 class Walker2d(_Walker):
     """Walker2d-v5."""
 
+    def details(self, fields: Fields) -> Terms:
+        return self._above_the_ground(fields)
+
     def _healthy(self, fields: Fields) -> np.ndarray:
         z, angle = fields["qpos"][:, 1], fields["qpos"][:, 2]
         return _within(z, self.env._healthy_z_range) & _within(angle, self.env._healthy_angle_range)
@@ -85,6 +101,9 @@ class Ant(_Walker):
     """Ant-v5."""
 
     reads, forces = ("xpos", "cfrc_ext"), True
+
+    def details(self, fields: Fields) -> Terms:
+        return _on_the_plane(fields)
 
     def place(self, fields: Fields) -> np.ndarray:
         return fields["xpos"][:, self.env.model.body(self.env._main_body).id, :2]
@@ -111,11 +130,16 @@ class Ant(_Walker):
 class Humanoid(_Walker):
     """Humanoid-v5."""
 
-    reads, forces = ("xipos", "cinert", "cvel", "qfrc_actuator", "cfrc_ext"), True
+    reads = ("xipos", "cinert", "cvel", "qfrc_actuator", "cfrc_ext", "ten_length", "ten_velocity")
+    forces = True
 
     def __init__(self, env: Any, models: Sequence[MjModel]) -> None:  # noqa: ANN401
         super().__init__(env, models)
         self._mass = np.stack([model.body_mass for model in models])  # [N, bodies]
+
+    def details(self, fields: Fields) -> Terms:
+        tendons = {"tendon_length": "ten_length", "tendon_velocity": "ten_velocity"}
+        return _on_the_plane(fields) | {name: fields[own] for name, own in tendons.items()}
 
     def place(self, fields: Fields) -> np.ndarray:
         # One lane after another, for the order in which it sums is not that of a batched einsum.
@@ -141,6 +165,12 @@ class Humanoid(_Walker):
 
     def _healthy(self, fields: Fields) -> np.ndarray:
         return _within(fields["qpos"][:, 2], self.env._healthy_z_range)
+
+
+def _on_the_plane(fields: Fields) -> Terms:
+    place = fields["qpos"][:, :2]
+    x, y = place.T
+    return {"x_position": x, "y_position": y, "distance_from_origin": norm(place)}
 
 
 def _within(values: np.ndarray, bounds: tuple[float, float]) -> np.ndarray:

@@ -11,6 +11,7 @@ import numpy as np
 
 from ssm_metarl.env_runner import mujoco_robots, mujoco_runners
 from ssm_metarl.env_runner.environment import Environment
+from ssm_metarl.env_runner.formula import LaneFormula
 from ssm_metarl.env_runner.mujoco import MuJoCoEnvironment, Reward
 from ssm_metarl.env_runner.mujoco_model import MjModel, ModelField, change, load_mujoco, refresh
 from ssm_metarl.env_runner.mujoco_robots import Robot
@@ -55,6 +56,19 @@ class Scale:
 
 
 @dataclass(frozen=True)
+class Set:
+    """Sets a field of the model to the value of a parameter."""
+
+    parameter: str
+    field: str
+    """As in :meth:`ModelField.parse`."""
+
+    def __call__(self, model: MjModel, values: Mapping[str, float]) -> None:
+        """Change the model in place."""
+        change(model, ModelField.parse(self.field), values[self.parameter], False)
+
+
+@dataclass(frozen=True)
 class Break:
     """Takes the force from the actuator whose index is the value of a parameter; below 0, none.
 
@@ -95,14 +109,15 @@ class TaskOfRobot(gymnasium.Wrapper, gymnasium.utils.RecordConstructorArgs):
         *,
         edits: Sequence[Edit],
         reward: Reward | None,
+        success: LaneFormula | None,
         values: Mapping[str, float],
     ) -> None:
         """Change the model of an environment that is not in use yet, in place."""
         gymnasium.utils.RecordConstructorArgs.__init__(
-            self, edits=edits, reward=reward, values=values
+            self, edits=edits, reward=reward, success=success, values=values
         )
         super().__init__(env)
-        self._reward, self._values = reward, values
+        self._reward, self._success, self._values = reward, success, values
         self._robot: Any = env.unwrapped
         edit_model(self._robot.model, edits, values)
 
@@ -110,10 +125,15 @@ class TaskOfRobot(gymnasium.Wrapper, gymnasium.utils.RecordConstructorArgs):
         """Take a step; ``info["failed"]`` is there if the simulation restarted by itself."""
         robot, before = self._robot, self._robot.data.time
         observation, reward, terminated, truncated, info = self.env.step(action)
-        if self._reward:
-            reward = float(self._reward(info, self._values))
         if robot.data.time < before + 0.9 * robot.dt:
             return observation, 0.0, True, truncated, info | {"failed": True}
+        seen = {"observation": observation, "action": action, "reward": reward}
+        seen |= {"terminated": bool(terminated), "info": info}
+        if self._reward:
+            of_formula = isinstance(self._reward, LaneFormula)
+            reward = float(self._reward(seen if of_formula else info, self._values))
+        if self._success:
+            info = {**info, "success": float(bool(self._success(seen, self._values)))}
         return observation, reward, terminated, truncated, info
 
 
@@ -128,6 +148,8 @@ class MuJoCoWorld(World):
     """A task's own; None for Gymnasium's."""
     arguments: Mapping[str, Any] = field(default_factory=dict)
     """Of Gymnasium's constructor: weights of costs, ranges of health, and so on."""
+    success: LaneFormula | None = None
+    """Whether a step solved the task; None if nothing says so."""
 
     @property
     def observation_space(self) -> gymnasium.spaces.Box:
@@ -154,7 +176,9 @@ class MuJoCoWorld(World):
         robot_of(self.env_id)
         load_mujoco()
         try:
-            return gymnasium.make(self.env_id, render_mode=render_mode, **self.arguments)
+            return gymnasium.make(
+                self.env_id, max_episode_steps=-1, render_mode=render_mode, **self.arguments
+            )
         except (ImportError, gymnasium.error.DependencyNotInstalled) as error:
             raise UserError(
                 f"MuJoCo's robots cannot be built: {' '.join(str(error).split())}; "
@@ -164,7 +188,9 @@ class MuJoCoWorld(World):
     def make_env(self, values: Mapping[str, float], render_mode: str | None) -> gymnasium.Env:
         """Build Gymnasium's environment with these parameter values."""
         env = self._make(render_mode)
-        return TaskOfRobot(env, edits=self.edits, reward=self.reward, values=dict(values))
+        return TaskOfRobot(
+            env, edits=self.edits, reward=self.reward, success=self.success, values=dict(values)
+        )
 
     def make_vec(self, tasks: Tasks, lanes: int, options: VecOptions) -> Environment:
         """Build K x E lanes."""
@@ -176,6 +202,7 @@ class MuJoCoWorld(World):
             tasks,
             lanes,
             reward=self.reward,
+            success=self.success,
             **vars(options),
         )
 

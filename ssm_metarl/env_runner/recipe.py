@@ -152,7 +152,12 @@ def arguments_of(spec: EnvSpec) -> dict[str, inspect.Parameter] | None:
         UserError: It needs an extra that is not installed.
     """
     try:
-        return _named(inspect.signature(creator_of(spec)).parameters)
+        creator = creator_of(spec)
+        known = dict(inspect.signature(creator).parameters)
+        if isinstance(creator, type) and creator.__module__.startswith("gymnasium.envs.mujoco"):
+            del known["kwargs"]  # is for the base class
+            known |= inspect.signature(creator.__mro__[1]).parameters
+        return _named(known)
     except (TypeError, ValueError):
         return None
 

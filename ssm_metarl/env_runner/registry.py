@@ -158,7 +158,11 @@ def _one_task_family(name: str) -> TaskFamily:
         extra = extra_of(spec)
         world = MuJoCoWorld(name) if name in ROBOTS else None
         family = TaskFamily(
-            name, f"Gymnasium's {name}, one task", "" if world else name, world=world
+            name,
+            f"Gymnasium's {name}, one task",
+            "" if world else name,
+            (world and spec.max_episode_steps) or 0,
+            world=world,
         )
         _ = family.action_space  # builds it
     except UserError as error:
