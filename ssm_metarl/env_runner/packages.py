@@ -15,6 +15,7 @@ from typing import Any
 import gymnasium
 from gymnasium.envs.registration import EnvSpec, load_env_creator
 
+from ssm_metarl.env_runner.mujoco_model import load_mujoco
 from ssm_metarl.errors import UserError
 
 
@@ -129,6 +130,8 @@ def creator_of(spec: EnvSpec) -> Any:  # noqa: ANN401 (a class or a function)
         UserError: It needs an extra that is not installed.
     """
     try:
+        if extra_of(spec) == EXTRAS["gymnasium.envs.mujoco"]:
+            load_mujoco()  # before it is imported, so that it writes no log
         point = spec.entry_point
         return load_env_creator(point) if isinstance(point, str) else point
     except (ImportError, gymnasium.error.DependencyNotInstalled) as error:

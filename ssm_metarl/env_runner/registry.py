@@ -14,7 +14,7 @@ from ssm_metarl.env_runner.family import TaskFamily, Tasks
 from ssm_metarl.env_runner.metaworld import REGISTERED, is_metaworld, metaworld_family
 from ssm_metarl.env_runner.mujoco_model import load_mujoco
 from ssm_metarl.env_runner.mujoco_world import ROBOTS, MuJoCoWorld
-from ssm_metarl.env_runner.packages import extra_of, load_environment
+from ssm_metarl.env_runner.packages import EXTRAS, extra_of, load_environment
 from ssm_metarl.env_runner.probe import probe
 from ssm_metarl.errors import EnvironmentFailure, UserError
 
@@ -156,6 +156,8 @@ def _one_task_family(name: str) -> TaskFamily:
             importlib.import_module(module)
         spec = gymnasium.spec(env_id)
         extra = extra_of(spec)
+        if extra == EXTRAS["gymnasium.envs.mujoco"]:
+            load_mujoco()
         world = MuJoCoWorld(name) if name in ROBOTS else None
         family = TaskFamily(
             name,

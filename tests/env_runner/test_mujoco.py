@@ -1,6 +1,7 @@
 """Robots in lanes: Gymnasium's own numbers to the bit, and episodes that fail are seen to fail."""
 
 import copy
+from pathlib import Path
 from typing import Any
 
 import gymnasium
@@ -16,6 +17,7 @@ from ssm_metarl.env_runner.mujoco import MuJoCoEnvironment
 from ssm_metarl.env_runner.mujoco_lanes import BatchLanes, ThreadLanes
 from ssm_metarl.env_runner.mujoco_model import apply, version_of
 from ssm_metarl.env_runner.mujoco_world import ROBOTS, robot_of
+from ssm_metarl.env_runner.registry import make
 from ssm_metarl.env_runner.tasks import Tasks
 from ssm_metarl.errors import DivergenceError, EnvironmentFailure, UserError
 
@@ -193,3 +195,17 @@ def test_wrong_actions_and_robots_are_named() -> None:
         env.step(torch.full((2, LANES, 3), torch.nan))
     with pytest.raises(UserError, match="did you mean 'HalfCheetah-v5'"):
         robot_of("HalfCheetah-v4")
+
+
+def test_warnings_are_logged_and_leave_no_file_in_the_current_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.chdir(tmp_path)  # MuJoCo's own log would be here
+    caplog.set_level("INFO", "mujoco")
+    make("HalfCheetahVel").close()  # its file is warned of since mujoco 3.17
+    env = unstable()
+    env.reset(SEED)
+    play(env, actions_of(env, 120, scale=1.0))
+    assert env.failures.failed[1] > 0
+    assert "simulation is unstable" in caplog.text
+    assert not list(tmp_path.iterdir())
