@@ -81,10 +81,9 @@ def _modes(agent: "Agent", named: Sequence[str] | None) -> tuple[str, ...]:
 def _table(name: str, variations: int, rows: Sequence["MetaWorldResult"]) -> Table:
     """Lay out the results, a row per mode and a column per class."""
     table = plain_table(
-        f"[bold]{name}[/]: Meta-World's evaluation, "
-        f"{counted(variations, 'held-out variation')} of each class",
-        "Success: share of the 3 episodes after 10 to adapt from. They end at success,\n"
-        "and so does their return.",
+        f"[bold]{name}[/]: Meta-World's evaluation",
+        "Success: of the 3 episodes after 10\nto adapt from, of "
+        f"{counted(variations, 'variation')} of\neach class. They end at success.",
     )
     table.add_column("Mode")
     for title in ("Success", "Mean return"):

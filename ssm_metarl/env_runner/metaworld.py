@@ -14,7 +14,6 @@ import functools
 import importlib
 import importlib.metadata
 import re
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -232,7 +231,7 @@ def load_metaworld() -> Any:  # noqa: ANN401
     """Return Meta-World.
 
     Raises:
-        UserError: It cannot be imported here.
+        UserError: It cannot be imported here, or not with this mujoco.
     """
     try:
         library = importlib.import_module("metaworld")
@@ -241,6 +240,8 @@ def load_metaworld() -> Any:  # noqa: ANN401
             f"Meta-World's families cannot be built: {' '.join(str(error).split())}; install what "
             "they need, in an environment of their own: pip install 'ssm-metarl[metaworld]'"
         ) from error
+    if not hasattr(library, "ML1"):
+        raise UserError(f"metaworld is {library}, and not Meta-World; rename that file or folder")
     _check_mujoco()
     return library
 
@@ -251,14 +252,15 @@ def versions() -> dict[str, str]:
 
 
 def _check_mujoco() -> None:
-    """Warn of another mujoco than the one that Meta-World asks for."""
+    """Refuse another mujoco than the one that Meta-World asks for.
+
+    Its physics are others, and with 4.0.0 no environment can be built.
+    """
     needs = importlib.metadata.requires("metaworld") or []
     pinned = next((m[1] for m in (re.match(r"mujoco==([\d.]+)", each) for each in needs) if m), "")
     own, here = versions().values()
     if pinned and here != pinned:
-        warnings.warn(
-            f"Meta-World {own} is made for mujoco {pinned}, and {here} is installed, whose physics "
-            "differ: results do not compare with those of others; valid: "
-            f"pip install 'mujoco=={pinned}'",
-            stacklevel=2,
+        raise UserError(
+            f"Meta-World {own} needs mujoco {pinned}, and {here} is installed, whose physics "
+            f"differ; valid: pip install 'mujoco=={pinned}', best in an environment of its own"
         )

@@ -51,13 +51,13 @@ def test_a_name_of_its_benchmarks_is_taken() -> None:
         sm.register(family)
 
 
-def test_another_mujoco_is_warned_of(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_mujoco_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.metadata, "requires", lambda _: ["numpy>=1", "mujoco==3.3.0"])
     here = {"metaworld": "3.1.1", "mujoco": "3.3.0"}
     monkeypatch.setattr(importlib.metadata, "version", here.__getitem__)
     metaworld._check_mujoco()
     here["mujoco"] = "4.0.0"
-    with pytest.warns(UserWarning, match=r"made for mujoco 3\.3\.0, and 4\.0\.0 is installed"):
+    with pytest.raises(sm.UserError, match=r"needs mujoco 3\.3\.0, and 4\.0\.0 is installed"):
         metaworld._check_mujoco()
 
 
