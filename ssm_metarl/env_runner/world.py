@@ -175,6 +175,15 @@ class GymnasiumWorld(World):
     ) -> tuple[gymnasium.spaces.Box, gymnasium.Space, tuple[int, ...], tuple[str, ...]]:
         env = self._lend(self.nominal)
         flat = flat_observation_space(env)  # raises where there can be none
+        with failures_named("reset"):
+            env.reset(seed=0)
+        if flat_observation_space(env) != flat:
+            env.close()
+            raise UserError(
+                f"the observation space changes with the first reset: it was {flat}, and is "
+                f"{flat_observation_space(env)}; valid: to give what decides it to the constructor "
+                "(a parameter's argument = ... in a file), or to reset the environment in make"
+            )
         image, simulators = find_image(env.observation_space), simulators_of(env)
         spaces = flat, env.action_space, image.shape if image else (), simulators
         env.close()
