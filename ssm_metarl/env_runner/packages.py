@@ -59,7 +59,7 @@ PACKAGES = (
 )
 EXTRAS = {
     **{package.module: "ssm-metarl[worlds]" for package in PACKAGES},
-    "gymnasium.envs.box2d": "gymnasium[box2d]",
+    "gymnasium.envs.box2d": "ssm-metarl[worlds]",
     "gymnasium.envs.mujoco": "ssm-metarl[mujoco]",
     "gymnasium.envs.phys2d": "gymnasium[jax]",
     "gymnasium.envs.tabular": "gymnasium[jax]",

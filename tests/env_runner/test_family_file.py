@@ -26,7 +26,7 @@ from ssm_metarl.training import validation
 EXAMPLES = Path(__file__).parents[2] / "examples" / "families"
 TINY: dict[str, Any] = {
     **{"mode": "rl2", "num_epochs": 2, "tasks_per_epoch": 2, "episodes_per_trial": 2},
-    **{"first_steps": 8, "query_steps": 8, "validate_every": 2, "validation_tasks": 1},
+    **{"first_steps": 6, "query_steps": 6, "validate_every": 2, "validation_tasks": 1},
     **{"width": 8, "state_size": 4, "blocks": 1},
 }
 POLE = """
@@ -88,13 +88,14 @@ def test_an_agent_of_each_example_is_trained_and_evaluated(
             raise
         pytest.skip(str(error))
     check_env(sm.make(family, family.held_out(1)[0]), skip_render_check=True)
-    short = dataclasses.replace(family, max_episode_steps=min(family.max_episode_steps, 30))
+    short = dataclasses.replace(family, max_episode_steps=min(family.max_episode_steps, 20))
     sm.register(short)  # a warning, as of a parameter that changes nothing, would fail the test
+    monkeypatch.setattr(units, "LANES", 2)
     monkeypatch.setattr(units, "STEPS", 10)
     monkeypatch.setattr(validation, "EPISODES", 1)
     list(sm.train(sm.TrainConfig(env_name=family.name, **TINY), tmp_path / "run"))
-    plan = EvaluationPlan(("in_context",), return_episodes=1, trial_episodes=2)
-    tasks, agent = family.held_out(2), sm.load(tmp_path / "run")
+    plan = EvaluationPlan(("in_context",), return_episodes=1, trial_episodes=1)
+    tasks, agent = family.held_out(1), sm.load(tmp_path / "run")
     results = [one.result for one in evaluate(agent, short, tasks, plan)]
     assert np.isfinite([result.per_task for result in results]).all()
 

@@ -99,7 +99,7 @@ def test_no_time_limit_of_its_own_gets_one() -> None:
     ("module", "name", "extra"),
     [
         ("mujoco", "HalfCheetah-v5", "ssm-metarl[mujoco]"),
-        ("Box2D", "LunarLander-v3", "gymnasium[box2d]"),
+        ("Box2D", "LunarLander-v3", "ssm-metarl[worlds]"),
         ("jax", "phys2d/CartPole-v1", "gymnasium[jax]"),
     ],
 )
