@@ -68,11 +68,7 @@ TRIAL = {**SMALL, "tasks_per_epoch": 16}
 WORLDS = {
     "lunar-lander": World(
         "meta_rl",
-        {
-            **SMALL,
-            **{"num_epochs": 80, "tasks_per_epoch": 10, "episodes_per_task": 10},
-            **{"outer_epochs": 8, "gae_lambda": 0.95, "support_steps": 100, "query_steps": 250},
-        },
+        {**SMALL, "episodes_per_task": 10},
         minutes=15.0,
     ),
     "popgym-repeat-previous": World("rl2", {**TRIAL, "first_steps": 52}, 1.0),
@@ -144,7 +140,7 @@ def measure(name: str, world: World) -> dict[str, Any]:
     return {
         "file": f"examples/families/{name}.toml",
         "mode": world.mode,
-        "settings": world.settings,
+        "config": json.loads((folder / "config.json").read_text()),
         "iterations": [last["iteration"], last["iterations"]],
         "environment_steps": last["environment_steps"],
         "training_cpu_seconds": cpu_seconds,

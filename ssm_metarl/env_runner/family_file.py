@@ -33,7 +33,7 @@ SUGGESTED = (
 KEYS: Mapping[str, type | tuple[type, ...]] = {
     **{"name": str, "description": str, "env_id": str, "max_episode_steps": int},
     **{"reward": str, "success": str, "success_key": str, "picture": str, "arguments": dict},
-    **{"derived": dict, "wrappers": list, "parameters": dict},
+    **{"derived": dict, "wrappers": list, "parameters": dict, "settings": dict},
     **dict.fromkeys(SUGGESTED, (int, float)),
 }
 TARGETS = ("argument", "attribute", "model", "wrapper")
@@ -119,7 +119,10 @@ class _Reader:
         world = None if "success_key" in content else robot_world(make)
         if "success" in content and "success_key" in content:
             raise self.error(("success_key",), "success is a formula for it; valid: one of the two")
-        own = (*SUGGESTED, "picture", "success_key")
+        for learner, table in content.get("settings", {}).items():
+            if not isinstance(table, dict):
+                raise self.error(("settings", learner), f"must be a table, got {table!r}")
+        own = (*SUGGESTED, "picture", "success_key", "settings")
         suggested = {key: content[key] for key in own if key in content}
         with self.at():
             return TaskFamily(

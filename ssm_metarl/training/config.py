@@ -16,7 +16,7 @@ from ssm_metarl.checkpoint.files import parse_json
 from ssm_metarl.core.cells import CELLS
 from ssm_metarl.core.config import PolicyConfig, check_ring
 from ssm_metarl.core.encoders import ENCODERS
-from ssm_metarl.errors import UserError
+from ssm_metarl.errors import UserError, nearest
 from ssm_metarl.meta_rl.registry import INNER_LOSSES, LEARNERS
 from ssm_metarl.training.settings import Setting, check_settings, listed, setting, settings_of
 
@@ -301,7 +301,14 @@ class TrainConfig:
 
         spec, values = LEARNERS[self.mode], dict(vars(self))
         defaults = {**spec.defaults, **(spec.trial_defaults if self.adapts_both_ways else {})}
-        derived = self._derived(family)
+        derived, own = self._derived(family), family.settings.get(self.mode, {})
+        optional = [name for name, one in settings_of(TrainConfig).items() if one.default is None]
+        for name in own:
+            if name not in optional or self.mode not in used_by(name):
+                raise UserError(
+                    f"the family {family.name} suggests {name!r} to {self.mode}; "
+                    f"{nearest(name, optional)}"
+                )
         for name, one in settings_of(TrainConfig).items():
             if values[name] is not None or self.mode not in used_by(name):
                 continue
@@ -310,8 +317,7 @@ class TrainConfig:
                 discrete = not isinstance(family.action_space, Box)
                 last = last.discrete if discrete else last.continuous
             suggested = getattr(family, one.family) if one.family else None
-            first = family.settings.get(self.mode, {}).get(name)
-            options = (first, defaults.get(name), suggested, derived.get(name), last)
+            options = (own.get(name), defaults.get(name), suggested, derived.get(name), last)
             values[name] = next((each for each in options if each is not None), None)
         return TrainConfig(**values)
 

@@ -144,6 +144,18 @@ def test_lanes_have_their_own_values_after_every_reset() -> None:
     np.testing.assert_array_equal(lengths, tasks.values["length"].repeat(2))
 
 
+def test_a_family_suggests_settings_to_a_learner() -> None:
+    family = family_of(POLE + "[settings.rl2]\nnum_epochs = 7\n")
+    configs = [sm.TrainConfig(mode=mode, env_name="Pole") for mode in ("rl2", "meta_rl")]
+    assert [config.resolve(family).num_epochs for config in configs] == [7, 40]
+    assert sm.TrainConfig(mode="rl2", num_epochs=3).resolve(family).num_epochs == 3
+    wrong = {"num_epoch = 7": "did you mean 'num_epochs'", "seed = 7": "suggests 'seed' to rl2"}
+    for line, words in {**wrong, "num_epochs = 0": "num_epochs is 0; it must be"}.items():
+        family = family_of(f"{POLE}[settings.rl2]\n{line}\n")
+        with pytest.raises(sm.UserError, match=words):
+            configs[0].resolve(family)
+
+
 class Restores(gymnasium.Env):
     """Every reset puts back what was set, and a copy is handed out of what is inside."""
 
@@ -230,6 +242,8 @@ def test_a_derived_constant_that_stays_is_warned_of() -> None:
         (POLE.replace("0.5", "true"), 7, "parameters.mass.low: must be a number, got True"),
         (POLE.replace("0.5", "5.0"), 7, "parameters.mass.low: .* must be below high, 2"),
         (POLE.replace("attribute", "argument"), 6, "takes no argument 'masscart'; .*sutton_barto"),
+        (ROD.replace('attribute = "l"', 'argument = "g.l"').replace("scaled", "#"), 22, "no table"),
+        (ROD.replace('attribute = "l"', 'argument = "g"').replace("scaled", "#"), 22, "set twice"),
         (POLE.replace("attribute", "model"), 6, "'masscart': unknown model field"),
         (POLE.replace("attribute", "wrapper"), 6, "no wrapper '' among the"),
         (POLE.replace('attribute = "masscart"', ""), 5, "mass: goes nowhere; valid: one of argu"),
@@ -248,6 +262,7 @@ def test_a_derived_constant_that_stays_is_warned_of() -> None:
         (ROD.replace("g = 9.0", "render_mode = 'human'"), 8, "render_mode is no argument"),
         (ROD.replace("default = 2.0", "shifted = [[3.0, 1.0]]"), 14, "speed.shifted: .*is empty"),
         ("max_episode_steps = 0\n" + POLE, 1, "max_episode_steps: must be at least 1"),
+        (POLE + "[settings]\nrl2 = 3", 10, "settings.rl2: must be a table, got 3"),
         (POLE + "[derived]\ntotal_mass = 3.0", 10, "derived.total_mass: must be a text with a"),
         (POLE + '[derived]\ntotal_mass = "maas + 1"', 10, "derived.total_mass: .*'mass'"),
     ],
