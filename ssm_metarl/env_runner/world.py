@@ -175,6 +175,7 @@ class GymnasiumWorld(World):
     ) -> tuple[gymnasium.spaces.Box, gymnasium.Space, tuple[int, ...], tuple[str, ...]]:
         env = self._lend(self.nominal)
         flat = flat_observation_space(env)  # raises where there can be none
+        check_action_space(env.action_space)
         with failures_named("reset"):
             env.reset(seed=0)
         if flat_observation_space(env) != flat:
@@ -187,7 +188,6 @@ class GymnasiumWorld(World):
         image, simulators = find_image(env.observation_space), simulators_of(env)
         spaces = flat, env.action_space, image.shape if image else (), simulators
         env.close()
-        check_action_space(env.action_space)
         return spaces
 
     def make_env(self, values: Mapping[str, float], render_mode: str | None) -> gymnasium.Env:
