@@ -166,6 +166,26 @@ def test_a_family_that_declares_scales_is_normalised_if_asked(tmp_path: Path) ->
     assert (again.spaces, again.config) == (measured, agent.policy.config)
 
 
+@pytest.mark.parametrize("norm_reward", [True, False])
+def test_rl2_sees_rewards_in_units_that_fit_them(norm_reward: bool, tmp_path: Path) -> None:
+    config = TrainConfig(
+        **{"mode": "rl2", "env_name": NAME, "num_epochs": 2, "tasks_per_epoch": 4, "width": 8},
+        **{"state_size": 4, "validation_tasks": 1, "first_steps": 10, "query_steps": 20},
+        norm_reward=norm_reward,
+    )
+
+    def losses(unit: float) -> list[float | int | None]:
+        register(reward=unit)
+        place = tmp_path / str(unit)
+        found = [progress.metrics["loss"] for progress in train(config, place)]
+        gymnasium.registry.pop(NAME)
+        registry._one_task_family.cache_clear()
+        return found
+
+    # Raw, 1024 is no more than the bound of what is seen, and values are far from their targets.
+    assert (losses(1024.0) == pytest.approx(losses(1.0), rel=1e-4)) == norm_reward
+
+
 def test_statistics_of_another_shape_are_refused(tmp_path: Path) -> None:
     register()
     stream = train(TINY, tmp_path / "run")
