@@ -36,6 +36,9 @@ _ACTIONS = {
 }
 
 
+_EFFECT = re.compile(r"^-?\d+ ")  # such a description starts with the value
+
+
 def observation_names(family: TaskFamily) -> list[tuple[str, str]]:
     """Return the name and the unit of each observation, in the order in which the agent sees it."""
     size = family.observation_space.shape[0]
@@ -50,9 +53,16 @@ def action_names(family: TaskFamily, actions: int) -> list[str]:
     return list(_ACTIONS.get(family.env_id, [f"action {number}" for number in range(actions)]))
 
 
+def is_switch(parameter: Parameter) -> bool:
+    """Whether it has two values, and a description that says what the unusual one does."""
+    return len(parameter.choices) == 2 and _EFFECT.match(parameter.description) is not None
+
+
 def choice_effect(parameter: Parameter) -> str:
     """Return what the unusual value of a categorical parameter does: ``swaps left and right``."""
-    return re.sub(r"^-?\d+ ", "", parameter.description)  # the description starts with the value
+    if is_switch(parameter):
+        return _EFFECT.sub("", parameter.description)
+    return f"has another {parameter.name.replace('_', ' ')} than {parameter.default:g}"
 
 
 def with_unit(name: str, unit: str) -> str:

@@ -21,6 +21,7 @@ from ssm_metarl.errors import SsmMetaRLError, UserError
 from ssm_metarl.experience.buffer import ExperienceStore
 from ssm_metarl.training.loading import load
 from ssm_metarl.training.loop import CHECKPOINT, CONFIG, EXPERIENCE, METRICS, read_config
+from ssm_metarl.training.run_family import FAMILY
 from ssm_metarl.ui.jobs import Jobs
 from ssm_metarl.ui.limits import UPLOAD_BYTES, UPLOAD_FILES
 from ssm_metarl.ui.metrics import PROGRESS, check_numbers, is_plain, read_records
@@ -108,6 +109,11 @@ def _extract(archive: zipfile.ZipFile, folder: Path) -> None:
     if len(entries) > UPLOAD_FILES:
         raise UserError(f"that zip has {len(entries)} entries, of at most {UPLOAD_FILES}")
     names = {entry.filename for entry in entries}
+    if FAMILY in names:
+        raise UserError(
+            f"that zip holds {FAMILY}, and the page takes no families from visitors: leave it out; "
+            "whoever runs the page adds the family by ssm-metarl app --family FILE"
+        )
     if len(names) < len(entries) or not all(map(ALLOWED.fullmatch, names)):
         raise UserError(
             f"that zip is not of a run: it may hold {CONFIG}, {METRICS}, {CHECKPOINT}/ and "

@@ -119,6 +119,9 @@ def expect(*settings: Any) -> str:
     """Say how long a training takes, and which numbers are brought within their limits."""
     config, numbers = train_settings(*settings), settings[4 : 4 + len(ADVANCED)]
     longer = "; longer with this large network" if is_large(config) else ""
-    takes = f"Takes {duration(expected_seconds(config))} on one core{longer}."
+    seconds = expected_seconds(config)
+    takes = "How long it takes shows once it has begun."
+    if seconds is not None:
+        takes = f"Takes {duration(seconds)} on one core{longer}."
     lines: Sequence[str] = (takes, *clamped(numbers))
     return "".join(f'<p class="inside">{escape(line)}</p>' for line in lines)

@@ -97,13 +97,16 @@ class Monitor:
     def status(self) -> str:
         """Return what is happening, as HTML; its height does not change."""
         spent, steps, iterations = self._pace()
-        each = spent / iterations if iterations else expected_seconds(self.config) / self.iterations
-        within = min((time.monotonic() - self._started) / each, 1.0) if self.phase else 0.0
+        expected = expected_seconds(self.config)
+        each = expected and expected / self.iterations
+        each = spent / iterations if iterations else each
+        passed = time.monotonic() - self._started
+        within = min(passed / each, 1.0) if self.phase and each else 0.0
         reached = min(self.done + within, float(self.iterations))
         best = self._records[-1]["best_return"] if self._records else None
         values = {
             "Iteration": f"{self.done} of {self.iterations}",
-            "Time left": duration(each * (self.iterations - reached)),
+            "Time left": duration(each * (self.iterations - reached)) if each else "…",
             "Speed": f"{steps / max(spent, 1e-9):,.0f} steps/s" if iterations else "…",
             "Best return": "…" if best is None else f"{best:.4g}",
         }

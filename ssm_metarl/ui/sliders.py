@@ -1,5 +1,6 @@
 """Sliders and switches for the parameters of a family, made from the family itself."""
 
+import re
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -8,7 +9,7 @@ import gradio as gr
 import numpy as np
 from gradio.components import Component
 
-from ssm_metarl.analysis.names import choice_effect
+from ssm_metarl.analysis.names import choice_effect, is_switch
 from ssm_metarl.env_runner.family import Parameter, TaskFamily
 from ssm_metarl.env_runner.registry import list_families
 from ssm_metarl.ui.widgets import QUIET
@@ -60,8 +61,14 @@ class Sliders:
 
 def _input(family: TaskFamily, parameter: Parameter) -> Component:
     words = parameter.name.replace("_", " ")
-    if parameter.choices:
+    trained = f"trained on {parameter.range_text} {parameter.unit}".rstrip()
+    if is_switch(parameter):
         return gr.Checkbox(label=words, info=choice_effect(parameter), elem_classes="switch")
+    if parameter.choices:
+        choices = [(f"{choice:g}", choice) for choice in parameter.choices]
+        return gr.Radio(choices, value=parameter.default, label=words, info=parameter.description)
+    if not parameter.varies:
+        return gr.Number(parameter.default, label=words, info=trained)
     low, high = reach(parameter)
     return gr.Slider(
         low,
@@ -69,7 +76,7 @@ def _input(family: TaskFamily, parameter: Parameter) -> Component:
         value=parameter.default,
         step=10.0 ** np.floor(np.log10((high - low) / 100)),
         label=words,
-        info=f"trained on {parameter.range_text} {parameter.unit}".rstrip(),
+        info=trained,
         elem_id=element_id(family, parameter),
         elem_classes="ranged",
     )
@@ -77,7 +84,7 @@ def _input(family: TaskFamily, parameter: Parameter) -> Component:
 
 def element_id(family: TaskFamily, parameter: Parameter) -> str:
     """Return the id of an input in the page."""
-    return f"task-{family.name}-{parameter.name}".lower().replace("_", "-")
+    return re.sub(r"[\W_]", "-", f"task-{family.name}-{parameter.name}".lower())
 
 
 def reach(parameter: Parameter) -> tuple[float, float]:
@@ -90,7 +97,7 @@ def reach(parameter: Parameter) -> tuple[float, float]:
 
 def _number(parameter: Parameter, value: Any) -> Any:
     """Return what an input says; a switch that is on stands for the choice that is not usual."""
-    if not parameter.choices:
+    if not is_switch(parameter):
         return value
     unusual = next(choice for choice in parameter.choices if choice != parameter.default)
     return unusual if value else parameter.default
@@ -98,7 +105,9 @@ def _number(parameter: Parameter, value: Any) -> Any:
 
 def _setting(parameter: Parameter, value: float) -> float | bool:
     """Return what an input shows for a value."""
-    return value != parameter.default if parameter.choices else float(f"{value:.3g}")
+    if parameter.choices:
+        return value != parameter.default if is_switch(parameter) else value
+    return float(f"{value:.3g}")
 
 
 def outside(family: TaskFamily, *values: Any) -> str:
@@ -108,7 +117,7 @@ def outside(family: TaskFamily, *values: Any) -> str:
     beyond = [
         p.name.replace("_", " ")
         for p, value in zip(family.parameters, values, strict=False)
-        if not p.choices and not p.low <= value <= p.high
+        if not (p.choices or p.low <= value <= p.high or value == p.default)
     ]
     if not beyond:
         return "<span class='inside'>Within the training ranges</span>"
@@ -119,7 +128,7 @@ def range_marks() -> str:
     """Return the style sheet that marks each training range under its slider."""
     rules = []
     for family in list_families():
-        for p in (p for p in family.parameters if not p.choices):
+        for p in (p for p in family.parameters if p.varies and not p.choices):
             low, high = reach(p)
             start, end = ((edge - low) / (high - low) for edge in (p.low, p.high))
             ends = f"--trained-from: {start:.3f}; --trained-to: {end:.3f}"

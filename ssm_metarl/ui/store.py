@@ -162,7 +162,10 @@ def check_family(name: object) -> str:
     """Return the name of a family of this package unchanged, and import no code for any other."""
     families = [family.name for family in list_families()]
     if name not in families:
-        raise UserError(f"the page knows these families of tasks: {', '.join(families)}")
+        raise UserError(
+            f"the page knows these families of tasks: {', '.join(families)}; `ssm-metarl app "
+            "--family FILE` adds one"
+        )
     return str(name)
 
 

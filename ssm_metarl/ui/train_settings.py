@@ -83,11 +83,14 @@ def iterations_of(config: TrainConfig) -> int:
     return math.ceil(config.num_episodes / PolicyGradient.episodes)
 
 
-def expected_seconds(config: TrainConfig) -> float:
+def expected_seconds(config: TrainConfig) -> float | None:
     """Return about how long a training takes on one core, as measured with default settings.
 
-    An iteration of twice the tasks takes twice as long; other settings are not looked at.
+    An iteration of twice the tasks takes twice as long; other settings are not looked at. None for
+    a family whose pace nobody has measured.
     """
+    if config.env_name not in PACE:
+        return None
     usual = defaults(config.env_name, config.mode)["tasks_per_epoch"]
     share = config.tasks_per_epoch / usual if usual and config.tasks_per_epoch else 1.0
     return PACE[config.env_name][config.mode] * iterations_of(config) * share

@@ -14,6 +14,7 @@ from ssm_metarl.commands.common import best_return
 from ssm_metarl.core.parameters import Params
 from ssm_metarl.env_runner.family import TaskFamily
 from ssm_metarl.env_runner.registry import get_family
+from ssm_metarl.errors import UserError
 from ssm_metarl.evaluation.figures import budget_curve
 from ssm_metarl.evaluation.modes import EXPLAINED
 from ssm_metarl.evaluation.report import (
@@ -139,15 +140,19 @@ def follow(store: RunStore, query: Query, job: Job) -> Iterator[tuple[Any, ...]]
         curve = curve_of(found) if due else gr.skip()
         drawn = time.monotonic() if due else drawn
         yield message(text, "working"), COMING, curve, asked
-    outcome, shown, curve = headline(found.rows, subject.family), [], curve_of(found)
-    for clip in clips(subject, query, adapted):
-        if job.discarded:
-            return
-        shown.append(vars(clip))
-        yield outcome + message(f"Recorded: {clip.name} ...", "working"), gr.skip(), curve, asked
-        curve = gr.skip()
-        if job.should_stop:
-            break
+    outcome, shown = headline(found.rows, subject.family), []
+    yield outcome, gr.skip(), curve_of(found), asked
+    try:
+        for clip in clips(subject, query, adapted):
+            if job.discarded:
+                return
+            shown.append(vars(clip))
+            recorded = message(f"Recorded: {clip.name} ...", "working")
+            yield outcome + recorded, gr.skip(), gr.skip(), asked
+            if job.should_stop:
+                break
+    except UserError as error:  # it cannot be drawn; what was measured stays
+        shown = f"There are no clips: {error}."
     yield outcome, shown, gr.skip(), asked
 
 

@@ -157,7 +157,7 @@ def parameter_names(family: TaskFamily) -> list[str]:
 
 def _place(parameter: Parameter, value: float, new: float, colour: str) -> str:
     """Mark a value by a dot and that of the new task by a bar, from the least to the greatest."""
-    if parameter.choices:
+    if parameter.choices or not parameter.varies:
         return "" if value == new else "color: var(--mark-unlike); font-weight: 600"
     low, high = reach(parameter)
     dot, bar = (100 * min(max((x - low) / (high - low), 0.02), 0.98) for x in (value, new))
