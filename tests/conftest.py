@@ -1,5 +1,6 @@
 """Set up before any test module is imported: shape and type checks on, one thread."""
 
+import os
 import shutil
 
 import pytest
@@ -10,6 +11,8 @@ from jaxtyping import install_import_hook
 install_import_hook("ssm_metarl", "beartype.beartype")
 
 torch.set_num_threads(1)
+
+os.environ.setdefault("SSM_METARL_WORKERS", "0")  # a busy machine would start some
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import cast
 
 import gymnasium
 import numpy as np
@@ -13,7 +14,10 @@ from ssm_metarl.core.policy import BoundPolicy
 from ssm_metarl.core.spaces import Spaces
 from ssm_metarl.env_runner.environment import Step
 from ssm_metarl.env_runner.family import Tasks
-from ssm_metarl.env_runner.gymnasium import GymnasiumEnvironment, vector_of
+from ssm_metarl.env_runner.gymnasium import GymnasiumEnvironment, VectorLanes
+from ssm_metarl.env_runner.lanes import Lanes, LocalLanes
+from ssm_metarl.env_runner.observations import with_flat_observations
+from ssm_metarl.env_runner.pool import Builder, EnvironmentPool
 from ssm_metarl.env_runner.rollout import (
     EndedEpisodes,
     Trajectory,
@@ -40,8 +44,8 @@ class EnvironmentSource:
     def __init__(self, agent: Agent, env: gymnasium.Env | gymnasium.vector.VectorEnv) -> None:
         sees = f"the agent sees {agent.policy.spaces.describe()}"
         try:
-            envs = _vector(env)
-            theirs = GymnasiumEnvironment(envs, ONE_TASK, max_episode_steps=LONGEST_EPISODE)
+            lanes = _lanes_of(env)
+            theirs = GymnasiumEnvironment(lanes, ONE_TASK, max_episode_steps=LONGEST_EPISODE)
         except UserError as error:
             raise UserError(f"{error}; {sees}") from error
         if not _can_act(agent, theirs):
@@ -50,7 +54,7 @@ class EnvironmentSource:
                 f"{theirs.observation_space} and takes {theirs.action_space}; {sees}"
             )
         self._environment = theirs
-        self._cut = _Cut(envs, ONE_TASK, max_episode_steps=agent.config.horizon)
+        self._cut = _Cut(lanes, ONE_TASK, max_episode_steps=agent.config.horizon)
         self.lanes = theirs.lanes
         self.agent = _acting_in(agent, theirs.action_space)
 
@@ -99,14 +103,17 @@ class _LeftOpen(gymnasium.Wrapper):
         """Leave it open."""
 
 
-def _vector(env: gymnasium.Env | gymnasium.vector.VectorEnv) -> gymnasium.vector.VectorEnv:
+def _lanes_of(env: gymnasium.Env | gymnasium.vector.VectorEnv) -> Lanes:
     if isinstance(env, gymnasium.vector.VectorEnv):
-        return env
+        return VectorLanes(env)
     if not isinstance(env, gymnasium.Env):
         raise UserError(
             f"{env!r} is not an environment; pass one, such as gymnasium.make('CartPole-v1')"
         )
-    return vector_of([lambda: _LeftOpen(env)], 1, LONGEST_EPISODE)
+    flat = with_flat_observations(_LeftOpen(env))
+    space = cast(gymnasium.spaces.Box, flat.observation_space)
+    pool = EnvironmentPool(Builder(lambda _: flat, space, flat.action_space))
+    return LocalLanes(pool, [{}], max_episode_steps=LONGEST_EPISODE, forgiving=False)
 
 
 def _acting_in(agent: Agent, space: gymnasium.Space) -> Agent:

@@ -30,6 +30,8 @@ class Step(NamedTuple):
     """`[K, E]` bool: the environment broke down, the episode is void; None if it did nowhere."""
     success: Tensor | None = None
     """`[K, E]` bool: its info said that the task is solved; None where it says nothing of it."""
+    why: str = ""
+    """Why episodes failed, to begin a sentence with; of one of them, where there are several."""
 
 
 @runtime_checkable

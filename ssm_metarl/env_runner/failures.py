@@ -1,10 +1,13 @@
 """Episodes in which an environment broke down: they are void, counted, and not too many."""
 
+import contextlib
+from collections.abc import Iterator
+
 import numpy as np
 from jaxtyping import Bool
 
 from ssm_metarl.env_runner.tasks import Tasks
-from ssm_metarl.errors import EnvironmentFailure
+from ssm_metarl.errors import EnvironmentFailure, SsmMetaRLError
 
 MOST_FAILURES = 20
 """A task is given up when so many of its episodes failed, and no fewer than went well."""
@@ -29,7 +32,11 @@ class FailedEpisodes:
         self.ended = np.zeros(len(tasks), dtype=np.int64)
 
     def count(
-        self, ended: Bool[np.ndarray, "N"], failed: Bool[np.ndarray, "N"] | None, why: str
+        self,
+        ended: Bool[np.ndarray, "N"],
+        failed: Bool[np.ndarray, "N"] | None,
+        why: str,
+        lane: int | None = None,
     ) -> None:
         """Count the episodes that end on a step.
 
@@ -37,6 +44,7 @@ class FailedEpisodes:
             ended: Of each of the K x E lanes, those of a task side by side; failed ones too.
             failed: Which of them failed; None for none.
             why: What happened, to begin a sentence with: "the simulation became unstable".
+            lane: Where it happened, if it took other lanes with it.
 
         Raises:
             EnvironmentFailure: Most episodes of a task fail.
@@ -49,8 +57,27 @@ class FailedEpisodes:
         self.failed += failed.reshape(len(self._tasks), -1).sum(1)
         hopeless = (self.failed >= MOST_FAILURES) & (2 * self.failed >= self.ended)
         if hopeless.any():
-            k = int(hopeless.argmax())
+            own = 0 if lane is None else lane * len(hopeless) // len(ended)
+            k = own if hopeless[own] else int(hopeless.argmax())
+            hint = "; a narrower range would help" if self._tasks.values else ""
             raise EnvironmentFailure(
                 f"{why} in {self.failed[k]} of {self.ended[k]} episodes of the task "
-                f"{self._tasks.describe(k)}; a narrower range would help"
+                f"{self._tasks.describe(k)}{hint}"
             )
+
+
+@contextlib.contextmanager
+def failures_named(what: str) -> Iterator[None]:
+    """Tell what the environment raises from what we do."""
+    try:
+        yield
+    except SsmMetaRLError:
+        raise
+    except Exception as error:
+        raise EnvironmentFailure(failure_text(what, error)) from error
+
+
+def failure_text(what: str, error: Exception) -> str:
+    """Return an error of an environment in a line: what it was doing, and what it raised."""
+    reason = " ".join(str(error).split())
+    return f"the environment failed in {what}: {type(error).__name__}: {reason}"

@@ -13,18 +13,12 @@ import torch
 from numpy.random import SeedSequence
 
 from ssm_metarl.env_runner.environment import Environment
+from ssm_metarl.env_runner.gymnasium_world import GymnasiumWorld, MakeEnv, gymnasium_id
 from ssm_metarl.env_runner.observations import with_flat_observations
 from ssm_metarl.env_runner.simulators.base import Simulator
 from ssm_metarl.env_runner.tasks import Parameter as Parameter
 from ssm_metarl.env_runner.tasks import Tasks as Tasks
-from ssm_metarl.env_runner.world import (
-    GymnasiumWorld,
-    MakeEnv,
-    SimulatedWorld,
-    VecOptions,
-    World,
-    gymnasium_id,
-)
+from ssm_metarl.env_runner.world import SimulatedWorld, VecOptions, World
 from ssm_metarl.errors import UserError, nearest
 
 NO_LIMIT_STEPS = 1000

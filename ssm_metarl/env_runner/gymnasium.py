@@ -1,10 +1,10 @@
 """Any Gymnasium environment behind the same `[K, E]` interface."""
 
-import contextlib
-from collections.abc import Callable, Iterator, Sequence
+import functools
+import logging
+from collections.abc import Sequence
 from typing import Any
 
-import gymnasium
 import numpy as np
 import torch
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorEnv
@@ -13,39 +13,38 @@ from torch import Tensor
 
 from ssm_metarl.core.spaces import check_action_space, into_space
 from ssm_metarl.env_runner.environment import Step
-from ssm_metarl.env_runner.observations import float_box, with_flat_observations
-from ssm_metarl.env_runner.pool import CheckedReward
+from ssm_metarl.env_runner.failures import FailedEpisodes, failures_named
+from ssm_metarl.env_runner.lanes import MAX_REWARD as MAX_REWARD
+from ssm_metarl.env_runner.lanes import SEEDS, Lanes, lane_type, unusable
+from ssm_metarl.env_runner.observations import float_box
 from ssm_metarl.env_runner.streams import substream
 from ssm_metarl.env_runner.success import lanes_succeeded
 from ssm_metarl.env_runner.tasks import Tasks
-from ssm_metarl.errors import DivergenceError, EnvironmentFailure, SsmMetaRLError, UserError
+from ssm_metarl.errors import DivergenceError, EnvironmentFailure, UserError
 
-SEEDS = 2**31
-"""Reset seeds are below this: some environments keep them in 32 bits with a sign."""
-
-MAX_REWARD = 1e15  # the square of a long episode's return still fits float32
+log = logging.getLogger(__name__)
 
 
 class GymnasiumEnvironment:
-    """An `Environment` over Gymnasium's vector API; always with autoreset.
+    """An `Environment` of ordinary environments, for worlds without a tensor-native version.
 
-    For worlds that have no tensor-native version. Errors that the environment raises come out as
-    `EnvironmentFailure`, so that they can be told from ours.
+    An episode in which one of them raised an error, gave a number that is not finite, or took its
+    process with it has failed: it is ended, marked and counted.
     """
 
     def __init__(
         self,
-        envs: VectorEnv,
+        lanes: Lanes | VectorEnv,
         tasks: Tasks,
         *,
         max_episode_steps: int,
         device: torch.device | str = "cpu",
         dtype: torch.dtype = torch.float32,
     ) -> None:
-        """Take over a vector environment with K x E lanes, those of a task next to each other.
+        """Take over K x E lanes, those of a task next to each other.
 
         Args:
-            envs: With autoreset on the next step, and flat observations.
+            lanes: What steps the environments. In Gymnasium's vector environments nothing may fail.
             tasks: The K tasks.
             max_episode_steps: Steps after which it truncates an episode.
             device: Of the tensors handed out.
@@ -53,6 +52,81 @@ class GymnasiumEnvironment:
 
         Raises:
             UserError: An action space or a way of resetting that is not supported.
+        """
+        self._lanes = VectorLanes(lanes) if isinstance(lanes, VectorEnv) else lanes
+        self.tasks, self.lanes = tasks, len(self._lanes.records) // len(tasks)
+        self.max_episode_steps = max_episode_steps
+        self.device, self.dtype = torch.device(device), dtype
+        self.observation_space = float_box(self._lanes.observation_space)
+        self.action_space = self._lanes.action_space
+        check_action_space(self.action_space)
+        self.failures = FailedEpisodes(tasks)
+        """Of each task, since the environment was made."""
+
+    def reset(self, seed: SeedSequence) -> Tensor:
+        """Start every lane anew, seeded by (seed, task identity, lane); return `[K, E, O]`."""
+        self._lanes.reset(lane_seeds(seed, self.tasks.index, self.lanes))
+        return self._tensor("observation", self.dtype)
+
+    def step(self, action: Tensor) -> Step:
+        """Advance every lane by actions `[K, E]` or `[K, E, A]`, put into its space.
+
+        Raises:
+            EnvironmentFailure: Most of a task's episodes fail.
+            DivergenceError: An action is not finite.
+        """
+        if not torch.isfinite(action).all():
+            raise DivergenceError("an action of the policy is not finite")
+        records = self._lanes.records
+        records["action"] = into_space(action.flatten(0, 1).cpu().numpy(), self.action_space)
+        failed = self._lanes.step()
+        return Step(
+            self._tensor("observation", self.dtype),
+            self._tensor("reward", self.dtype),
+            self._tensor("terminated"),
+            self._tensor("truncated"),
+            self._count(failed),
+            self._tensor("success") if records["told"].any() else None,
+            next(iter(failed.values()), ""),
+        )
+
+    def close(self) -> None:
+        """Give every environment back."""
+        self._lanes.close()
+
+    def _count(self, failed: dict[int, str]) -> Tensor | None:
+        """Count the episodes that ended; return which failed, None if none did."""
+        records = self._lanes.records
+        ended = records["terminated"] | records["truncated"]
+        if not failed:
+            self.failures.count(ended, None, "")
+            return None
+        which = np.isin(np.arange(len(records)), list(failed))
+        first, why = next(iter(failed.items()))
+        self.failures.count(ended, which, why, first)
+        _say(f"{why}; such episodes are dropped")
+        return self._grid(torch.from_numpy(which).to(self.device))
+
+    def _tensor(self, name: str, dtype: torch.dtype | None = None) -> Tensor:
+        """Return a field of the lanes' records: a copy, as they are filled in again."""
+        values = torch.tensor(self._lanes.records[name], device=self.device)
+        return self._grid(values if dtype is None else values.to(dtype))
+
+    def _grid(self, values: Tensor) -> Tensor:
+        return values.unflatten(0, (len(self.tasks), self.lanes))
+
+
+class VectorLanes:
+    """The lanes of one of Gymnasium's vector environments, which somebody else built."""
+
+    def __init__(self, envs: VectorEnv) -> None:
+        """Take them over.
+
+        Args:
+            envs: With autoreset on the next step, and flat observations.
+
+        Raises:
+            UserError: A way of resetting that is not supported, or observations that are not flat.
         """
         own = envs.unwrapped
         if isinstance(own, AsyncVectorEnv) and not own.shared_memory:
@@ -63,74 +137,51 @@ class GymnasiumEnvironment:
         mode = envs.metadata.get("autoreset_mode")
         if mode is not AutoresetMode.NEXT_STEP:
             raise UserError(f"autoreset mode {mode} is not supported; valid: NEXT_STEP")
-        self.tasks, self.lanes = tasks, envs.num_envs // len(tasks)
-        self.max_episode_steps = max_episode_steps
-        self.device, self.dtype = torch.device(device), dtype
-        self._envs = envs
-        self.observation_space = float_box(envs.single_observation_space)
+        self.observation_space = envs.single_observation_space
         self.action_space = envs.single_action_space
+        float_box(self.observation_space)
         check_action_space(self.action_space)
+        kind = lane_type(self.observation_space, self.action_space)
+        self.records, self._envs = np.zeros(envs.num_envs, kind), envs
 
-    def reset(self, seed: SeedSequence) -> Tensor:
-        """Start every lane anew, seeded by (seed, task identity, lane); return `[K, E, O]`.
+    def reset(self, seeds: Sequence[int]) -> None:
+        """Start every lane anew.
 
         Vector environments that are not made of single ones have one seed for all lanes.
         """
-        seeds: Any = lane_seeds(seed, self.tasks.index, self.lanes)
-        if not isinstance(self._envs, SyncVectorEnv | AsyncVectorEnv):
-            seeds = seeds[0]
+        single = isinstance(self._envs, SyncVectorEnv | AsyncVectorEnv)
         with failures_named("reset"):
-            observation, _ = self._envs.reset(seed=seeds)
-        return self._finite("an observation", observation)
+            seed: Any = list(seeds) if single else seeds[0]
+            observation, _ = self._envs.reset(seed=seed)
+        self._fill(observation=observation, reward=0.0)
 
-    def step(self, action: Tensor) -> Step:
-        """Advance every lane by actions `[K, E]` or `[K, E, A]`, put into its space.
-
-        Raises:
-            EnvironmentFailure: It raised an error, or gave a number that is too large or not one.
-            DivergenceError: An action is not finite.
-        """
-        if not torch.isfinite(action).all():
-            raise DivergenceError("an action of the policy is not finite")
-        actions = into_space(action.flatten(0, 1).cpu().numpy(), self.action_space)
+    def step(self) -> dict[int, str]:
+        """Take a step in every lane; none fails."""
         with failures_named("step"):
-            observation, reward, terminated, truncated, info = self._envs.step(actions)
-        rewards = self._finite("a reward", reward)
-        largest = rewards.abs().flatten().max(0)
-        if largest.values > MAX_REWARD:
-            raise EnvironmentFailure(
-                f"the environment gave a reward of {largest.values.item():.3g} in size"
-                f"{self._in_task(largest.indices)}; it must be at most {MAX_REWARD:g}"
+            observation, reward, terminated, truncated, info = self._envs.step(
+                self.records["action"].copy()
             )
         success = lanes_succeeded(info)
-        return Step(
-            self._finite("an observation", observation),
-            rewards,
-            self._lanes(terminated),
-            self._lanes(truncated),
-            success=None if success is None else self._lanes(success),
-        )
+        told = success is not None
+        self._fill(observation=observation, reward=reward, told=told, success=told and success)
+        self.records["terminated"], self.records["truncated"] = terminated, truncated
+        return {}
 
     def close(self) -> None:
         """Close every environment."""
         self._envs.close()
 
-    def _finite(self, name: str, values: np.ndarray) -> Tensor:
-        numbers = self._lanes(values).to(self.dtype)
-        wrong = ~torch.isfinite(numbers).reshape(len(values), -1).all(1)
-        if wrong.any():
-            where = self._in_task(wrong.int().argmax())
-            raise EnvironmentFailure(f"the environment gave {name} that is not finite{where}")
-        return numbers
+    def _fill(self, **values: Any) -> None:  # noqa: ANN401
+        for name, value in values.items():
+            self.records[name] = value
+        for why in unusable(self.records).values():
+            raise EnvironmentFailure(why)
 
-    def _in_task(self, lane: Tensor) -> str:
-        """Return the task of a lane in words, to end a sentence with."""
-        task = int(lane) // self.lanes
-        return f" in the task {self.tasks.describe(task)}" if self.tasks.values else ""
 
-    def _lanes(self, values: np.ndarray) -> Tensor:
-        # A copy: Gymnasium reuses its arrays.
-        return torch.tensor(values, device=self.device).unflatten(0, (len(self.tasks), self.lanes))
+@functools.cache
+def _say(line: str) -> None:
+    """Write a line to the log, once."""
+    log.warning(line)
 
 
 def lane_seeds(seed: SeedSequence, index: np.ndarray, lanes: int) -> list[int]:
@@ -140,43 +191,3 @@ def lane_seeds(seed: SeedSequence, index: np.ndarray, lanes: int) -> list[int]:
         for task in index
         for lane in range(lanes)
     ]
-
-
-def vector_of(
-    makers: Sequence[Callable[[], gymnasium.Env]], lanes: int, max_episode_steps: int
-) -> SyncVectorEnv:
-    """Build a number of lanes of each environment, stepped one after another.
-
-    Args:
-        makers: One constructor of an environment per task.
-        lanes: E, lanes per task.
-        max_episode_steps: Steps after which an episode is truncated.
-
-    Raises:
-        UserError: An observation space that is not supported.
-    """
-    limited = [_limited(make, max_episode_steps) for make in makers for _ in range(lanes)]
-    with failures_named("being built"):
-        return SyncVectorEnv(limited, autoreset_mode=AutoresetMode.NEXT_STEP)
-
-
-def _limited(make: Callable[[], gymnasium.Env], steps: int) -> Callable[[], gymnasium.Env]:
-    def limited() -> gymnasium.Env:
-        flat = with_flat_observations(make())
-        return CheckedReward(gymnasium.wrappers.TimeLimit(flat, steps))
-
-    return limited
-
-
-@contextlib.contextmanager
-def failures_named(what: str) -> Iterator[None]:
-    """Tell what the environment raises from what we do."""
-    try:
-        yield
-    except SsmMetaRLError:
-        raise
-    except Exception as error:
-        reason = " ".join(str(error).split())
-        raise EnvironmentFailure(
-            f"the environment failed in {what}: {type(error).__name__}: {reason}"
-        ) from error

@@ -20,6 +20,8 @@ from ssm_metarl.env_runner.mujoco_robots import Robot, Terms
 from ssm_metarl.env_runner.tasks import Tasks
 from ssm_metarl.errors import DivergenceError
 
+UNSTABLE = "the simulation became unstable"
+
 Reward = Callable[[Mapping[str, Any], Mapping[str, Any]], Any]
 """A task's own reward, from the terms of a step and the values of the task's parameters.
 
@@ -131,6 +133,7 @@ class MuJoCoEnvironment:
             self._tensor(truncated, torch.bool),
             self._tensor(failed, torch.bool) if failing else None,
             None if success is None else self._tensor(success != 0.0, torch.bool),
+            UNSTABLE if failing else "",
         )
 
     def close(self) -> None:
@@ -161,7 +164,7 @@ class MuJoCoEnvironment:
     def _settle(self, done: np.ndarray, failed: np.ndarray | None) -> None:
         """Note which lanes rest on the next step, and count episodes and failures."""
         self._done = done if self.autoreset else self._done | done
-        self.failures.count(done, failed, "the simulation became unstable")
+        self.failures.count(done, failed, UNSTABLE)
 
     def _tensor(self, values: np.ndarray, dtype: torch.dtype) -> Tensor:
         tensor = torch.from_numpy(values).to(self.device, dtype)

@@ -2,16 +2,72 @@
 
 import warnings
 import weakref
-from collections.abc import Callable, Collection, Hashable
-from typing import Any
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
 
 import gymnasium
-import numpy as np
 
-from ssm_metarl.errors import EnvironmentFailure
+from ssm_metarl.env_runner.failures import failures_named
+from ssm_metarl.env_runner.observations import with_flat_observations
+from ssm_metarl.env_runner.success import NamedSuccess
+from ssm_metarl.env_runner.tasks import TaskValues
+from ssm_metarl.errors import UserError
 
-Key = Hashable
-"""Environments with the same key are alike: that of one task, and not another's."""
+Values = Mapping[str, float]
+"""Those of one task, by parameter."""
+
+
+def make_env(
+    make: Callable[..., gymnasium.Env], values: Values, success_key: str = "", **drawn: str
+) -> gymnasium.Env:
+    """Build the environment of a task.
+
+    Args:
+        make: ``make(task)``, which may take more.
+        values: Of the task.
+        success_key: In its info; empty for the usual ones.
+        drawn: A render mode.
+
+    Raises:
+        EnvironmentFailure: It could not be built.
+        UserError: What was built is no environment.
+    """
+    with failures_named("being built"):
+        env = make(TaskValues(values), **drawn)
+    if not isinstance(env, gymnasium.Env):
+        raise UserError(f"make returned {env!r:.80}, not a gymnasium.Env")
+    return NamedSuccess(env, success_key) if success_key else env
+
+
+@dataclass(frozen=True)
+class Builder:
+    """Builds the environments of a family, whose spaces must be the same for every task."""
+
+    make: Callable[..., gymnasium.Env]
+    observation_space: gymnasium.spaces.Box
+    """Flat: `[O]`."""
+    action_space: gymnasium.Space
+    success_key: str = ""
+    """As for :func:`make_env`."""
+
+    def __call__(self, values: Values) -> gymnasium.Env:
+        """Build the environment of a task, with flat observations.
+
+        Raises:
+            EnvironmentFailure: It could not be built.
+            UserError: It is none, or has other spaces than the nominal task's.
+        """
+        env = with_flat_observations(make_env(self.make, values, self.success_key))
+        for kind in ("observation_space", "action_space"):
+            own, of_all = getattr(env, kind), getattr(self, kind)
+            if own != of_all:
+                env.close()
+                task = ", ".join(f"{name}={value:g}" for name, value in values.items())
+                raise UserError(
+                    f"the {kind.replace('_', ' ')} changes with the task: it is {of_all} for the "
+                    f"nominal one, {own} for {task}; one agent needs the same space in every task"
+                )
+        return env
 
 
 class EnvironmentPool:
@@ -20,97 +76,52 @@ class EnvironmentPool:
     Whoever creates it closes it; one that is forgotten closes itself.
     """
 
-    def __init__(self) -> None:
-        """Begin with none."""
-        self._open: list[gymnasium.Env] = []
-        self._idle: list[tuple[Key, gymnasium.Env]] = []
-        weakref.finalize(self, _close_all, self._open)
-
-    def lend(self, key: Key, build: Callable[[], gymnasium.Env]) -> gymnasium.Env:
-        """Return an environment that comes back to the pool when it is closed.
+    def __init__(self, builder: Builder) -> None:
+        """Begin with none.
 
         Args:
-            key: Of the environments that will do.
-            build: Builds another of them, where all are lent.
+            builder: What builds the environment of a task; those of equal values are alike.
         """
+        self.builder = builder
+        self._open: list[gymnasium.Env] = []
+        self._idle: list[tuple[Values, gymnasium.Env]] = []
+        weakref.finalize(self, _close_all, self._open)
+
+    def lend(self, values: Values) -> gymnasium.Env:
+        """Return an environment of a task: an idle one, or else a new one."""
         for place in reversed(range(len(self._idle))):
-            if self._idle[place][0] == key:
-                return _Lent(self, *self._idle.pop(place))
-        env = build()
+            if self._idle[place][0] == values:
+                return self._idle.pop(place)[1]
+        env = self.builder(values)
         self._open.append(env)
-        return _Lent(self, key, env)
+        return env
 
-    def keep_only(self, keys: Collection[Key]) -> None:
-        """Close those that are idle and have other keys, so that old tasks do not pile up."""
-        others = [env for key, env in self._idle if key not in keys]
-        self._idle = [(key, env) for key, env in self._idle if key in keys]
+    def add(self, values: Values, env: gymnasium.Env) -> None:
+        """Keep an environment that was built elsewhere."""
+        self._open.append(env)
+        self.take_back(values, env)
+
+    def take_back(self, values: Values, env: gymnasium.Env) -> None:
+        """Keep an environment for the next rollout."""
+        if any(env is known for known in self._open):  # else the pool was closed meanwhile
+            self._idle.append((values, env))
+
+    def drop(self, env: gymnasium.Env) -> None:
+        """Close an environment that is lent and broke down."""
+        self._open[:] = [other for other in self._open if other is not env]
+        _close(env)
+
+    def keep_only(self, tasks: Collection[Values]) -> None:
+        """Close those that are idle and of other tasks, so that old ones do not pile up."""
+        others = [env for values, env in self._idle if values not in tasks]
+        self._idle = [(values, env) for values, env in self._idle if values in tasks]
         for env in others:
-            self._drop(env)
-
-    def take_back(self, key: Key, env: gymnasium.Env, *, broken: bool) -> None:
-        """Keep an environment for the next rollout, or close it if it raised an error."""
-        if not any(env is known for known in self._open):
-            return  # the pool was closed meanwhile, and the environment with it
-        if broken:
-            self._drop(env)
-        else:
-            self._idle.append((key, env))
+            self.drop(env)
 
     def close(self) -> None:
         """Close every environment, those that were never given back too."""
         self._idle.clear()
         _close_all(self._open)
-
-    def _drop(self, env: gymnasium.Env) -> None:
-        self._open[:] = [other for other in self._open if other is not env]
-        _close(env)
-
-
-class _Lent(gymnasium.Wrapper):
-    """An environment of a pool while a rollout has it."""
-
-    def __init__(self, pool: EnvironmentPool, key: Key, env: gymnasium.Env) -> None:
-        super().__init__(env)
-        self._pool, self._key, self._broken, self._back = pool, key, False, False
-
-    def reset(self, **kwargs: Any) -> tuple[Any, ...]:  # noqa: ANN401 (Gymnasium's)
-        """Reset; an error means that the environment is not used again."""
-        try:
-            return self.env.reset(**kwargs)
-        except BaseException:
-            self._broken = True
-            raise
-
-    def step(self, action: Any) -> tuple[Any, ...]:  # noqa: ANN401
-        """Step; likewise."""
-        try:
-            return self.env.step(action)
-        except BaseException:
-            self._broken = True
-            raise
-
-    def close(self) -> None:
-        """Give the environment back, once."""
-        if not self._back:
-            self._back = True
-            self._pool.take_back(self._key, self.env, broken=self._broken)
-
-
-class CheckedReward(gymnasium.Wrapper):
-    """An environment whose rewards are checked to be numbers, before NumPy makes them such."""
-
-    def step(self, action: Any) -> tuple[Any, ...]:  # noqa: ANN401
-        """Step.
-
-        Raises:
-            EnvironmentFailure: The reward is not one number.
-        """
-        observation, reward, terminated, truncated, info = self.env.step(action)
-        number = np.asarray(reward)
-        if number.shape != () or number.dtype.kind not in "biuf":
-            shown = " ".join(repr(reward).split())[:100]
-            raise EnvironmentFailure(f"the environment's reward is {shown}, not a number")
-        return observation, float(number), terminated, truncated, info
 
 
 def _close_all(envs: list[gymnasium.Env]) -> None:

@@ -121,7 +121,7 @@ def _episode(environment: Environment, tasks: int, steps: int) -> _Episode:
         action = random_actions(environment.action_space, rng, (1, 1))
         step = environment.step(action.expand(tasks, *action.shape[1:]))
         if step.failed is not None:
-            raise EnvironmentFailure("the simulation became unstable")
+            raise EnvironmentFailure(step.why)
         ended = step.terminated | step.truncated
         solved = torch.zeros_like(ended) if step.success is None else step.success
         flags = torch.stack([step.reward, ended.to(step.reward), solved.to(step.reward)], -1)

@@ -10,10 +10,21 @@ SUCCESS_KEYS = ("success", "is_success")
 """Where environments say so; the first that is there counts."""
 
 
+def succeeded(info: Mapping[str, Any]) -> bool | None:
+    """Return whether the info of one environment says that its task is solved; None if neither.
+
+    Numbers other than 0 are a success, as Meta-World's 1.0 is.
+    """
+    for key in SUCCESS_KEYS:
+        if key in info:
+            return bool(np.any(info[key]))
+    return None
+
+
 def lanes_succeeded(infos: Mapping[str, Any]) -> np.ndarray | None:
     """Return which lanes of a vector environment say that their task is solved, bool ``[lanes]``.
 
-    Numbers other than 0 are a success, as Meta-World's 1.0 is. None if no lane says anything of it.
+    As :func:`succeeded`; None if no lane says anything of it.
 
     Args:
         infos: As Gymnasium's vector environments put those of their lanes together.

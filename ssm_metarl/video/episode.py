@@ -8,8 +8,8 @@ import numpy as np
 
 from ssm_metarl.adaptation.agent import Agent
 from ssm_metarl.adaptation.session import Session
+from ssm_metarl.env_runner.failures import failures_named
 from ssm_metarl.env_runner.family import TaskFamily, Tasks
-from ssm_metarl.env_runner.gymnasium import failures_named
 from ssm_metarl.errors import UserError
 from ssm_metarl.video.writer import Frame
 

@@ -293,7 +293,7 @@ def test_wrong_arguments_are_refused_before_anything_is_played(agent: Agent) -> 
 
 
 SLIPS = {
-    "source._vector('CartPole-v1')": "'CartPole-v1' is not an environment; pass one, such as",
+    "source._lanes_of('CartPole-v1')": "'CartPole-v1' is not an environment; pass one, such as",
     "sm.adapt('runs/demo', None)": "'runs/demo' is not an agent; valid: what ssm_metarl.load",
     "sm.save(Path('progress'), 'new')": "PosixPath is not an agent; pass one, such as progress.",
     "agent.predict([0.0] * 4, 5)": "the state is not one that predict returned",

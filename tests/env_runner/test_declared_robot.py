@@ -17,13 +17,14 @@ from ssm_metarl.env_runner.environment import Environment
 from ssm_metarl.env_runner.family_file import parse_family
 from ssm_metarl.env_runner.formula import SEEN, Formula
 from ssm_metarl.env_runner.gymnasium import GymnasiumEnvironment
+from ssm_metarl.env_runner.gymnasium_world import GymnasiumWorld
 from ssm_metarl.env_runner.mujoco import MuJoCoEnvironment
 from ssm_metarl.env_runner.mujoco_model import ModelField
 from ssm_metarl.env_runner.mujoco_world import ROBOTS, MuJoCoWorld, robot_of
 from ssm_metarl.env_runner.probe import probe
 from ssm_metarl.env_runner.recipe import Recipe, Target
 from ssm_metarl.env_runner.tasks import Tasks
-from ssm_metarl.env_runner.world import GymnasiumWorld, VecOptions
+from ssm_metarl.env_runner.world import VecOptions
 from ssm_metarl.errors import UserError
 
 mujoco = pytest.importorskip("mujoco")

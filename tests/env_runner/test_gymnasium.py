@@ -5,10 +5,11 @@ import numpy as np
 import pytest
 import torch
 from numpy.random import SeedSequence
+from sync_lanes import sync_lanes
 
 from ssm_metarl.env_runner.environment import Environment
 from ssm_metarl.env_runner.family import TaskFamily, Tasks
-from ssm_metarl.env_runner.gymnasium import GymnasiumEnvironment, vector_of
+from ssm_metarl.env_runner.gymnasium import GymnasiumEnvironment
 from ssm_metarl.env_runner.registry import get_family
 from ssm_metarl.env_runner.streams import substream
 
@@ -71,11 +72,11 @@ def test_parameters_of_a_native_family_reach_gymnasium(name: str) -> None:
     family = get_family(name)
     tasks = family.held_out(4)
     makers = [lambda task=task: family.gymnasium(task) for task in tasks]
-    theirs = GymnasiumEnvironment(vector_of(makers, 1, 8), tasks, max_episode_steps=8)
+    theirs = GymnasiumEnvironment(sync_lanes(makers, 1, 8), tasks, max_episode_steps=8)
     native = family.make_vec(tasks, 1, autoreset=True, horizon=8, dtype=torch.float64)
     theirs.reset(SEED)
     native.reset(SEED)
-    worlds = [env.unwrapped for env in theirs._envs.envs]
+    worlds = [env.unwrapped for env in theirs._lanes._envs.envs]
     attribute = "position" if name == "Navigation2D-v0" else "state"
     state = np.array([getattr(world, attribute) for world in worlds])
     native.state = torch.from_numpy(state.T[..., None].copy())  # pyright: ignore
@@ -96,7 +97,7 @@ def test_box_actions_are_clipped_to_their_bounds() -> None:
     family = get_family("MountainCarContinuous-v0")
     task = family.nominal()
     wrapped = GymnasiumEnvironment(
-        vector_of([lambda: family.gymnasium(task)], 3, 999), task, max_episode_steps=999
+        sync_lanes([lambda: family.gymnasium(task)], 3, 999), task, max_episode_steps=999
     )
     native = family.make_vec(task, 3, autoreset=True)
     for env in (wrapped, native):
@@ -122,7 +123,7 @@ def test_an_environment_of_ones_own() -> None:
             return picture, float(action), action == 6, False, {}
 
     tasks = Tasks({}, np.zeros(1, dtype=np.int64))
-    env = GymnasiumEnvironment(vector_of([Corridor], 2, 10), tasks, max_episode_steps=10)
+    env = GymnasiumEnvironment(sync_lanes([Corridor], 2, 10), tasks, max_episode_steps=10)
     assert env.observation_space.shape == (6,)
     assert env.reset(SEED).shape == (1, 2, 6)
     step = env.step(torch.tensor([[0, 1]]))

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 import torch
 from numpy.random import SeedSequence
+from sync_lanes import sync_lanes
 
 from ssm_metarl.env_runner.environment import Environment, Step
 from ssm_metarl.env_runner.failures import MOST_FAILURES
-from ssm_metarl.env_runner.gymnasium import GymnasiumEnvironment, vector_of
+from ssm_metarl.env_runner.gymnasium import GymnasiumEnvironment
 from ssm_metarl.env_runner.mujoco import MuJoCoEnvironment
 from ssm_metarl.env_runner.mujoco_lanes import BatchLanes, ThreadLanes
 from ssm_metarl.env_runner.mujoco_model import apply, version_of
@@ -57,7 +58,7 @@ def one_by_one(env_id: str) -> GymnasiumEnvironment:
     def maker(mass: float) -> Any:  # noqa: ANN401
         return lambda: heavier(gymnasium.make(env_id), mass)
 
-    envs = vector_of([maker(mass) for mass in TASKS.values["mass"]], LANES, HORIZON)
+    envs = sync_lanes([maker(mass) for mass in TASKS.values["mass"]], LANES, HORIZON)
     return GymnasiumEnvironment(envs, TASKS, max_episode_steps=HORIZON, dtype=torch.float64)
 
 

@@ -10,10 +10,11 @@ import pytest
 import torch
 from gymnasium.utils.env_checker import check_env
 from numpy.random import SeedSequence
+from sync_lanes import sync_lanes
 
 from ssm_metarl.env_runner import mujoco_families
 from ssm_metarl.env_runner.family import TaskFamily
-from ssm_metarl.env_runner.gymnasium import GymnasiumEnvironment, vector_of
+from ssm_metarl.env_runner.gymnasium import GymnasiumEnvironment
 from ssm_metarl.env_runner.mujoco import MuJoCoEnvironment
 from ssm_metarl.env_runner.mujoco_world import Break, MuJoCoWorld, Scale
 from ssm_metarl.env_runner.probe import probe
@@ -107,7 +108,7 @@ def test_lanes_are_the_single_environments_to_the_bit(family: TaskFamily) -> Non
     assert isinstance(mine, MuJoCoEnvironment)
     makers = [lambda task=task: family.gymnasium(task) for task in tasks]
     theirs = GymnasiumEnvironment(
-        vector_of(makers, 2, horizon), tasks, max_episode_steps=horizon, dtype=torch.float64
+        sync_lanes(makers, 2, horizon), tasks, max_episode_steps=horizon, dtype=torch.float64
     )
     assert torch.equal(mine.reset(SEED), theirs.reset(SEED))
     space = family.action_space
