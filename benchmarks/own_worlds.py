@@ -65,6 +65,7 @@ class World:
 
 SMALL = {"validation_tasks": 10, "validate_every": 10}
 TRIAL = {**SMALL, "tasks_per_epoch": 16}
+SPARSE = {**TRIAL, "entropy": 0.02, "outer_lr": 0.001}  # nothing is paid before the goal
 WORLDS = {
     "lunar-lander": World(
         "meta_rl",
@@ -73,11 +74,11 @@ WORLDS = {
     ),
     "popgym-repeat-previous": World("rl2", {**TRIAL, "first_steps": 52}, 1.0),
     "popgym-position-only-cartpole": World("rl2", TRIAL, 1.0),
-    "minigrid-memory": World("rl2", {**TRIAL, "first_steps": 60}, 1.0),
+    "minigrid-memory": World("rl2", {**SPARSE, "first_steps": 60}, 1.0),
     "popgym-noisy-cartpole": World("rl2", TRIAL, 1.0),
     "popgym-position-only-pendulum": World("rl2", TRIAL, 1.0),
     "popgym-noisy-pendulum": World("rl2", TRIAL, 1.0),
-    "minigrid-door-key": World("rl2", {**TRIAL, "first_steps": 100}, 1.0),
+    "minigrid-door-key": World("rl2", {**SPARSE, "first_steps": 100}, 1.0),
     "carl-cartpole": World("meta_rl", {**SMALL, "tasks_per_epoch": 10}, 500.0),
     "highway": World("rl2", {**TRIAL, "num_epochs": 40, "first_steps": 20}, 20.0),
     "bipedal-walker": World("rl2", TRIAL),

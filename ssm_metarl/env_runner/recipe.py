@@ -151,8 +151,8 @@ def arguments_of(spec: EnvSpec) -> dict[str, inspect.Parameter] | None:
     Raises:
         UserError: It needs an extra that is not installed.
     """
+    creator = creator_of(spec)
     try:
-        creator = creator_of(spec)
         known = dict(inspect.signature(creator).parameters)
         if isinstance(creator, type) and creator.__module__.startswith("gymnasium.envs.mujoco"):
             del known["kwargs"]  # is for the base class

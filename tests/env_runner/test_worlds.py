@@ -145,6 +145,15 @@ def test_a_package_that_is_missing_is_named(env_id: str, monkeypatch: pytest.Mon
         family_of(env_id, 'argument = "size"\nchoices = [5, 6]')
 
 
+def test_box2d_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    def load(_: str) -> None:
+        raise gymnasium.error.DependencyNotInstalled("Box2D is not installed")
+
+    monkeypatch.setattr(packages, "load_env_creator", load)
+    with pytest.raises(sm.UserError, match=r"my.toml:2: env_id: .*'ssm-metarl\[worlds\]'"):
+        family_of("LunarLander-v3", 'argument = "gravity"\nlow = -9.0\nhigh = -2.0')
+
+
 def test_no_other_module_is_imported_in_a_packages_place(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
