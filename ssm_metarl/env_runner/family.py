@@ -14,6 +14,7 @@ from numpy.random import SeedSequence
 
 from ssm_metarl.env_runner.environment import Environment
 from ssm_metarl.env_runner.gymnasium_world import GymnasiumWorld, MakeEnv, gymnasium_id
+from ssm_metarl.env_runner.mujoco_drawing import prepare_drawing
 from ssm_metarl.env_runner.observations import with_flat_observations
 from ssm_metarl.env_runner.simulators.base import Simulator
 from ssm_metarl.env_runner.tasks import Parameter as Parameter
@@ -236,6 +237,8 @@ class TaskFamily:
             task: A set of one.
             render_mode: Gymnasium's; None where nothing is to be drawn.
         """
+        if render_mode == "rgb_array" and "mujoco" in self.simulators:
+            prepare_drawing()
         env = self._world.make_env(task.parameters(0), render_mode)
         if env.spec is None or env.spec.max_episode_steps != self.max_episode_steps:
             env = gymnasium.wrappers.TimeLimit(env, self.max_episode_steps)

@@ -7,10 +7,11 @@ from typing import Any
 import gradio as gr
 from gradio.components import Component
 
-from ssm_metarl.env_runner.registry import get_family, list_families
+from ssm_metarl.env_runner.registry import get_family
 from ssm_metarl.meta_rl.registry import LEARNERS
 from ssm_metarl.training.config import TrainConfig
 from ssm_metarl.training.settings import settings_of
+from ssm_metarl.ui.families import page_families
 from ssm_metarl.ui.limits import training_range
 from ssm_metarl.ui.store import RunStore
 from ssm_metarl.ui.train_settings import (
@@ -35,7 +36,7 @@ class Form:
         with gr.Row(elem_classes="actions"):
             self.go = gr.Button("Train", variant="primary", elem_id="train")
             self.stop = gr.Button("Stop", interactive=False, elem_id="stop")
-        families = list_families()
+        families = page_families()
         self.family = gr.Dropdown(
             [(f"{one.name}: {one.description.partition(';')[0]}", one.name) for one in families],
             value=FIRST[0],

@@ -10,10 +10,10 @@ import gradio as gr
 import pandas as pd
 
 from ssm_metarl.commands.common import best_return
-from ssm_metarl.env_runner.registry import list_families
 from ssm_metarl.evaluation.figures.style import COLOURS, FAINT
 from ssm_metarl.meta_rl.registry import LEARNERS
 from ssm_metarl.training.config import TrainConfig
+from ssm_metarl.ui.families import page_families
 from ssm_metarl.ui.figures import line_plot, lines_of
 from ssm_metarl.ui.train_settings import duration, expected_seconds, iterations_of
 from ssm_metarl.ui.widgets import message, tiles
@@ -50,7 +50,7 @@ class Monitor:
         self._records = list(records)
         self._recent: deque[Record] = deque(maxlen=WINDOW)
         self._started = time.monotonic()  # of the iteration that is going on
-        own = (family for family in list_families() if family.name == config.env_name)
+        own = (family for family in page_families() if family.name == config.env_name)
         self._best = next(map(best_return, own), None)
 
     @property

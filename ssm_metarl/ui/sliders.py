@@ -11,7 +11,7 @@ from gradio.components import Component
 
 from ssm_metarl.analysis.names import choice_effect, is_switch
 from ssm_metarl.env_runner.family import Parameter, TaskFamily
-from ssm_metarl.env_runner.registry import list_families
+from ssm_metarl.ui.families import page_families
 from ssm_metarl.ui.widgets import QUIET
 
 ROOM = 0.25  # of the training range, on both sides, where a family has no shifted tasks
@@ -30,7 +30,7 @@ class Sliders:
         self.groups: dict[str, gr.Column] = {}
         self.parameters: list[tuple[str, Parameter]] = []
         self.inputs: list[Any] = []
-        for family in list_families():
+        for family in page_families():
             with gr.Column(visible=family.name == shown, elem_classes="sliders") as group:
                 own: list[Any] = [_input(family, parameter) for parameter in family.parameters]
                 note = gr.HTML(outside(family), elem_classes="note")
@@ -127,7 +127,7 @@ def outside(family: TaskFamily, *values: Any) -> str:
 def range_marks() -> str:
     """Return the style sheet that marks each training range under its slider."""
     rules = []
-    for family in list_families():
+    for family in page_families():
         for p in (p for p in family.parameters if p.varies and not p.choices):
             low, high = reach(p)
             start, end = ((edge - low) / (high - low) for edge in (p.low, p.high))

@@ -16,11 +16,12 @@ from ssm_metarl.adaptation.agent import Agent
 from ssm_metarl.checkpoint.lock import RunLock
 from ssm_metarl.checkpoint.names import RUN_ID, as_name
 from ssm_metarl.env_runner.family import TaskFamily
-from ssm_metarl.env_runner.registry import get_family, list_families
+from ssm_metarl.env_runner.registry import get_family
 from ssm_metarl.errors import SsmMetaRLError, UserError
 from ssm_metarl.training.config import TrainConfig
 from ssm_metarl.training.loading import load
 from ssm_metarl.training.loop import CHECKPOINT, CONFIG, METRICS, read_config
+from ssm_metarl.ui.families import page_families
 from ssm_metarl.ui.limits import RUNS
 from ssm_metarl.ui.metrics import last_record, read_records
 
@@ -160,7 +161,7 @@ def checked_id(run: object) -> str:
 
 def check_family(name: object) -> str:
     """Return the name of a family of this package unchanged, and import no code for any other."""
-    families = [family.name for family in list_families()]
+    families = [family.name for family in page_families()]
     if name not in families:
         raise UserError(
             f"the page knows these families of tasks: {', '.join(families)}; `ssm-metarl app "

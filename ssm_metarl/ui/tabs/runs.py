@@ -10,12 +10,12 @@ from typing import Any
 
 import gradio as gr
 
-from ssm_metarl.env_runner.registry import list_families
 from ssm_metarl.errors import SsmMetaRLError, UserError
 from ssm_metarl.evaluation.report import counted
 from ssm_metarl.ui.api import Json, endpoint
 from ssm_metarl.ui.archive import pack, unpack
 from ssm_metarl.ui.errors import field
+from ssm_metarl.ui.families import page_families
 from ssm_metarl.ui.figures import line_plot
 from ssm_metarl.ui.jobs import Jobs
 from ssm_metarl.ui.monitor import Monitor
@@ -185,7 +185,7 @@ def settings_of(store: RunStore, run: RunSummary) -> tuple[list[list[str]], list
     if not run.family:
         return [], []
     config = store.config(run.name)
-    family = next((family for family in list_families() if family.name == run.family), None)
+    family = next((family for family in page_families() if family.name == run.family), None)
     changed = {} if family is None else config.changed(family)
     differ = {"mode": config.mode, "env_name": config.env_name, **changed}
     return as_rows(differ), as_rows(vars(config))
