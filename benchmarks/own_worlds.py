@@ -39,7 +39,7 @@ from ssm_metarl.training.loop import resume
 FAMILIES = Path(__file__).parent.parent / "examples" / "families"
 RESULTS = Path(__file__).parent / "results"
 OUT = RESULTS / "own-worlds.json"
-TASKS, RANDOM_EPISODES = 20, 3
+RANDOM_EPISODES = 3
 STEPS = EvaluationPlan(("zero_shot", "standard", "hybrid", "from_scratch"), (2, 10), 2, 3)
 TRIALS = EvaluationPlan(("zero_shot", "in_context"), return_episodes=3)
 
@@ -54,12 +54,14 @@ class World:
         mode: The learner.
         settings: Of its training, beside those of the learner.
         best: Best possible return of an episode, where it is known.
+        tasks: Held-out tasks that it is evaluated on.
         minutes: Of processor time that the training may take.
     """
 
     mode: str
     settings: dict[str, Any] = field(default_factory=dict)
     best: float | None = None
+    tasks: int = 20
     minutes: float = 3.0
 
 
@@ -70,18 +72,27 @@ WORLDS = {
     "lunar-lander": World(
         "meta_rl",
         {**SMALL, "episodes_per_task": 10},
-        minutes=15.0,
+        minutes=8.0,
     ),
     "popgym-repeat-previous": World("rl2", {**TRIAL, "first_steps": 52}, 1.0),
     "popgym-position-only-cartpole": World("rl2", TRIAL, 1.0),
     "minigrid-memory": World("rl2", {**SPARSE, "first_steps": 60}, 1.0),
-    "popgym-noisy-cartpole": World("rl2", TRIAL, 1.0),
-    "popgym-position-only-pendulum": World("rl2", TRIAL, 1.0),
-    "popgym-noisy-pendulum": World("rl2", TRIAL, 1.0),
-    "minigrid-door-key": World("rl2", {**SPARSE, "first_steps": 100}, 1.0),
+    "popgym-noisy-cartpole": World("rl2", {**TRIAL, "num_epochs": 50}, 1.0),
+    "popgym-position-only-pendulum": World("rl2", {**TRIAL, "num_epochs": 40}, 1.0),
+    "popgym-noisy-pendulum": World("rl2", {**TRIAL, "num_epochs": 40}, 1.0),
+    "minigrid-door-key": World("rl2", {**SPARSE, "first_steps": 100, "num_epochs": 40}, 1.0),
     "carl-cartpole": World("meta_rl", {**SMALL, "tasks_per_epoch": 10}, 500.0),
-    "highway": World("rl2", {**TRIAL, "num_epochs": 40, "first_steps": 20}, 20.0),
-    "bipedal-walker": World("rl2", TRIAL),
+    # A step takes 10 ms.
+    "highway": World(
+        "rl2",
+        {
+            **{"num_epochs": 15, "tasks_per_epoch": 6, "first_steps": 20},
+            **{"validation_tasks": 2, "validate_every": 15},
+        },
+        20.0,
+        tasks=5,
+    ),
+    "bipedal-walker": World("rl2", {**TRIAL, "num_epochs": 25}),
 }
 
 
@@ -129,7 +140,7 @@ def measure(name: str, world: World) -> dict[str, Any]:
     """Train and evaluate one; return its part of the JSON, and draw its curve."""
     family = register(sm.read_family(FAMILIES / f"{name}.toml"))
     folder, cpu_seconds = trained(name, world, family)
-    agent, tasks = sm.load(folder), family.held_out(TASKS)
+    agent, tasks = sm.load(folder), family.held_out(world.tasks)
     plan = TRIALS if world.mode == "rl2" else STEPS
     memory = Memory.of(agent) if "hybrid" in (plan.modes or ()) else None
     rows = [one.result for one in evaluate(agent, family, tasks, plan, memory)]
@@ -188,11 +199,12 @@ def main(only: tuple[str, ...] = ()) -> None:
     torch.set_num_threads(1)
     for name in only or WORLDS:
         found = measure(name, WORLDS[name])
-        content = json.loads(OUT.read_text()) if OUT.exists() else {"worlds": {}}
+        parts = json.loads(OUT.read_text())["worlds"] if OUT.exists() else {}
+        parts[name] = found
         content = {
             "command": "python benchmarks/own_worlds.py",
             "machine": machine(),
-            "worlds": {**content["worlds"], name: found},
+            "worlds": {one: parts[one] for one in WORLDS if one in parts},
         }
         OUT.write_text(json.dumps(content, indent=1) + "\n")
         write_png(overview(content["worlds"]), RESULTS / "own-worlds.png")

@@ -41,6 +41,13 @@ def test_lunar_lander_keeps_its_gravity_through_resets() -> None:
     assert env.unwrapped.world.gravity[1] == -3
 
 
+def test_a_gravity_that_the_lander_refuses_is_named_before_any_work() -> None:
+    pytest.importorskip("Box2D")
+    family = family_of("LunarLander-v3", 'argument = "gravity"\nlow = -20.0\nhigh = -2.0')
+    with pytest.raises(sm.UserError, match=r"with mine=-20: .*must be between -12 and 0"):
+        probe(family)
+
+
 @pytest.mark.parametrize(("fixture", "matters"), [("fd_polygon", False), ("fd_edge", True)])
 def test_the_ground_of_the_bipedal_walker_is_made_of_edges(fixture: str, matters: bool) -> None:
     pytest.importorskip("Box2D")
