@@ -1,6 +1,7 @@
 """What the commands show while they work: a live bar in a terminal, elsewhere plain lines."""
 
 import contextlib
+import logging
 import re
 import signal
 import sys
@@ -44,10 +45,31 @@ def say(kind: str, message: object) -> None:
 
 @contextlib.contextmanager
 def warnings_as_lines() -> Iterator[None]:
-    """Inside this block, show each warning as one line without the code that gave it."""
-    with warnings.catch_warnings():
-        warnings.showwarning = lambda message, *_, **__: say("warning", message)
-        yield
+    """Inside this block, show each warning as one line without the code that gave it.
+
+    So are the lines that this package writes to its log, of what it chose by itself.
+    """
+    log, handler = logging.getLogger("ssm_metarl"), _Lines(logging.INFO)
+    level, propagate = log.level, log.propagate
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
+    log.propagate = False
+    try:
+        with warnings.catch_warnings():
+            warnings.showwarning = lambda message, *_, **__: say("warning", message)
+            yield
+    finally:
+        log.removeHandler(handler)
+        log.setLevel(level)
+        log.propagate = propagate
+
+
+class _Lines(logging.Handler):
+    """Shows what is logged, a line each."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        kind = "warning" if record.levelno >= logging.WARNING else "note"
+        say(kind, record.getMessage())
 
 
 class Bar:

@@ -13,9 +13,10 @@ import torch
 from numpy.random import SeedSequence
 
 from ssm_metarl.env_runner.environment import Environment
-from ssm_metarl.env_runner.gymnasium_world import GymnasiumWorld, MakeEnv, gymnasium_id
+from ssm_metarl.env_runner.gymnasium_world import GymnasiumWorld, MakeEnv
 from ssm_metarl.env_runner.mujoco_drawing import prepare_drawing
 from ssm_metarl.env_runner.observations import with_flat_observations
+from ssm_metarl.env_runner.pool import RegisteredId
 from ssm_metarl.env_runner.simulators.base import Simulator
 from ssm_metarl.env_runner.tasks import Parameter as Parameter
 from ssm_metarl.env_runner.tasks import Tasks as Tasks
@@ -118,7 +119,7 @@ class TaskFamily:
             return cast(World, self._kept or self.world)
         if self.simulator:
             return SimulatedWorld(self.simulator, self.observed)
-        make = self.make or gymnasium_id(self.env_id, self.max_episode_steps)
+        make = self.make or RegisteredId(self.env_id, self.max_episode_steps)
         return GymnasiumWorld(make, self.nominal().parameters(0), self.success_key)
 
     def reusing(self) -> "TaskFamily":

@@ -4,7 +4,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, NamedTuple, cast
+from typing import NamedTuple, cast
 
 import gymnasium
 
@@ -147,12 +147,3 @@ def simulators_of(env: gymnasium.Env) -> tuple[str, ...]:
 def _takes_mode(make: MakeEnv) -> bool:
     parameters = inspect.signature(make).parameters.values()
     return any(p.name == "render_mode" or p.kind is p.VAR_KEYWORD for p in parameters)
-
-
-def gymnasium_id(env_id: str, max_episode_steps: int) -> MakeEnv:
-    """Return what builds a registered environment as it is, whatever the task."""
-
-    def make(task: Mapping[str, float], **drawn: str) -> gymnasium.Env:
-        return gymnasium.make(env_id, max_episode_steps=max_episode_steps, **cast(Any, drawn))
-
-    return make

@@ -4,6 +4,7 @@ import warnings
 import weakref
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import gymnasium
 
@@ -37,6 +38,19 @@ def make_env(
     if not isinstance(env, gymnasium.Env):
         raise UserError(f"make returned {env!r:.80}, not a gymnasium.Env")
     return NamedSuccess(env, success_key) if success_key else env
+
+
+@dataclass(frozen=True)
+class RegisteredId:
+    """Builds the environment that Gymnasium knows by an id, whatever the task."""
+
+    env_id: str
+    max_episode_steps: int
+
+    def __call__(self, task: Values, **drawn: str) -> gymnasium.Env:
+        """Build it."""
+        more: dict[str, Any] = {"max_episode_steps": self.max_episode_steps, **drawn}
+        return gymnasium.make(self.env_id, **more)
 
 
 @dataclass(frozen=True)

@@ -215,9 +215,10 @@ class WorkerLanes:
         for name in ("observation", "reward", *FLAGS):
             records[name] = 0
         records["terminated"] = fails
-        self._seeds[part] = [another_seed(seed, crew.crashes) for seed in self._seeds[part]]
+        seeds = [another_seed(seed, crew.crashes) for seed in self._seeds[part].tolist()]
+        self._seeds[part] = seeds
         unfit = dict.fromkeys(np.flatnonzero(begins).tolist(), why)
-        self._workers[k].tell(("resume", self._seeds[part].tolist(), unfit))
+        self._workers[k].tell(("resume", seeds, unfit))
         self._workers[k].answer()
         lanes = sorted(np.flatnonzero(fails).tolist(), key=lambda each: each != lane)
         return dict.fromkeys(lanes, why)
