@@ -7,7 +7,7 @@ Each seed trains three agents as ``ssm-metarl train`` would (under ``runs/benchm
 where a finished run is used again): with ``--mode rl2``, which adapts in context; with ``--mode
 meta_rl``, which adapts by gradient steps; and the oracle, which is trained as the first one, but
 also sees the task (its speed or direction) in every observation. All play the same held-out tasks:
-100 speeds, or both directions.
+40 speeds, or both directions.
 
 The share of the oracle's gain that adapting recovers is ``(adapted - before) / (oracle - before)``.
 ``adapted`` is an episode of the agent that adapts in context, ``oracle`` the best episode of the
@@ -23,7 +23,6 @@ Writes ``benchmarks/results/half-cheetah-vel.json`` and ``.png``, or those of ``
 
 import dataclasses
 import json
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -54,12 +53,14 @@ from ssm_metarl.training.config import TrainConfig
 from ssm_metarl.training.loading import load
 
 RESULTS = Path(__file__).parent / "results"
-TASKS, EPISODES, STEPS = 100, 4, 3
+TASKS, EPISODES, STEPS, BUDGETS = 40, 4, 3, (1, 20)
+RETURN_EPISODES = 5  # over which the return on each task is averaged
 FamilyName = Literal["HalfCheetahVel", "HalfCheetahDir"]
 FILES: dict[FamilyName, str] = {
     "HalfCheetahVel": "half-cheetah-vel",
     "HalfCheetahDir": "half-cheetah-dir",
 }
+MAML_ITERATIONS = 20
 BY_STEPS = ("zero_shot", "standard", "hybrid", "from_scratch")
 
 console = Console(width=110)
@@ -110,6 +111,11 @@ class Told(World):
     def action_space(self) -> gymnasium.Space:
         """One lane's action space."""
         return self.world.action_space
+
+    @property
+    def simulators(self) -> tuple[str, ...]:
+        """Packages whose versions decide what the environments do."""
+        return self.world.simulators
 
     def make_env(self, values: Mapping[str, float], render_mode: str | None) -> gymnasium.Env:
         """Build one ordinary environment."""
@@ -164,7 +170,7 @@ def configs(name: FamilyName, seed: int) -> dict[str, TrainConfig]:
     trials = TrainConfig(mode="rl2", env_name=name, seed=seed, validate_every=30)
     return {
         "rl2": trials,
-        "maml": TrainConfig(env_name=name, seed=seed),
+        "maml": TrainConfig(env_name=name, seed=seed, num_epochs=MAML_ITERATIONS),
         "oracle": dataclasses.replace(trials, env_name=f"{name}Told"),
     }
 
@@ -178,8 +184,10 @@ def measure(name: FamilyName, seed: int) -> Seed:
     }
     agents = {agent: load(run.folder) for agent, run in runs.items()}
     tasks = family.held_out(TASKS)
-    by_steps = EvaluationPlan(BY_STEPS, (1, 5, 20), STEPS, seed=seed)
-    in_context = EvaluationPlan(("in_context",), trial_episodes=EPISODES, seed=seed)
+    by_steps = EvaluationPlan(BY_STEPS, BUDGETS, STEPS, return_episodes=RETURN_EPISODES, seed=seed)
+    in_context = EvaluationPlan(
+        ("in_context",), trial_episodes=EPISODES, return_episodes=RETURN_EPISODES, seed=seed
+    )
     memory = Memory.of(agents["maml"])
     rows = [one.result for one in evaluate(agents["maml"], family, tasks, by_steps, memory)]
     rows += [one.result for one in evaluate(agents["rl2"], family, tasks, in_context)]
@@ -235,11 +243,14 @@ def show(name: FamilyName, seeds: Sequence[Seed], pooled: Evaluation, found: lis
             )
 
 
-def record(name: FamilyName, seeds: Sequence[Seed], pooled: Evaluation, found: list[Any]) -> None:
+def record(
+    name: FamilyName, seeds: Sequence[Seed], pooled: Evaluation, found: list[Any], note: str
+) -> None:
     """Write the JSON and the figure."""
     content = {
-        "command": " ".join(["python", "benchmarks/cheetah.py", *sys.argv[1:]]),
-        "machine": machine() | current_software(),
+        "command": f"python benchmarks/cheetah.py {name} --seeds {len(seeds)}",
+        "note": note,
+        "machine": machine() | current_software(get_family(name).simulators),
         "configs": {
             agent: dataclasses.asdict(config.resolve(get_family(config.env_name)))
             for agent, config in configs(name, 0).items()
@@ -267,12 +278,13 @@ def record(name: FamilyName, seeds: Sequence[Seed], pooled: Evaluation, found: l
     write_png(figure, RESULTS / f"{FILES[name]}.png")
 
 
-def main(name: Annotated[FamilyName, tyro.conf.Positional], seeds: int = 3) -> None:
+def main(name: Annotated[FamilyName, tyro.conf.Positional], seeds: int = 3, note: str = "") -> None:
     """Train and measure one family, and write the results.
 
     Args:
         name: Of the family.
         seeds: Number of training seeds, from 0.
+        note: To be written into the results: what else there is to know of the runs.
     """
     torch.set_num_threads(1)
     measured = [measure(name, seed) for seed in range(seeds)]
@@ -281,7 +293,7 @@ def main(name: Annotated[FamilyName, tyro.conf.Positional], seeds: int = 3) -> N
     bound = bound_before(family, family.held_out(TASKS))
     found = [shares(one, bound) for one in measured]
     show(name, measured, pooled, found)
-    record(name, measured, pooled, found)
+    record(name, measured, pooled, found, note)
 
 
 if __name__ == "__main__":

@@ -75,6 +75,7 @@ _ANT_COSTS = {"ctrl_cost_weight": 0.005, "contact_cost_weight": 5e-4}
 
 
 _CHEETAH_SETTINGS = {
+    "meta_rl": {"tasks_per_epoch": 8, "outer_epochs": 5, "outer_lr": 0.005},
     "rl2": {
         **{"num_epochs": 150, "tasks_per_epoch": 16, "outer_epochs": 8, "minibatches": 8},
         **{"outer_lr": 0.002, "discount": 0.97, "first_steps": EPISODE_STEPS},
@@ -106,7 +107,10 @@ GOAL_FAMILIES = (
         "run at a speed",
         MuJoCoWorld("HalfCheetah-v5", (), cheetah_speed_reward, _CHEETAH_COST),
         _target_speed(2.0, shifted=(2.0, 3.0)),
-        settings=_CHEETAH_SETTINGS,
+        settings={
+            **_CHEETAH_SETTINGS,
+            "rl2": {**_CHEETAH_SETTINGS["rl2"], "num_epochs": 200},
+        },
     ),
     # MAML, ProMP and PEARL.
     _goal(

@@ -35,6 +35,9 @@ ROBOTS: dict[str, type[Robot]] = {
     )
 }
 
+LEAVE_PICTURE = ("HalfCheetah-v5", "Ant-v5", "Swimmer-v5")
+"""Gymnasium 1.4 shows them through a camera that stays where it is."""
+
 Edit = Callable[[MjModel, Mapping[str, float]], None]
 """Changes a model, in place, as a task's values say; constants are refreshed afterwards."""
 
@@ -172,12 +175,21 @@ class MuJoCoWorld(World):
         """Gymnasium's environment, unwrapped; whatever is built copies from it."""
         return self._make(None).unwrapped
 
+    @property
+    def _view(self) -> dict[str, str]:
+        """The model's own camera, where Gymnasium's lets the robot run out of the picture."""
+        chosen = any("camera" in name for name in self.arguments)
+        return {} if chosen or self.env_id not in LEAVE_PICTURE else {"camera_name": "track"}
+
     def _make(self, render_mode: str | None) -> gymnasium.Env:
         robot_of(self.env_id)
         load_mujoco()
         try:
             return gymnasium.make(
-                self.env_id, max_episode_steps=-1, render_mode=render_mode, **self.arguments
+                self.env_id,
+                max_episode_steps=-1,
+                render_mode=render_mode,
+                **{**self._view, **self.arguments},
             )
         except (ImportError, gymnasium.error.DependencyNotInstalled) as error:
             raise UserError(

@@ -217,3 +217,14 @@ def test_names_in_edits_are_checked_before_any_work() -> None:
         MuJoCoWorld("HalfCheetah-v5", [Break("broken")]).models(tasks)
     with pytest.raises(UserError, match="did you mean 'Hopper-v5'"):
         _ = MuJoCoWorld("Hooper-v5").action_space
+
+
+@pytest.mark.parametrize("name", ["HalfCheetahVel", "AntDir", "HopperPhysics"])
+def test_the_camera_follows_the_robot(name: str) -> None:
+    pytest.importorskip("mujoco")
+    family = get_family(name)
+    env = family.gymnasium(family.nominal(), render_mode="rgb_array")
+    renderer = env.unwrapped.mujoco_renderer  # pyright: ignore[reportAttributeAccessIssue]
+    tracked = (renderer.default_cam_config or {}).get("trackbodyid", -1) > 0
+    assert tracked or renderer.camera_id == 0  # Gymnasium's own: -1, a camera that stays
+    env.close()
