@@ -9,6 +9,9 @@ from jaxtyping import Bool
 from ssm_metarl.env_runner.tasks import Tasks
 from ssm_metarl.errors import EnvironmentFailure, SsmMetaRLError
 
+SIMULATION_FAILED = "simulation_failed"
+"""In an environment's info, why the episode that it ends has failed."""
+
 MOST_FAILURES = 20
 """A task is given up when so many of its episodes failed, and no fewer than went well."""
 

@@ -9,7 +9,7 @@ from typing import Any, Protocol, runtime_checkable
 import gymnasium
 import numpy as np
 
-from ssm_metarl.env_runner.failures import failure_text
+from ssm_metarl.env_runner.failures import SIMULATION_FAILED, failure_text
 from ssm_metarl.env_runner.pool import EnvironmentPool, Values
 from ssm_metarl.env_runner.success import succeeded
 from ssm_metarl.errors import EnvironmentFailure, SsmMetaRLError
@@ -167,6 +167,8 @@ class LocalLanes:
                     truncated[lane] = done[lane] = True
                 if info and (success := succeeded(info)) is not None:
                     told[lane], successes[lane] = True, success
+                if info and SIMULATION_FAILED in info:
+                    failed[lane] = info[SIMULATION_FAILED]
         self._check(failed)
         for lane in failed:
             self._nothing(lane)

@@ -11,8 +11,9 @@ import numpy as np
 
 from ssm_metarl.env_runner import mujoco_robots, mujoco_runners
 from ssm_metarl.env_runner.environment import Environment
+from ssm_metarl.env_runner.failures import SIMULATION_FAILED
 from ssm_metarl.env_runner.formula import LaneFormula
-from ssm_metarl.env_runner.mujoco import MuJoCoEnvironment, Reward
+from ssm_metarl.env_runner.mujoco import UNSTABLE, MuJoCoEnvironment, Reward
 from ssm_metarl.env_runner.mujoco_model import MjModel, ModelField, change, load_mujoco, refresh
 from ssm_metarl.env_runner.mujoco_robots import Robot
 from ssm_metarl.env_runner.tasks import Tasks
@@ -125,11 +126,11 @@ class TaskOfRobot(gymnasium.Wrapper, gymnasium.utils.RecordConstructorArgs):
         edit_model(self._robot.model, edits, values)
 
     def step(self, action: np.ndarray) -> tuple[Any, SupportsFloat, bool, bool, dict[str, Any]]:
-        """Take a step; ``info["failed"]`` is there if the simulation restarted by itself."""
+        """Take a step; the info says so if the simulation has restarted by itself."""
         robot, before = self._robot, self._robot.data.time
         observation, reward, terminated, truncated, info = self.env.step(action)
         if robot.data.time < before + 0.9 * robot.dt:
-            return observation, 0.0, True, truncated, info | {"failed": True}
+            return observation, 0.0, True, truncated, info | {SIMULATION_FAILED: UNSTABLE}
         seen = {"observation": observation, "action": action, "reward": reward}
         seen |= {"terminated": bool(terminated), "info": info}
         if self._reward:

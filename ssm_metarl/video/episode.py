@@ -1,6 +1,7 @@
 """One episode of an agent, with a picture of every step."""
 
 import contextlib
+import math
 import os
 from collections.abc import Generator, Iterator
 
@@ -8,7 +9,7 @@ import numpy as np
 
 from ssm_metarl.adaptation.agent import Agent
 from ssm_metarl.adaptation.session import Session
-from ssm_metarl.env_runner.failures import failures_named
+from ssm_metarl.env_runner.failures import SIMULATION_FAILED, failures_named
 from ssm_metarl.env_runner.family import TaskFamily, Tasks
 from ssm_metarl.errors import UserError
 from ssm_metarl.video.writer import Frame
@@ -19,8 +20,9 @@ DEFAULT_FPS = 30  # of environments that do not declare one
 class RecordedEpisode:
     """An episode that is played as its pictures are asked for.
 
-    Its return and length so far are ``total`` and ``steps``. Whatever the environment raises
-    becomes an :class:`EnvironmentFailure`, a picture that a video cannot show a `UserError`.
+    Its return, NaN if it failed, and length so far are ``total`` and ``steps``. Whatever the
+    environment raises becomes an :class:`EnvironmentFailure`, a picture that a video cannot show a
+    `UserError`.
     """
 
     def __init__(
@@ -63,10 +65,12 @@ class RecordedEpisode:
         while not done:
             action = self.session.act(observation)
             with failures_named("step"):
-                observation, earned, terminated, truncated, _ = self.env.step(action)
+                observation, earned, terminated, truncated, info = self.env.step(action)
                 reward, done = float(earned), bool(terminated or truncated)
             self.session.observe(reward, terminated, truncated, observation)
-            self.total, self.steps = self.total + reward, self.steps + 1
+            void = SIMULATION_FAILED in info
+            self.total += math.nan if void else reward
+            self.steps += 1
             yield done
 
     def _picture(self) -> Frame:

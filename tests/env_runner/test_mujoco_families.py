@@ -12,13 +12,19 @@ from gymnasium.utils.env_checker import check_env
 from numpy.random import SeedSequence
 from sync_lanes import sync_lanes
 
+from ssm_metarl.adaptation.agent import Agent
+from ssm_metarl.adaptation.config import AdaptationConfig
+from ssm_metarl.adaptation.online import adapt
+from ssm_metarl.core.policy import Policy, PolicyConfig
 from ssm_metarl.env_runner import mujoco_families
+from ssm_metarl.env_runner.failures import SIMULATION_FAILED
 from ssm_metarl.env_runner.family import TaskFamily
 from ssm_metarl.env_runner.gymnasium import GymnasiumEnvironment
 from ssm_metarl.env_runner.mujoco import MuJoCoEnvironment
 from ssm_metarl.env_runner.mujoco_world import Break, MuJoCoWorld, Scale
 from ssm_metarl.env_runner.probe import probe
 from ssm_metarl.env_runner.registry import get_family, list_families, make, register
+from ssm_metarl.env_runner.spaces import policy_spaces
 from ssm_metarl.env_runner.tasks import Parameter, Tasks
 from ssm_metarl.errors import UserError
 
@@ -181,6 +187,12 @@ def test_a_broken_actuator_does_nothing_and_costs_as_much() -> None:
     assert float(paid) == pytest.approx(float(more) - 0.1)
 
 
+def agent_for(family: TaskFamily) -> Agent:
+    policy = Policy(PolicyConfig(width=4, state_size=2), policy_spaces(family))
+    params = policy.init(torch.Generator().manual_seed(0))
+    return Agent(policy, params, 0.1, AdaptationConfig(horizon=200), family.name)
+
+
 def test_an_unstable_episode_ends_in_a_single_environment_too() -> None:
     pytest.importorskip("mujoco")
     wild = Parameter("gear", 1.0, low=20.0, high=40.0)
@@ -194,8 +206,10 @@ def test_an_unstable_episode_ends_in_a_single_environment_too() -> None:
         if terminated:
             break
     assert terminated
-    assert info["failed"]
+    assert info[SIMULATION_FAILED]
     assert reward == 0.0
+    (played,) = adapt(agent_for(family), env, "zero_shot", episodes=1)
+    assert np.isnan(played.returns).all()
     with pytest.raises(UserError, match="Wild with gear=20: the simulation became unstable"):
         probe(family)
 
