@@ -221,13 +221,13 @@ def _draw_evaluation(
         "budgets": (budgets, figures.budget_curve),
         "in-context": (trials, figures.trial_curve),
     }
-    wanted: dict[str, tuple[bool, Callable[[], Figure]]] = {
-        "profile": (budgets, lambda: figures.performance_profile(evaluation)),
-        "tasks": (bool(panels), lambda: figures.task_scatter(panels)),
-    }
+    wanted: dict[str, tuple[bool, Callable[[], Figure]]] = {}
     for name, (measured, curve) in curves.items():
         wanted[name] = measured, partial(curve, evaluation, best=best)
-        wanted[f"{name}-success"] = measured and rated, partial(curve, evaluation, success=True)
+        solved = partial(curve, evaluation, success=True)
+        wanted[f"{name}-solved"] = measured and rated, solved
+    wanted["profile"] = budgets, partial(figures.performance_profile, evaluation)
+    wanted["tasks"] = bool(panels), partial(figures.task_scatter, panels)
     for name, (has_results, draw) in wanted.items():
         path = folder / f"{name}.png"
         path.unlink(missing_ok=True)
