@@ -61,14 +61,16 @@ class Sliders:
 
 def _input(family: TaskFamily, parameter: Parameter) -> Component:
     words = parameter.name.replace("_", " ")
-    trained = f"trained on {parameter.range_text} {parameter.unit}".rstrip()
+    unit = f" {parameter.unit}".rstrip()
     if is_switch(parameter):
         return gr.Checkbox(label=words, info=choice_effect(parameter), elem_classes="switch")
     if parameter.choices:
-        choices = [(f"{choice:g}", choice) for choice in parameter.choices]
+        choices = [(f"{choice:g}{unit}", choice) for choice in parameter.choices]
         return gr.Radio(choices, value=parameter.default, label=words, info=parameter.description)
     if not parameter.varies:
+        trained = f"always {parameter.default:g}{unit} in training"
         return gr.Number(parameter.default, label=words, info=trained)
+    span, comma, how = parameter.range_text.partition(",")
     low, high = reach(parameter)
     return gr.Slider(
         low,
@@ -76,7 +78,7 @@ def _input(family: TaskFamily, parameter: Parameter) -> Component:
         value=parameter.default,
         step=10.0 ** np.floor(np.log10((high - low) / 100)),
         label=words,
-        info=trained,
+        info=f"trained on {span}{unit}{comma}{how}",
         elem_id=element_id(family, parameter),
         elem_classes="ranged",
     )
