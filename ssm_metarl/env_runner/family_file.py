@@ -13,6 +13,14 @@ import numpy as np
 from ssm_metarl.env_runner import recipe
 from ssm_metarl.env_runner.declared_robot import ModelCheck, robot_world
 from ssm_metarl.env_runner.family import NO_LIMIT_STEPS, TaskFamily
+from ssm_metarl.env_runner.family_keys import (
+    DRAWN,
+    KEYS,
+    PARAMETER_KEYS,
+    SUGGESTED,
+    TARGETS,
+    WORDS,
+)
 from ssm_metarl.env_runner.formula import RESERVED, SEEN, Formula
 from ssm_metarl.env_runner.recipe import Recipe, Target, WrapperUse
 from ssm_metarl.env_runner.tasks import Parameter
@@ -25,31 +33,6 @@ else:
     import tomli as tomllib  # pyright: ignore[reportMissingImports]
 
 LARGEST = 100_000  # bytes
-SUGGESTED = (
-    *("support_steps", "discount", "adaptation_discount", "inner_lr", "outer_lr", "adapted_std"),
-    *("initial_log_std", "support_weight", "trust"),
-)
-"""Settings of a run that a family may suggest."""
-KEYS: Mapping[str, type | tuple[type, ...]] = {
-    **{"name": str, "description": str, "env_id": str, "max_episode_steps": int},
-    **{"reward": str, "success": str, "success_key": str, "picture": str, "arguments": dict},
-    **{"derived": dict, "wrappers": list, "parameters": dict, "settings": dict},
-    **dict.fromkeys(SUGGESTED, (int, float)),
-}
-TARGETS = ("argument", "attribute", "model", "wrapper")
-DRAWN: Mapping[str, type | tuple[type, ...]] = {
-    **{"default": (bool, int, float), "low": (int, float), "high": (int, float)},
-    **{"distribution": str, "mean": (int, float), "std": (int, float), "choices": list},
-    **{"shifted": list, "bounds": list, "unit": str, "description": str},
-}
-PARAMETER_KEYS = {**dict.fromkeys(TARGETS, str), "scaled": bool, **DRAWN}
-WORDS = {
-    str: "a text",
-    int: "a whole number",
-    dict: "a table",
-    list: "a list",
-    bool: "true or false",
-}
 
 
 def read_family(path: str | Path, *, trust_env_code: bool = False) -> TaskFamily:
