@@ -123,7 +123,13 @@ class TaskOfRobot(gymnasium.Wrapper, gymnasium.utils.RecordConstructorArgs):
         super().__init__(env)
         self._reward, self._success, self._values = reward, success, values
         self._robot: Any = env.unwrapped
+        self._edits = edits
         edit_model(self._robot.model, edits, values)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Change the model of a copy, too: Gymnasium's robots are copied as they were built."""
+        self.__dict__.update(state)
+        edit_model(self._robot.model, self._edits, self._values)
 
     def step(self, action: np.ndarray) -> tuple[Any, SupportsFloat, bool, bool, dict[str, Any]]:
         """Take a step; the info says so if the simulation has restarted by itself."""
