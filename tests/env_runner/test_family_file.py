@@ -140,7 +140,7 @@ def test_lanes_have_their_own_values_after_every_reset() -> None:
     tasks = family.sample(3, SeedSequence(0))
     env: Any = family.make_vec(tasks, 2, autoreset=True, horizon=2)
     env.reset(SeedSequence(0))
-    lengths = [one.unwrapped.l for one in env._envs.envs]
+    lengths = [one.unwrapped.l for one in env._lanes._envs]
     np.testing.assert_array_equal(lengths, tasks.values["length"].repeat(2))
 
 
