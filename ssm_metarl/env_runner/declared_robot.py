@@ -1,5 +1,6 @@
 """Robots that a family's file declares: checked before any work, and run in MuJoCo's threads."""
 
+import contextlib
 import copy
 from typing import Any
 
@@ -38,24 +39,25 @@ class ModelCheck:
     """Tries values on a copy of the model of a recipe's environment."""
 
     def __init__(self, recipe: Recipe) -> None:
-        """Build nothing yet."""
-        self._recipe = recipe
-        self._model: Any = None
-
-    def build(self) -> None:
-        """Build the environment, whose model is tried.
+        """Build the environment, if a parameter goes to its model.
 
         Raises:
-            UserError: It cannot be built, for want of MuJoCo perhaps.
+            UserError: It cannot be built, for want of MuJoCo perhaps, or has no model.
         """
+        self._recipe = recipe
+        self._model: Any = None
+        if any(target.kind == "model" for target in recipe.targets.values()):
+            self._model = self._build()
+
+    def _build(self) -> Any:  # noqa: ANN401 (an MjModel)
         mujoco_model.load_mujoco()
         try:
             env = gymnasium.make(self._recipe.env_id, **self._recipe.arguments)
         except Exception as error:  # what a foreign environment raises is its own business
             reason = " ".join(str(error).split())
             raise UserError(f"{self._recipe.env_id} cannot be built: {reason}") from error
-        self._model = model_of(env)
-        env.close()
+        with contextlib.closing(env):
+            return model_of(env)
 
     def try_value(self, name: str, value: float) -> None:
         """Set the field that a parameter goes to, if it goes to one.

@@ -169,10 +169,8 @@ class _Reader:
 
     def check_models(self, make: Recipe, parameters: Collection[Parameter]) -> None:
         """Refuse fields that a robot's model does not have, and values that it cannot hold."""
-        check = ModelCheck(make)
-        if any(target.kind == "model" for target in make.targets.values()):
-            with self.at("env_id"):
-                check.build()
+        with self.at("env_id"):
+            check = ModelCheck(make)
         for parameter in parameters:
             path, name = ("parameters", parameter.name), parameter.name
             with self.at(*path, "model"):
