@@ -120,7 +120,8 @@ def _intervals(
     """
     columns, factor, sign = [], 100.0 if percent else 1.0, "%" if percent else ""
     for values in zip(*((row.mean, *row.ci95) for row in rows), strict=True):
-        texts = [f"{factor * value:.{digits}f}" for value in values]
+        rounded = (round(factor * value, digits) + 0.0 for value in values)  # no -0
+        texts = [f"{value:.{digits}f}" for value in rounded]
         columns.append([text.rjust(max(map(len, texts))) for text in texts])
     return [f"{mean}{sign} [{low}, {high}]" for mean, low, high in zip(*columns, strict=True)]
 

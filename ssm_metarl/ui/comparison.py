@@ -187,6 +187,8 @@ def results_table(found: Sequence[Measured]) -> pd.DataFrame:
         for row in with_success(one.rows)
     ]
     table = _without_empty(pd.DataFrame(rows))
+    if "Success" in table:  # there is room for as many columns; the CSV has all
+        table = table.drop(columns=["IQM", "Greedy"])
     return table if len(found) > 1 else table.drop(columns="Agent")
 
 

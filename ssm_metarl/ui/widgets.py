@@ -56,7 +56,7 @@ TABLE: dict[str, Any] = {"interactive": False, "show_label": False, "buttons": [
 
 def percent(share: float) -> str:
     """Return a share in per cent; a small one is not 0%."""
-    return "<1%" if 0.0 < share < 0.005 else f"{share:.0%}"
+    return "<1%" if 0.0 < share < 0.005 else f"{round(share, 2) + 0.0:.0%}"  # no -0%
 
 
 def cell_bar(share: float, colour: str) -> str:
