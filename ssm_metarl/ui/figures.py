@@ -48,7 +48,7 @@ def svg(figure: "Figure", alt: str, size: tuple[float, float] | None = SIZE) -> 
 def line_plot(**how: Any) -> gr.LinePlot:
     """Return a line plot whose value :func:`lines_of` makes."""
     return gr.LinePlot(
-        x="x", y="y", color="line", color_title=" ", x_axis_format="~g", height=320, **how
+        x="x", y="y", color="line", color_title=" ", x_axis_format="~r", height=320, **how
     )
 
 
