@@ -115,3 +115,15 @@ def test_a_field_that_this_release_does_not_follow_is_refused() -> None:
     else:
         apply(model, "geom_size[foot_geom].0", 1.2, scaled=True)
         assert model.geom("foot_geom").rbound[0] > model_of("hopper").geom("foot_geom").rbound[0]
+
+
+def test_a_running_simulation_stays_where_it_is() -> None:
+    model = model_of("hopper")
+    data = mujoco.MjData(model)
+    data.ctrl[:] = 1.0
+    mujoco.mj_step(model, data, 20)
+    before, twin = data.qpos.copy(), mujoco.MjData(model)
+    apply(model, "body_mass[torso]", 2.0, scaled=True)
+    np.testing.assert_array_equal(data.qpos, before)
+    mujoco.mj_setConst(model, twin)  # on data that is in use it begins anew
+    assert not np.array_equal(before, twin.qpos)
