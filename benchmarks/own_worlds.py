@@ -86,8 +86,8 @@ WORLDS = {
     "highway": World(
         "rl2",
         {
-            **{"num_epochs": 15, "tasks_per_epoch": 6, "first_steps": 20},
-            **{"validation_tasks": 2, "validate_every": 15},
+            **{"num_epochs": 8, "tasks_per_epoch": 6, "first_steps": 20},
+            **{"validation_tasks": 2, "validate_every": 8},
         },
         20.0,
         tasks=5,
