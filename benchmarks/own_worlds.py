@@ -78,8 +78,8 @@ WORLDS = {
     "popgym-position-only-cartpole": World("rl2", TRIAL, 1.0),
     "minigrid-memory": World("rl2", {**SPARSE, "first_steps": 60}, 1.0),
     "popgym-noisy-cartpole": World("rl2", {**TRIAL, "num_epochs": 50}, 1.0),
-    "popgym-position-only-pendulum": World("rl2", {**TRIAL, "num_epochs": 40}, 1.0),
-    "popgym-noisy-pendulum": World("rl2", {**TRIAL, "num_epochs": 40}, 1.0),
+    "popgym-position-only-pendulum": World("rl2", {**TRIAL, "num_epochs": 40}),
+    "popgym-noisy-pendulum": World("rl2", {**TRIAL, "num_epochs": 40}),
     "minigrid-door-key": World("rl2", {**SPARSE, "first_steps": 100, "num_epochs": 40}, 1.0),
     "carl-cartpole": World("meta_rl", {**SMALL, "tasks_per_epoch": 10}, 500.0),
     # A step takes 10 ms.
