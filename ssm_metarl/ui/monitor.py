@@ -77,18 +77,27 @@ class Monitor:
             x_lim=[0, self._axis],
             y_lim=[0, 1.05 * self._best] if self._best else [None, None],
             color_map=COLOUR_MAP,
+            colors_in_legend=[*self._lines],
             **how,
         )
 
     @property
     def curves(self) -> pd.DataFrame:
-        """The returns before and after adaptation against the iterations."""
+        """The returns before and after adaptation against the iterations.
+
+        The lines of other learners are there, too, without a point: Gradio draws no line that a
+        plot did not have when it was made (6.31).
+        """
+        return lines_of({**dict.fromkeys(COLOUR_MAP, ()), **self._lines})
+
+    @property
+    def _lines(self) -> dict[str, list[tuple[float, float]]]:
         best = self._best
         lines = {BEST: [(0.0, best), (float(self._axis), best)]} if best else {}
         for key, (name, _) in LINES[LEARNERS[self.config.mode].validation].items():
             shown = (record for record in self._records if record[key] is not None)
             lines[name] = [(float(one["iteration"]), float(one[key])) for one in shown]
-        return lines_of(lines)
+        return lines
 
     @property
     def _axis(self) -> int:

@@ -128,6 +128,16 @@ def test_training_shows_it_and_asks_for_no_measured_pace(store: RunStore) -> Non
     assert "Solved in" in monitor.outcome("mine", timed_out=False)
 
 
+def test_a_plot_has_the_lines_of_every_learner_from_the_start() -> None:
+    """Gradio keeps the names that a plot began with, and draws no others."""
+    names = {}
+    for learner in ("meta_rl", "rl2", "policy_gradient"):
+        monitor = Monitor(TrainConfig(mode=learner, env_name="CartPole-v1", num_epochs=3))
+        names[learner] = set(monitor.curves["line"])
+        assert set(monitor.plot().colors_in_legend) < names[learner]
+    assert names["meta_rl"] == names["rl2"] == names["policy_gradient"]
+
+
 def test_memory_shows_tasks_of_any_parameters(subject: Subject) -> None:
     words, _, _, table, *_ = shown(subject, query(), ONE, mine=True)
     assert "earlier task" in words
