@@ -21,7 +21,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -125,9 +125,15 @@ def measure(robot: str, lanes: int, rounds: int, lane_steps: int) -> list[Row]:
     contestants = {name: make(robot, lanes) for name, make in makers.items()}
     space = physics_of(robot).action_space
     assert isinstance(space, gymnasium.spaces.Box)
-    steps = max(lane_steps // lanes, 20)
     rng = np.random.default_rng(0)
-    drawn = rng.uniform(space.low, space.high, (steps, lanes, *space.shape)).astype(np.float32)
+    size = (max(lane_steps // lanes, 20), lanes, *space.shape)
+    drawn = rng.uniform(space.low, space.high, size).astype(np.float32)
+    return race(robot, contestants, drawn, rounds)
+
+
+def race(what: str, contestants: Mapping[str, Step], drawn: np.ndarray, rounds: int) -> list[Row]:
+    """Let contestants take turns with the same actions ``[steps, lanes, ...]``."""
+    steps, lanes = drawn.shape[:2]
     speeds: dict[str, list[float]] = {name: [] for name in contestants}
     for number in range(rounds + 1):
         for name, step in contestants.items():
@@ -140,7 +146,7 @@ def measure(robot: str, lanes: int, rounds: int, lane_steps: int) -> list[Row]:
     for name, speed in speeds.items():
         ratios = [own / its for own, its in zip(speeds[OURS], speed, strict=True)]
         of_ratios = statistics.median(ratios), min(ratios), max(ratios)
-        rows.append(Row(robot, lanes, name, statistics.median(speed), *of_ratios))
+        rows.append(Row(what, lanes, name, statistics.median(speed), *of_ratios))
     return rows
 
 
@@ -164,10 +170,10 @@ def peak_memory(robot: str, lanes: int) -> float:
     return float(done.stdout.split()[-1])
 
 
-def own_peak() -> float:
-    """Return the peak memory of this process in megabytes, torch included (on Linux)."""
+def own_peak(process: int | str = "self") -> float:
+    """Return the peak memory of a process in megabytes, torch included (on Linux)."""
     # Not ru_maxrss, which a new process inherits from the one that started it.
-    lines = Path("/proc/self/status").read_text().splitlines()
+    lines = Path(f"/proc/{process}/status").read_text().splitlines()
     return next(float(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM"))
 
 

@@ -62,6 +62,11 @@ class Worker:
         theirs.close()
         self.tell(setup)
 
+    @property
+    def process_id(self) -> int:
+        """The number that the system knows the process by."""
+        return self._process.pid
+
     def tell(self, message: Any) -> None:  # noqa: ANN401
         """Send a message; that nobody is there shows when there is no answer."""
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):

@@ -132,7 +132,7 @@ class WorkerLanes:
             max_episode_steps: Steps after which an episode is truncated.
             autoreset: Whether a lane starts its next episode by itself.
         """
-        self._crew, self._tasks, self._autoreset = crew, tasks, autoreset
+        self.crew, self._tasks, self._autoreset = crew, tasks, autoreset
         self.observation_space: gymnasium.Space = crew.builder.observation_space
         self.action_space = crew.builder.action_space
         crew.start(workers)
@@ -175,9 +175,9 @@ class WorkerLanes:
 
     def close(self) -> None:
         """Leave the environments with the workers."""
-        if self._crew.workers:
+        if self.crew.workers:
             self._ask([("close",)] * len(self._parts))
-        self._crew.serve(None)
+        self.crew.serve(None)
 
     def _ask(self, messages: Sequence[tuple[Any, ...]]) -> list[Any]:
         """Send each worker a message; return their answers, :class:`Died` of those that did."""
@@ -186,7 +186,7 @@ class WorkerLanes:
                 worker.tell(message)
             return [worker.answer() for worker in self._workers]
         except BaseException:  # Ctrl-C too: what comes late would answer another question
-            self._crew.stop()
+            self.crew.stop()
             raise
 
     def _replace(
@@ -203,7 +203,7 @@ class WorkerLanes:
         Returns:
             The latter by their places in the part, that in which it died first, and why.
         """
-        part, crew = self._parts[k], self._crew
+        part, crew = self._parts[k], self.crew
         records, why = self.records[part], f"a worker process {died}"
         lane = int(np.isnan(records["reward"]).argmax())  # the first that had not been stepped
         task = ", ".join(f"{name}={v:.3g}" for name, v in self._tasks[part][lane].items())
@@ -226,7 +226,7 @@ class WorkerLanes:
     def _rebuild(self, k: int, died: Died) -> None:
         """Start a worker anew, with its environments."""
         for _ in range(MOST_STARTS):
-            worker = self._crew.replace(k)
+            worker = self.crew.replace(k)
             worker.tell(self._builds[k])
             if not isinstance(worker.answer(), Died):
                 return

@@ -103,7 +103,7 @@ def going(steps: int) -> torch.Tensor:
 def processes(env: GymnasiumEnvironment) -> list[int]:
     lanes = env._lanes
     assert isinstance(lanes, WorkerLanes)
-    return [worker._process.pid for worker in lanes._crew.workers]
+    return [worker.process_id for worker in lanes.crew.workers]
 
 
 @pytest.mark.parametrize("autoreset", [True, False])
@@ -279,7 +279,7 @@ family = sm.TaskFamily("Pole", make=make).reusing()
 env = family.make_vec(family.nominal(), 4, autoreset=True)
 env.reset(SeedSequence(0))
 env.step(torch.zeros(1, 4, dtype=torch.int64))
-print(*(worker._process.pid for worker in env._lanes._crew.workers), flush=True)
+print(*(worker.process_id for worker in env._lanes.crew.workers), flush=True)
 if len(sys.argv) > 1:
     time.sleep(60)
 """
