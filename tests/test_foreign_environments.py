@@ -125,7 +125,7 @@ def test_a_family_of_one_task_is_evaluated_as_one(
     kind.built = kind.most = 0
     flags = ["--episodes=2", "--steps=1", "--no-video", "--modes=zero_shot,standard"]
     assert main(["evaluate", str(run), *flags]) == 0
-    assert "so it is one task" in capsys.readouterr().out
+    assert "has 1 task in" in capsys.readouterr().out
     found = json.loads((run / "evaluation.json").read_text())
     assert [len(row["per_task"]) for row in found["results"]] == [1, 1]
     assert kind.opened == 0

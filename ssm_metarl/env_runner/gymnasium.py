@@ -75,7 +75,7 @@ class GymnasiumEnvironment:
             EnvironmentFailure: Most of a task's episodes fail.
             DivergenceError: An action is not finite.
         """
-        if not torch.isfinite(action).all():
+        if action.is_floating_point() and not torch.isfinite(action).all():
             raise DivergenceError("an action of the policy is not finite")
         records = self._lanes.records
         records["action"] = into_space(action.flatten(0, 1).cpu().numpy(), self.action_space)
@@ -109,11 +109,10 @@ class GymnasiumEnvironment:
 
     def _tensor(self, name: str, dtype: torch.dtype | None = None) -> Tensor:
         """Return a field of the lanes' records: a copy, as they are filled in again."""
-        values = torch.tensor(self._lanes.records[name], device=self.device)
-        return self._grid(values if dtype is None else values.to(dtype))
+        return self._grid(torch.from_numpy(self._lanes.records[name].copy()).to(self.device, dtype))
 
     def _grid(self, values: Tensor) -> Tensor:
-        return values.unflatten(0, (len(self.tasks), self.lanes))
+        return values.view(len(self.tasks), self.lanes, *values.shape[1:])
 
 
 class VectorLanes:
