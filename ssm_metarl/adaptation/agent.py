@@ -11,10 +11,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ssm_metarl.adaptation.config import AdaptationConfig
+from ssm_metarl.core.actions import EnvironmentAction
 from ssm_metarl.core.distributions import Distribution
 from ssm_metarl.core.parameters import Params
 from ssm_metarl.core.policy import BoundPolicy, Policy, State
-from ssm_metarl.core.spaces import EnvironmentAction
 from ssm_metarl.env_runner.rollout import Trajectory
 from ssm_metarl.env_runner.trajectory import nothing_yet
 from ssm_metarl.errors import UserError, check_whole

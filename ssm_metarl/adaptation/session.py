@@ -22,8 +22,8 @@ from torch import Tensor
 from ssm_metarl.adaptation.agent import Agent
 from ssm_metarl.adaptation.hybrid import Memory
 from ssm_metarl.adaptation.standard import Adaptation, Adapted
+from ssm_metarl.core.actions import EnvironmentAction
 from ssm_metarl.core.distributions import Distribution
-from ssm_metarl.core.spaces import EnvironmentAction
 from ssm_metarl.core.torch_state import in_usual_torch
 from ssm_metarl.env_runner.rollout import Trajectory
 from ssm_metarl.errors import DivergenceError, UserError, check_whole, nearest

@@ -8,8 +8,8 @@ from jaxtyping import Float
 
 from ssm_metarl.adaptation.agent import Agent, AgentState
 from ssm_metarl.analysis.linear_probe import flat_state
+from ssm_metarl.core.actions import EnvironmentAction
 from ssm_metarl.core.distributions import Categorical, Distribution
-from ssm_metarl.core.spaces import EnvironmentAction
 
 
 @dataclass(frozen=True)

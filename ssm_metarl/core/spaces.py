@@ -8,7 +8,7 @@ the result into what the environment's space contains: its start, bounds, roundi
 import math
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Literal, cast, get_args
+from typing import Any, cast
 
 import gymnasium
 import numpy as np
@@ -16,21 +16,15 @@ import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
-from ssm_metarl.errors import UserError
-
-ActionType = Literal[
-    "float16", "float32", "float64", "bool",
-    "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64",
-]  # fmt: skip
-ACTION_TYPES = get_args(ActionType)
-ACTION_SPACES = (
-    gymnasium.spaces.Discrete,
-    gymnasium.spaces.MultiDiscrete,
-    gymnasium.spaces.MultiBinary,
-    gymnasium.spaces.Box,
+from ssm_metarl.core.actions import (
+    ActionType,
+    EnvironmentAction,
+    check_action_space,
+    choices_of,
+    into_space,
+    within,
 )
-EnvironmentAction = np.ndarray | np.integer
-"""An action as ``env.step`` takes it: a discrete one alone is a NumPy integer."""
+
 UNBOUNDED = float(np.finfo(np.float64).max)
 """Stands for a bound that is not there; JSON, unlike infinity, can hold it."""
 CONDENSED = 4  # large pixels along each side of an image
@@ -102,24 +96,22 @@ class Spaces:
             action_low=(),
             action_high=(),
             action_start=0,
-            action_type=kind,
             choices=(),
             action_starts=(),
-            action_shape=shape,
         )
         if isinstance(space, gymnasium.spaces.Discrete):
             own = replace(plain, actions=int(space.n), action_start=int(space.start))
         elif isinstance(space, gymnasium.spaces.Box):
-            own = replace(plain, actions=math.prod(shape)).bounded_by(space)
+            own = replace(plain, actions=math.prod(shape))._bounded_by(space)
         else:
-            own = plain.choosing_in(space)
+            own = plain._choosing_in(space)
         return replace(
             own,
             action_type=None if kind == own.usual_type else kind,
             action_shape=None if shape == own.usual_shape else shape,
         )
 
-    def bounded_by(self, space: gymnasium.spaces.Box) -> "Spaces":
+    def _bounded_by(self, space: gymnasium.spaces.Box) -> "Spaces":
         """Return the same with the bounds of a Box, as far as it has any."""
         sides = space.low, space.bounded_below, space.high, space.bounded_above
         lows, below, highs, above = (side.ravel().tolist() for side in sides)
@@ -128,9 +120,9 @@ class Spaces:
             return self
         return replace(self, action_low=low, action_high=high)
 
-    def choosing_in(self, space: gymnasium.Space) -> "Spaces":
+    def _choosing_in(self, space: gymnasium.Space) -> "Spaces":
         """Return the same with the choices of a MultiDiscrete or MultiBinary."""
-        choices, starts = _choices_of(space)
+        choices, starts = choices_of(space)
         return replace(
             self,
             actions=int(choices.sum()),
@@ -166,7 +158,7 @@ class Spaces:
             )
         if self.discrete:
             return gymnasium.spaces.Discrete(self.actions, start=self.action_start, dtype=kind.type)
-        low, high = (_within(bounds, *_limits(kind)).reshape(shape) for bounds in self._bounds)
+        low, high = (within(bounds, *_limits(kind)).reshape(shape) for bounds in self._bounds)
         return gymnasium.spaces.Box(low, high, dtype=kind.type)
 
     def centred(self, observation: Float[Tensor, "*batch O"]) -> Float[Tensor, "*batch O"]:
@@ -252,23 +244,22 @@ class Spaces:
             return False
         # A former version did not keep the bounds of a space that lacked some.
         forgotten = not self.action_low and not other._scaled.all()
-        return forgotten or np.array_equal(_rounded(self._bounds), _rounded(other._bounds))
+        bounds = np.stack([self._bounds, other._bounds]).clip(-LARGEST, LARGEST)
+        return forgotten or np.array_equal(*bounds.astype(np.float32))
 
     def describe(self) -> str:
         """Say it in words: ``4 numbers and takes 2 discrete actions``."""
-        sees = f"{len(self.observation_scale)} numbers and takes {self.actions}"
+        sees = f"{len(self.observation_scale)} numbers and takes"
         if self.choices:
-            several = f"{len(self.choices)} discrete actions of {list(self.choices)} choices"
-            return f"{len(self.observation_scale)} numbers and takes {several}"
+            return f"{sees} {len(self.choices)} discrete actions of {list(self.choices)} choices"
         if self.discrete:
-            return f"{sees} discrete actions" + (
-                f" from {self.action_start}" if self.action_start else ""
-            )
+            start = f" from {self.action_start}" if self.action_start else ""
+            return f"{sees} {self.actions} discrete actions{start}"
         low, high = (
             [bound if abs(bound) < UNBOUNDED else math.copysign(math.inf, bound) for bound in side]
             for side in (self.action_low, self.action_high)
         )
-        return f"{sees} numbers" + (f" from {low} to {high}" if low else "")
+        return f"{sees} {self.actions} numbers" + (f" from {low} to {high}" if low else "")
 
     @cached_property
     def _starts(self) -> Int64[np.ndarray, "F"]:
@@ -292,67 +283,6 @@ class Spaces:
         low, high = self._bounds
         with np.errstate(over="ignore"):
             return (low > -LARGEST) & (high < LARGEST) & (high - low < LARGEST)
-
-
-def check_action_space(space: gymnasium.Space) -> ActionType:
-    """Return NumPy's name of the type of an action.
-
-    Raises:
-        UserError: An agent cannot act in the space.
-    """
-    kind = str(np.dtype(space.dtype)) if space.dtype is not None else ""
-    if not isinstance(space, ACTION_SPACES) or kind not in ACTION_TYPES:
-        raise UserError(
-            f"action space {space} is not supported; valid: "
-            + ", ".join(each.__name__ for each in ACTION_SPACES)
-        )
-    if 0 in (space.shape or ()):
-        raise UserError(f"action space {space} holds no number, so there is nothing to do")
-    return cast(ActionType, kind)
-
-
-def into_space(action: np.ndarray, space: gymnasium.Space) -> EnvironmentAction:
-    """Return actions in the environment's units as its space contains them.
-
-    Args:
-        action: Indices from 0, ``[...]`` for Discrete, ``[..., F]`` for F choices; or numbers
-            ``[..., A]`` for a Box.
-        space: One that :func:`check_action_space` takes.
-
-    Returns:
-        The same leading axes, then the space's shape, in its dtype; a Discrete action alone is a
-        NumPy scalar, which environments can look up in a table.
-    """
-    if isinstance(space, gymnasium.spaces.Discrete):
-        return (action + int(space.start)).astype(space.dtype)[()]
-    shape = cast(tuple[int, ...], space.shape)
-    shaped = action.reshape((*action.shape[:-1], *shape))
-    if isinstance(space, gymnasium.spaces.Box):
-        return _within(shaped, space.low, space.high)
-    starts = _choices_of(space)[1].reshape(shape)
-    return np.asarray((shaped + starts).astype(space.dtype))
-
-
-def _choices_of(space: gymnasium.Space) -> tuple[np.ndarray, np.ndarray]:
-    """Return the number of choices and the first of each part ``[F]`` of an action, int64."""
-    if isinstance(space, gymnasium.spaces.MultiBinary):
-        parts = np.zeros(math.prod(space.shape), np.int64)
-        return parts + 2, parts
-    assert isinstance(space, gymnasium.spaces.MultiDiscrete)
-    return space.nvec.astype(np.int64).ravel(), space.start.astype(np.int64).ravel()
-
-
-def _within(values: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
-    """Cast numbers to the type of the bounds (integers: the nearest) and clip them exactly."""
-    exact = values.astype(np.float64)
-    with np.errstate(invalid="ignore", over="ignore"):  # what does not fit is clipped below
-        inside = (exact if low.dtype.kind == "f" else np.rint(exact)).astype(low.dtype)
-    inside = np.where(exact >= high.astype(np.float64), high, inside)
-    return np.where(exact <= low.astype(np.float64), low, inside)
-
-
-def _rounded(bounds: np.ndarray) -> np.ndarray:
-    return bounds.clip(-LARGEST, LARGEST).astype(np.float32)
 
 
 def _limits(kind: np.dtype) -> tuple[np.ndarray, np.ndarray]:

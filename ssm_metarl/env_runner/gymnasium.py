@@ -11,7 +11,7 @@ from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, Vecto
 from numpy.random import SeedSequence
 from torch import Tensor
 
-from ssm_metarl.core.spaces import check_action_space, into_space
+from ssm_metarl.core.actions import check_action_space, into_space
 from ssm_metarl.env_runner.environment import Step
 from ssm_metarl.env_runner.failures import FailedEpisodes, failures_named
 from ssm_metarl.env_runner.lanes import MAX_REWARD as MAX_REWARD

@@ -8,7 +8,7 @@ from typing import NamedTuple, cast
 
 import gymnasium
 
-from ssm_metarl.core.spaces import check_action_space
+from ssm_metarl.core.actions import check_action_space
 from ssm_metarl.env_runner.environment import Environment
 from ssm_metarl.env_runner.failures import failures_named
 from ssm_metarl.env_runner.gymnasium import GymnasiumEnvironment

@@ -9,7 +9,7 @@ import torch
 from numpy.random import SeedSequence
 from torch import Tensor
 
-from ssm_metarl.core.spaces import into_space
+from ssm_metarl.core.actions import into_space
 from ssm_metarl.env_runner.environment import Step
 from ssm_metarl.env_runner.failures import FailedEpisodes
 from ssm_metarl.env_runner.formula import LaneFormula

@@ -28,6 +28,15 @@ def test_features_are_those_of_torchs_layers() -> None:
     torch.testing.assert_close(ENCODER.bind(p)(inputs), expected)
 
 
+def test_initial_kernels_keep_the_size_of_what_goes_through_them() -> None:
+    """He et al. (2015), arXiv:1502.01852: a variance of 2 over the numbers that are added up."""
+    for layer, before in enumerate((2, 16, 32)):
+        kernel, size = params()[f"encoder.conv{layer}.weight"], before * 9
+        assert kernel.shape[1:] == (before, 3, 3)
+        assert kernel.std() == pytest.approx((2 / size) ** 0.5, rel=0.1)
+        assert abs(kernel.mean()) < 0.1 * kernel.std()
+
+
 def test_every_task_has_its_own_parameters() -> None:
     own = [params(seed) for seed in range(3)]
     stacked = {name: torch.stack([p[name] for p in own]) for name in own[0]}

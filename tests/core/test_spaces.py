@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from ssm_metarl.core.spaces import LARGEST, UNBOUNDED, EnvironmentAction, Spaces, into_space
+from ssm_metarl.core.actions import EnvironmentAction, into_space
+from ssm_metarl.core.spaces import LARGEST, UNBOUNDED, Spaces
 from ssm_metarl.errors import UserError
 
 SCALE = np.ones(3)
@@ -133,6 +134,16 @@ def test_the_same_bounds_in_another_type_are_the_same() -> None:
     assert not one.same_actions(Spaces.of(SCALE, Box(-np.inf, np.inf, (2,))))
     assert not one.same_actions(Spaces.of(SCALE, Box(-0.4, 0.4, (3,))))
     assert not one.same_actions(Spaces.of(SCALE, Discrete(2)))
+
+
+def test_the_type_of_an_action_is_that_of_the_space_it_acts_in() -> None:
+    unusual = Spaces.of(SCALE, Box(-1, 1, (2,), np.float64))
+    assert unusual.action_type == "float64"
+    assert unusual.acting_in(Box(-1, 1, (2,), np.float64)).action_type == "float64"
+    assert unusual.acting_in(Box(-1, 1, (2,), np.float32)).action_type is None
+    small = unusual.acting_in(Discrete(3, dtype=np.int8))
+    assert (small.action_type, small.discrete) == ("int8", True)
+    assert small.acting_in(Discrete(3)).action_type is None
 
 
 def test_agents_that_kept_no_half_bounds_are_still_taken() -> None:
