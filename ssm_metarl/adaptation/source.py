@@ -38,20 +38,18 @@ class EnvironmentSource:
         agent: As it acts there: ``predict`` gives what the environment's space contains.
 
     Raises:
-        UserError: The agent cannot act in the environment; the message shows both spaces.
+        UserError: The agent cannot act in the environment; where only the spaces differ, the
+            message shows both.
     """
 
     def __init__(self, agent: Agent, env: gymnasium.Env | gymnasium.vector.VectorEnv) -> None:
-        sees = f"the agent sees {agent.policy.spaces.describe()}"
-        try:
-            lanes = _lanes_of(env)
-            theirs = GymnasiumEnvironment(lanes, ONE_TASK, max_episode_steps=LONGEST_EPISODE)
-        except UserError as error:
-            raise UserError(f"{error}; {sees}") from error
+        lanes = _lanes_of(env)
+        theirs = GymnasiumEnvironment(lanes, ONE_TASK, max_episode_steps=LONGEST_EPISODE)
         if not _can_act(agent, theirs):
             raise UserError(
                 "the environment's spaces are not the agent's: it shows "
-                f"{theirs.observation_space} and takes {theirs.action_space}; {sees}"
+                f"{theirs.observation_space} and takes {theirs.action_space}; the agent sees "
+                f"{agent.policy.spaces.describe()}"
             )
         self._environment = theirs
         self._cut = _Cut(lanes, ONE_TASK, max_episode_steps=agent.config.horizon)

@@ -11,7 +11,7 @@ import gymnasium
 import numpy as np
 import pytest
 import torch
-from gymnasium.vector import AutoresetMode, SyncVectorEnv
+from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv
 from numpy.random import SeedSequence
 
 from ssm_metarl.adaptation import source
@@ -250,7 +250,6 @@ MINE = "the agent sees 4 numbers and takes 2 discrete actions"
         (BOX4, gymnasium.spaces.Box(-1.0, 1.0, (2,)), r"takes Box\(-1.0, 1.0, \(2,\)"),
         (gymnasium.spaces.Box(-1.0, 1.0, (5,)), TWO, r"shows Box\(-1.0, 1.0, \(5,\)"),
         (BOX4, gymnasium.spaces.MultiDiscrete([2, 2]), r"MultiDiscrete\(\[2 2\]\)"),
-        (gymnasium.spaces.Sequence(BOX4), TWO, "Sequence"),
     ],
 )
 def test_spaces_that_do_not_match_are_shown_both(
@@ -279,16 +278,20 @@ def test_observations_that_can_be_flattened_are(agent: Agent) -> None:
 def test_wrong_arguments_are_refused_before_anything_is_played(agent: Agent) -> None:
     env = Scripted(3)
     envs = lanes(Scripted(3), mode=AutoresetMode.SAME_STEP)
+    apart = AsyncVectorEnv([lambda: Scripted(3)], shared_memory=False)
     for make, words in (
         (lambda: adapt(agent, env, "standart"), "did you mean 'standard'"),
         (lambda: adapt(agent, env, "in_context"), "--mode rl2"),
         (lambda: adapt(agent, env, episodes=0), "episodes is 0"),
         (lambda: adapt(agent, env, steps=0), "steps is 0"),
         (lambda: adapt(agent, env, seed=-1), "seed is -1; it must be at least 0"),
-        (lambda: adapt(agent, envs), "SAME_STEP.* valid: NEXT_STEP"),
+        (lambda: adapt(agent, envs), "SAME_STEP.* valid: NEXT_STEP$"),
+        (lambda: adapt(agent, apart), "valid: shared_memory=True$"),
+        (lambda: adapt(agent, Other(gymnasium.spaces.Sequence(BOX4), TWO)), "Sequence.*valid: Box"),
     ):
         with pytest.raises(UserError, match=words):
             make()
+    apart.close()
     assert env.resets == 0
 
 
