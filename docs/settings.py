@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
-from ssm_metarl.meta_rl.registry import LEARNERS
-from ssm_metarl.training.config import TrainConfig, default_text, used_by
+from ssm_metarl.meta_rl.registry import LEARNERS, used_by
+from ssm_metarl.training.config import TrainConfig
+from ssm_metarl.training.defaults import default_text
 from ssm_metarl.training.settings import settings_of
 
 PAGE = Path(__file__).with_suffix(".md")

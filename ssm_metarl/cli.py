@@ -71,7 +71,9 @@ def _dispatch(argv: list[str]) -> int:
         what = f"unknown command {name!r}" if name else "a command is missing"
         raise UserError(f"{what}; {nearest(name, COMMANDS)}")
     kind, run = COMMANDS[name]
+    others = ", ".join(other for other in COMMANDS if other != name)
     try:
-        return run(*parse(kind, f"{PROGRAM} {name}", rest))
+        asked = parse(kind, f"{PROGRAM} {name}", rest, f"Other commands of {PROGRAM}: {others}.")
+        return run(*asked)
     except UserError as error:
         raise UserError(as_typed(str(error), kind, rest)) from error

@@ -47,6 +47,13 @@ def check_whole(name: str, value: object, least: int, most: int = 2**63 - 1) -> 
 def nearest(name: str, valid: Iterable[str]) -> str:
     """Return a hint such as ``did you mean 'gravity'? valid: force, gravity``."""
     names = sorted(valid)
-    close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    close = closest(name, names)
     guess = f"did you mean {close[0]!r}? " if close else ""
     return f"{guess}valid: {', '.join(names)}"
+
+
+def closest(name: str, valid: Iterable[str], most: int = 1) -> list[str]:
+    """Return those names that are most like one that is not valid, whatever its case."""
+    lower = {each.lower(): each for each in valid}
+    close = difflib.get_close_matches(name.lower(), lower, n=most, cutoff=0.5)
+    return [lower[each] for each in close]

@@ -5,16 +5,15 @@ tyro prints ``--help``. Flags are read here: every value is a text until its
 """
 
 import dataclasses
-import difflib
 import re
 from collections.abc import Iterator, Sequence
 from typing import Annotated, Any, TypeVar
 
 import tyro
 
-from ssm_metarl.errors import UserError
-from ssm_metarl.meta_rl.registry import LEARNERS
-from ssm_metarl.training.config import default_text, used_by
+from ssm_metarl.errors import UserError, closest
+from ssm_metarl.meta_rl.registry import LEARNERS, used_by
+from ssm_metarl.training.defaults import default_text
 from ssm_metarl.training.settings import Setting, settings_of
 
 T = TypeVar("T")
@@ -22,13 +21,14 @@ T = TypeVar("T")
 METAVARS = {int: "INT", float: "NUMBER", str: "TEXT"}
 
 
-def parse(kind: type[T], program: str, argv: Sequence[str]) -> tuple[T, list[str]]:
+def parse(kind: type[T], program: str, argv: Sequence[str], more: str = "") -> tuple[T, list[str]]:
     """Read flags, spelled with underscores or hyphens, into a dataclass of settings.
 
     Args:
         kind: The dataclass.
         program: What stands before the flags.
         argv: The flags.
+        more: What else ``--help`` says.
 
     Returns:
         The settings, and the names of those that were typed.
@@ -41,7 +41,7 @@ def parse(kind: type[T], program: str, argv: Sequence[str]) -> tuple[T, list[str
         tyro.cli(
             _texts(kind),
             prog=program,
-            description=kind.__doc__,
+            description=f"{kind.__doc__}\n\n{more}",
             args=["--help"],
             use_underscores=True,
         )
@@ -49,7 +49,7 @@ def parse(kind: type[T], program: str, argv: Sequence[str]) -> tuple[T, list[str
     for one, value in _tokens(kind, program, argv):
         values[one.name] = value if one.type is bool else one.parse(value)
     for one in settings_of(kind).values():
-        if one.default is dataclasses.MISSING and one.name not in values:
+        if one.default is dataclasses.MISSING and not values.get(one.name):
             raise UserError(f"{program} needs RUN: the folder of a run, or of a saved agent")
     return kind(**values), [*values]
 
@@ -72,7 +72,7 @@ def _tokens(kind: type, program: str, argv: Sequence[str]) -> Iterator[tuple[Set
                 raise UserError(f"{flag} needs a value: {one.valid}")
             yield one, value
         elif token.startswith("-"):
-            close = difflib.get_close_matches(_name(token), flags, n=3, cutoff=0.5)
+            close = closest(_name(token), flags, most=3)
             guess = f"did you mean {' or '.join(close)}? " if close else ""
             raise UserError(f"unknown flag {flag}; {guess}{program} --help lists them")
         elif positional:

@@ -23,6 +23,14 @@ from ssm_metarl.cli import main
         (["train", "--num_epochs=0"], ["--num_epochs", "from 1 to"]),
         (["train", "--inner_lr=0"], ["--inner_lr", "above 0"]),
         (["train", "--mode=maml"], ["--mode", "meta_rl", "policy_gradient"]),
+        (["train", "--mode=RL2"], ["--mode is 'RL2'; did you mean 'rl2'?"]),
+        (["train", "--Num-Epoch=3"], ["did you mean --num_epochs"]),
+        (["train", "--run_dir", ""], ["--run_dir is empty; name a folder"]),
+        (["evaluate", "nowhere", "--json="], ["--json is empty; name a file"]),
+        (["evaluate", ""], ["ssm-metarl evaluate needs RUN: the folder of a run, or"]),
+        (["train", "--r_min=0.9"], ["--r_min needs --r_max too"]),
+        (["evaluate", "nowhere", "--modes=standard,hybrid,standard"], ["names standard twice"]),
+        (["evaluate", "nowhere", "--episodes=1,5,05"], ["--episodes names 5 twice"]),
         (["train", "--env=CartPol-v1"], ["--env: ", "CartPol-v1", "CartPole-v1"]),
         (["train", "--env-name=CartPol-v1"], ["--env-name: ", "CartPol-v1"]),
         (["train", "--lr=-1"], ["--lr is -1"]),
@@ -102,6 +110,7 @@ def test_every_command_has_help_with_a_line_per_flag(
         (["adapt"], ["--mode", "--task", "--episodes", "--steps", "--save"]),
         (["train"], ["--num_epochs", "--env", "--run_dir", "--resume", "--inner_lr"]),
         (["evaluate"], ["--modes", "--tasks", "--json"]),
+        (["train"], ["Other commands", "adapt, evaluate, envs, app"]),
     ):
         assert main([*command, "--help"]) == 0
         out = capsys.readouterr().out

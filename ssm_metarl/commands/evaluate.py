@@ -1,10 +1,10 @@
 """``ssm-metarl evaluate``: measure, show, write and draw."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 import numpy as np
 
@@ -36,6 +36,7 @@ if TYPE_CHECKING:  # they import torch
     from ssm_metarl.evaluation.figures import Scatter
     from ssm_metarl.video.before_after import Shown
 
+T = TypeVar("T")
 MOST_EPISODES = 10_000
 RETURN_EPISODES, ONE_TASK_EPISODES = 10, 100  # of each task, for its mean return
 FEW_TASKS = 10  # less than these have as many episodes as one
@@ -106,18 +107,27 @@ class Evaluate:
                 f"--episodes is {self.episodes!r}; valid are whole numbers from 1 to "
                 f"{MOST_EPISODES} with commas between, such as 1,5,20"
             )
-        return tuple(map(int, parts))
+        return _unrepeated("episodes", map(int, parts))
 
     @property
     def mode_names(self) -> tuple[str, ...] | None:
         """The modes, or None for all."""
         if self.modes is None:
             return None
-        names = tuple(dict.fromkeys(self.modes.replace("-", "_").split(",")))
+        names = _unrepeated("modes", self.modes.replace("-", "_").split(","))
         for name in names:
             if name not in MODES:
                 raise UserError(f"--modes: unknown mode {name!r}; {nearest(name, MODES)}")
         return names
+
+
+def _unrepeated(flag: str, values: Iterable[T]) -> tuple[T, ...]:
+    """Return the values of a flag; a UserError if one is there twice."""
+    given = tuple(values)
+    twice = [value for value in given if given.count(value) > 1]
+    if twice:
+        raise UserError(f"--{flag} names {twice[0]} twice; name each once")
+    return given
 
 
 def run(asked: Evaluate, given: Collection[str]) -> int:
@@ -142,17 +152,7 @@ def run(asked: Evaluate, given: Collection[str]) -> int:
     )
     folder = asked.out or place
     _check_places(asked, folder)
-    if len(tasks) < asked.tasks:
-        print(
-            f"{family.name} has {counted(len(tasks), 'task')} in this set, not {asked.tasks}; "
-            f"each is evaluated on {counted(plan.return_episodes, 'episode')}."
-        )
-    if agent.experience is None:  # it was saved by itself
-        print(
-            f"{asked.run} was saved by itself, perhaps adapted: zero-shot is the agent as saved.\n"
-            "Steps start from there, with no experience to recall. To compare it with the agent\n"
-            "that it came from, evaluate the run of that one with the same --seed."
-        )
+    _say_what_is_special(asked, loaded, tasks, plan)
     rows, shown = _evaluate(loaded, tasks, plan)
     evaluation = summarise(family, tasks, asked.split, plan, rows)
     show(make_table(evaluation), whole=True)
@@ -167,6 +167,23 @@ def run(asked: Evaluate, given: Collection[str]) -> int:
     if asked.video:
         attempt("video", lambda: _record(loaded, shown, tasks, folder, asked.seed))
     return 0
+
+
+def _say_what_is_special(
+    asked: Evaluate, loaded: Loaded, tasks: Tasks, plan: "EvaluationPlan"
+) -> None:
+    agent, _, family = loaded
+    if len(tasks) < asked.tasks:
+        print(
+            f"{family.name} has {counted(len(tasks), 'task')} in this set, not {asked.tasks}; "
+            f"each is evaluated on {counted(plan.return_episodes, 'episode')}."
+        )
+    if agent.experience is None:  # it was saved by itself
+        print(
+            f"{asked.run} was saved by itself, perhaps adapted: zero-shot is the agent as saved.\n"
+            "Steps start from there, with no experience to recall. To compare it with the agent\n"
+            "that it came from, evaluate the run of that one with the same --seed."
+        )
 
 
 def _check_places(asked: Evaluate, folder: Path) -> None:

@@ -69,6 +69,7 @@ def run(asked: Train, given: Collection[str]) -> int:
     `given` has the names of the settings that were typed.
     """
     from ssm_metarl.training import loop
+    from ssm_metarl.training.run_family import run_family
 
     use_one_thread()
     family = register_file(asked.family, trust_env_code=asked.trust_env_code)
@@ -81,7 +82,7 @@ def run(asked: Train, given: Collection[str]) -> int:
     config = asked.config
     refuse_unused(config.unused(), config.mode)
     with naming_flag("env_name"):
-        loop.run_family(config)
+        run_family(config)
     name = as_name(f"{config.env_name}-{config.mode}", time.strftime("-%Y%m%d-%H%M%S"))
     run_dir = asked.run_dir or Path("runs") / name
     try:
@@ -94,12 +95,13 @@ def run(asked: Train, given: Collection[str]) -> int:
 def _resume(asked: Train, given: Collection[str], family: "TaskFamily | None") -> int:
     """Continue a run; flags that contradict it are refused."""
     from ssm_metarl.training import loop
+    from ssm_metarl.training.run_family import run_family
 
     if asked.run_dir is None:
         raise UserError("--resume needs --run_dir, the folder of the run to continue")
     stored = loop.read_config(asked.run_dir, trust_env_code=asked.trust_env_code)
     check_is_of(family, stored.env_name, asked.run_dir)
-    stored = stored.resolve(loop.run_family(stored, asked.run_dir))
+    stored = stored.resolve(run_family(stored, asked.run_dir))
     for name in given:
         was, now = getattr(stored, name, None), getattr(asked, name)
         if name in settings_of(TrainConfig) and name not in CHANGEABLE and now != was:
@@ -142,20 +144,24 @@ def _follow(
         _summarise(last, config, run_dir)
     else:
         print(f"{run_dir} is finished already; --num_epochs or --num_episodes trains for longer.")
-    look, folder = how_to_look(track, run_dir), shlex.quote(str(run_dir))
+    look = how_to_look(track, run_dir)
     if look and (last or stopped):
         made(track, look)
+    _say_what_is_next(config.mode, shlex.quote(str(run_dir)), track, stopped)
+    return INTERRUPTED if stopped else 0
+
+
+def _say_what_is_next(mode: str, folder: str, track: str, stopped: bool) -> None:
     if stopped:
         tracked = "" if track == "none" else f" --track {track}"
         print("To continue to the same end:")
         print(f"  ssm-metarl train --run_dir {folder} --resume{tracked}")
-    elif config.mode == "policy_gradient":
+    elif mode == "policy_gradient":
         print("Next, see how it plays the task it was trained on:")
         print(f"  ssm-metarl adapt {folder} --mode zero_shot")
     else:
         print("Next, see how it adapts to tasks it has never met:")
         print(f"  ssm-metarl evaluate {folder}")
-    return INTERRUPTED if stopped else 0
 
 
 def _returns(progress: "Progress", config: TrainConfig) -> str:
@@ -174,7 +180,7 @@ def _summarise(last: "Progress", config: TrainConfig, run_dir: Path) -> None:
     """Say how good the agent became, and draw how."""
     from ssm_metarl.evaluation.figures import learning_curve, write_png
     from ssm_metarl.evaluation.report import counted
-    from ssm_metarl.training.loop import run_family
+    from ssm_metarl.training.run_family import run_family
 
     adapted = BOTH if config.adapts_both_ways else ADAPTED.get(config.mode, "")
     spent = f"{counted(last.environment_steps, 'env step')}, {last.seconds:.0f} s"

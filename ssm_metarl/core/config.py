@@ -53,8 +53,7 @@ class PolicyConfig:
     clip_reward: float = 10.0
 
     def __post_init__(self) -> None:
-        if (self.r_min, self.r_max) != (None, None):
-            check_ring(self.r_min, self.r_max)
+        check_ring(self.r_min, self.r_max)
         if not 0.0 < self.max_phase <= 2.0 * math.pi:
             raise UserError(f"max_phase is {self.max_phase}; it must be above 0, at most 2 pi")
         _check_name("cell", self.cell, CELLS)
@@ -68,12 +67,17 @@ def from_settings(kind: type[T], settings: Mapping[str, Any], **own: object) -> 
 
 
 def check_ring(r_min: float | None, r_max: float | None) -> None:
-    """Refuse moduli of eigenvalues that are not a ring within the unit circle.
+    """Refuse moduli of eigenvalues that are not a ring within the unit circle; both may be None.
 
     Raises:
         UserError: Only one is given, or they do not lie in order.
     """
-    if r_min is None or r_max is None or not 0.0 <= r_min < r_max < 1.0:
+    if r_min is None and r_max is None:
+        return
+    if r_min is None or r_max is None:
+        one, other = ("min", "max") if r_max is None else ("max", "min")
+        raise UserError(f"--r_{one} needs --r_{other} too; they must be 0 <= r_min < r_max < 1")
+    if not 0.0 <= r_min < r_max < 1.0:
         raise UserError(
             f"--r_min is {r_min} and --r_max is {r_max}; they must be 0 <= r_min < r_max < 1"
         )

@@ -117,6 +117,12 @@ LEARNERS: dict[str, LearnerSpec] = {
 }
 
 
+def used_by(name: str) -> tuple[str, ...]:
+    """Return the learners that use a setting."""
+    some = tuple(spec.name for spec in LEARNERS.values() if name in spec.uses)
+    return some or tuple(LEARNERS)
+
+
 @dataclass(frozen=True)
 class InnerLossEntry(Entry):
     """An inner loss, a value of ``--surrogate``.

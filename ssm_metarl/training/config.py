@@ -16,26 +16,15 @@ from ssm_metarl.checkpoint.files import parse_json
 from ssm_metarl.core.cells import CELLS
 from ssm_metarl.core.config import PolicyConfig, check_ring
 from ssm_metarl.core.encoders import ENCODERS
-from ssm_metarl.errors import UserError, nearest
-from ssm_metarl.meta_rl.registry import INNER_LOSSES, LEARNERS
-from ssm_metarl.training.settings import Setting, check_settings, listed, setting, settings_of
+from ssm_metarl.errors import UserError
+from ssm_metarl.meta_rl.registry import INNER_LOSSES, LEARNERS, used_by
+from ssm_metarl.training.defaults import MAX_TIME_CONSTANT, ByAction, resolved
+from ssm_metarl.training.settings import check_settings, listed, setting, settings_of
 
 if TYPE_CHECKING:  # it imports torch
     from ssm_metarl.env_runner.family import TaskFamily
 
-MAX_TIME_CONSTANT = 100.0  # steps at first; longer memories are learned from there
 MOST_STEPS = 10**9
-
-
-@dataclass(frozen=True)
-class ByAction:
-    """A value that depends on the kind of the actions."""
-
-    discrete: float
-    continuous: float
-
-    def __str__(self) -> str:
-        return f"{self.discrete:g} for discrete and {self.continuous:g} for continuous actions"
 
 
 @dataclass(frozen=True)
@@ -257,8 +246,7 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         check_settings(self)
-        if (self.r_min, self.r_max) != (None, None):
-            check_ring(self.r_min, self.r_max)
+        check_ring(self.r_min, self.r_max)
         if self.surrogate == "prediction" and self.first_order:
             raise UserError(
                 "--first_order: --surrogate prediction is learned through the inner step, which "
@@ -297,49 +285,13 @@ class TrainConfig:
 
         What was resolved once stays as it is, whatever the family suggests later.
         """
-        from gymnasium.spaces import Box
-
-        spec, values = LEARNERS[self.mode], dict(vars(self))
-        defaults = {**spec.defaults, **(spec.trial_defaults if self.adapts_both_ways else {})}
-        derived, own = self._derived(family), family.settings.get(self.mode, {})
-        optional = [name for name, one in settings_of(TrainConfig).items() if one.default is None]
-        for name in own:
-            if name not in optional or self.mode not in used_by(name):
-                raise UserError(
-                    f"the family {family.name} suggests {name!r} to {self.mode}; "
-                    f"{nearest(name, optional)}"
-                )
-        for name, one in settings_of(TrainConfig).items():
-            if values[name] is not None or self.mode not in used_by(name):
-                continue
-            last = one.otherwise
-            if isinstance(last, ByAction):
-                discrete = not isinstance(family.action_space, Box)
-                last = last.discrete if discrete else last.continuous
-            suggested = getattr(family, one.family) if one.family else None
-            options = (own.get(name), defaults.get(name), suggested, derived.get(name), last)
-            values[name] = next((each for each in options if each is not None), None)
-        return TrainConfig(**values)
+        return TrainConfig(**resolved(self, family))
 
     def changed(self, family: "TaskFamily") -> dict[str, Any]:
         """Return the settings that are not what its learner and the family suggest."""
         usual = TrainConfig(mode=self.mode, env_name=self.env_name).resolve(family)
         own = vars(self.resolve(family))
         return {name: value for name, value in own.items() if value != getattr(usual, name)}
-
-    def _derived(self, family: "TaskFamily") -> dict[str, Any]:
-        """Return the values that follow from other settings."""
-        longest, support = family.max_episode_steps, family.support_steps
-        return {
-            "support_steps": min(2 * support, longest) if self.adapts_both_ways else support,
-            "first_steps": self.support_steps or max(1, (self.query_steps or longest) // 10),
-            "adaptation_discount": family.discount if self.discount is None else self.discount,
-            "adaptation_gae_lambda": 1.0 if self.gae_lambda is None else self.gae_lambda,
-            "encoder": "cnn" if family.image else "linear",
-            "norm_obs": family.observation_scale is None,
-            "norm_reward": family.observation_scale is None,
-            "max_time_constant": min(MAX_TIME_CONSTANT, float(longest)),
-        }
 
     def to_json(self) -> str:
         """Return the settings as readable JSON."""
@@ -364,24 +316,3 @@ class TrainConfig:
 
 
 no_type_check(TrainConfig.__init__)  # it takes any values, and checks them by itself
-
-
-def used_by(name: str) -> tuple[str, ...]:
-    """Return the learners that use a setting."""
-    some = tuple(spec.name for spec in LEARNERS.values() if name in spec.uses)
-    return some or tuple(LEARNERS)
-
-
-def default_text(one: Setting) -> str:
-    """Return the default of a setting of :class:`TrainConfig` in words."""
-    if one.unset or not one.optional:
-        return one.unset or str(one.default)
-    parts = [
-        f"{values[one.name]} for {spec.name}{trial}"
-        for spec in LEARNERS.values()
-        for values, trial in ((spec.defaults, ""), (spec.trial_defaults, " with --memory trial"))
-        if one.name in values
-    ]
-    last = [] if one.otherwise is None else [str(one.otherwise)]
-    rest = " or ".join(["the family's", *last] if one.family else last)
-    return ", ".join([*parts, f"else {rest}"] if parts and rest else parts or [rest])

@@ -15,6 +15,7 @@ from ssm_metarl.adaptation.config import AdaptationConfig, saved_adaptation
 from ssm_metarl.checkpoint.fields import read_fields
 from ssm_metarl.checkpoint.files import write_text_atomically
 from ssm_metarl.checkpoint.format import Checkpoint, load_checkpoint, save_checkpoint
+from ssm_metarl.core.config import from_settings
 from ssm_metarl.core.parameters import partition
 from ssm_metarl.core.policy import Policy, PolicyConfig
 from ssm_metarl.core.torch_state import in_usual_torch
@@ -24,16 +25,16 @@ from ssm_metarl.errors import CheckpointError, UserError
 from ssm_metarl.meta_rl.inner_rule import ACTING
 from ssm_metarl.training.config import TrainConfig
 from ssm_metarl.training.learners import load_agent
-from ssm_metarl.training.loop import CHECKPOINT, CONFIG, EXPERIENCE, read_config, run_family
-from ssm_metarl.training.run_family import FAMILY, find_family, kept_family
+from ssm_metarl.training.loop import CHECKPOINT, CONFIG, EXPERIENCE, read_config
+from ssm_metarl.training.run_family import FAMILY, find_family, kept_family, run_family
 from ssm_metarl.training.saved import check_same_shapes, part, read_spaces
-from ssm_metarl.training.settings import settings_of
 
 AGENT = "agent"  # the folder, and the key of the settings in its manifest
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 HUB_FILES = [CONFIG, FAMILY, f"{CHECKPOINT}/*", "agent/*", EXPERIENCE]
 ADAPTATION_SETTINGS = {
     "inner_lr": "inner_lr",
+    "inner_steps": "inner_steps",
     "support_steps": "horizon",
     "discount": "discount",
     "gae_lambda": "gae_lambda",
@@ -43,7 +44,7 @@ ADAPTATION_SETTINGS = {
     "trust": "trust",
     "adapted_std": "adapted_std",
 }
-"""The settings that bound what a saved agent adapts with, and its name for each."""
+"""The settings of training that a saved agent adapts by, and its name for each."""
 
 
 @in_usual_torch
@@ -168,26 +169,29 @@ def _agent_state(agent: Agent) -> tuple[dict[str, Tensor], dict[str, Any]]:
     return tensors, {AGENT: settings}
 
 
+def _as_trained(family: Any, network: PolicyConfig, config: AdaptationConfig) -> TrainConfig:  # noqa: ANN401 (it is checked)
+    """Return settings of a training that an agent may come from, if its own are valid."""
+    own = {setting: getattr(config, name) for setting, name in ADAPTATION_SETTINGS.items()}
+    if config.inner_steps == 0:  # training took none, which no setting says
+        own["inner_steps"] = 1
+    return from_settings(TrainConfig, {**vars(network), **own}, mode="rl2", env_name=family)
+
+
 def _read_agent(checkpoint: Checkpoint, source: str) -> Agent:
     """Build an agent that was saved by itself; `source`, where it lies, is for messages.
 
     Raises:
         CheckpointError: Its settings are missing, malformed, or do not fit its tensors.
     """
-    known = settings_of(TrainConfig)
     try:
         settings: dict[str, Any] = checkpoint.meta[AGENT]
         network = read_fields(PolicyConfig, settings["policy"], "policy")
         spaces = read_spaces(settings["spaces"], "spaces")
         config = read_fields(AdaptationConfig, saved_adaptation(settings["config"]), "config")
-        family = known["env_name"].check(settings["family"])
         simulators = settings.get("simulators", {})
         if not isinstance(simulators, dict):
             raise UserError(f"simulators cannot be {simulators!r:.80}")
-        for name in ("width", "state_size", "blocks"):
-            known[name].check(getattr(network, name))
-        for setting, name in ADAPTATION_SETTINGS.items():
-            known[setting].check(getattr(config, name))
+        family = _as_trained(settings["family"], network, config).env_name
     except (KeyError, TypeError) as error:
         raise CheckpointError(f"{source}: is not a saved agent: {error} is missing") from error
     except UserError as error:

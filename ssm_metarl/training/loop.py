@@ -14,7 +14,6 @@ from ssm_metarl.checkpoint.format import Checkpoint, load_checkpoint, save_check
 from ssm_metarl.checkpoint.lock import RunLock
 from ssm_metarl.core.memory import keep_large_blocks
 from ssm_metarl.env_runner.family import TaskFamily, Tasks
-from ssm_metarl.env_runner.registry import get_family
 from ssm_metarl.env_runner.rollout import Trajectory
 from ssm_metarl.env_runner.software import current_software, warn_of_changes
 from ssm_metarl.env_runner.spaces import measure, policy_spaces
@@ -23,7 +22,7 @@ from ssm_metarl.errors import DivergenceError, UserError
 from ssm_metarl.experience.buffer import ExperienceStore
 from ssm_metarl.training.config import TrainConfig
 from ssm_metarl.training.learners import Progress, Trainer, make_trainer, trained_spaces
-from ssm_metarl.training.run_family import find_family, keep_family, kept_family
+from ssm_metarl.training.run_family import keep_family, run_family
 from ssm_metarl.training.saved import saved_spaces, saved_statistics
 from ssm_metarl.training.tracking import METRICS, MetricsFile, make_tracker
 
@@ -142,18 +141,6 @@ def read_config(run_dir: Path, *, trust_env_code: bool = False) -> TrainConfig:
     except (OSError, ValueError) as error:
         raise UserError(f"{run_dir}: {error}") from error
     return dataclasses.replace(config, trust_env_code=trust_env_code)
-
-
-def run_family(config: TrainConfig, run_dir: Path | None = None) -> TaskFamily:
-    """Return the family a run trains on; a new run has no folder yet.
-
-    Raises:
-        UserError: It is not known here.
-    """
-    trust = config.trust_env_code
-    if run_dir is None:
-        return get_family(config.env_name, trust_env_code=trust)
-    return find_family(config.env_name, kept_family(run_dir), str(run_dir), trust_env_code=trust)
 
 
 def _prepare(

@@ -8,8 +8,21 @@ from ssm_metarl.env_runner.family import TaskFamily
 from ssm_metarl.env_runner.family_file import LARGEST, parse_family
 from ssm_metarl.env_runner.registry import get_family, is_known
 from ssm_metarl.errors import UserError
+from ssm_metarl.training.config import TrainConfig
 
 FAMILY = "family.toml"
+
+
+def run_family(config: TrainConfig, run_dir: Path | None = None) -> TaskFamily:
+    """Return the family a run trains on; a new run has no folder yet.
+
+    Raises:
+        UserError: It is not known here.
+    """
+    trust = config.trust_env_code
+    if run_dir is None:
+        return get_family(config.env_name, trust_env_code=trust)
+    return find_family(config.env_name, kept_family(run_dir), str(run_dir), trust_env_code=trust)
 
 
 def keep_family(family: TaskFamily, folder: Path) -> None:

@@ -12,6 +12,7 @@ import dataclasses
 import functools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -79,6 +80,8 @@ class Setting:
         """
         if value is None and self.optional:
             return None
+        if value == "" and self.type is Path:  # which would be the current folder
+            raise UserError(f"--{self.name} is empty; name a {(self.metavar or 'path').lower()}")
         try:
             plain = as_type(value, self.type)
         except TypeError:

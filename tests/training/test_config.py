@@ -12,8 +12,9 @@ import pytest
 
 from ssm_metarl.env_runner.registry import get_family, list_families
 from ssm_metarl.errors import UserError
-from ssm_metarl.meta_rl.registry import LEARNERS
-from ssm_metarl.training.config import TrainConfig, default_text, used_by
+from ssm_metarl.meta_rl.registry import LEARNERS, used_by
+from ssm_metarl.training.config import TrainConfig
+from ssm_metarl.training.defaults import default_text
 from ssm_metarl.training.settings import settings_of
 
 SETTINGS = settings_of(TrainConfig)
@@ -56,7 +57,7 @@ def test_a_bad_file_is_refused_by_name(text: str, reason: str) -> None:
 @pytest.mark.parametrize(
     ("values", "reason"),
     [
-        ({"mode": "RL2"}, "--mode is 'RL2'; valid: meta_rl, policy_gradient, rl2"),
+        ({"mode": "RL2"}, "--mode is 'RL2'; did you mean 'rl2'? valid: meta_rl, policy_gradient"),
         ({"mode": "maml"}, "--mode is 'maml'"),
         ({"cell": "lstm"}, "--cell is 'lstm'; did you mean 'ssm'? valid: gated, gru"),
         ({"surrogate": "ppo"}, "--surrogate is 'ppo'"),
@@ -78,7 +79,8 @@ def test_a_bad_file_is_refused_by_name(text: str, reason: str) -> None:
         ({"entropy": -1.0}, "--entropy is -1.0; it must be a number, at least 0"),
         ({"support_weight": -1.0}, "--support_weight is -1.0"),
         ({"memory": "trial", "cell": "mlp"}, "--cell mlp has no memory"),
-        ({"r_min": 0.5}, "--r_min is 0.5 and --r_max is None; they must be 0 <= r_min < r_max < 1"),
+        ({"r_min": 0.5}, "--r_min needs --r_max too; they must be 0 <= r_min < r_max < 1"),
+        ({"r_max": 0.5}, "--r_max needs --r_min too"),
         ({"r_min": 0.9, "r_max": 0.5}, "they must be 0 <= r_min < r_max < 1"),
         ({"r_min": -0.1, "r_max": 0.5}, "--r_min is -0.1; it must be a number from 0 to 1"),
         ({"max_phase": 7.0}, "--max_phase is 7.0; it must be a number above 0, at most 6.28319"),
