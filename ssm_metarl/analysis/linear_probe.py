@@ -53,7 +53,7 @@ class LinearProbe:
 
 def probed_parameter(family: TaskFamily) -> Parameter | None:
     """Return the first parameter of a family with few choices."""
-    few = (p for p in family.parameters if 0 < len(p.choices) <= MOST_CHOICES)
+    few = (p for p in family.parameters if p.varies and 0 < len(p.choices) <= MOST_CHOICES)
     return next(few, None)
 
 

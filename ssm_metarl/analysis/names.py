@@ -1,7 +1,5 @@
 """Names and units of what an agent observes and does; the families themselves have numbers only."""
 
-import re
-
 from ssm_metarl.env_runner.family import Parameter, TaskFamily
 
 _OBSERVATIONS = {
@@ -36,9 +34,6 @@ _ACTIONS = {
 }
 
 
-_EFFECT = re.compile(r"^-?\d+ ")  # such a description starts with the value
-
-
 def observation_names(family: TaskFamily) -> list[tuple[str, str]]:
     """Return the name and the unit of each observation, in the order in which the agent sees it."""
     size = family.observation_space.shape[0]
@@ -55,13 +50,14 @@ def action_names(family: TaskFamily, actions: int) -> list[str]:
 
 def is_switch(parameter: Parameter) -> bool:
     """Whether it has two values, and a description that says what the unusual one does."""
-    return len(parameter.choices) == 2 and _EFFECT.match(parameter.description) is not None
+    unusual = [f"{choice:g}" for choice in parameter.choices if choice != parameter.default]
+    return unusual == [parameter.description.partition(" ")[0]]
 
 
 def choice_effect(parameter: Parameter) -> str:
     """Return what the unusual value of a categorical parameter does: ``swaps left and right``."""
     if is_switch(parameter):
-        return _EFFECT.sub("", parameter.description)
+        return parameter.description.partition(" ")[2]
     return f"has another {parameter.name.replace('_', ' ')} than {parameter.default:g}"
 
 

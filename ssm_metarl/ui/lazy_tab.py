@@ -9,6 +9,7 @@ from gradio.components import Component
 from ssm_metarl.env_runner.family import TaskFamily
 from ssm_metarl.ui.limits import EPISODES, SEED, STEPS
 from ssm_metarl.ui.query import Query, able_modes
+from ssm_metarl.ui.sliders import rounded
 from ssm_metarl.ui.store import RunStore
 from ssm_metarl.ui.widgets import PRIVATE, QUIET, heavy, message
 from ssm_metarl.video.before_after import choose_task
@@ -31,10 +32,10 @@ def query_of(store: RunStore, run: Any, last: Mapping[str, Any]) -> tuple[Query,
     agent, family = store.agent(run)
     tasks = family.validation()
     task = tasks.parameters(choose_task(family, tasks))  # with controls that are not the usual
-    rounded = {name: float(f"{value:.3g}") for name, value in task.items()}
+    chosen = {p.name: rounded(p, task[p.name]) for p in family.parameters}
     modes = able_modes(agent)
     usual = (EPISODES.default, STEPS.default, SEED.default)
-    return Query.asked(run, rounded, modes, *usual), False
+    return Query.asked(run, chosen, modes, *usual), False
 
 
 def task_line(family: TaskFamily, query: Query, *, mine: bool) -> str:

@@ -107,9 +107,15 @@ def _number(parameter: Parameter, value: Any) -> Any:
 
 def _setting(parameter: Parameter, value: float) -> float | bool:
     """Return what an input shows for a value."""
-    if parameter.choices:
-        return value != parameter.default if is_switch(parameter) else value
-    return float(f"{value:.3g}")
+    return value != parameter.default if is_switch(parameter) else rounded(parameter, value)
+
+
+def rounded(parameter: Parameter, value: float) -> float:
+    """Return a value as a visitor would choose it: of a range, with three digits."""
+    if parameter.choices or not parameter.varies:
+        return value
+    low, high = parameter.bounds
+    return min(max(float(f"{value:.3g}"), low), high)
 
 
 def outside(family: TaskFamily, *values: Any) -> str:

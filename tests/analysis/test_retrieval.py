@@ -13,6 +13,7 @@ from ssm_metarl.adaptation.standard import adapt_tasks
 from ssm_metarl.analysis.names import (
     action_names,
     choice_effect,
+    is_switch,
     observation_names,
     with_unit,
 )
@@ -24,7 +25,7 @@ from ssm_metarl.analysis.retrieval import (
     retrieve,
     stored_tasks,
 )
-from ssm_metarl.env_runner.family import TaskFamily
+from ssm_metarl.env_runner.family import Parameter, TaskFamily
 from ssm_metarl.env_runner.registry import get_family, list_families
 from ssm_metarl.env_runner.streams import substream
 from ssm_metarl.env_runner.trajectory import Trajectory
@@ -195,3 +196,7 @@ def test_names_follow_what_the_agent_observes(cartpole: TaskFamily) -> None:
     assert with_unit("speed", "") == "speed"
     swap = next(parameter for parameter in cartpole.parameters if parameter.choices)
     assert choice_effect(swap) == "swaps left and right"
+    broken = Parameter("broken", -1.0, "", "index, or -1 for none", choices=(-1.0, 0.0, 1.0))
+    turned = Parameter("turned", 1.0, "", "1 is forward, -1 backward", choices=(-1.0, 1.0))
+    assert [is_switch(each) for each in (swap, broken, turned)] == [True, False, False]
+    assert choice_effect(broken) == "has another broken than -1"

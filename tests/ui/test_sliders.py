@@ -1,0 +1,46 @@
+"""The values that the inputs of a task show and send."""
+
+import pytest
+
+pytest.importorskip("gradio")
+
+from ssm_metarl.analysis.linear_probe import probed_parameter
+from ssm_metarl.env_runner.family_file import parse_family
+from ssm_metarl.ui.sliders import rounded
+
+FILE = """
+name = "MyPole"
+env_id = "CartPole-v1"
+
+[parameters.mass]
+attribute = "masscart"
+choices = [1.0]
+
+[parameters.gravity]
+attribute = "gravity"
+low = 5.0
+high = 15.678
+bounds = [5.0, 15.678]
+
+[parameters.force]
+attribute = "force_mag"
+choices = [5.0, 10.0, 20.12345]
+
+[parameters.length]
+attribute = "length"
+default = 0.51234
+"""
+
+
+def test_a_task_as_a_visitor_would_choose_it_is_one_of_the_family() -> None:
+    family = parse_family(FILE, "my.toml", trust_env_code=False)
+    task = {"mass": 1.0, "gravity": 15.6779, "force": 20.12345, "length": 0.51234}
+    chosen = {p.name: rounded(p, task[p.name]) for p in family.parameters}
+    assert chosen == {**task, "gravity": 15.678}
+    assert family.task(**chosen).parameters(0) == chosen
+
+
+def test_a_single_choice_is_nothing_to_recognise() -> None:
+    probed = probed_parameter(parse_family(FILE, "my.toml", trust_env_code=False))
+    assert probed is not None
+    assert probed.name == "force"
