@@ -99,10 +99,10 @@ def measure(
     """Evaluate the agents of runs one after another; yield all there is after each measurement.
 
     Each agent is measured in those of the modes that it knows. All inputs come from the page or its
-    API, whatever they are; numbers that are too large are cut.
+    API, whatever they are.
 
     Raises:
-        UserError: An input is of the wrong kind, or there is no such run or task set.
+        UserError: An input is not valid, or there is no such run or task set.
     """
     if not isinstance(runs, list) or not 1 <= len(runs) <= MOST_RUNS:
         raise UserError(f"choose 1 to {MOST_RUNS} agents to compare")

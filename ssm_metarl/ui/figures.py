@@ -26,7 +26,6 @@ VARIABLES = {
     "#ffffff": "--background-fill-primary",
     **{colour: f"--mode-{mode}" for mode, colour in COLOURS.items() if mode != "zero_shot"},
 }
-PLOT_COLOURS = {**COLOURS, "best": FAINT}  # of a line plot, whose colours cannot be variables
 
 
 def svg(figure: "Figure", alt: str, size: tuple[float, float] | None = SIZE) -> str:

@@ -1,6 +1,5 @@
 """The form of a training."""
 
-from collections.abc import Sequence
 from html import escape
 from typing import Any
 
@@ -8,6 +7,7 @@ import gradio as gr
 from gradio.components import Component
 
 from ssm_metarl.env_runner.registry import get_family
+from ssm_metarl.errors import UserError
 from ssm_metarl.meta_rl.registry import LEARNERS
 from ssm_metarl.training.config import TrainConfig
 from ssm_metarl.training.settings import settings_of
@@ -16,7 +16,6 @@ from ssm_metarl.ui.limits import training_range
 from ssm_metarl.ui.store import RunStore
 from ssm_metarl.ui.train_settings import (
     ADVANCED,
-    clamped,
     counts_iterations,
     defaults,
     duration,
@@ -67,15 +66,7 @@ class Form:
         with gr.Accordion("Advanced settings", open=False):
             usual, names = defaults(*FIRST), (*ADVANCED, "cell", "seed")
             self.advanced = [setting_input(name, usual.get(name)) for name in names]
-        with gr.Group(elem_classes="continue"):
-            self.waiting = gr.Dropdown(
-                [],
-                label="Unfinished runs",
-                info="stopped before their end",
-                allow_custom_value=True,
-                elem_id="unfinished",
-            )
-            self.resume = gr.Button("Resume", elem_id="resume")
+        self.waiting, self.resume = unfinished_runs()
         # What train_settings takes, in order.
         self.settings = [self.family, self.learner, self.epochs, self.episodes, *self.advanced]
 
@@ -105,24 +96,37 @@ class Form:
         gr.on(None, left, None, [self.waiting, self.resume], **FOLLOWING)
 
 
+def unfinished_runs() -> tuple[gr.Dropdown, gr.Button]:
+    """Add a menu of runs that can be continued, and the button that does it."""
+    with gr.Group(elem_classes="continue"):
+        runs = gr.Dropdown(
+            [],
+            label="Unfinished runs",
+            info="stopped before their end",
+            allow_custom_value=True,
+            elem_id="unfinished",
+        )
+        return runs, gr.Button("Resume", elem_id="resume")
+
+
 def setting_input(name: str, value: float | None) -> Component:
     """Return the input of an advanced setting, as the setting describes it."""
     one = settings_of(TrainConfig)[name]
     how: dict[str, Any] = {"label": name.replace("_", " "), "info": one.help}
     if one.choices:
         return gr.Dropdown(list(one.choices), value=one.default, **how)
-    whole = 0 if name == "seed" else None  # the others may be left empty
     first = one.default if value is None else value
-    return gr.Number(first, precision=whole, elem_id=f"train-{name}", **how)
+    return gr.Number(first, elem_id=f"train-{name}", **how)
 
 
 def expect(*settings: Any) -> str:
-    """Say how long a training takes, and which numbers are brought within their limits."""
-    config, numbers = train_settings(*settings), settings[4 : 4 + len(ADVANCED)]
-    longer = "; longer with this large network" if is_large(config) else ""
-    seconds = expected_seconds(config)
-    takes = "How long it takes shows once it has begun."
+    """Say how long a training takes, or what is not valid."""
+    try:
+        config = train_settings(*settings)
+    except UserError as error:
+        return f'<span class="outside">{escape(str(error))}</span>'
+    seconds, takes = expected_seconds(config), "How long it takes shows once it has begun."
     if seconds is not None:
+        longer = "; longer with this large network" if is_large(config) else ""
         takes = f"Takes {duration(seconds)} on one core{longer}."
-    lines: Sequence[str] = (takes, *clamped(numbers))
-    return "".join(f'<p class="inside">{escape(line)}</p>' for line in lines)
+    return f'<span class="inside">{takes}</span>'

@@ -21,16 +21,17 @@ class Range:
     default: int | float
     whole: bool = True
 
-    def clamp(self, name: str, value: Any) -> int | float:
-        """Return the number in this range that is nearest to what was given.
+    def check(self, name: str, value: Any) -> int | float:
+        """Return a number of this range; a whole one may be written as 2.0.
 
         Raises:
-            UserError: It is not a number at all.
+            UserError: It is none of this range.
         """
-        if isinstance(value, bool) or not isinstance(value, int | float) or value != value:
-            raise UserError(f"{name} must be a number from {self.low:g} to {self.high:g}")
-        inside = min(max(value, self.low), self.high)
-        return round(inside) if self.whole else float(inside)
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        if not number or not self.low <= value <= self.high or (self.whole and value % 1):
+            kind = "a whole number" if self.whole else "a number"
+            raise UserError(f"{name} must be {kind} from {self.low:,} to {self.high:,}")
+        return int(value) if self.whole else float(value)
 
 
 EPISODES = Range(1, 50, 20)
@@ -74,5 +75,5 @@ def training_range(name: str, default: int | float = 0) -> Range:
 
 
 def integer(limits: Range, name: str, value: Any) -> int:
-    """Return a whole number within the limits, as :meth:`Range.clamp`."""
-    return int(limits.clamp(name, value))
+    """Return a whole number within the limits, as :meth:`Range.check`."""
+    return int(limits.check(name, value))

@@ -46,7 +46,7 @@ class Query:
         """Read what came from the page or its API, whatever it is.
 
         Raises:
-            UserError: Something is of the wrong kind; numbers that are too large are cut.
+            UserError: Something is of the wrong kind, or a number out of its limits.
         """
         if not isinstance(task, Mapping) or len(task) > 100:
             raise UserError("a task is written as {parameter: value, ...}")

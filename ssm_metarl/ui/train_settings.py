@@ -2,7 +2,6 @@
 
 import json
 import math
-from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +23,7 @@ PACE: dict[str, dict[str, float]] = json.loads(
 def train_settings(
     family: object, learner: Any, iterations: object, episodes: object, *advanced: Any
 ) -> TrainConfig:
-    """Return the settings of a training; numbers are brought within their limits.
+    """Return the settings of a training.
 
     Args:
         family: One of this package.
@@ -33,11 +32,14 @@ def train_settings(
         episodes: The budget of those that count episodes.
         advanced: Values of `ADVANCED`, the cell and the seed, or the first of them. A number that
             is None, or suits the family anyway, is left to it.
+
+    Raises:
+        UserError: A number is out of its limits, or something else is not valid.
     """
     name = check_family(family)
     usual, asked = defaults(name, learner), dict(zip(ADVANCED, advanced, strict=False))
     given: dict[str, Any] = {
-        key: training_range(key).clamp(key, value)
+        key: training_range(key).check(key, value)
         for key, value in asked.items()
         if value is not None and value != usual[key]
     }
@@ -64,14 +66,6 @@ def defaults(family: str, learner: Any) -> dict[str, float | None]:
     """Return the advanced settings where nothing is asked; None is of no use to the learner."""
     config = TrainConfig(mode=learner, env_name=family).resolve(get_family(family))
     return {name: getattr(config, name) for name in ADVANCED}
-
-
-def clamped(numbers: Sequence[int | float | None]) -> Iterator[str]:
-    """Say which of the advanced numbers are brought within their limits, a line for each."""
-    for name, asked in zip(ADVANCED, numbers, strict=True):
-        limits = training_range(name)
-        if asked is not None and (nearest := limits.clamp(name, asked)) != asked:
-            yield f"{name}: {nearest:g} is taken; valid here: {limits.low:g} to {limits.high:g}."
 
 
 def iterations_of(config: TrainConfig) -> int:

@@ -76,18 +76,6 @@ def test_a_run_comes_back_as_it_went(
     assert (store.folder("new") / "experience").exists() == with_experience
 
 
-def test_a_run_without_all_of_its_metrics_is_refused(
-    run: Path, store: RunStore, tmp_path: Path
-) -> None:
-    copy = tmp_path / "copy"
-    shutil.copytree(run, copy)
-    (copy / "metrics.jsonl").write_text("")
-    pack(copy, tmp_path / "mine.zip", with_experience=False)
-    with pytest.raises(UserError, match="does not cover the whole training"):
-        unpack(tmp_path / "mine.zip", store, Jobs(), "new")
-    assert "new" not in store.ids()
-
-
 def test_what_else_lies_in_a_run_stays_there(run: Path, tmp_path: Path) -> None:
     copy = tmp_path / "copy"
     shutil.copytree(run, copy)
@@ -274,6 +262,7 @@ CONFIG = b'{"mode": "meta_rl", "env_name": "CartPole-v1", "width": %s}'
         ("config.json", b"\xff\xfe", "utf-8"),
         ("metrics.jsonl", b'{"iteration": 1}\n', "must be a number"),
         ("metrics.jsonl", b"nonsense\n", "not JSON"),
+        ("metrics.jsonl", b"", "does not cover the whole training"),
         ("checkpoint/checkpoint.json", b"{}", "not an ssm-metarl checkpoint"),
         ("experience/store.sqlite", b"SQLite format 3\x00", "store"),
     ],
@@ -304,10 +293,6 @@ def test_a_corrupt_checkpoint_is_refused(
     refused(zipped(tmp_path / "x.zip", {**kept, **corrupt}), store, words)
 
 
-def test_an_empty_zip_holds_no_run(store: RunStore, tmp_path: Path) -> None:
-    refused(zipped(tmp_path / "x.zip", {}), store, "^that run is not a run: it has no config.json")
-
-
 def test_a_full_disk_is_not_taken_for_a_broken_zip(
     files: Files, store: RunStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -320,12 +305,19 @@ def test_a_full_disk_is_not_taken_for_a_broken_zip(
     assert not list(store.runs.iterdir())
 
 
-@pytest.mark.parametrize("name", ["config.json", "checkpoint/checkpoint.json"])
+@pytest.mark.parametrize(
+    ("without", "words"),
+    [
+        ("", "^that run is not a run: it has no config.json"),  # an empty zip
+        ("config.json", "^that run is not a run: it has no config.json"),
+        ("checkpoint/checkpoint.json", "checkpoint.json"),
+    ],
+)
 def test_a_run_without_its_parts_is_refused(
-    files: Files, store: RunStore, tmp_path: Path, name: str
+    files: Files, store: RunStore, tmp_path: Path, without: str, words: str
 ) -> None:
-    rest = {other: data for other, data in files.items() if other != name}
-    refused(zipped(tmp_path / "x.zip", rest), store, name.split("/")[-1])
+    rest = {name: data for name, data in files.items() if without and name != without}
+    refused(zipped(tmp_path / "x.zip", rest), store, words)
 
 
 def test_a_name_that_is_taken_stays_who_it_is(run: Path, store: RunStore, tmp_path: Path) -> None:

@@ -52,11 +52,3 @@ def test_what_did_not_work_is_called_so(visit: Visit) -> None:
     title = page.locator(".toast-title")
     assert title.evaluate(SHOWN) == '"That did not work"'
     assert title.evaluate("element => getComputedStyle(element).fontSize") == "0px"
-
-
-def test_modes_of_adapting_are_explained_where_they_are_chosen(visit: Visit) -> None:
-    page = visit().page
-    page.click("text=What are these?")
-    told = page.inner_text(".modes")
-    for mode in ("zero-shot", "in-context", "standard", "hybrid", "from scratch"):
-        assert mode in told

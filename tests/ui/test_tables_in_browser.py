@@ -183,3 +183,13 @@ def test_an_emptied_box_goes_back_to_what_it_said(visit: Visit) -> None:
         number.press("Tab")
         page.wait_for_timeout(500)
         assert number.input_value() == before
+
+
+def test_a_comparison_can_be_taken_away(visit: Visit) -> None:
+    page = open_tab(visit(), "Compare")
+    page.get_by_label("number input for How many tasks").fill("2")
+    page.click("#compare-go")
+    page.wait_for_selector("#compare-csv:not([disabled])")
+    with page.expect_download() as download:
+        page.click("#compare-csv")
+    assert download.value.suggested_filename == "comparison.csv"

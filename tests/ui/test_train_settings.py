@@ -6,10 +6,9 @@ import pytest
 
 from ssm_metarl.errors import UserError
 from ssm_metarl.meta_rl.registry import LEARNERS
-from ssm_metarl.ui.limits import TRAINING
+from ssm_metarl.ui.form import expect
 from ssm_metarl.ui.train_settings import (
     PACE,
-    clamped,
     defaults,
     duration,
     expected_seconds,
@@ -21,16 +20,11 @@ from ssm_metarl.ui.train_settings import (
 ASKED = ("CartPole-v1", "meta_rl", 2, 10)
 
 
-def test_numbers_are_brought_within_their_limits() -> None:
-    config = train_settings(
-        "CartPole-v1", "rl2", 1e9, 200, None, None, 1e300, -5, None, "gru", float("inf")
-    )
-    assert config.num_epochs == TRAINING["num_epochs"]
-    assert config.tasks_per_epoch == TRAINING["tasks_per_epoch"]
-    assert config.width == 1
-    assert config.inner_lr is None
-    assert config.device == "cpu"
-    assert not config.trust_env_code
+def test_the_most_that_the_page_trains_with() -> None:
+    config = train_settings("CartPole-v1", "rl2", 400.0, 200, None, 0.1, 64, 128, 1, "gru", 3)
+    assert (config.num_epochs, config.tasks_per_epoch, config.width) == (400, 64, 128)
+    assert (config.inner_lr, config.outer_lr, config.seed) == (None, 0.1, 3)
+    assert (config.device, config.trust_env_code) == ("cpu", False)
 
 
 @pytest.mark.parametrize(
@@ -41,12 +35,15 @@ def test_numbers_are_brought_within_their_limits() -> None:
         ((["CartPole-v1"], "meta_rl", 2, 10), "families"),
         (("CartPole-v1", "evil", 2, 10), "meta_rl, policy_gradient, rl2"),
         (("CartPole-v1", ["meta_rl"], 2, 10), "meta_rl, rl2, policy_gradient"),
-        (("CartPole-v1", "meta_rl", float("nan"), 10), "iterations must be a number"),
-        (("CartPole-v1", "meta_rl", "2", 10), "iterations must be a number"),
+        (("CartPole-v1", "meta_rl", float("nan"), 10), "iterations must be a whole number"),
+        (("CartPole-v1", "meta_rl", "2", 10), "iterations must be a whole number from 1 to 400"),
+        (("CartPole-v1", "meta_rl", 401, 10), "iterations must be a whole number from 1 to 400"),
+        (("CartPole-v1", "meta_rl", 2.5, 10), "iterations must be a whole number from 1 to 400"),
         ((*ASKED, True), "inner_lr must be a number"),
         ((*ASKED, None, float("nan")), "outer_lr must be a number"),
         ((*ASKED, None, None, None, None, None, "lstm"), "lstm.*gru"),
-        ((*ASKED, None, None, None, None, None, "ssm", None), "seed must be a number"),
+        ((*ASKED, None, None, None, 129), "width must be a whole number from 1 to 128"),
+        ((*ASKED, None, None, None, None, None, "ssm", None), "seed must be a whole number"),
     ],
 )
 def test_what_makes_no_sense_is_refused_in_one_line(asked: tuple[Any, ...], words: str) -> None:
@@ -55,12 +52,11 @@ def test_what_makes_no_sense_is_refused_in_one_line(asked: tuple[Any, ...], word
     assert "\n" not in str(error.value)
 
 
-def test_what_is_brought_within_its_limits_is_said() -> None:
-    assert list(clamped([0.01, 0.001, 16, None, 8])) == []
-    rate, tasks, width = clamped([5.0, 0.001, 3.5, 10_000, None])
-    assert rate == "inner_lr: 1 is taken; valid here: 1e-06 to 1."
-    assert tasks == "tasks_per_epoch: 4 is taken; valid here: 1 to 64."
-    assert width == "width: 128 is taken; valid here: 1 to 128."
+def test_the_form_says_how_long_it_takes_or_what_is_not_valid() -> None:
+    assert expect(*ASKED) == '<span class="inside">Takes about 5 s on one core.</span>'
+    assert "longer with this large network" in expect(*ASKED, None, None, None, 128)
+    wrong = "inner_lr must be a number from 1e-06 to 1.0"
+    assert expect(*ASKED, 5.0) == f'<span class="outside">{wrong}</span>'
 
 
 def test_every_learner_of_every_family_has_a_time_and_defaults() -> None:
@@ -88,4 +84,3 @@ def test_what_suits_the_family_is_left_to_it() -> None:
     usual = defaults("Pendulum-v1", "rl2")
     config = train_settings("Pendulum-v1", "rl2", 2, 10, *usual.values())
     assert {getattr(config, name) for name in usual} == {None}
-    assert train_settings("Pendulum-v1", "rl2", 2, 10, None, 0.5).outer_lr == 0.1  # the most

@@ -50,10 +50,7 @@ def build(store: RunStore, jobs: Jobs, run: gr.Dropdown, query: gr.State) -> Non
     agent, family = store.agent(run.value)
     with gr.Row(elem_classes="screen"):
         with gr.Column(scale=2, min_width=300, elem_classes="controls-column"):
-            with gr.Row(elem_classes="actions"):
-                go = gr.Button("Adapt", variant="primary", elem_id="adapt", min_width=80)
-                stop = gr.Button("Stop", elem_id="adapt-stop", interactive=False, min_width=80)
-                surprise = gr.Button("Surprise me", elem_id="surprise", min_width=120)
+            go, stop, surprise = action_buttons()
             modes = gr.CheckboxGroup(
                 label="Modes of adapting", elem_id="modes", **choices_of(agent)
             )
@@ -90,6 +87,16 @@ def build(store: RunStore, jobs: Jobs, run: gr.Dropdown, query: gr.State) -> Non
     chosen = [modes, *outputs[:-1], *button.buttons, *sliders.groups.values()]
     run.change(choose, run, chosen, **QUIET)
     build_api(store, jobs)
+
+
+def action_buttons() -> list[gr.Button]:
+    """Add Adapt, Stop and Surprise me."""
+    with gr.Row(elem_classes="actions"):
+        return [
+            gr.Button("Adapt", variant="primary", elem_id="adapt", min_width=80),
+            gr.Button("Stop", elem_id="adapt-stop", interactive=False, min_width=80),
+            gr.Button("Surprise me", elem_id="surprise", min_width=120),
+        ]
 
 
 def build_api(store: RunStore, jobs: Jobs) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import gradio as gr
 import pandas as pd
+from gradio.components import Component
 from pandas.io.formats.style_render import StylerRenderer
 
 from ssm_metarl.analysis import retrieval
@@ -60,14 +61,7 @@ def build(store: RunStore, run: gr.Dropdown, query: gr.State, place: gr.State) -
             with gr.Row():
                 response, observed = line_plot(**steps), line_plot(**steps)
             gr.HTML("<h3>Everything it remembers</h3>")
-            with gr.Row():
-                with gr.Column(min_width=320):
-                    facts = gr.HTML(elem_id="memory-facts")
-                returns = gr.BarPlot(
-                    x="Mean return", y="Tasks", y_aggregate="sum", height=220, min_width=320
-                )
-            with gr.Accordion(f"The stored tasks, the newest first (at most {LISTED})", open=False):
-                stored = gr.Dataframe(elem_id="memory-store", max_height=420, **TABLE)
+            everything = store_outputs()
 
     def show(run_id: str, last: dict, by: str) -> Iterator[Sequence[Any]]:
         asked, mine = query_of(store, run_id, last)
@@ -80,9 +74,21 @@ def build(store: RunStore, run: gr.Dropdown, query: gr.State, place: gr.State) -
         found = retrieved(subject, asked.episodes, asked.seed)
         return retrieval.as_numbers(found, retrieval.stored_tasks(subject.agent))
 
-    outputs = [outcome, own, found, matches, why, response, observed, facts, returns, stored]
+    outputs = [outcome, own, found, matches, why, response, observed, *everything]
     fill("Memory", place, [run, query, own], show, outputs)
     endpoint(memory, **ONE_SLOT)
+
+
+def store_outputs() -> list[Component]:
+    """Lay out what :func:`store_shown` returns, in that order."""
+    with gr.Row():
+        with gr.Column(min_width=320):
+            totals = gr.HTML(elem_id="memory-facts")
+        returns = gr.BarPlot(
+            x="Mean return", y="Tasks", y_aggregate="sum", height=220, min_width=320
+        )
+    with gr.Accordion(f"The stored tasks, the newest first (at most {LISTED})", open=False):
+        return [totals, returns, gr.Dataframe(elem_id="memory-store", max_height=420, **TABLE)]
 
 
 def shown(subject: Subject, query: Query, own: str, *, mine: bool) -> Sequence[Any]:

@@ -44,16 +44,8 @@ def build(store: RunStore, jobs: Jobs, run: gr.Dropdown, tab: gr.Tab) -> None:
             with gr.Row(visible=False) as confirm:
                 sure = gr.Button("Delete for good", variant="stop", elem_id="sure")
                 keep = gr.Button("Keep", elem_id="keep")
-            name = gr.Textbox(
-                label="Import a run",
-                info="its name here; empty for that of the file",
-                max_length=64,
-                elem_id="import-name",
-            )
-            upload = gr.UploadButton("Upload a zip", file_types=[".zip"], elem_id="upload")
-            settings = gr.Dataframe(headers=["Setting", "Value"], elem_id="settings", **TABLE)
-            with gr.Accordion("All settings", open=False):
-                every = gr.Dataframe(headers=["Setting", "Value"], max_height=400, **TABLE)
+            name, upload = import_inputs()
+            settings, every = settings_tables()
 
     details = [chosen, title, curve, settings, every, fetch, delete, confirm]
     refresh: dict[str, Any] = {
@@ -79,6 +71,25 @@ def build(store: RunStore, jobs: Jobs, run: gr.Dropdown, tab: gr.Tab) -> None:
     ).then(select, chosen, run, **FOLLOWING)
     endpoint(actions.runs, queue=False)
     endpoint(actions.describe, queue=False)
+
+
+def import_inputs() -> tuple[gr.Textbox, gr.UploadButton]:
+    """Add the name and the file of a run to import."""
+    name = gr.Textbox(
+        label="Import a run",
+        info="its name here; empty for that of the file",
+        max_length=64,
+        elem_id="import-name",
+    )
+    return name, gr.UploadButton("Upload a zip", file_types=[".zip"], elem_id="upload")
+
+
+def settings_tables() -> tuple[gr.Dataframe, gr.Dataframe]:
+    """Add the tables of the settings that were changed, and, folded away, of all."""
+    headers = ["Setting", "Value"]
+    changed = gr.Dataframe(headers=headers, elem_id="settings", **TABLE)
+    with gr.Accordion("All settings", open=False):
+        return changed, gr.Dataframe(headers=headers, max_height=400, **TABLE)
 
 
 @dataclasses.dataclass(frozen=True)
