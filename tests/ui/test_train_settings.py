@@ -53,7 +53,7 @@ def test_what_makes_no_sense_is_refused_in_one_line(asked: tuple[Any, ...], word
 
 
 def test_the_form_says_how_long_it_takes_or_what_is_not_valid() -> None:
-    assert expect(*ASKED) == '<span class="inside">Takes about 5 s on one core.</span>'
+    assert expect(*ASKED) == '<span class="inside">Takes a few seconds on one core.</span>'
     assert "longer with this large network" in expect(*ASKED, None, None, None, 128)
     wrong = "inner_lr must be a number from 1e-06 to 1.0"
     assert expect(*ASKED, 5.0) == f'<span class="outside">{wrong}</span>'
