@@ -36,7 +36,10 @@ from ssm_metarl.cli import main
         (["train", "--lr=-1"], ["--lr is -1"]),
         (["train", "--epochs=0"], ["--epochs is 0"]),
         (["train", "--mode=policy_gradient", "--epochs=5"], ["policy_gradient", "--epochs;"]),
-        (["train", "--mode=rl2", "--first_order", "--outer-epochs=2"], ["rl2", "--outer-epochs, "]),
+        (
+            ["train", "--mode=rl2", "--first_order", "--support-weight=2"],
+            ["rl2", "--support-weight, "],
+        ),
         (["train", "--mode=meta_rl", "--num_episodes=20"], ["meta_rl", "--num_episodes"]),
         (["train", "--env=os.path:Env-v0"], ["trust"]),
         (["train", "--num_epochs"], ["--num_epochs", "needs a value"]),
