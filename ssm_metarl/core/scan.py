@@ -91,20 +91,17 @@ class _LinearRecurrence(torch.autograd.Function):
     @staticmethod
     def jvp(  # pyright: ignore[reportIncompatibleMethodOverride]
         ctx: Any,  # noqa: ANN401 (as above)
-        decay_tangent: Tensor | None,
-        drive_tangent: Tensor | None,
-        initial_tangent: Tensor | None,
+        decay_tangent: Tensor,  # zeros where there is none, as are the others
+        drive_tangent: Tensor,
+        initial_tangent: Tensor,
         *_: None,
     ) -> Tensor:
         decay, initial, states, keep = ctx.saved_tensors
-        drive = torch.zeros_like(states) if drive_tangent is None else drive_tangent
-        if decay_tangent is not None:
-            edge = initial.unsqueeze(0)
-            before = [states[1:], edge] if ctx.reverse else [edge, states[:-1]]
-            moved = decay_tangent * torch.cat(before)
-            drive = drive + (moved if keep is None else moved * keep.unsqueeze(-1))
-        start = torch.zeros_like(initial) if initial_tangent is None else initial_tangent
-        return linear_recurrence(decay, drive, start, keep, reverse=ctx.reverse)
+        edge = initial.unsqueeze(0)
+        before = [states[1:], edge] if ctx.reverse else [edge, states[:-1]]
+        moved = decay_tangent * torch.cat(before)
+        drive = drive_tangent + (moved if keep is None else moved * keep.unsqueeze(-1))
+        return linear_recurrence(decay, drive, initial_tangent, keep, reverse=ctx.reverse)
 
     @staticmethod
     def vmap(  # pyright: ignore[reportIncompatibleMethodOverride]
