@@ -123,10 +123,27 @@ class MakeMetaWorld:
         kind, its_tasks = _classes(self.benchmark)[int(task.get("task", 0.0))]
         return FrozenTask(kind, its_tasks[int(task["variation"])], render_mode)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Take the tasks along to another process: ML45 takes a minute to make them."""
+        return _remade, (self.benchmark, _classes(self.benchmark))
 
-@functools.cache
+
+_made: dict[str, list[tuple[Any, list[Any]]]] = {}
+
+
+def _remade(name: str, classes: list[tuple[Any, list[Any]]]) -> MakeMetaWorld:
+    _made[name] = classes
+    return MakeMetaWorld(name)
+
+
 def _classes(name: str) -> list[tuple[Any, list[Any]]]:
     """Return each class of a benchmark with its tasks: of the training split, then of the test."""
+    if name not in _made:
+        _made[name] = _make_classes(name)
+    return _made[name]
+
+
+def _make_classes(name: str) -> list[tuple[Any, list[Any]]]:
     library = load_metaworld()
     one_class = name.startswith("ML1-")
     benchmark = (

@@ -61,6 +61,17 @@ def test_another_mujoco_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
         metaworld._check_mujoco()
 
 
+def test_another_process_gets_the_tasks_with_what_builds_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made: dict[str, Any] = {NAME: [(int, ["a task", "another"])]}
+    monkeypatch.setattr(metaworld, "_made", made)
+    sent = pickle.dumps(metaworld.MakeMetaWorld(NAME))
+    made.clear()
+    assert pickle.loads(sent) == metaworld.MakeMetaWorld(NAME)
+    assert made == {NAME: [(int, ["a task", "another"])]}
+
+
 def test_an_unknown_task_names_the_nearest(library: Any) -> None:  # noqa: ANN401
     with pytest.raises(sm.UserError, match="did you mean 'ML1-reach-v3'"):
         get_family("ML1-reach")
