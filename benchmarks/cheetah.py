@@ -11,7 +11,7 @@ also sees the task (its speed or direction) in every observation. All play the s
 
 The share of the oracle's gain that adapting recovers is ``(adapted - before) / (oracle - before)``.
 ``adapted`` is an episode of the agent that adapts in context, ``oracle`` the best episode of the
-oracle's trials. ``before`` is what no agent that does not know the task can exceed: for speeds the
+oracle's trials. ``before`` is what no agent that ignores its rewards can exceed: for speeds the
 return of running, without any effort, at the one speed that suits all tasks best; for directions
 0. An agent that is really trained not to know the task earns less, and from there the share would
 be larger. The share from the return of the MAML agent before it adapts is recorded, too: that is
@@ -60,7 +60,6 @@ FILES: dict[FamilyName, str] = {
     "HalfCheetahVel": "half-cheetah-vel",
     "HalfCheetahDir": "half-cheetah-dir",
 }
-MAML_ITERATIONS = 20
 BY_STEPS = ("zero_shot", "standard", "hybrid", "from_scratch")
 
 console = Console(width=110)
@@ -170,7 +169,7 @@ def configs(name: FamilyName, seed: int) -> dict[str, TrainConfig]:
     trials = TrainConfig(mode="rl2", env_name=name, seed=seed, validate_every=30)
     return {
         "rl2": trials,
-        "maml": TrainConfig(env_name=name, seed=seed, num_epochs=MAML_ITERATIONS),
+        "maml": TrainConfig(env_name=name, seed=seed),
         "oracle": dataclasses.replace(trials, env_name=f"{name}Told"),
     }
 
@@ -273,8 +272,9 @@ def record(
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / f"{FILES[name]}.json").write_text(json.dumps(content, indent=1) + "\n")
     oracle = float(np.mean([one["oracle"] for one in found]))
-    title = f"{name}: {pooled.tasks} held-out tasks, {len(seeds)} seed{'s'[: len(seeds) > 1]}"
-    figure = budget_curve(pooled, best=round(oracle, 1), titles=[title])
+    count = f"{len(seeds)} seed{'s'[: len(seeds) > 1]}"
+    title = f"{name}: {pooled.tasks} held-out tasks, {count}; oracle {oracle:.1f}"
+    figure = budget_curve(pooled, titles=[title])
     write_png(figure, RESULTS / f"{FILES[name]}.png")
 
 
