@@ -181,7 +181,17 @@ def test_a_worker_that_cannot_build_is_an_error(workers: None) -> None:
     family.close()
 
 
-def test_after_an_interruption_there_are_new_workers(family: sm.TaskFamily, workers: None) -> None:
+@pytest.fixture
+def interrupts() -> Iterator[None]:
+    """Raise KeyboardInterrupt on SIGINT, which pytest's own workers ignore."""
+    handler = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, handler)
+
+
+def test_after_an_interruption_there_are_new_workers(
+    family: sm.TaskFamily, workers: None, interrupts: None
+) -> None:
     env = lanes_of(family)
     env.reset(SEED)
     old = processes(env)

@@ -83,7 +83,7 @@ def test_another_working_folder_does_not_lose_the_run(
     assert list((tmp_path / "elsewhere").iterdir()) == []
 
 
-NOT_RESOLVED = ["first_steps", "r_min", "r_max"]  # of meta_rl
+NOT_RESOLVED = ["minibatches", "first_steps", "r_min", "r_max"]  # of meta_rl
 
 
 def test_a_run_stores_what_its_family_suggested_at_the_time(

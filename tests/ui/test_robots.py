@@ -61,7 +61,7 @@ def test_how_long_a_robot_takes_is_not_made_up(monkeypatch: pytest.MonkeyPatch) 
     assert "Time left</dt><dd>…" in Monitor(config, iterations=3).status()
     usual = (None,) * 5
     assert "How long it takes shows once it has begun" in expect(
-        "HalfCheetahVel", "meta_rl", 3, 0, *usual
+        "HalfCheetahVel", "meta_rl", 3, 200, *usual
     )
 
 
