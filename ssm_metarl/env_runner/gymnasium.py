@@ -9,13 +9,22 @@ import numpy as np
 import torch
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorEnv
 from numpy.random import SeedSequence
+from numpy.typing import DTypeLike
 from torch import Tensor
 
 from ssm_metarl.core.actions import check_action_space, into_space
 from ssm_metarl.env_runner.environment import Step
 from ssm_metarl.env_runner.failures import FailedEpisodes, failures_named
-from ssm_metarl.env_runner.lanes import MAX_REWARD as MAX_REWARD
-from ssm_metarl.env_runner.lanes import SEEDS, Lanes, lane_type, unusable
+from ssm_metarl.env_runner.lane_records import (
+    SUCCESS,
+    TERMINATED,
+    TOLD,
+    TRUNCATED,
+    block_type,
+    records_of,
+    unusable,
+)
+from ssm_metarl.env_runner.lanes import SEEDS, Lanes
 from ssm_metarl.env_runner.observations import float_box
 from ssm_metarl.env_runner.streams import substream
 from ssm_metarl.env_runner.success import lanes_succeeded
@@ -54,9 +63,10 @@ class GymnasiumEnvironment:
             UserError: An action space or a way of resetting that is not supported.
         """
         self._lanes = VectorLanes(lanes) if isinstance(lanes, VectorEnv) else lanes
-        self.tasks, self.lanes = tasks, len(self._lanes.records) // len(tasks)
+        self.tasks, self.lanes = tasks, len(self._lanes.records.reward) // len(tasks)
+        self._grid = len(tasks), self.lanes
         self.max_episode_steps = max_episode_steps
-        self.device, self.dtype = torch.device(device), dtype
+        self.device, self._float = torch.device(device), torch.empty(0, dtype=dtype).numpy().dtype
         self.observation_space = float_box(self._lanes.observation_space)
         self.action_space = self._lanes.action_space
         check_action_space(self.action_space)
@@ -66,7 +76,7 @@ class GymnasiumEnvironment:
     def reset(self, seed: SeedSequence) -> Tensor:
         """Start every lane anew, seeded by (seed, task identity, lane); return `[K, E, O]`."""
         self._lanes.reset(lane_seeds(seed, self.tasks.index, self.lanes))
-        return self._tensor("observation", self.dtype)
+        return self._tensor(self._lanes.records.observation, self._float)
 
     def step(self, action: Tensor) -> Step:
         """Advance every lane by actions `[K, E]` or `[K, E, A]`, put into its space.
@@ -75,18 +85,21 @@ class GymnasiumEnvironment:
             EnvironmentFailure: Most of a task's episodes fail.
             DivergenceError: An action is not finite.
         """
-        if action.is_floating_point() and not torch.isfinite(action).all():
+        chosen = action.cpu().numpy()
+        if chosen.dtype.kind == "f" and not np.isfinite(chosen).all():
             raise DivergenceError("an action of the policy is not finite")
         records = self._lanes.records
-        records["action"] = into_space(action.flatten(0, 1).cpu().numpy(), self.action_space)
+        flat = chosen.reshape(-1, *chosen.shape[2:])
+        records.action[...] = into_space(flat, self.action_space)
         failed = self._lanes.step()
+        told = np.count_nonzero(records.flags[TOLD])
         return Step(
-            self._tensor("observation", self.dtype),
-            self._tensor("reward", self.dtype),
-            self._tensor("terminated"),
-            self._tensor("truncated"),
+            self._tensor(records.observation, self._float),
+            self._tensor(records.reward, self._float),
+            self._tensor(records.flags[TERMINATED]),
+            self._tensor(records.flags[TRUNCATED]),
             self._count(failed),
-            self._tensor("success") if records["told"].any() else None,
+            self._tensor(records.flags[SUCCESS]) if told else None,
             next(iter(failed.values()), ""),
         )
 
@@ -96,23 +109,24 @@ class GymnasiumEnvironment:
 
     def _count(self, failed: dict[int, str]) -> Tensor | None:
         """Count the episodes that ended; return which failed, None if none did."""
-        records = self._lanes.records
-        ended = records["terminated"] | records["truncated"]
+        flags = self._lanes.records.flags
+        if not np.count_nonzero(flags[:TOLD]):  # nearly always
+            return None
+        ended = flags[TERMINATED] | flags[TRUNCATED]
         if not failed:
             self.failures.count(ended, None, "")
             return None
-        which = np.isin(np.arange(len(records)), list(failed))
+        which = np.isin(np.arange(len(ended)), list(failed))
         first, why = next(iter(failed.items()))
         self.failures.count(ended, which, why, first)
         _say(f"{why}; such episodes are dropped")
-        return self._grid(torch.from_numpy(which).to(self.device))
+        return self._tensor(which)
 
-    def _tensor(self, name: str, dtype: torch.dtype | None = None) -> Tensor:
-        """Return a field of the lanes' records: a copy, as they are filled in again."""
-        return self._grid(torch.from_numpy(self._lanes.records[name].copy()).to(self.device, dtype))
-
-    def _grid(self, values: Tensor) -> Tensor:
-        return values.view(len(self.tasks), self.lanes, *values.shape[1:])
+    def _tensor(self, values: np.ndarray, kind: DTypeLike = np.bool_) -> Tensor:
+        """Return an array of the lanes ``[K E, ...]`` as a tensor ``[K, E, ...]``, copied."""
+        grid = values.astype(kind).reshape(self._grid + values.shape[1:])
+        tensor = torch.from_numpy(grid)
+        return tensor.to(self.device)
 
 
 class VectorLanes:
@@ -140,8 +154,8 @@ class VectorLanes:
         self.action_space = envs.single_action_space
         float_box(self.observation_space)
         check_action_space(self.action_space)
-        kind = lane_type(self.observation_space, self.action_space)
-        self.records, self._envs = np.zeros(envs.num_envs, kind), envs
+        kind = block_type(self.observation_space, self.action_space, envs.num_envs)
+        self.records, self._envs = records_of(np.zeros((), kind)), envs
 
     def reset(self, seeds: Sequence[int]) -> None:
         """Start every lane anew.
@@ -152,27 +166,27 @@ class VectorLanes:
         with failures_named("reset"):
             seed: Any = list(seeds) if single else seeds[0]
             observation, _ = self._envs.reset(seed=seed)
-        self._fill(observation=observation, reward=0.0)
+        self._show(observation, 0.0)
 
     def step(self) -> dict[int, str]:
         """Take a step in every lane; none fails."""
         with failures_named("step"):
             observation, reward, terminated, truncated, info = self._envs.step(
-                self.records["action"].copy()
+                self.records.action.copy()
             )
         success = lanes_succeeded(info)
         told = success is not None
-        self._fill(observation=observation, reward=reward, told=told, success=told and success)
-        self.records["terminated"], self.records["truncated"] = terminated, truncated
+        for row, flags in enumerate((terminated, truncated, told, told and success)):
+            self.records.flags[row] = flags
+        self._show(observation, reward)
         return {}
 
     def close(self) -> None:
         """Close every environment."""
         self._envs.close()
 
-    def _fill(self, **values: Any) -> None:  # noqa: ANN401
-        for name, value in values.items():
-            self.records[name] = value
+    def _show(self, observation: np.ndarray, reward: np.ndarray | float) -> None:
+        self.records.observation[...], self.records.reward[...] = observation, reward
         for why in unusable(self.records).values():
             raise EnvironmentFailure(why)
 

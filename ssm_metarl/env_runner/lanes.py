@@ -10,22 +10,13 @@ import gymnasium
 import numpy as np
 
 from ssm_metarl.env_runner.failures import SIMULATION_FAILED, failure_text
+from ssm_metarl.env_runner.lane_records import Records, block_type, records_of, unusable
 from ssm_metarl.env_runner.pool import EnvironmentPool, Values
 from ssm_metarl.env_runner.success import succeeded
 from ssm_metarl.errors import EnvironmentFailure, SsmMetaRLError
 
 SEEDS = 2**31
 """Reset seeds are below this: some environments keep them in 32 bits with a sign."""
-FLAGS = ("terminated", "truncated", "told", "success")
-MAX_REWARD = 1e15  # the square of a long episode's return still fits float32
-
-
-def lane_type(observation_space: gymnasium.Space, action_space: gymnasium.Space) -> np.dtype:
-    """Return the type of the record of a lane: what it is told to do, and what comes of it."""
-    spaces = {"observation": observation_space, "action": action_space}
-    flags = [(name, np.bool_) for name in FLAGS]
-    fields: list[Any] = [(name, space.dtype, space.shape) for name, space in spaces.items()]
-    return np.dtype([*fields, ("reward", np.float64), *flags], align=True)
 
 
 @runtime_checkable
@@ -36,12 +27,12 @@ class Lanes(Protocol):
     until `reset` if it was built without autoreset.
 
     Attributes:
-        records: Of `lane_type`, ``[N]``.
+        records: Of the N lanes.
         observation_space: One lane's, flat.
         action_space: One lane's.
     """
 
-    records: np.ndarray
+    records: Records
     observation_space: gymnasium.Space
     action_space: gymnasium.Space
 
@@ -78,7 +69,7 @@ class LocalLanes:
         self,
         pool: EnvironmentPool,
         tasks: Sequence[Values],
-        records: np.ndarray | None = None,
+        records: Records | None = None,
         *,
         max_episode_steps: int,
         autoreset: bool = True,
@@ -99,7 +90,8 @@ class LocalLanes:
         self.observation_space: gymnasium.Space = pool.builder.observation_space
         self.action_space = pool.builder.action_space
         if records is None:
-            records = np.zeros(len(tasks), lane_type(self.observation_space, self.action_space))
+            kind = block_type(self.observation_space, self.action_space, len(tasks))
+            records = records_of(np.zeros((), kind))
         self.records, self._pool, self._tasks = records, pool, tasks
         self._limit, self._autoreset, self._keep = max_episode_steps, autoreset, keep
         self._forgiving = forgiving
@@ -110,7 +102,6 @@ class LocalLanes:
         except BaseException:
             self.close()
             raise
-        self._shape = records["observation"].shape[1:]
         self._seeds = [0] * len(tasks)  # of the last reset that was asked for
         self._rebuilt = [0] * len(tasks)  # environments, since then
         self._next_seeds: list[int | None] = [None] * len(tasks)  # of each lane's next episode
@@ -121,10 +112,10 @@ class LocalLanes:
     def reset(self, seeds: Sequence[int]) -> None:
         """Start every lane anew."""
         self.resume(seeds, {})
-        self.records["reward"].fill(np.nan)  # as in `step`
+        self.records.reward.fill(np.nan)  # as in `step`
         for lane in range(len(self._tasks)):
             self._begin(lane)
-            self.records["reward"][lane] = 0.0
+            self.records.reward[lane] = 0.0
         self._check({})
 
     def resume(self, seeds: Sequence[int], unfit: dict[int, str]) -> None:
@@ -137,26 +128,33 @@ class LocalLanes:
 
     def step(self) -> dict[int, str]:
         """Take a step in every lane; see :class:`Lanes`."""
-        records, done, age = self.records, self._done, self._age
-        actions = records["action"].copy()  # environments may keep them
-        rewards, *flags = (records[name] for name in ("reward", *FLAGS))
-        terminated, truncated, told, successes = flags
-        rewards.fill(np.nan)  # so that one sees which lane a process died in
-        for flag in flags:
-            flag.fill(False)
-        observations, shape = records["observation"], self._shape
-        kind = observations.dtype
+        records, done = self.records, self._done
+        records.reward.fill(np.nan)  # so that one sees which lane a process died in
+        records.flags.fill(False)
         failed = {lane: why for lane, why in self._unfit.items() if not done[lane]}
         self._unfit = {}
-        for lane, env in enumerate(self._envs):
+        self._step_envs(failed)
+        self._check(failed)
+        for lane in failed:
+            self._nothing(lane)
+            records.flags[:2, lane] = True, False
+            done[lane] = True
+        return failed
+
+    def _step_envs(self, failed: dict[int, str]) -> None:
+        """Fill in the records; add the lanes whose episodes fail in doing so, and why."""
+        observations, actions, rewards, flags = self.records
+        done, age, limit = self._done, self._age, self._limit
+        kind, shape = observations.dtype, observations.shape[1:]
+        actions = actions.copy()  # environments may keep them
+        for lane, env in enumerate(self._envs):  # in one piece: calls cost as much as what they do
             if done[lane]:
                 if self._autoreset:
                     self._begin(lane)
                 rewards[lane] = 0.0
             elif lane not in failed:
                 try:
-                    assert env is not None
-                    seen, reward, ends, cut, info = env.step(actions[lane])
+                    seen, reward, ends, cut, info = env.step(actions[lane])  # type: ignore[union-attr]
                     if type(seen) is np.ndarray and seen.dtype is kind and seen.shape == shape:
                         observations[lane] = seen
                     else:
@@ -166,19 +164,18 @@ class LocalLanes:
                     failed[lane] = self._broke(lane, "step", error)
                     continue
                 age[lane] += 1
-                if ends:
-                    terminated[lane] = done[lane] = True
-                if cut or age[lane] >= self._limit:
-                    truncated[lane] = done[lane] = True
-                if info and (success := succeeded(info)) is not None:
-                    told[lane], successes[lane] = True, success
-                if info and SIMULATION_FAILED in info:
-                    failed[lane] = info[SIMULATION_FAILED]
-        self._check(failed)
-        for lane in failed:
-            self._nothing(lane)
-            terminated[lane], truncated[lane], done[lane] = True, False, True
-        return failed
+                if ends or cut or age[lane] >= limit:
+                    flags[:2, lane] = ends, cut or age[lane] >= limit
+                    done[lane] = True
+                if info:
+                    self._read_info(lane, info, failed)
+
+    def _read_info(self, lane: int, info: dict[str, Any], failed: dict[int, str]) -> None:
+        """Look for success and failure."""
+        if (success := succeeded(info)) is not None:
+            self.records.flags[2:, lane] = True, success
+        if SIMULATION_FAILED in info:
+            failed[lane] = info[SIMULATION_FAILED]
 
     def close(self) -> None:
         """Give the environments back."""
@@ -201,14 +198,14 @@ class LocalLanes:
             self._nothing(lane)
 
     def _show(self, lane: int, observation: Any) -> None:  # noqa: ANN401 (the environment's)
-        seen = np.asarray(observation)
-        if seen.shape != self._shape:
-            raise ValueError(f"an observation has the shape {seen.shape}, not {self._shape}")
-        np.copyto(self.records["observation"][lane], seen, casting="same_kind")
+        seen, place = np.asarray(observation), self.records.observation[lane]
+        if seen.shape != place.shape:
+            raise ValueError(f"an observation has the shape {seen.shape}, not {place.shape}")
+        np.copyto(place, seen, casting="same_kind")
 
     def _nothing(self, lane: int) -> None:
-        self.records["observation"][lane] = 0
-        self.records["reward"][lane] = 0.0
+        self.records.observation[lane] = 0
+        self.records.reward[lane] = 0.0
 
     def _check(self, failed: dict[int, str]) -> None:
         """Find lanes whose numbers cannot be used: their episodes fail, new ones on the next step.
@@ -244,29 +241,6 @@ class LocalLanes:
         self._rebuilt[lane] += 1
         self._next_seeds[lane] = another_seed(self._seeds[lane], self._rebuilt[lane])
         return why
-
-
-def unusable(records: np.ndarray) -> dict[int, str]:
-    """Return the lanes whose numbers are not finite, or too large, and what is wrong with them."""
-    observations, rewards = records["observation"], records["reward"]
-    if not len(records):
-        return {}
-    with np.errstate(over="ignore", invalid="ignore"):  # such sums are looked at below
-        if np.abs(rewards).max() <= MAX_REWARD and np.isfinite(observations.sum()):
-            return {}  # nearly always
-    unpaid = ~(np.abs(rewards) <= MAX_REWARD)  # not so where one is NaN, either
-    whole = observations.dtype.kind != "f"
-    unseen = np.zeros_like(unpaid) if whole else ~np.isfinite(observations).all(1)
-    found = {}
-    for lane in np.flatnonzero(unpaid | unseen).tolist():
-        size = abs(rewards[lane])
-        what = (
-            "a reward that is not finite" if unpaid[lane] else "an observation that is not finite"
-        )
-        if unpaid[lane] and np.isfinite(size):
-            what = f"a reward of {size:.3g} in size (valid: at most {MAX_REWARD:g})"
-        found[lane] = f"the environment gave {what}"
-    return found
 
 
 def as_number(reward: Any) -> float:  # noqa: ANN401 (whatever the environment returns)

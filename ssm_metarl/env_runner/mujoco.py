@@ -13,7 +13,8 @@ from ssm_metarl.core.actions import into_space
 from ssm_metarl.env_runner.environment import Step
 from ssm_metarl.env_runner.failures import FailedEpisodes
 from ssm_metarl.env_runner.formula import LaneFormula
-from ssm_metarl.env_runner.gymnasium import MAX_REWARD, lane_seeds
+from ssm_metarl.env_runner.gymnasium import lane_seeds
+from ssm_metarl.env_runner.lane_records import MAX_REWARD
 from ssm_metarl.env_runner.mujoco_lanes import make_lanes
 from ssm_metarl.env_runner.mujoco_model import MjModel
 from ssm_metarl.env_runner.mujoco_robots import Robot, Terms

@@ -25,7 +25,8 @@ import gymnasium
 import numpy as np
 
 from ssm_metarl.env_runner.failures import failure_text
-from ssm_metarl.env_runner.lanes import LocalLanes, lane_type
+from ssm_metarl.env_runner.lane_records import Records, block_type, records_of
+from ssm_metarl.env_runner.lanes import LocalLanes
 from ssm_metarl.env_runner.pool import Builder, EnvironmentPool, Values
 from ssm_metarl.errors import EnvironmentFailure, SsmMetaRLError, UserError
 
@@ -45,7 +46,7 @@ class Worker:
 
     Args:
         setup: What :func:`packed` returns.
-        memory: The file that :func:`records_in` maps.
+        memory: The file that :func:`mapped` maps.
     """
 
     def __init__(self, setup: bytes, memory: int) -> None:
@@ -132,9 +133,9 @@ def shared_memory() -> int:
         return os.dup(file.fileno())
 
 
-def records_in(memory: int, lanes: int, kind: np.dtype) -> np.ndarray:
-    """Map the records of some lanes ``[lanes]``, at the beginning of a file."""
-    return np.frombuffer(mmap.mmap(memory, lanes * kind.itemsize), kind, lanes)
+def mapped(memory: int, kind: np.dtype) -> Records:
+    """Map the records of lanes, in a block at the beginning of a file."""
+    return records_of(np.ndarray((), kind, mmap.mmap(memory, kind.itemsize)))
 
 
 def _own_specs() -> list[bytes]:
@@ -207,7 +208,7 @@ class _Served:
         if self._lanes:
             self._lanes.close()
         builder = self.pool.builder
-        kind = lane_type(builder.observation_space, builder.action_space)
-        mine = records_in(self._memory, lanes, kind)[first : first + len(tasks)]
+        kind = block_type(builder.observation_space, builder.action_space, lanes)
+        mine = mapped(self._memory, kind).part(slice(first, first + len(tasks)))
         self.pool.keep_only(tasks)
         self._lanes = LocalLanes(self.pool, tasks, mine, **settings)

@@ -15,15 +15,16 @@ import gymnasium
 import numpy as np
 
 from ssm_metarl.env_runner.failures import MOST_FAILURES
-from ssm_metarl.env_runner.lanes import FLAGS, another_seed, lane_type
+from ssm_metarl.env_runner.lane_records import TERMINATED, TRUNCATED, Records, block_type
+from ssm_metarl.env_runner.lanes import another_seed
 from ssm_metarl.env_runner.pool import Builder, Values
 from ssm_metarl.env_runner.worker_process import (
     PATIENCE,
     CannotBeShared,
     Died,
     Worker,
+    mapped,
     packed,
-    records_in,
     shared_memory,
 )
 from ssm_metarl.errors import EnvironmentFailure
@@ -89,13 +90,13 @@ class Crew:
         _check_started(self.workers[k])
         return self.workers[k]
 
-    def records(self, lanes: int) -> np.ndarray:
-        """Return the records of lanes ``[lanes]``, in memory that the workers share."""
-        kind = lane_type(self.builder.observation_space, self.builder.action_space)
-        if lanes * kind.itemsize > self._size:
-            self._size = lanes * kind.itemsize
+    def records(self, lanes: int) -> Records:
+        """Return the records of lanes, in memory that the workers share."""
+        kind = block_type(self.builder.observation_space, self.builder.action_space, lanes)
+        if kind.itemsize > self._size:
+            self._size = kind.itemsize
             os.ftruncate(self._memory, self._size)
-        return records_in(self._memory, lanes, kind)
+        return mapped(self._memory, kind)
 
     def stop(self) -> None:
         """Kill the workers."""
@@ -169,7 +170,7 @@ class WorkerLanes:
                 over = self._over[self._parts[k]]
                 answer = self._replace(k, answer, begins=over & self._autoreset, fails=~over)
             failed |= {self._parts[k].start + lane: why for lane, why in answer.items()}
-        now = self.records["terminated"] | self.records["truncated"]
+        now = self.records.flags[TERMINATED] | self.records.flags[TRUNCATED]
         self._over = now if self._autoreset else self._over | now
         return failed
 
@@ -204,17 +205,17 @@ class WorkerLanes:
             The latter by their places in the part, that in which it died first, and why.
         """
         part, crew = self._parts[k], self.crew
-        records, why = self.records[part], f"a worker process {died}"
-        lane = int(np.isnan(records["reward"]).argmax())  # the first that had not been stepped
+        records, why = self.records.part(part), f"a worker process {died}"
+        lane = int(np.isnan(records.reward).argmax())  # the first that had not been stepped
         task = ", ".join(f"{name}={v:.3g}" for name, v in self._tasks[part][lane].items())
         where = f"{why} in the task {task or 'nominal'}"
         crew.crashes += 1
         if crew.crashes >= max(MOST_FAILURES, crew.rollouts / 2):
             raise EnvironmentFailure(f"{where}, the {crew.crashes}th in {crew.rollouts} rollouts")
         self._rebuild(k, died)
-        for name in ("observation", "reward", *FLAGS):
-            records[name] = 0
-        records["terminated"] = fails
+        for field in (records.observation, records.reward, records.flags):
+            field.fill(0)
+        records.flags[TERMINATED] = fails
         seeds = [another_seed(seed, crew.crashes) for seed in self._seeds[part].tolist()]
         self._seeds[part] = seeds
         unfit = dict.fromkeys(np.flatnonzero(begins).tolist(), why)
