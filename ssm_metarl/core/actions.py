@@ -73,6 +73,8 @@ def choices_of(space: gymnasium.Space) -> tuple[np.ndarray, np.ndarray]:
 
 def within(values: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
     """Cast numbers to the type of the bounds (integers: the nearest) and clip them exactly."""
+    if values.dtype == low.dtype:
+        return np.minimum(np.maximum(values, low), high)  # NaN stays, as below
     exact = values.astype(np.float64)
     with np.errstate(invalid="ignore", over="ignore"):  # what does not fit is clipped below
         inside = (exact if low.dtype.kind == "f" else np.rint(exact)).astype(low.dtype)

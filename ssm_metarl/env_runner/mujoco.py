@@ -1,5 +1,6 @@
 """Gymnasium's MuJoCo robots, all lanes in MuJoCo's own threads, each task with its own physics."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -7,6 +8,7 @@ import gymnasium
 import numpy as np
 import torch
 from numpy.random import SeedSequence
+from numpy.typing import DTypeLike
 from torch import Tensor
 
 from ssm_metarl.core.actions import into_space
@@ -69,7 +71,7 @@ class MuJoCoEnvironment:
         """
         self.tasks, self.lanes, self.autoreset = tasks, lanes, autoreset
         self.max_episode_steps = max_episode_steps
-        self.device, self.dtype = torch.device(device), dtype
+        self.device, self._float = torch.device(device), torch.empty(0, dtype=dtype).numpy().dtype
         space = robot.env.observation_space
         self.observation_space: gymnasium.spaces.Box = gymnasium.spaces.Box(
             -np.inf, np.inf, space.shape, dtype=np.float32
@@ -91,7 +93,7 @@ class MuJoCoEnvironment:
         self._generators = [np.random.default_rng(number) for number in seeds]
         self._start(np.arange(len(self._done)))
         self._done[:] = False
-        return self._tensor(self._robot.observe(self._lanes.fields), self.dtype)
+        return self._tensor(self._robot.observe(self._lanes.fields), self._float)
 
     def step(self, action: Tensor) -> Step:
         """Advance every lane by actions `[K, E, A]`, clipped to the robot's bounds.
@@ -100,27 +102,28 @@ class MuJoCoEnvironment:
             DivergenceError: An action is not finite.
             EnvironmentFailure: Most of a task's episodes become unstable.
         """
-        raw = action.flatten(0, 1).cpu().numpy()
+        raw = action.cpu().numpy()
         if not np.isfinite(raw).all():
             raise DivergenceError("an action of the policy is not finite")
-        actions = np.asarray(into_space(raw, self.action_space))
+        actions = np.asarray(into_space(raw.reshape(-1, raw.shape[-1]), self.action_space))
         fields, robot, resting = self._lanes.fields, self._robot, self._done
         before = np.array(robot.place(fields))
-        some = bool(resting.any())
+        some = bool(np.count_nonzero(resting))
         unstable = self._lanes.step(actions, np.flatnonzero(~resting) if some else None)
         if some and self.autoreset:
             self._start(np.flatnonzero(resting))
         with np.errstate(all="ignore"):  # of lanes that failed
             observation = robot.observe(fields)
             terms, ended = robot.outcome(fields, before, actions)
-            sane = np.abs(observation).max(-1) < np.inf  # not so where one is NaN, either
+            sane = all_finite(observation)
             seen = {"observation": observation, "action": actions, "terminated": ended}
             reward, success = self._paid(terms, seen, going=sane & ~unstable & ~resting)
-            sane &= np.abs(reward) <= MAX_REWARD
+            if not np.dot(reward, reward) <= MAX_REWARD**2:
+                sane &= np.abs(reward) <= MAX_REWARD
         failed = (unstable | ~sane) & ~resting
         if some:
             reward, ended = np.where(resting, 0.0, reward), ended & ~resting
-        failing = bool(failed.any())
+        failing = bool(np.count_nonzero(failed))
         if failing:
             observation = np.where(sane[:, None], observation, 0.0)
             reward, ended = np.where(failed, 0.0, reward), ended | failed
@@ -128,12 +131,12 @@ class MuJoCoEnvironment:
         truncated = (self._elapsed >= self.max_episode_steps) & ~resting
         self._settle(ended | truncated, failed if failing else None)
         return Step(
-            self._tensor(observation, self.dtype),
-            self._tensor(reward, self.dtype),
-            self._tensor(ended, torch.bool),
-            self._tensor(truncated, torch.bool),
-            self._tensor(failed, torch.bool) if failing else None,
-            None if success is None else self._tensor(success != 0.0, torch.bool),
+            self._tensor(observation, self._float),
+            self._tensor(reward, self._float),
+            self._tensor(ended),
+            self._tensor(truncated),
+            self._tensor(failed) if failing else None,
+            None if success is None else self._tensor(success != 0.0),
             UNSTABLE if failing else "",
         )
 
@@ -167,6 +170,13 @@ class MuJoCoEnvironment:
         self._done = done if self.autoreset else self._done | done
         self.failures.count(done, failed, UNSTABLE)
 
-    def _tensor(self, values: np.ndarray, dtype: torch.dtype) -> Tensor:
-        tensor = torch.from_numpy(values).to(self.device, dtype)
-        return tensor.view(len(self.tasks), self.lanes, *values.shape[1:])
+    def _tensor(self, values: np.ndarray, kind: DTypeLike = np.bool_) -> Tensor:
+        grid = values.astype(kind).reshape(len(self.tasks), self.lanes, *values.shape[1:])
+        return torch.from_numpy(grid).to(self.device)
+
+
+def all_finite(values: np.ndarray) -> np.ndarray:
+    """Return in which lanes ``[N]`` all numbers ``[N, F]`` are finite."""
+    if math.isfinite(np.vdot(values, values)):  # nearly always, and quickly found out
+        return np.ones(len(values), dtype=bool)
+    return np.abs(values).max(-1) < np.inf  # not so where one is NaN, either
