@@ -30,7 +30,7 @@ import numpy as np
 import torch
 import tyro
 from numpy.random import SeedSequence
-from worlds import OURS, QUIET, RESULTS, SEED, SYNC, Row, Step, other_work, own_peak, race, show
+from worlds import LITTLE, OURS, RESULTS, SEED, SYNC, Row, Step, other_work, own_peak, race, show
 
 import ssm_metarl as sm
 from ssm_metarl.env_runner.gymnasium import GymnasiumEnvironment
@@ -161,7 +161,7 @@ def main(rounds: int = 7, seconds: float = 3.0, write: bool = True) -> None:
     memory = {name: round(memory_of(name, lanes)) for name, lanes in cases if lanes == max(LANES)}
     show(rows)
     print(f"peak memory at {max(LANES)} lanes, in MB: {memory}; others' work, in cores: {busy}")
-    if max(busy) > QUIET or not write:
+    if max(busy) > LITTLE or not write:
         print("nothing is written" + (": the machine was not quiet" if write else ""))
         return
     machine = {

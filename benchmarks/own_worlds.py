@@ -13,6 +13,7 @@ Writes ``benchmarks/results/own-worlds.json`` and ``own-worlds.png``.
 """
 
 import json
+import math
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,7 +32,7 @@ from ssm_metarl.adaptation.hybrid import Memory
 from ssm_metarl.env_runner.registry import register
 from ssm_metarl.evaluation.evaluate import EvaluationPlan, evaluate, summarise
 from ssm_metarl.evaluation.figures import adaptation_curve, trial_curve, write_png
-from ssm_metarl.evaluation.figures.style import style, subplots
+from ssm_metarl.evaluation.figures.style import COLOURS, REFERENCE, style, subplots
 from ssm_metarl.evaluation.table import make_table
 from ssm_metarl.training.config import TrainConfig
 from ssm_metarl.training.loop import resume
@@ -39,7 +40,7 @@ from ssm_metarl.training.loop import resume
 FAMILIES = Path(__file__).parent.parent / "examples" / "families"
 RESULTS = Path(__file__).parent / "results"
 OUT = RESULTS / "own-worlds.json"
-RANDOM_EPISODES = 3
+RANDOM_EPISODES, COLUMNS = 3, 4
 STEPS = EvaluationPlan(("zero_shot", "standard", "hybrid", "from_scratch"), (2, 10), 2, 3)
 TRIALS = EvaluationPlan(("zero_shot", "in_context"), return_episodes=3)
 
@@ -175,18 +176,23 @@ def summary(part: dict[str, Any]) -> list[tuple[str, float, tuple[float, float]]
 @style()
 def overview(parts: dict[str, Any]) -> Any:  # noqa: ANN401 (a figure)
     """Draw the random policy, the agent as it is and after adapting, a panel for each family."""
-    figure, row = subplots(2.3 * len(parts), 3.2, len(parts))
-    for axes, (name, part) in zip(np.atleast_1d(row), parts.items(), strict=True):
+    rows = math.ceil(len(parts) / COLUMNS)
+    columns = math.ceil(len(parts) / rows)
+    figure, grid = subplots(2.8 * columns, 3.6 * rows, len(parts), rows=rows)
+    for axes, (name, part) in zip(grid, parts.items(), strict=True):
         names, means, bounds = zip(*summary(part), strict=True)
         low, high = np.array(bounds).T
         errors = np.maximum([means - low, high - means], 0.0)
-        axes.errorbar(range(len(names)), means, errors, fmt="o", capsize=3, color="C0")
+        axes.errorbar(
+            range(len(names)), means, errors, fmt="o", capsize=3, color=COLOURS["standard"]
+        )
         axes.set_xticks(range(len(names)), names, rotation=45, ha="right")
         axes.set_xlim(-0.5, len(names) - 0.5)
         if part["best"] is not None:
-            axes.axhline(part["best"], color="0.6", linestyle="--")
+            axes.axhline(part["best"], **REFERENCE)
         axes.set_title(name.removeprefix("popgym-"), size="small")
-    np.atleast_1d(row)[0].set_ylabel("mean return of an episode")
+    for axes in grid[::columns]:
+        axes.set_ylabel("mean return of an episode")
     return figure
 
 

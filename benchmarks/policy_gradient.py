@@ -32,7 +32,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import matplotlib.pyplot as plt
 import numpy as np
 import torch
 import tyro
@@ -45,6 +44,8 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.env_util import make_vec_env
 
 from ssm_metarl.env_runner.registry import get_family
+from ssm_metarl.evaluation.figures import write_png
+from ssm_metarl.evaluation.figures.style import COLOURS, GROUPS, QUIET, REFERENCE, style, subplots
 from ssm_metarl.evaluation.play import mean_returns
 from ssm_metarl.training.config import TrainConfig
 from ssm_metarl.training.loading import load
@@ -64,6 +65,7 @@ ZOO = {
     "ent_coef": 0.0,
 }
 LEARNING_RATE, CLIP_RANGE = 1e-3, 0.2  # both fall linearly to zero
+LOOKS = {"ours": COLOURS["standard"], "ppo": GROUPS[1][0], "recurrent_ppo": QUIET}
 PACKAGES = ("torch", "gymnasium", "numpy", "stable-baselines3", "sb3-contrib")
 
 
@@ -213,19 +215,19 @@ def show(results: Mapping[str, Sequence[Run]], console: Console) -> None:
     console.print(table)
 
 
+@style()
 def draw(results: Mapping[str, Sequence[Run]], path: Path) -> None:
     """Draw returns over wall clock, a line per seed."""
-    figure, axes = plt.subplots(figsize=(7, 4))
-    for index, (method, runs) in enumerate(results.items()):
+    figure, (axes,) = subplots(7.2, 4.3)
+    for method, runs in results.items():
         for run in runs:
             seconds, returns = zip(*run.curve, strict=True)
             label = method if run is runs[0] else None
-            axes.plot(seconds, returns, color=f"C{index}", alpha=0.8, label=label)
-    axes.axhline(SOLVED, color="grey", linewidth=0.8, linestyle="--")
+            axes.plot(seconds, returns, color=LOOKS[method], linewidth=1.6, label=label)
+    axes.axhline(SOLVED, **REFERENCE)
     axes.set(xscale="log", xlabel="seconds of training", ylabel="mean return", title="CartPole-v1")
-    axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
-    figure.savefig(path, dpi=150, bbox_inches="tight")
-    plt.close(figure)
+    figure.legend(loc="outside lower center", ncols=len(results), frameon=False)
+    write_png(figure, path)
 
 
 def machine(threads: int) -> dict[str, Any]:

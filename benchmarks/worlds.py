@@ -23,7 +23,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gymnasium
 import numpy as np
@@ -37,13 +37,18 @@ from ssm_metarl.env_runner.family import TaskFamily
 from ssm_metarl.env_runner.mujoco_families import PHYSICS_FAMILIES
 from ssm_metarl.env_runner.mujoco_world import MuJoCoWorld, edit_model
 from ssm_metarl.evaluation.figures import write_png
+from ssm_metarl.evaluation.figures.style import COLOURS, GROUPS, QUIET, style, subplots
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 RESULTS = Path(__file__).parent / "results"
 ROBOTS = ("HalfCheetah", "Hopper")
 LANES = (16, 64, 400)
 SEED = SeedSequence(0)
 OURS, SYNC, ENVPOOL = "ours", "SyncVectorEnv", "EnvPool"
-QUIET = 0.3  # other work, in cores, that is too little to matter
+LOOKS = {OURS: COLOURS["standard"], SYNC: "#cbd5e1", ENVPOOL: GROUPS[1][0]}
+LITTLE = 0.3  # other work, in cores, that is too little to matter
 Step = Callable[[np.ndarray], Any]
 
 
@@ -190,21 +195,30 @@ def other_work(seconds: float = 2.0) -> float:
     return worked / all_of_it * (os.cpu_count() or 1)
 
 
-def draw(rows: list[Row]) -> Any:  # noqa: ANN401
-    """Return a figure of steps per second, a panel for each robot."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(8, 3.2), layout="constrained")
-    for axes, robot in zip(figure.subplots(1, len(ROBOTS)), ROBOTS, strict=True):
-        names = list(dict.fromkeys(row.contestant for row in rows))
+@style()
+def draw(rows: list[Row]) -> "Figure":
+    """Return a figure of steps per second, a panel for each robot; ratios are above the bars."""
+    figure, panels = subplots(10.8, 4.3, len(ROBOTS))
+    names = list(dict.fromkeys(row.contestant for row in rows))
+    for axes, robot in zip(panels, ROBOTS, strict=True):
         for k, name in enumerate(names):
             chosen = [row for row in rows if (row.robot, row.contestant) == (robot, name)]
             places = np.arange(len(chosen)) + 0.8 * (k - 0.5 * (len(names) - 1)) / len(names)
             heights = [row.steps_per_second / 1e3 for row in chosen]
-            axes.bar(places, heights, 0.8 / len(names), label=name)
-        axes.set_xticks(range(len(LANES)), [str(lanes) for lanes in LANES])
-        axes.set(title=f"{robot}-v5", xlabel="lanes", ylabel="thousand steps per second")
-        axes.legend(frameon=False)
+            bars = axes.bar(places, heights, 0.8 / len(names), color=LOOKS[name], label=name)
+            ratios = ["" if name == OURS else f"{row.ours_is:.1f}x" for row in chosen]
+            axes.bar_label(bars, ratios, padding=2, size="small", color=QUIET)
+        axes.set_xticks(range(len(LANES)), [f"{lanes} lanes" for lanes in LANES])
+        axes.grid(visible=False, axis="x")
+        axes.set(title=f"{robot}-v5")
+    panels[0].set_ylabel("thousand steps per second")
+    figure.legend(
+        *panels[0].get_legend_handles_labels(),
+        loc="outside lower center",
+        ncols=len(names),
+        frameon=False,
+        title="numbers: how many times as fast ours is",
+    )
     return figure
 
 
@@ -233,7 +247,7 @@ def main(rounds: int = 7, lane_steps: int = 40_000) -> None:
     memory = {robot: round(peak_memory(robot, max(LANES))) for robot in ROBOTS}
     show(rows)
     print(f"peak memory at {max(LANES)} lanes, in MB: {memory}; others' work, in cores: {busy}")
-    if max(busy) > QUIET:
+    if max(busy) > LITTLE:
         print("the machine was not quiet: nothing is written")
         return
     packages = ("gymnasium", "mujoco", "envpool", "numpy", "torch")

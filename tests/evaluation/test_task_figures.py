@@ -101,3 +101,16 @@ def test_the_profile_is_the_share_of_tasks_that_reach_a_return() -> None:
         "standard, 5 episodes",
         "from scratch, 5 episodes",
     ]
+
+
+def test_many_panels_take_more_than_one_row() -> None:
+    panel = Scatter("", np.array([1.0]), np.array([1.0]))
+    axes = figures.task_scatter([panel] * 4).axes
+    places = [one.get_subplotspec() for one in axes]
+    assert [(place.rowspan.start, place.colspan.start) for place in places if place] == [
+        (0, 0),
+        (0, 1),
+        (1, 0),
+        (1, 1),
+    ]
+    assert [bool(one.get_ylabel()) for one in axes] == [True, False, True, False]

@@ -1,5 +1,6 @@
 """What all figures share: how they look, and how they are written."""
 
+import math
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -76,17 +77,21 @@ def style() -> Iterator[None]:
 def subplots(
     width: float,
     height: float,
-    columns: int = 1,
+    panels: int = 1,
     *,
+    rows: int = 1,
     sharey: bool = False,
     width_ratios: Sequence[float] | None = None,
 ) -> tuple["Figure", list["Axes"]]:
-    """Return a figure of a size in inches, and its axes from left to right."""
+    """Return a figure of a size in inches, and its axes: row by row, from left to right."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width, height))
-    row = figure.subplots(1, columns, squeeze=False, sharey=sharey, width_ratios=width_ratios)[0]
-    return figure, list(row)
+    columns = math.ceil(panels / rows)
+    grid = figure.subplots(rows, columns, squeeze=False, sharey=sharey, width_ratios=width_ratios)
+    for axes in grid.flat[panels:]:
+        axes.remove()
+    return figure, list(grid.flat[:panels])
 
 
 def write_png(figure: "Figure", path: str | Path) -> Path:

@@ -1,5 +1,6 @@
 """What the mean over tasks hides: each task for itself."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -14,6 +15,8 @@ from ssm_metarl.evaluation.report import MODES, Evaluation, counted, describe
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+MOST_COLUMNS = 3
 
 
 @style()
@@ -68,7 +71,7 @@ class Scatter:
 def task_scatter(panels: Sequence[Scatter]) -> "Figure":
     """Draw each task's return after adaptation against its return before, a point per task.
 
-    Panels are side by side, each on a scale of its own.
+    Panels are side by side, up to three in a row, each on a scale of its own.
 
     Raises:
         UserError: More groups than colours, or matplotlib is missing.
@@ -77,10 +80,13 @@ def task_scatter(panels: Sequence[Scatter]) -> "Figure":
     if len(names) > len(GROUPS):
         raise UserError(f"at most {len(GROUPS)} groups of tasks can be told apart, not {names}")
     looks = dict(zip(names or [""], GROUPS, strict=False))
-    figure, row = subplots(5.4 * len(panels), 6.4 if names else 5.8, len(panels))
-    for axes, panel in zip(row, panels, strict=True):
+    rows = math.ceil(len(panels) / MOST_COLUMNS)
+    columns, height = math.ceil(len(panels) / rows), 5.8 * rows + (0.6 if names else 0.0)
+    figure, grid = subplots(5.4 * columns, height, len(panels), rows=rows)
+    for axes, panel in zip(grid, panels, strict=True):
         _draw_tasks(axes, panel, looks)
-    row[0].set_ylabel("return after adaptation")
+    for axes in grid[::columns]:
+        axes.set_ylabel("return after adaptation")
     if names:
         from matplotlib.lines import Line2D
 
