@@ -11,8 +11,8 @@ Letters, as in the S5 (arXiv:2208.04933) and LRU (arXiv:2303.06349) papers::
     h_t = m_t A h_{t-1} + gamma B x_t          m_t = 0 where an episode starts
     y_t = Re(C h_t) + D x_t
 
-Parameters and states hold a complex number as two neighbouring real ones, ``S = 2 N``, and ``step``
-has no complex numbers in it, which ONNX and other runtimes can do little with.
+Parameters and states hold a complex number as two neighbouring real ones, ``S = 2 N``. ``step``
+views them as complex ones, but only to multiply and to add, which is all that ONNX can export.
 
 Where it departs from the LRU paper: gamma is computed from lambda, ``sqrt(1 - |lambda|^2)``, while
 theirs only starts there and is learned; the moduli are drawn so that time constants are
@@ -78,8 +78,6 @@ class DiagonalSSM:
         decay = torch.polar((-rate).exp(), theta.exp())
         return BoundDiagonalSSM(
             decay=per_lane(decay),
-            along=per_lane(decay.real.repeat_interleave(2, -1)),
-            across=per_lane(torch.stack([-decay.imag, decay.imag], -1).flatten(-2)),
             B=params[f"{self.name}.B"] * gamma.repeat_interleave(2, -1).unsqueeze(-2),
             C=params[f"{self.name}.C"],
             D=per_lane(params[f"{self.name}.D"]),
@@ -91,8 +89,6 @@ class BoundDiagonalSSM:
     """A :class:`DiagonalSSM` with its parameters in place."""
 
     decay: Complex[Tensor, "... N"]
-    along: Float[Tensor, "... S"]
-    across: Float[Tensor, "... S"]
     B: Float[Tensor, "*tasks D S"]
     C: Float[Tensor, "*tasks S D"]
     D: Float[Tensor, "... D"]
@@ -103,12 +99,11 @@ class BoundDiagonalSSM:
         state: Float[Tensor, "K E S"],
         keep: Bool[Tensor, "K E"] | None,
     ) -> tuple[Float[Tensor, "K E D"], Float[Tensor, "K E S"]]:
-        """Advance by one step, in real operations that round as the complex ones of `scan` do."""
+        """Advance by one step."""
         if keep is not None:
             state = state * keep.unsqueeze(-1)
-        # (a + ib)(u + iv) = (a u - b v) + i (a v + b u)
-        swapped = state.unflatten(-1, (-1, 2)).flip(-1).flatten(-2)
-        state = linear(x, self.B) + (self.along * state + self.across * swapped)
+        drive = as_complex(linear(x, self.B))
+        state = as_pairs(drive + self.decay * as_complex(state))  # ONNX has no complex addcmul
         return self._output(state, x), state
 
     def scan(

@@ -122,11 +122,12 @@ class SimulatedEnvironment:
             if simulator.step_noise
             else None
         )
+        self._drawn = torch.empty(0)  # noise of the first states
         self._time = 0
         self._born = torch.zeros_like(self._never, dtype=torch.int64)  # when each episode began
         self._done = self._never  # lanes that start a new episode on the next step
         self._any_done = False
-        self.state = self._first_state()
+        self.state = self._first_state().contiguous()
         return self._observe()
 
     def step(self, action: Tensor) -> Step:
@@ -167,8 +168,12 @@ class SimulatedEnvironment:
 
     def _first_state(self) -> Tensor:
         # Every lane has its own numbers for every time step, used only if its episode begins there.
-        noise = self._reset_noise.at(self._time)
-        return self._simulator.reset(self._params, noise).contiguous()
+        noise, row = self._reset_noise.block_at(self._time)
+        if noise is not self._drawn:
+            self._drawn = noise
+            drawn = self._simulator.reset(self._params, noise.flatten(1, 2))
+            self._first = drawn.unflatten(-1, noise.shape[1:3])  # [S, K, block, E]
+        return self._first[:, :, row]
 
     def _observe(self) -> Tensor:
         seen = self._simulator.observe(self._params, self.state)

@@ -67,10 +67,15 @@ class NoiseStream:
 
     def at(self, step: int) -> Tensor:
         """Return the noise `[K, E, width]` of a time step; steps may be skipped, not revisited."""
+        block, row = self.block_at(step)
+        return block[:, row]
+
+    def block_at(self, step: int) -> tuple[Tensor, int]:
+        """Return the block `[K, block, E, width]` that a time step lies in, and where there."""
         while step >= self._end:
             self._block = self._draw()
             self._end += self._shape[1]
-        return self._block[:, step - self._end]
+        return self._block, step - self._end
 
     def _draw(self) -> Tensor:
         # A new array each time: earlier steps may still be referenced by whoever asked for them.
