@@ -5,9 +5,11 @@
 
 The contestants take turns in one process, a few hundred steps each, with the same random actions;
 observations, rewards and the start of the next episode are included. Ours and SyncVectorEnv have
-other physics (mass, friction, damping, gravity) in every lane, which EnvPool cannot have. Ratios
-are medians over the rounds. Writes ``benchmarks/results/worlds.json`` and a figure beside it, if
-the machine was quiet.
+other physics (mass, friction, damping, gravity) in every lane, which EnvPool cannot have. Only
+speed is compared: EnvPool 1.2.5 has the physics of mujoco 3.6.0 built in, which are not those of
+other releases, and rewards in float32; its returns say nothing about ours. Ratios are medians over
+the rounds. Writes ``benchmarks/results/worlds.json`` and a figure beside it, if the machine was
+quiet.
 """
 
 import dataclasses

@@ -49,6 +49,7 @@ class AppliedSettings(gymnasium.Wrapper, gymnasium.utils.RecordConstructorArgs):
         self._attributes: dict[str, float] = {}
         for one in settings:
             if isinstance(one.place, str):
+                _refuse_state(self.unwrapped, one.place)
                 now = read_attribute(self.unwrapped, one.place)
                 self._attributes[one.place] = one.value * (now if one.scaled else 1.0)
         self._model: Any = None
@@ -125,6 +126,15 @@ def model_of(env: gymnasium.Env) -> Any:  # noqa: ANN401
     if not hasattr(model, "body_mass"):
         raise UserError(f"{type(env.unwrapped).__name__} has no MuJoCo model that could be changed")
     return model
+
+
+def _refuse_state(env: object, path: str) -> None:
+    """Refuse what a reset of MuJoCo's environments draws, and has shown before it could be set."""
+    if path.startswith("data.") and hasattr(env, "model"):
+        raise UserError(
+            f"attribute {path!r} is the simulation's state, which every reset draws; valid: a "
+            'field of the model (model = "body_pos[target].0" moves Reacher\'s goal)'
+        )
 
 
 def read_attribute(env: object, path: str) -> float:

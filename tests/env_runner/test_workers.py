@@ -269,6 +269,18 @@ def test_the_cost_of_a_step_decides_and_is_said_once(
     assert all(f"{milliseconds:g} ms: 12 lanes are stepped in {where}" in line for line in lines)
 
 
+class Slow(Fragile):
+    def step(self, action: int) -> tuple:
+        time.sleep(1e-3)
+        return super().step(GOES)
+
+
+def test_it_is_measured_on_the_environment_itself() -> None:
+    cheap, slow = gymnasium.make("CartPole-v1"), Slow()
+    assert 0.0 < kept_module.step_seconds(cheap) < 0.2e-3  # AsyncVectorEnv loses below 0.3 ms
+    assert kept_module.step_seconds(slow) > 1e-3
+
+
 @pytest.mark.parametrize("text", ["-1", "many", "1.5", ""])
 def test_another_number_of_workers_is_refused(
     text: str, family: sm.TaskFamily, monkeypatch: pytest.MonkeyPatch
