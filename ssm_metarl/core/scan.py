@@ -53,6 +53,8 @@ class _LinearRecurrence(torch.autograd.Function):
     def forward(
         decay: Tensor, drive: Tensor, initial: Tensor, keep: Tensor | None, reverse: bool
     ) -> Tensor:
+        # Views that are to be conjugated would be, once more at each step.
+        decay, drive, initial = (x.resolve_conj() for x in (decay, drive, initial))
         states = torch.empty_like(drive)  # keeps the strides of the drive
         backend_of(decay, drive, keep)(decay, drive, initial, keep, reverse, states)
         return states
