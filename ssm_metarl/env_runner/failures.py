@@ -1,10 +1,11 @@
 """Episodes in which an environment broke down: they are void, counted, and not too many."""
 
 import contextlib
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 
 import numpy as np
-from jaxtyping import Bool
+from jaxtyping import Bool, Int
 
 from ssm_metarl.env_runner.tasks import Tasks
 from ssm_metarl.errors import EnvironmentFailure, SsmMetaRLError
@@ -12,6 +13,7 @@ from ssm_metarl.errors import EnvironmentFailure, SsmMetaRLError
 SIMULATION_FAILED = "simulation_failed"
 """In an environment's info, why the episode that it ends has failed."""
 
+ALL_TASKS = "all tasks"
 MOST_FAILURES = 20
 """A task is given up when so many of its episodes failed, and no fewer than went well."""
 
@@ -62,11 +64,54 @@ class FailedEpisodes:
         if hopeless.any():
             own = 0 if lane is None else lane * len(hopeless) // len(ended)
             k = own if hopeless[own] else int(hopeless.argmax())
-            hint = "; a narrower range would help" if self._tasks.values else ""
-            raise EnvironmentFailure(
-                f"{why} in {self.failed[k]} of {self.ended[k]} episodes of the task "
-                f"{self._tasks.describe(k)}{hint}"
-            )
+            counts = f"{self.failed[k]} of {self.ended[k]} episodes"
+            raise EnvironmentFailure(f"{why} in {counts} of {_named(self._tasks, k)}")
+
+
+class FailingIterations:
+    """Counts that go on from one iteration of a training to the next.
+
+    They begin anew with one in which fewer episodes fail than go well. That is asked of every task
+    by itself, and of all together, since tasks of a range are hardly ever drawn twice.
+    """
+
+    def __init__(self) -> None:
+        """Begin with none."""
+        self._counts: dict[str, np.ndarray] = {}  # of a task: episodes that failed, and all
+
+    def count(
+        self, played: Sequence[tuple[Tasks, Int[np.ndarray, "_"], Int[np.ndarray, "_"]]]
+    ) -> None:
+        """Count the episodes of an iteration.
+
+        Args:
+            played: Of each of its rollouts K tasks, how many of their episodes failed, and how many
+                ended, failed ones too.
+
+        Raises:
+            EnvironmentFailure: Most episodes of a task, or of all, fail again and again.
+        """
+        now: dict[str, np.ndarray] = defaultdict(lambda: np.zeros(2, dtype=np.int64))
+        for tasks, failed, ended in played:
+            for k in range(len(tasks)):
+                now[_named(tasks, k)] += failed[k], ended[k]
+        together = sum(now.values(), np.zeros(2, dtype=np.int64))
+        for name, counts in [*now.items(), (ALL_TASKS, together)]:
+            if 2 * counts[0] < counts[1]:
+                self._counts.pop(name, None)
+                continue
+            failed, ended = self._counts[name] = counts + self._counts.get(name, 0)
+            if failed >= MOST_FAILURES:
+                worst = max(now, key=lambda task: now[task][0])
+                where = f"{name}, such as {worst}" if name == ALL_TASKS else name
+                raise EnvironmentFailure(
+                    f"the environment failed in {failed} of {ended} episodes of {where}"
+                )
+
+
+def _named(tasks: Tasks, k: int) -> str:
+    hint = "; a narrower range would help" if tasks.values else ""
+    return f"the task {tasks.describe(k)}{hint}"
 
 
 @contextlib.contextmanager

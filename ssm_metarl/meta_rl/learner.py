@@ -37,14 +37,15 @@ class Report:
             parameters before the update; None where episodes are cut, or of other parameters.
         experience: The tasks, and what the shared parameters played on them, if that is to be kept
             for hybrid adaptation.
-        played: All that was played, whose statistics give observations and rewards their units.
+        played: All that was played, on which tasks: its statistics give observations and rewards
+            their units.
     """
 
     environment_steps: int
     metrics: Mapping[str, float | int | None]
     mean_return: float | None = None
     experience: tuple[Tasks, Trajectory] | None = None
-    played: Sequence[Trajectory] = field(default=(), compare=False)
+    played: Sequence[tuple[Tasks, Trajectory]] = field(default=(), compare=False)
 
 
 class Learner(ABC):

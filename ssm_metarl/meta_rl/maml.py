@@ -94,7 +94,8 @@ class MAML(Learner):
             **self._update(supports, query),
         }
         steps = sum(rollout.environment_steps for rollout in rollouts)
-        return Report(steps, metrics, experience=(tasks, rollouts[0]), played=rollouts)
+        played = [(tasks, rollout) for rollout in rollouts]
+        return Report(steps, metrics, experience=played[0], played=played)
 
     def _collect(self, tasks: Tasks, seed: SeedSequence) -> list[Trajectory]:
         """Return the support data of each inner step and, last, the query data."""

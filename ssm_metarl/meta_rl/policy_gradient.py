@@ -57,7 +57,7 @@ class PolicyGradient(PPOLearner):
             rollout.environment_steps,
             {"episodes": before + lanes, **metrics},
             mean_return=mean_return(episode_returns(rollout)[0]).item(),
-            played=[rollout],
+            played=[(self.family.nominal(), rollout)],
         )
 
     def _collect(self, lanes: int, seed: SeedSequence) -> Trajectory:

@@ -71,7 +71,7 @@ class RL2(PPOLearner):
             **({"first_success": success[0], "last_success": success[-1]} if success else {}),
             **self.improve(rollout, self._targets(rollout), rng, axis=1),
         }
-        return Report(rollout.environment_steps, metrics, played=[rollout])
+        return Report(rollout.environment_steps, metrics, played=[(tasks, rollout)])
 
     def _horizon(self, done: float) -> int:
         """Return the step limit of episodes when some fraction of the training is done."""

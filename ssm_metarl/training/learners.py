@@ -17,6 +17,7 @@ from ssm_metarl.core.policy import Policy
 from ssm_metarl.core.spaces import Spaces
 from ssm_metarl.core.statistics import RunningStatistics
 from ssm_metarl.core.torch_state import in_usual_torch
+from ssm_metarl.env_runner.failures import FailingIterations
 from ssm_metarl.env_runner.family import TaskFamily, Tasks
 from ssm_metarl.env_runner.rollout import Trajectory
 from ssm_metarl.env_runner.software import versions
@@ -83,6 +84,7 @@ class Trainer:
         self.learner, self.config, self.statistics = learner, config, statistics
         self._validate = VALIDATIONS[LEARNERS[config.mode].validation]
         self._done, self._environment_steps, self._seconds = 0, 0, 0.0
+        self._failing = FailingIterations()
         self.best_return: float | None = None
         self.experience: tuple[Tasks, Trajectory] | None = None
         self._best, self._best_spaces = _copies(learner.tensors), learner.policy.spaces
@@ -103,16 +105,16 @@ class Trainer:
         began_with = _copies(self.learner.tensors) if self._validate is None else {}
         seed = substream(SeedSequence(self.config.seed), TRAINING_STREAM)
         report = self.learner.iterate(seed, iteration)
+        failed = self._count(report.played)
         before, after = report.mean_return, None
         if before is not None and self._validate is None:
             self._keep(before, began_with)
-        failed = sum(int(each.failed.sum()) for each in report.played)
         validated = self._validated(iteration)
         if validated is not None:
             before, after = validated.before, validated.after
             self._keep(validated.score, self.learner.tensors)
             failed += validated.failed_episodes
-        self._observe(report.played)
+        self._observe([rollout for _, rollout in report.played])
         self._done, self.experience = iteration, report.experience
         self._environment_steps += report.environment_steps
         self._seconds += time.monotonic() - started
@@ -177,6 +179,15 @@ class Trainer:
         if self.best_return is None or score >= self.best_return:
             self.best_return, self._best = _known(score), _copies(tensors)
             self._best_spaces = self.learner.policy.spaces
+
+    def _count(self, played: Sequence[tuple[Tasks, Trajectory]]) -> int:
+        """Return how many episodes failed; an error if that goes on."""
+        counts = [
+            (tasks, each.failed.sum((0, 2)).cpu().numpy(), each.done.sum((0, 2)).cpu().numpy())
+            for tasks, each in played
+        ]
+        self._failing.count(counts)
+        return sum(int(failed.sum()) for _, failed, _ in counts)
 
     def _observe(self, played: Sequence[Trajectory]) -> None:
         """Let the units of the next iteration be those of all that has been played."""

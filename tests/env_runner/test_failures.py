@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from ssm_metarl.env_runner.failures import MOST_FAILURES, FailedEpisodes
+from ssm_metarl.env_runner.failures import MOST_FAILURES, FailedEpisodes, FailingIterations
 from ssm_metarl.env_runner.tasks import Tasks
 from ssm_metarl.errors import EnvironmentFailure
 
@@ -39,3 +39,44 @@ def test_as_many_failures_among_more_good_episodes_are_let_pass() -> None:
     for _ in range(2 * MOST_FAILURES):
         failures.count(lanes(0, 1), None, WHY)
         failures.count(lanes(0, 1), lanes(0), WHY)
+
+
+def iteration(failed: list[int], tasks: Tasks = TASKS, ended: int = 10) -> list:
+    """Return what an iteration of two rollouts played, the second of which went well."""
+    sound = np.zeros(len(tasks), dtype=np.int64)
+    return [(tasks, np.array(failed), sound + ended), (tasks, sound, sound + 2)]
+
+
+def test_a_task_that_fails_in_every_iteration_is_given_up() -> None:
+    failing = FailingIterations()
+    for _ in range(MOST_FAILURES // 7):
+        failing.count(iteration([0, 7]))
+    with pytest.raises(EnvironmentFailure, match=r"in 21 of 36 episodes of the task mass=1\.3; a"):
+        failing.count(iteration([0, 7]))
+
+
+def test_an_iteration_that_goes_well_begins_anew() -> None:
+    failing = FailingIterations()
+    for _ in range(10):
+        failing.count(iteration([0, 7]))
+        failing.count(iteration([3, 5]))  # of 12
+
+
+def test_tasks_that_are_new_every_time_are_given_up_together() -> None:
+    failing = FailingIterations()
+
+    def drawn(mass: float) -> Tasks:
+        return Tasks({"mass": np.array([mass, mass + 0.1])}, np.array([0, 1]))
+
+    failing.count(iteration([6, 8], drawn(1.0)))
+    with pytest.raises(EnvironmentFailure, match=r"in 28 of 48 .* of all tasks, .* mass=2\.1;"):
+        failing.count(iteration([6, 8], drawn(2.0)))
+
+
+def test_a_task_that_is_not_drawn_for_a_while_keeps_its_count() -> None:
+    failing, good = FailingIterations(), Tasks({"mass": np.full(8, 1.0)}, np.arange(8))
+    for _ in range(2):
+        failing.count(iteration([0] * 8, good) + iteration([0, 9]))
+    failing.count(iteration([0] * 8, good))
+    with pytest.raises(EnvironmentFailure, match=r"in 27 of 36 .* of the task mass=1\.3"):
+        failing.count(iteration([0] * 8, good) + iteration([0, 9]))

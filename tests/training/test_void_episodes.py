@@ -10,6 +10,7 @@ from small_runs import META
 
 from ssm_metarl.env_runner.family import TaskFamily
 from ssm_metarl.env_runner.spaces import policy_spaces
+from ssm_metarl.errors import EnvironmentFailure
 from ssm_metarl.training.config import TrainConfig
 from ssm_metarl.training.learners import Trainer, make_trainer
 
@@ -81,3 +82,13 @@ def test_where_every_episode_fails_nothing_is_learned() -> None:
     progress = trainer.iterate()
     assert (progress.return_before, progress.metrics["failed_episodes"]) == (None, 10)
     assert all(torch.equal(before[name], v) for name, v in trainer.learner.tensors.items())
+
+
+@pytest.mark.parametrize("mode", ["meta_rl", "rl2", "policy_gradient"])
+@pytest.mark.filterwarnings("ignore:all validation episodes")
+def test_what_fails_in_every_iteration_stops_with_the_values_of_a_task(mode: str) -> None:
+    trainer = trainer_of(failing(lambda task, lane: task + lane >= 0), **MODES[mode])
+    iterations: list[int] = []
+    with pytest.raises(EnvironmentFailure, match=r"failed in 2\d of .* episodes of .*gravity=.*"):
+        iterations.extend(trainer.iterate().iteration for _ in range(5))
+    assert trainer.snapshot().meta["iteration"] == len(iterations) > 0
