@@ -21,6 +21,7 @@ COMMANDS: Mapping[str, tuple[type, Callable[[Any, list[str]], int]]] = {
     "app": (app.App, app.run),
 }
 PROGRAM = "ssm-metarl"
+VARIABLES = "SSM_METARL_WORKERS=N steps environments in N processes; 0: none, auto: by cost."
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -72,8 +73,9 @@ def _dispatch(argv: list[str]) -> int:
         raise UserError(f"{what}; {nearest(name, COMMANDS)}")
     kind, run = COMMANDS[name]
     others = ", ".join(other for other in COMMANDS if other != name)
+    footer = f"Other commands of {PROGRAM}: {others}.\n\n{VARIABLES}"
     try:
-        asked = parse(kind, f"{PROGRAM} {name}", rest, f"Other commands of {PROGRAM}: {others}.")
+        asked = parse(kind, f"{PROGRAM} {name}", rest, footer)
         return run(*asked)
     except UserError as error:
         raise UserError(as_typed(str(error), kind, rest)) from error

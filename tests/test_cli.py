@@ -13,6 +13,7 @@ from cli_runner import ROOT, fails
 import ssm_metarl
 from ssm_metarl.checkpoint.names import RUN_ID, as_name
 from ssm_metarl.cli import main
+from ssm_metarl.env_runner.kept import WORKERS
 
 
 @pytest.mark.parametrize(
@@ -113,7 +114,7 @@ def test_every_command_has_help_with_a_line_per_flag(
         (["adapt"], ["--mode", "--task", "--episodes", "--steps", "--save"]),
         (["train"], ["--num_epochs", "--env", "--run_dir", "--resume", "--inner_lr"]),
         (["evaluate"], ["--modes", "--tasks", "--json"]),
-        (["train"], ["Other commands", "adapt, evaluate, envs, app"]),
+        (["train"], ["Other commands", "adapt, evaluate, envs, app", f"{WORKERS}=N"]),
     ):
         assert main([*command, "--help"]) == 0
         out = capsys.readouterr().out
