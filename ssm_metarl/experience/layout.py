@@ -27,6 +27,7 @@ from ssm_metarl.env_runner.spaces import policy_spaces
 from ssm_metarl.errors import StoreError
 
 VALID, TERMINATED, TRUNCATED, EPISODE_START, TRIAL_START = 1, 2, 4, 8, 16
+SUCCESS_TOLD, SUCCESS = 32, 64
 CHUNK_ROWS = 128
 WORD_BYTES = 4
 _U32 = 0xFFFFFFFF
@@ -87,8 +88,8 @@ class Layout:
             f"row, little-endian: float32 x {self.observations} observation; {action} action; "
             f"float32 reward; float32 log_prob; int32 flags ({VALID} valid, {TERMINATED} "
             f"terminated, {TRUNCATED} truncated, {EPISODE_START} episode_start, {TRIAL_START} "
-            f"trial_start); the last row of a record has only an observation; {CHUNK_ROWS} rows "
-            "in a chunk"
+            f"trial_start, {SUCCESS_TOLD} success is known, {SUCCESS} success); the last row of a "
+            f"record has only an observation; {CHUNK_ROWS} rows in a chunk"
         )
 
     def pack(
@@ -119,6 +120,8 @@ class Layout:
             + EPISODE_START * _lanes_first(trajectory.episode_start[:-1])
         )
         now[..., 0, -1] += TRIAL_START
+        if trajectory.success is not None:
+            now[..., -1] += SUCCESS_TOLD * valid + SUCCESS * _lanes_first(trajectory.success)
         ended = np.arange(T + 1) >= steps[..., None]
         words[..., size:][ended] = 0
         if not np.isfinite(floats[..., :-1]).all():
@@ -143,6 +146,7 @@ class Layout:
             truncated=flags & TRUNCATED > 0,
             valid=flags & VALID > 0,
             episode_start=start & EPISODE_START > 0,
+            success=flags & SUCCESS > 0 if (flags & SUCCESS_TOLD).any() else None,
         )
 
     def from_chunks(

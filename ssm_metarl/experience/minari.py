@@ -1,20 +1,22 @@
 """Exchange with Minari (https://minari.farama.org), the common format of offline data sets.
 
 Minari holds episodes, with actions in the environment's units. For stores that read them back, each
-step has the infos ``log_prob`` and ``policy_action`` (before scaling and clipping), aligned as in
-Minari: entry t + 1 belongs to step t. Each episode's options name its task.
+step has the infos ``log_prob``, ``policy_action`` (before scaling and clipping) and, where that is
+known, ``success``, aligned as in Minari: entry t + 1 belongs to step t. Each episode's options name
+its task.
 
 A data set from elsewhere has no log-probabilities. What is imported from it is marked in the store:
 it can be read only by a caller that allows NaN.
 """
 
+import dataclasses
 import importlib
 import itertools
 import json
 import re
 import shutil
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -24,11 +26,13 @@ import numpy as np
 import torch
 from gymnasium.spaces import Box, flatten
 from gymnasium.vector.utils import batch_space, iterate
+from torch import Tensor
 
 from ssm_metarl.core.spaces import Spaces
 from ssm_metarl.env_runner.family import TaskFamily, Tasks
 from ssm_metarl.env_runner.rollout import Trajectory
 from ssm_metarl.env_runner.spaces import policy_spaces
+from ssm_metarl.env_runner.success import SUCCESS_KEYS
 from ssm_metarl.env_runner.trajectory import side_by_side
 from ssm_metarl.errors import UserError
 from ssm_metarl.experience.buffer import ExperienceStore
@@ -114,7 +118,9 @@ def import_minari(
             tasks = _task_of(options, family) or default
             try:
                 if len(episode):
-                    lanes.append(_lane(vars(episode), options, spaces, observed))
+                    lane = _lane(vars(episode), options, spaces, observed)
+                    success = _success(episode.infos or {}, len(episode), family)
+                    lanes.append(dataclasses.replace(lane, success=success))
             except (ValueError, TypeError, LookupError) as error:
                 raise UserError(f"episode {episode.id} cannot be imported: {error}") from error
         if lanes:
@@ -150,6 +156,7 @@ def _episodes(
             cut = not (fields["terminated"] | fields["truncated"])[stop - 1]
             truncations = fields["truncated"][steps].copy()
             truncations[-1] |= cut
+            infos = [("log_prob", "log_prob"), ("policy_action", "action"), ("success", "success")]
             yield {
                 "observations": fields["observation"][first : stop + 1],
                 "actions": actions[steps, 0, lane],
@@ -157,8 +164,9 @@ def _episodes(
                 "terminations": fields["terminated"][steps],
                 "truncations": truncations,
                 "infos": {  # aligned with observations, so with one more before the first step
-                    "log_prob": np.insert(fields["log_prob"][steps], 0, 0, axis=0),
-                    "policy_action": np.insert(fields["action"][steps], 0, 0, axis=0),
+                    info: np.insert(fields[name][steps], 0, 0, axis=0)
+                    for info, name in infos
+                    if name in fields
                 },
                 "options": {**options, "cut": cut},
             }
@@ -212,6 +220,19 @@ def _lane(
         "episode_start": np.arange(size + 1) == 0,
     }
     return Trajectory(**{n: torch.from_numpy(value)[:, None, None] for n, value in fields.items()})
+
+
+def _success(infos: Mapping[str, Any], steps: int, family: TaskFamily) -> Tensor | None:
+    """Return what an episode's infos say of success, ``[T, 1, 1]``; None if that is nothing.
+
+    Raises:
+        ValueError: It is not said of every step.
+    """
+    for key in (family.success_key, *SUCCESS_KEYS):
+        if key in infos:
+            said = np.asarray(infos[key])[-steps:].reshape(steps, -1)  # first comes that of reset
+            return torch.from_numpy(said.astype(bool).any(1))[:, None, None]
+    return None
 
 
 def _task_of(options: dict[str, Any], family: TaskFamily) -> Tasks | None:

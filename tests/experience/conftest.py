@@ -50,6 +50,12 @@ def make_trajectory(lengths: Lengths, family: TaskFamily = CARTPOLE, seed: int =
     )
 
 
+def solved(trajectory: Trajectory) -> torch.Tensor:
+    """Return successes on some of the valid steps."""
+    chosen = torch.rand(trajectory.valid.shape, generator=torch.Generator().manual_seed(3)) < 0.3
+    return chosen & trajectory.valid
+
+
 def tasks_of(count: int, family: TaskFamily = CARTPOLE) -> Tasks:
     return family.sample(count, np.random.SeedSequence(7))
 
@@ -69,6 +75,7 @@ def kit() -> SimpleNamespace:
         cartpole=CARTPOLE,
         pendulum=PENDULUM,
         trajectory=make_trajectory,
+        solved=solved,
         tasks=tasks_of,
         add=add,
         assert_same=assert_same,
@@ -106,3 +113,4 @@ def assert_same(found: Trajectory, expected: Trajectory) -> None:
             value = torch.where(alive, value, 0)
         assert got.dtype == value.dtype
         assert torch.equal(got, value), name
+    assert (found.success is None) == (expected.success is None)

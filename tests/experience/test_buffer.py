@@ -64,6 +64,20 @@ def test_any_mixture_of_episodes_comes_back(
             kit.assert_same(store.trajectory(task), trajectory)
 
 
+@pytest.mark.parametrize("never", [False, True])
+def test_what_was_solved_is_kept_with_every_step(
+    never: bool, make_store: MakeStore, kit: SimpleNamespace
+) -> None:
+    store, trajectory = make_store(), kit.trajectory([[[4], [9]], [[2, 3], [1]]])
+    success = kit.solved(trajectory) & (not never)
+    trajectory = dataclasses.replace(trajectory, success=success)
+    for k, task in enumerate(store.add(trajectory, kit.tasks(2))):
+        kit.assert_same(store.trajectory(task), one_task(trajectory, k))
+        assert store.trajectory(task).success is not None
+    (untold,), without = kit.add(store, [[[3]]])
+    kit.assert_same(store.trajectory(untold), without)
+
+
 def test_long_trajectories_span_chunks(make_store: MakeStore, kit: SimpleNamespace) -> None:
     store = make_store()
     for lengths in ([[[127], [128]]], [[[129], [60, 300]]], [[[1000]]]):

@@ -1,5 +1,6 @@
 """To Minari and back; nothing here touches the network."""
 
+import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -40,20 +41,22 @@ def stores(tmp_path: Path, kit: SimpleNamespace) -> Iterator[dict[str, list[Expe
             store.close()
 
 
-@pytest.mark.parametrize("name", ["cartpole", "pendulum"])
-def test_there_and_back_again(name: str, stores: dict, kit: SimpleNamespace) -> None:
+@pytest.mark.parametrize(("name", "solves"), [("cartpole", True), ("pendulum", False)])
+def test_there_and_back_again(name: str, solves: bool, stores: dict, kit: SimpleNamespace) -> None:
     family, (store, other) = getattr(kit, name), stores[name]
     lengths = [[[4], [9]], [[1], [3]]]
     trajectory = kit.trajectory(lengths, family)
     trajectory.terminated[8, 0, 1] = False  # an episode that the rollout has cut
+    solved = kit.solved(trajectory) if solves else None
     tasks = kit.tasks(2, family)
-    store.add(trajectory, tasks)
+    store.add(dataclasses.replace(trajectory, success=solved), tasks)
     assert export_minari(store, ID, family) == 4
     assert import_minari(other, ID, family) == [0, 1]
     for one, two in zip(store.tasks(), other.tasks(), strict=True):
         assert one.parameters == two.parameters
         assert two.behaviour_known
         kit.assert_same(other.trajectory(two.id), store.trajectory(one.id))
+        assert (other.trajectory(two.id).success is not None) == solves
 
 
 def test_what_minari_sees(stores: dict, kit: SimpleNamespace) -> None:
@@ -111,6 +114,26 @@ def test_a_foreign_data_set_has_no_known_behaviour(stores: dict, kit: SimpleName
     found = store.trajectory(0, allow_unknown_behaviour=True)
     assert found.log_prob.isnan().all()
     assert torch.equal(found.action[:, 0, 0, 0], torch.tensor([1.0, -0.5, 0.0]))
+
+
+@pytest.mark.parametrize(
+    ("key", "said", "expected"),
+    [
+        ("success", [0.0, 0.0, 1.0, 0.0], [False, True, False]),
+        ("is_success", [[False], [False], [False], [True]], [False, False, True]),
+        ("there", [False, True, True, False], [True, True, False]),
+        ("elsewhere", [True] * 4, None),
+    ],
+)
+def test_what_foreign_data_say_of_success(
+    key: str, said: list, expected: list | None, tmp_path: Path, kit: SimpleNamespace
+) -> None:
+    family = dataclasses.replace(kit.pendulum, success_key="there")
+    foreign(family.action_space, [[2.0], [-1.0], [0.0]], kit, infos={key: np.array(said)})
+    with ExperienceStore.create(tmp_path / "store", family) as store:
+        import_minari(store, ID, family)
+        found = store.trajectory(0, allow_unknown_behaviour=True).success
+    assert (None if found is None else found[:, 0, 0].tolist()) == expected
 
 
 def test_a_nominal_task_is_assumed(stores: dict, kit: SimpleNamespace) -> None:
