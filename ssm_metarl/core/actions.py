@@ -22,6 +22,9 @@ ACTION_SPACES = (
 EnvironmentAction = np.ndarray | np.integer
 """An action as ``env.step`` takes it: a discrete one alone is a NumPy integer."""
 
+UNBOUNDED = float(np.finfo(np.float64).max)
+"""Stands for a bound that is not there; JSON, unlike infinity, can hold it."""
+
 
 def check_action_space(space: gymnasium.Space) -> ActionType:
     """Return NumPy's name of the type of an action.
@@ -80,3 +83,23 @@ def within(values: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
         inside = (exact if low.dtype.kind == "f" else np.rint(exact)).astype(low.dtype)
     inside = np.where(exact >= high.astype(np.float64), high, inside)
     return np.where(exact <= low.astype(np.float64), low, inside)
+
+
+def limits(kind: np.dtype) -> tuple[np.ndarray, np.ndarray]:
+    """Return the lowest and the highest finite number of a type."""
+    if kind.kind == "b":
+        return np.array(False), np.array(True)
+    info = np.finfo(kind) if kind.kind == "f" else np.iinfo(kind)
+    return np.array(info.min, kind), np.array(info.max, kind)
+
+
+def lower_bound(bound: float | int, bounded: bool) -> float:
+    """Return a lower bound as a float that is no lower, which not every int64 itself is."""
+    if not bounded:
+        return -UNBOUNDED
+    return float(bound) if float(bound) >= bound else math.nextafter(float(bound), math.inf)
+
+
+def upper_bound(bound: float | int, bounded: bool) -> float:
+    """Return an upper bound as a float that is no higher."""
+    return -lower_bound(-bound, bounded)

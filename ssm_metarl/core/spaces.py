@@ -17,16 +17,18 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 from ssm_metarl.core.actions import (
+    UNBOUNDED,
     ActionType,
     EnvironmentAction,
     check_action_space,
     choices_of,
     into_space,
+    limits,
+    lower_bound,
+    upper_bound,
     within,
 )
 
-UNBOUNDED = float(np.finfo(np.float64).max)
-"""Stands for a bound that is not there; JSON, unlike infinity, can hold it."""
 CONDENSED = 4  # large pixels along each side of an image
 LARGEST = float(np.finfo(np.float32).max)  # that a policy can compute with
 
@@ -115,7 +117,7 @@ class Spaces:
         """Return the same with the bounds of a Box, as far as it has any."""
         sides = space.low, space.bounded_below, space.high, space.bounded_above
         lows, below, highs, above = (side.ravel().tolist() for side in sides)
-        low, high = tuple(map(_lower, lows, below)), tuple(map(_upper, highs, above))
+        low, high = tuple(map(lower_bound, lows, below)), tuple(map(upper_bound, highs, above))
         if all(abs(bound) == UNBOUNDED for bound in (*low, *high)):
             return self
         return replace(self, action_low=low, action_high=high)
@@ -158,7 +160,7 @@ class Spaces:
             )
         if self.discrete:
             return gymnasium.spaces.Discrete(self.actions, start=self.action_start, dtype=kind.type)
-        low, high = (within(bounds, *_limits(kind)).reshape(shape) for bounds in self._bounds)
+        low, high = (within(bounds, *limits(kind)).reshape(shape) for bounds in self._bounds)
         return gymnasium.spaces.Box(low, high, dtype=kind.type)
 
     def centred(self, observation: Float[Tensor, "*batch O"]) -> Float[Tensor, "*batch O"]:
@@ -283,22 +285,3 @@ class Spaces:
         low, high = self._bounds
         with np.errstate(over="ignore"):
             return (low > -LARGEST) & (high < LARGEST) & (high - low < LARGEST)
-
-
-def _limits(kind: np.dtype) -> tuple[np.ndarray, np.ndarray]:
-    """Return the lowest and the highest finite number of a type."""
-    if kind.kind == "b":
-        return np.array(False), np.array(True)
-    info = np.finfo(kind) if kind.kind == "f" else np.iinfo(kind)
-    return np.array(info.min, kind), np.array(info.max, kind)
-
-
-def _lower(bound: float | int, bounded: bool) -> float:
-    """Return a lower bound as a float that is no lower, which not every int64 itself is."""
-    if not bounded:
-        return -UNBOUNDED
-    return float(bound) if float(bound) >= bound else math.nextafter(float(bound), math.inf)
-
-
-def _upper(bound: float | int, bounded: bool) -> float:
-    return -_lower(-bound, bounded)

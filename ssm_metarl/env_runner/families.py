@@ -183,45 +183,19 @@ ACROBOT = TaskFamily(
     max_episode_steps=500,
     simulator=Acrobot(),
     parameters=(
-        Parameter(
-            "link_length_1",
-            1.0,
-            "m",
-            "length of the upper link",
-            low=0.75,
-            high=1.25,
-            bounds=(0.1, 5.0),
-            shifted=((0.6, 0.75), (1.25, 1.5)),
-        ),
-        Parameter(
-            "link_length_2",
-            1.0,
-            "m",
-            "length of the lower link",
-            low=0.75,
-            high=1.25,
-            bounds=(0.1, 5.0),
-            shifted=((0.6, 0.75), (1.25, 1.5)),
-        ),
-        Parameter(
-            "link_mass_1",
-            1.0,
-            "kg",
-            "mass of the upper link",
-            low=0.75,
-            high=1.25,
-            bounds=(0.05, 10.0),
-            shifted=((0.6, 0.75), (1.25, 1.5)),
-        ),
-        Parameter(
-            "link_mass_2",
-            1.0,
-            "kg",
-            "mass of the lower link",
-            low=0.75,
-            high=1.25,
-            bounds=(0.05, 10.0),
-            shifted=((0.6, 0.75), (1.25, 1.5)),
+        *(
+            Parameter(
+                f"link_{what}_{number}",
+                1.0,
+                unit,
+                f"{what} of the {'upper' if number == 1 else 'lower'} link",
+                low=0.75,
+                high=1.25,
+                bounds=bounds,
+                shifted=((0.6, 0.75), (1.25, 1.5)),
+            )
+            for what, unit, bounds in (("length", "m", (0.1, 5.0)), ("mass", "kg", (0.05, 10.0)))
+            for number in (1, 2)
         ),
         Parameter(
             "torque",

@@ -9,9 +9,10 @@ from numpy.random import SeedSequence
 from torch import Tensor
 
 from ssm_metarl.core.parameters import Params
-from ssm_metarl.core.policy import Policy
+from ssm_metarl.core.policy import BoundPolicy, Policy
 from ssm_metarl.env_runner.family import TaskFamily, Tasks
 from ssm_metarl.env_runner.rollout import (
+    Trajectory,
     collect_episodes,
     collect_trials,
     episode_returns,
@@ -62,10 +63,7 @@ def play_episodes(
     deterministic: bool = False,
 ) -> Episodes:
     """Play complete episodes of the original length."""
-    device = params["encoder.bias"].device
-    environment = family.make_vec(tasks, episodes, autoreset=False, device=device)
-    rollout = collect_episodes(policy.bind(params), environment, seed, deterministic=deterministic)
-    environment.close()
+    rollout = _rollout(policy.bind(params), family, tasks, episodes, seed, deterministic)
     success = episode_successes(rollout, 1)
     return Episodes(episode_returns(rollout), None if success is None else success[0])
 
@@ -100,16 +98,32 @@ def play_trials(
     deterministic: bool = False,
 ) -> Trials:
     """Play trials of complete episodes of the original length, from an empty memory each."""
-    device = params["encoder.bias"].device
-    environment = family.make_vec(tasks, trials, autoreset=True, device=device)
-    bound = policy.bind(params)
-    rollout = collect_trials(bound, environment, seed, episodes, deterministic=deterministic)
-    environment.close()
+    rollout = _rollout(policy.bind(params), family, tasks, trials, seed, deterministic, episodes)
     returns = per_trial_episode(rollout.reward, rollout, episodes)
     success = episode_successes(rollout, episodes)
     lengths = per_trial_episode(torch.ones_like(rollout.reward), rollout, episodes)
     played = zip(returns, [None] * episodes if success is None else success, strict=True)
     return Trials(tuple(Episodes(*each) for each in played), per_task(lengths))
+
+
+def _rollout(
+    bound: BoundPolicy,
+    family: TaskFamily,
+    tasks: Tasks,
+    lanes: int,
+    seed: SeedSequence,
+    deterministic: bool,
+    episodes: int = 0,
+) -> Trajectory:
+    """Play one episode in every lane, or a trial of several."""
+    device = bound.params["encoder.bias"].device
+    environment = family.make_vec(tasks, lanes, autoreset=episodes > 0, device=device)
+    if episodes:
+        rollout = collect_trials(bound, environment, seed, episodes, deterministic=deterministic)
+    else:
+        rollout = collect_episodes(bound, environment, seed, deterministic=deterministic)
+    environment.close()
+    return rollout
 
 
 def per_task(values: Float[Tensor, "*batch K E"]) -> Float[np.ndarray, "*batch K"]:

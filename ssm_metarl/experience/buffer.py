@@ -15,7 +15,7 @@ from ssm_metarl.experience import tables
 from ssm_metarl.experience.database import create_database, naming, open_database, transaction
 from ssm_metarl.experience.identity import MAX_CAPACITY, Identity
 from ssm_metarl.experience.layout import Layout
-from ssm_metarl.experience.records import Record, StoredTask, describe
+from ssm_metarl.experience.records import Record, StoredTask, describe, next_label
 
 
 class ExperienceStore:
@@ -143,10 +143,7 @@ class ExperienceStore:
             )
         with self._writing("cannot be added to: "):
             now, *tags = tables.load_states(self._database)
-            lowest = max([now.label, *(tag.label + 1 for tag in tags)])
-            label = lowest if label is None else label
-            if label < lowest:
-                raise ValueError(f"label {label} is lower than {lowest}, and labels only grow")
+            label = next_label(label, now, tags)
             new = describe(trajectory, steps, now, label, behaviour_known=behaviour_known)
             sound = (~trajectory.failed.any(0)).cpu().numpy().ravel()
             kept = [record for record, good in zip(new, sound, strict=True) if good]

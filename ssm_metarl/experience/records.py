@@ -4,6 +4,7 @@ import json
 import math
 import struct
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -62,6 +63,19 @@ class State(NamedTuple):
     next_record: int
     threshold: int
     changes: int
+
+
+def next_label(asked: int | None, now: State, tags: Sequence[State]) -> int:
+    """Return the label of what is added: as asked, or the lowest one that is possible.
+
+    Raises:
+        ValueError: It is lower than one before, or than one that is tagged.
+    """
+    lowest = max([now.label, *(tag.label + 1 for tag in tags)])
+    label = lowest if asked is None else asked
+    if label < lowest:
+        raise ValueError(f"label {label} is lower than {lowest}, and labels only grow")
+    return label
 
 
 @dataclass(frozen=True)

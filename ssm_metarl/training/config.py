@@ -1,8 +1,7 @@
 """The settings of a training run: the flags of ``ssm-metarl train``, and ``config.json``.
 
 Every default, bound, choice and help text is here, in the fields of :class:`TrainConfig`, or, where
-it is a learner's own, in :mod:`ssm_metarl.meta_rl.registry`. See
-:func:`ssm_metarl.training.settings.settings_of` for how to read them.
+it is a learner's own, in :mod:`ssm_metarl.meta_rl.registry`; `settings.settings_of` reads them.
 """
 
 import dataclasses
@@ -14,10 +13,11 @@ from typing import TYPE_CHECKING, Any, Literal, no_type_check
 from ssm_metarl.checkpoint.fields import known_fields
 from ssm_metarl.checkpoint.files import parse_json
 from ssm_metarl.core.cells import CELLS
-from ssm_metarl.core.config import PolicyConfig, check_ring
+from ssm_metarl.core.config import PolicyConfig
 from ssm_metarl.core.encoders import ENCODERS
 from ssm_metarl.errors import UserError
 from ssm_metarl.meta_rl.registry import INNER_LOSSES, LEARNERS, used_by
+from ssm_metarl.training.checks import check_together
 from ssm_metarl.training.defaults import MAX_TIME_CONSTANT, ByAction, resolved
 from ssm_metarl.training.settings import check_settings, listed, setting, settings_of
 
@@ -246,26 +246,7 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         check_settings(self)
-        check_ring(self.r_min, self.r_max)
-        if self.surrogate == "prediction" and self.first_order:
-            raise UserError(
-                "--first_order: --surrogate prediction is learned through the inner step, which "
-                "first order treats as a constant; leave one of them out"
-            )
-        if self.surrogate == "emaml" and self.tasks_per_epoch == 1:
-            raise UserError(
-                f"--tasks_per_epoch is {self.tasks_per_epoch}; --surrogate emaml needs at least 2, "
-                "as it compares each task with the others"
-            )
-        if not self.adapts_both_ways:
-            return
-        if self.cell == "mlp":
-            raise UserError("--memory trial: --cell mlp has no memory; valid: ssm, gated, gru")
-        if self.episodes_per_task % self.episodes_per_trial:
-            raise UserError(
-                f"--episodes_per_task is {self.episodes_per_task}; with --memory trial it must be "
-                f"a multiple of --episodes_per_trial, which is {self.episodes_per_trial}"
-            )
+        check_together(self)
 
     @property
     def adapts_both_ways(self) -> bool:

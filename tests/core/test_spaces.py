@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from ssm_metarl.core.actions import EnvironmentAction, into_space
-from ssm_metarl.core.spaces import LARGEST, UNBOUNDED, Spaces
+from ssm_metarl.core.actions import UNBOUNDED, EnvironmentAction, into_space
+from ssm_metarl.core.spaces import LARGEST, Spaces
 from ssm_metarl.errors import UserError
 
 SCALE = np.ones(3)
