@@ -58,11 +58,18 @@ def browser() -> Iterator[Any]:
 
 @pytest.fixture
 def visit(browser: Any, site: Site) -> Iterator[Any]:
-    """Return how one more visitor opens the page; no browser may have complained in the end."""
+    """Return how one more visitor opens the page; no browser may have complained in the end.
+
+    Most ask for little motion: clips that play keep a processor busy, and wait for Play there.
+    """
     contexts, visitors = [], []
 
-    def arrive(width: int = 1280, height: int = 1000, theme: str = "light") -> Visitor:
-        context = browser.new_context(viewport={"width": width, "height": height})
+    def arrive(
+        width: int = 1280, height: int = 1000, theme: str = "light", *, motion: bool = False
+    ) -> Visitor:
+        asked = "no-preference" if motion else "reduce"
+        size = {"width": width, "height": height}
+        context = browser.new_context(viewport=size, reduced_motion=asked)
         context.set_default_timeout(PATIENCE)
         contexts.append(context)
         visitor = Visitor(context.new_page(), [])

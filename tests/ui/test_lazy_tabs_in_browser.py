@@ -36,13 +36,14 @@ def test_memory_is_never_empty_and_offers_a_choice_where_there_is_experience(vis
 
 
 def test_inside_is_never_empty_and_fades_until_it_is_of_the_new_agent(visit: Visit) -> None:
-    page = visit().page
+    page = visit(motion=True).page
     page.get_by_role("tab", name="Inside").click()
     page.wait_for_selector("#inside-clips figcaption >> text=after: hybrid")
     page.wait_for_selector("#inside-screen:not(.stale)")
     page.wait_for_function(
         "document.querySelector('#inside-traces .trace').style.getPropertyValue('--at') > 0.05"
     )
+    page.click("#inside-clips .toggle")  # to pause
     choose_agent(page, "cartpole-in-context")
     page.wait_for_selector("#inside-screen.stale")
     page.wait_for_selector("#inside-screen:not(.stale) >> text=The hidden state tells")
