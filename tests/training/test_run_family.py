@@ -1,6 +1,7 @@
 """Runs and saved agents of families that somebody declared: they load where nothing is known."""
 
 import re
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -25,10 +26,15 @@ def nothing_registered() -> Iterator[None]:
     registry._REGISTERED.clear()
 
 
-def test_a_run_keeps_its_family_and_so_does_an_agent(tmp_path: Path) -> None:
-    run, saved = tmp_path / "run", tmp_path / "saved"
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    run = tmp_path_factory.mktemp("family") / "run"
     assert main(["train", f"--family={FILE}", f"--run_dir={run}", *TINY]) == 0
-    registry._REGISTERED.clear()  # somewhere else
+    return run
+
+
+def test_a_run_keeps_its_family_and_so_does_an_agent(run: Path, tmp_path: Path) -> None:
+    saved = tmp_path / "saved"
     agent = sm.load(run)
     sm.save(agent, saved)
     assert (run / "family.toml").read_text() == Path(FILE).read_text()
@@ -38,12 +44,10 @@ def test_a_run_keeps_its_family_and_so_does_an_agent(tmp_path: Path) -> None:
 
 
 def test_a_family_that_is_not_here_is_named(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run = tmp_path / "run"
-    assert main(["train", f"--family={FILE}", f"--run_dir={run}", *TINY]) == 0
+    run = Path(shutil.copytree(run, tmp_path / "run"))
     (run / "family.toml").unlink()
-    registry._REGISTERED.clear()
     assert main(["evaluate", str(run)]) == 2
     error = capsys.readouterr().err.splitlines()[-1]
     assert "'CartPoleAttributes', which is not registered here; valid: --family FILE" in error
