@@ -59,7 +59,8 @@ def test_equals_its_definition_with_both_orders_of_gradients(
     expected = by_definition(decay, drive, initial, mask, reverse)
     torch.testing.assert_close(run(decay, drive, initial), expected)
     assert torch.autograd.gradcheck(run, (decay, drive, initial))
-    assert torch.autograd.gradgradcheck(run, (decay, drive, initial))
+    fast = dtype.is_complex  # along one direction, where real numbers are checked one by one
+    assert torch.autograd.gradgradcheck(run, (decay, drive, initial), fast_mode=fast)
 
 
 @pytest.mark.parametrize("reverse", [False, True])
