@@ -21,10 +21,12 @@ from ssm_metarl.ui.widgets import message, tiles
 Record = Mapping[str, Any]
 WINDOW = 8  # iterations that the speed is measured over
 SHORTEST_AXIS = 20  # iterations; a shorter axis would be labelled in fractions of them
-LINES = {  # by what a learner's validation measures: name and colour of each return
+# By what a learner's validation measures: name and colour of each return. Names are short, since
+# Gradio's legend is one row, on a phone too.
+LINES = {
     "adaptation": {
-        "return_before": ("before adapting", "zero_shot"),
-        "return_after": ("after adapting", "standard"),
+        "return_before": ("unadapted", "zero_shot"),
+        "return_after": ("adapted", "standard"),
     },
     "trials": {
         "return_before": ("first episode", "zero_shot"),
@@ -32,7 +34,7 @@ LINES = {  # by what a learner's validation measures: name and colour of each re
     },
     "training": {"return_before": ("training episodes", "standard")},
 }
-BEST = "best possible"
+BEST = "max"
 COLOUR_MAP = {
     **{name: COLOURS[mode] for lines in LINES.values() for name, mode in lines.values()},
     BEST: FAINT,

@@ -69,7 +69,8 @@ def _input(family: TaskFamily, parameter: Parameter) -> Component:
         return gr.Radio(choices, value=parameter.default, label=words, info=parameter.description)
     if not parameter.varies:
         trained = f"always {parameter.default:g}{unit} in training"
-        return gr.Number(parameter.default, label=words, info=trained)
+        own = bool(parameter.shifted)  # else every task has it
+        return gr.Number(parameter.default, label=words, info=trained, interactive=own)
     span, comma, how = parameter.range_text.partition(",")
     low, high = reach(parameter)
     return gr.Slider(

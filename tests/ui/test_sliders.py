@@ -1,12 +1,16 @@
 """The values that the inputs of a task show and send."""
 
+from typing import Any
+
 import pytest
 
 pytest.importorskip("gradio")
 
+import gradio as gr
+
 from ssm_metarl.analysis.linear_probe import probed_parameter
 from ssm_metarl.env_runner.family_file import parse_family
-from ssm_metarl.ui.sliders import rounded
+from ssm_metarl.ui.sliders import _input, rounded
 
 FILE = """
 name = "MyPole"
@@ -38,6 +42,16 @@ def test_a_task_as_a_visitor_would_choose_it_is_one_of_the_family() -> None:
     chosen = {p.name: rounded(p, task[p.name]) for p in family.parameters}
     assert chosen == {**task, "gravity": 15.678}
     assert family.task(**chosen).parameters(0) == chosen
+
+
+@pytest.mark.parametrize(("shifted", "editable"), [("", False), ("shifted = [[0.6, 0.9]]", True)])
+def test_what_is_the_same_in_every_task_is_shown_and_not_edited(
+    shifted: str, editable: bool
+) -> None:
+    family = parse_family(FILE + shifted, "my.toml", trust_env_code=False)
+    shown: Any = _input(family, family.parameters[-1])
+    assert isinstance(shown, gr.Number)
+    assert (shown.value, shown.interactive) == (0.51234, editable)
 
 
 def test_a_single_choice_is_nothing_to_recognise() -> None:
