@@ -1,6 +1,7 @@
 """``ssm-metarl train``: start, follow, stop and resume a run."""
 
 import dataclasses
+import os
 import shlex
 import time
 from collections.abc import Collection, Generator
@@ -73,6 +74,7 @@ def run(asked: Train, given: Collection[str]) -> int:
 
     use_one_thread()
     family = register_file(asked.family, trust_env_code=asked.trust_env_code)
+    asked = _among_processes(asked)
     if asked.resume:
         return _resume(asked, given, family)
     if family and "env_name" in given:
@@ -90,6 +92,17 @@ def run(asked: Train, given: Collection[str]) -> int:
     except OSError as error:
         raise UserError(f"--run_dir {run_dir}: {error.strerror}") from error
     return _follow(stream, config, run_dir, asked.track)
+
+
+def _among_processes(asked: Train) -> Train:
+    """Return what is asked for in processes that torchrun has started, or started anew."""
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        return asked
+    if asked.run_dir is None:
+        raise UserError("--run_dir is needed with several processes, which must agree on it")
+    again = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") != "0"
+    begun = again and (asked.run_dir / "config.json").is_file()
+    return dataclasses.replace(asked, resume=asked.resume or begun)
 
 
 def _resume(asked: Train, given: Collection[str], family: "TaskFamily | None") -> int:
@@ -120,6 +133,10 @@ def _follow(
     stream: Generator["Progress", None, None], config: TrainConfig, run_dir: Path, track: str
 ) -> int:
     """Show a training as it goes; say how it ended and what to do next."""
+    from ssm_metarl.core.processes import gathered, leave, rank
+
+    if rank():
+        return _help(stream)
     records = read_metrics(run_dir / METRICS)
     bar = Bar(f"{config.mode} {config.env_name}", records[-1]["iteration"] if records else 0)
     last, interrupted = None, False
@@ -130,9 +147,10 @@ def _follow(
                 returns = _returns(last, config) or returns
                 speed = f"{last.environment_steps / last.seconds:,.0f} env steps/s"
                 bar.update(last.iteration, last.iterations, f"{returns}{speed}")
-                if interruption.asked:
+                if any(gathered(interruption.asked)):
                     break
             stream.close()
+            leave()
     except KeyboardInterrupt:  # the second one; the stream has saved the last whole iteration
         interrupted = True
     except CheckpointError as error:  # could not be saved: nothing the user wrote is wrong
@@ -149,6 +167,19 @@ def _follow(
         made(track, look)
     _say_what_is_next(config.mode, shlex.quote(str(run_dir)), track, stopped)
     return INTERRUPTED if stopped else 0
+
+
+def _help(stream: Generator["Progress", None, None]) -> int:
+    """Do the part of a process that shows and writes nothing."""
+    from ssm_metarl.core.processes import gathered, leave
+
+    with Interruption() as interruption:
+        for _ in stream:
+            if any(gathered(interruption.asked)):
+                break
+        stream.close()
+    leave()
+    return INTERRUPTED if interruption.asked else 0
 
 
 def _say_what_is_next(mode: str, folder: str, track: str, stopped: bool) -> None:

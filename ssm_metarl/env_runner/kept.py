@@ -12,6 +12,7 @@ from typing import Any
 
 import gymnasium
 
+from ssm_metarl.env_runner.cores import usable_cores
 from ssm_metarl.env_runner.lanes import Lanes, LocalLanes
 from ssm_metarl.env_runner.pool import Builder, EnvironmentPool, Values
 from ssm_metarl.env_runner.worker_process import CannotBeShared
@@ -114,14 +115,6 @@ def asked_workers() -> int | None:
     if not text.isdecimal():
         raise UserError(f"{WORKERS} is {text!r}; valid: auto, or a whole number, 0 for none")
     return int(text)
-
-
-def usable_cores() -> int:
-    """Return how many cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    count = getattr(os, "process_cpu_count", os.cpu_count)  # the former from Python 3.13 on
-    return count() or 1
 
 
 def step_seconds(env: gymnasium.Env) -> float:

@@ -1,13 +1,13 @@
 """Many MuJoCo simulations at once, each on a model of its own, on all cores."""
 
 import importlib
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
+from ssm_metarl.env_runner.cores import usable_cores
 from ssm_metarl.env_runner.mujoco_model import MjModel, load_mujoco, version_of
 
 Fields = Mapping[str, np.ndarray]
@@ -50,11 +50,11 @@ def make_lanes(
         reads: Fields of MjData that are read besides time, qpos and qvel.
         forces: Whether to compute contact forces after each step, as ``mj_rnePostConstraint`` does.
     """
-    threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    threads = usable_cores()
     # mujoco.batch computes contact forces at the first stage of RK4, Gymnasium at the last.
     if version_of(load_mujoco()) >= _BATCH_SINCE and not forces:
-        return BatchLanes(models, substeps, reads, threads or 1)
-    return ThreadLanes(models, substeps, reads, threads or 1, forces=forces)
+        return BatchLanes(models, substeps, reads, threads)
+    return ThreadLanes(models, substeps, reads, threads, forces=forces)
 
 
 class _Clock:

@@ -8,6 +8,7 @@ from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 
 from ssm_metarl.core.policy import BoundPolicy, Policy
+from ssm_metarl.core.processes import gathered
 
 
 @dataclass(frozen=True)
@@ -97,6 +98,20 @@ class Trajectory:
 
 def side_by_side(trajectories: Sequence[Trajectory]) -> Trajectory:
     """Put trajectories of the same K tasks next to each other as lanes, padded with dead steps."""
+    return _joined(trajectories, axis=2)
+
+
+def of_all_processes(trajectory: Trajectory) -> Trajectory:
+    """Put together what each of several processes has played of its tasks, in their order."""
+    device = trajectory.reward.device
+    parts = gathered({name: value.cpu() for name, value in trajectory.tensors().items()})
+    if len(parts) == 1:
+        return trajectory
+    every = [{name: value.to(device) for name, value in part.items()} for part in parts]
+    return _joined([Trajectory(**part) for part in every], axis=1)
+
+
+def _joined(trajectories: Sequence[Trajectory], axis: int) -> Trajectory:
     steps = max(len(trajectory.reward) for trajectory in trajectories)
     if any(trajectory.success is not None for trajectory in trajectories):
         trajectories = [replace(each, success=each.succeeded) for each in trajectories]
@@ -112,7 +127,7 @@ def side_by_side(trajectories: Sequence[Trajectory]) -> Trajectory:
         ]
         for name in trajectories[0].tensors()
     }
-    return Trajectory(**{name: torch.cat(values, 2) for name, values in fields.items()})
+    return Trajectory(**{name: torch.cat(values, axis) for name, values in fields.items()})
 
 
 def episode_returns(trajectory: Trajectory) -> Float[Tensor, "K E"]:

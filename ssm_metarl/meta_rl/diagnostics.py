@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from ssm_metarl.core.processes import gathered
 from ssm_metarl.env_runner.trajectory import Trajectory, episode_successes
 from ssm_metarl.meta_rl.losses import step_mean
 
@@ -35,8 +36,10 @@ def policy_diagnostics(
 
 
 def averaged(parts: Sequence[Diagnostics]) -> dict[str, float]:
-    """Average diagnostics over the tasks of several parts."""
-    return {name: torch.cat([part[name] for part in parts]).mean().item() for name in parts[0]}
+    """Average diagnostics over the tasks of several parts, those of all processes."""
+    every = [{name: value.cpu() for name, value in part.items()} for part in parts]
+    every = [part for parts in gathered(every) for part in parts]
+    return {name: torch.cat([part[name] for part in every]).mean().item() for name in every[0]}
 
 
 @torch.no_grad()

@@ -18,9 +18,11 @@ from torch import Tensor
 
 from ssm_metarl.core.parameters import Params, in_groups
 from ssm_metarl.core.policy import Policy
+from ssm_metarl.core.processes import my_part
 from ssm_metarl.env_runner.family import TaskFamily, Tasks
 from ssm_metarl.env_runner.rollout import Trajectory
 from ssm_metarl.env_runner.streams import substream
+from ssm_metarl.env_runner.trajectory import of_all_processes
 from ssm_metarl.meta_rl.batch import Batch, collect_data, make_batch
 from ssm_metarl.meta_rl.diagnostics import Diagnostics, averaged, explained_variance, success_rates
 from ssm_metarl.meta_rl.inner_rule import ACTING, InnerRule
@@ -100,6 +102,7 @@ class MAML(Learner):
     def _collect(self, tasks: Tasks, seed: SeedSequence) -> list[Trajectory]:
         """Return the support data of each inner step and, last, the query data."""
         rule, own, rollouts = self.rule(), self.settings, []
+        tasks = tasks[my_part(len(tasks))]
         theta = self.detached()
         for step in range(own.inner_steps + 1):
             last = step == own.inner_steps
@@ -117,7 +120,7 @@ class MAML(Learner):
             rollouts.append(rollout)
             if not last:
                 theta = rule.step(theta, self._batch(rollout))
-        return rollouts
+        return [of_all_processes(rollout) for rollout in rollouts]
 
     def _batch(self, trajectory: Trajectory) -> Batch:
         own = self.settings
@@ -143,8 +146,9 @@ class MAML(Learner):
     ) -> Iterator[Tensor]:
         """Yield the share of the outer loss of each chunk of tasks."""
         tasks = self.settings.tasks_per_epoch
-        for first in range(0, tasks, self.chunk):
-            part = slice(first, first + self.chunk)
+        mine = my_part(tasks)
+        for first in range(mine.start, mine.stop, self.chunk):
+            part = slice(first, min(first + self.chunk, mine.stop))
             outer = self.objective()(
                 [support.tasks(part) for support in supports], query.tasks(part), self.params
             )

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ssm_metarl.core.processes import sum_gradients
 from ssm_metarl.errors import DivergenceError
 
 Losses = Callable[[], Iterable[Tensor]]
@@ -42,7 +43,7 @@ class AdamOptimizer:
         self._adam.param_groups[0]["lr"] = self._initial_lr * (1.0 - fraction)
 
     def step(self, losses: Losses) -> OptimizerStep:
-        """Take one step down the gradient of the sum of the losses.
+        """Take one step down the gradient of the sum of the losses, those of all processes.
 
         Raises:
             DivergenceError: The loss or its gradient is not finite; nothing was changed.
@@ -52,6 +53,7 @@ class AdamOptimizer:
         for loss in losses():
             loss.backward()
             total += loss.item()
+        total = sum_gradients(self.learned.values(), total)
         norm = torch.nn.utils.clip_grad_norm_(self.learned.values(), self._max_grad_norm).item()
         if not (abs(total) < float("inf") and norm < float("inf")):
             raise DivergenceError(f"loss {total}, gradient norm {norm}")

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ssm_metarl.core.parameters import Params, in_groups
 from ssm_metarl.core.policy import BoundPolicy, Policy
+from ssm_metarl.core.processes import my_part
 from ssm_metarl.env_runner.family import TaskFamily
 from ssm_metarl.env_runner.rollout import Trajectory
 from ssm_metarl.meta_rl.diagnostics import Diagnostics, averaged, explained_variance
@@ -79,11 +80,15 @@ class PPOLearner(Learner):
             parts: list[Diagnostics] = []  # those of the last epoch are reported
             order = torch.from_numpy(rng.permutation(size))
             for chosen in order.tensor_split(min(self.minibatches, size)):
-                advantage = targets.advantage.index_select(axis, chosen)
-                target = targets.target.index_select(axis, chosen)
-                loss, diagnostics = self.loss(select(chosen), advantage, target)
-                step = self.optimizer.step(lambda loss=loss: [loss])
-                parts.append(diagnostics)
+                mine = chosen[my_part(len(chosen))]
+                advantage = targets.advantage.index_select(axis, mine)
+                target = targets.target.index_select(axis, mine)
+                losses: list[Tensor] = []
+                if len(mine):
+                    loss, diagnostics = self.loss(select(mine), advantage, target)
+                    losses.append(loss * (len(mine) / len(chosen)))
+                    parts.append(diagnostics)
+                step = self.optimizer.step(lambda losses=losses: losses)
         return {
             "loss": step.loss,
             "gradient_norm": step.gradient_norm,

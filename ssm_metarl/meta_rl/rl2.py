@@ -19,9 +19,11 @@ from numpy.random import SeedSequence, default_rng
 
 from ssm_metarl.core.parameters import Params
 from ssm_metarl.core.policy import Policy
+from ssm_metarl.core.processes import my_part
 from ssm_metarl.env_runner.family import TaskFamily, Tasks
 from ssm_metarl.env_runner.rollout import Trajectory, collect_trials, per_trial_episode
 from ssm_metarl.env_runner.streams import substream
+from ssm_metarl.env_runner.trajectory import of_all_processes
 from ssm_metarl.meta_rl.diagnostics import success_rates
 from ssm_metarl.meta_rl.learner import (
     ROLLOUT_STREAM,
@@ -80,13 +82,14 @@ class RL2(PPOLearner):
         return round(first * (last / first) ** min(done / GROWTH, 1.0))
 
     def _collect(self, tasks: Tasks, horizon: int, seed: SeedSequence) -> Trajectory:
+        mine = tasks[my_part(len(tasks))]
         environment = self.family.make_vec(
-            tasks, self.trials, autoreset=True, horizon=horizon, device=self.device
+            mine, self.trials, autoreset=True, horizon=horizon, device=self.device
         )
         episodes = self.settings.episodes_per_trial
         rollout = collect_trials(self.acting(), environment, seed, episodes)
         environment.close()
-        return rollout
+        return of_all_processes(rollout)
 
     @torch.no_grad()
     def _targets(self, rollout: Trajectory) -> Targets:

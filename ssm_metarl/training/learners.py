@@ -14,6 +14,7 @@ from ssm_metarl.adaptation.agent import Agent
 from ssm_metarl.checkpoint.format import Checkpoint
 from ssm_metarl.core.parameters import Params
 from ssm_metarl.core.policy import Policy
+from ssm_metarl.core.processes import gathered, my_part
 from ssm_metarl.core.spaces import Spaces
 from ssm_metarl.core.statistics import RunningStatistics
 from ssm_metarl.core.torch_state import in_usual_torch
@@ -29,7 +30,7 @@ from ssm_metarl.meta_rl.registry import LEARNERS
 from ssm_metarl.training.config import TrainConfig
 from ssm_metarl.training.recipes import adaptation_config, make_policy
 from ssm_metarl.training.saved import check_same_shapes, part, saved_spaces, saved_statistics
-from ssm_metarl.training.validation import EPISODES, VALIDATIONS, Validated
+from ssm_metarl.training.validation import EPISODES, VALIDATIONS, Validated, pooled
 
 INITIAL_STREAM, TRAINING_STREAM, VALIDATION_STREAM = 0, 1, 2
 
@@ -88,6 +89,11 @@ class Trainer:
         self.best_return: float | None = None
         self.experience: tuple[Tasks, Trajectory] | None = None
         self._best, self._best_spaces = _copies(learner.tensors), learner.policy.spaces
+
+    @property
+    def done(self) -> int:
+        """Return how many iterations have been done."""
+        return self._done
 
     @property
     def rates(self) -> str:
@@ -169,7 +175,10 @@ class Trainer:
         tasks = learner.family.validation(config.validation_tasks)
         episodes = EPISODES * config.validation_tasks // len(tasks)
         seed = substream(SeedSequence(config.seed), VALIDATION_STREAM)
-        return self._validate(agent, learner.family, tasks, episodes, seed)
+        mine = tasks[my_part(len(tasks))]
+        found = self._validate(agent, learner.family, mine, episodes, seed) if len(mine) else None
+        parts = [(part, n) for part, n in gathered((found, len(mine))) if part]
+        return pooled(*zip(*parts, strict=True))
 
     def _keep(self, score: float, tensors: Mapping[str, Tensor]) -> None:
         """Keep copies of parameters whose score is at least the best so far.

@@ -13,6 +13,7 @@ from ssm_metarl.checkpoint.files import write_text_atomically
 from ssm_metarl.checkpoint.format import Checkpoint, load_checkpoint, save_checkpoint
 from ssm_metarl.checkpoint.lock import RunLock
 from ssm_metarl.core.memory import keep_large_blocks
+from ssm_metarl.core.processes import join, rank, size
 from ssm_metarl.env_runner.family import TaskFamily, Tasks
 from ssm_metarl.env_runner.rollout import Trajectory
 from ssm_metarl.env_runner.software import current_software, warn_of_changes
@@ -43,6 +44,9 @@ def train(
 
     Closing the stream stops the training; the last completed iteration is then on disk.
 
+    In processes that torchrun has started, each does its part of the tasks; the first one writes.
+    All must close their streams after the same iteration.
+
     Torch's threads are the program's to choose and are left as they are, one per core by default.
     The tensors are small and threads wait for each other at every operation: on two cores busy
     with other work, training after ``torch.set_num_threads(1)`` was five times as fast as without.
@@ -60,9 +64,12 @@ def train(
         DivergenceError: While training: names the iteration and the last good checkpoint.
     """
     run_dir = Path(run_dir).absolute()  # another working folder later changes nothing
-    if run_dir.exists():
+    join(config.device)
+    if not rank() and run_dir.exists():
         raise UserError(f"{run_dir} exists; add --resume to continue it, or choose another")
     config, trainer = _prepare(config, run_family(config), on_phase)
+    if rank():
+        return _help(trainer)
     session = _Session(config, trainer, run_dir, tracker, resumed=False)
     run_dir.mkdir(parents=True, exist_ok=True)  # not before: a missing tracker leaves no folder
     lock = RunLock(run_dir)
@@ -102,12 +109,15 @@ def resume(
     stored = read_config(run_dir, trust_env_code=trust_env_code)
     asked = {"num_epochs": num_epochs, "num_episodes": num_episodes, "device": device}
     changes = {name: value for name, value in asked.items() if value is not None}
-    lock = RunLock(run_dir)  # before the tracker, which continues a file
+    join(device or stored.device)
+    lock = None if rank() else RunLock(run_dir)  # before the tracker, which continues a file
     place = run_dir / CHECKPOINT
     checkpoint = load_checkpoint(place) if place.exists() else None
     config, trainer = _prepare(
         dataclasses.replace(stored, **changes), run_family(stored, run_dir), on_phase, checkpoint
     )
+    if lock is None:
+        return _help(trainer, checkpoint)
     session = _Session(config, trainer, run_dir, tracker, resumed=True, checkpoint=checkpoint)
     if checkpoint:
         warn_of_changes(checkpoint.meta.get("software", {}), trainer.learner.family.simulators)
@@ -154,6 +164,8 @@ def _prepare(
         raise UserError("--device cuda: no CUDA device is available; valid here: cpu")
     family = family.reusing()
     config = config.resolve(family)
+    if size() > 1:
+        _check_tasks_to_share(config)
     if checkpoint:
         spaces, statistics = saved_spaces(checkpoint.meta, family), saved_statistics(checkpoint)
     else:
@@ -171,6 +183,31 @@ def _prepare(
     if on_phase:
         trainer.learner.on_phase = on_phase
     return config, trainer
+
+
+def _check_tasks_to_share(config: TrainConfig) -> None:
+    if config.mode == "policy_gradient":
+        raise UserError(f"policy_gradient has one task, and {size()} processes none to share")
+    assert config.tasks_per_epoch is not None  # resolved
+    if size() > config.tasks_per_epoch:
+        raise UserError(
+            f"--tasks_per_epoch is {config.tasks_per_epoch}, which {size()} processes cannot "
+            f"share; valid: at least {size()}, or fewer processes"
+        )
+
+
+def _help(
+    trainer: Trainer, checkpoint: Checkpoint | None = None
+) -> Generator[Progress, None, None]:
+    """Do this process's part of a training that another one leads, and writes."""
+    keep_large_blocks()
+    if checkpoint:
+        trainer.restore(checkpoint)
+    try:
+        while trainer.done < trainer.learner.iterations:
+            yield trainer.iterate()
+    finally:
+        trainer.learner.family.close()
 
 
 def fingerprint(config: TrainConfig, trainer: Trainer) -> str:

@@ -1,7 +1,8 @@
 """What the parameters in training are worth: returns on the validation tasks of the family."""
 
+import dataclasses
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -37,6 +38,18 @@ class Validated:
 
 
 Validate = Callable[[Agent, TaskFamily, Tasks, int, SeedSequence], Validated]
+
+
+def pooled(parts: Sequence[Validated], tasks: Sequence[int]) -> Validated:
+    """Return the result on all tasks, from those on parts of so many tasks each."""
+    if len(parts) == 1:
+        return parts[0]
+
+    def average(values: Iterable[float]) -> float:
+        return sum(v * n for v, n in zip(values, tasks, strict=True)) / sum(tasks)
+
+    before, after, score, failed = zip(*map(dataclasses.astuple, parts), strict=True)
+    return Validated(average(before), average(after), average(score), sum(failed))
 
 
 def by_adaptation(
