@@ -35,3 +35,19 @@ def check_together(config: "TrainConfig") -> None:
             f"--episodes_per_task is {config.episodes_per_task}; with --memory trial it must be "
             f"a multiple of --episodes_per_trial, which is {config.episodes_per_trial}"
         )
+
+
+def check_tasks_to_share(config: "TrainConfig", processes: int) -> None:
+    """Refuse a training of which there is not a part for each of several processes.
+
+    Raises:
+        UserError: It has fewer tasks.
+    """
+    if config.mode == "policy_gradient":
+        raise UserError(f"policy_gradient has one task, and {processes} processes none to share")
+    assert config.tasks_per_epoch is not None  # resolved
+    if processes > config.tasks_per_epoch:
+        raise UserError(
+            f"--tasks_per_epoch is {config.tasks_per_epoch}, which {processes} processes cannot "
+            f"share; valid: at least {processes}, or fewer processes"
+        )

@@ -1,9 +1,10 @@
 """A learner in training: validated now and then, its best parameters kept, and saved."""
 
 import dataclasses
+import hashlib
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from ssm_metarl.adaptation.agent import Agent
 from ssm_metarl.checkpoint.format import Checkpoint
+from ssm_metarl.core.memory import keep_large_blocks
 from ssm_metarl.core.parameters import Params
 from ssm_metarl.core.policy import Policy
 from ssm_metarl.core.processes import gathered, my_part
@@ -130,6 +132,16 @@ class Trainer:
         before, after = _known(before), _known(after)
         return Progress(iteration, total, steps, before, after, best, seconds, metrics)
 
+    def fingerprint(self) -> str:
+        """Return what tells a run from others: of its first settings and initial parameters.
+
+        It is kept in the checkpoint and the store, and so outlives later settings.
+        """
+        digest = hashlib.sha256(self.config.to_json().encode())
+        for name, value in sorted(self.learner.tensors.items()):
+            digest.update(name.encode() + value.detach().cpu().numpy().tobytes())
+        return digest.hexdigest()[:16]
+
     def snapshot(self) -> Checkpoint:
         """Copy everything that resuming needs, as of the last iteration."""
         tensors = {f"last/{name}": value for name, value in self.learner.tensors.items()}
@@ -207,6 +219,20 @@ class Trainer:
                 self.statistics = self.statistics.merged(observed(each))
         spaces = trained_spaces(self.config, self.learner.family, self.statistics)
         self.learner.policy = dataclasses.replace(self.learner.policy, spaces=spaces)
+
+
+def help_train(
+    trainer: Trainer, checkpoint: Checkpoint | None = None
+) -> Generator[Progress, None, None]:
+    """Do this process's part of a training that another one leads, and writes."""
+    keep_large_blocks()
+    if checkpoint:
+        trainer.restore(checkpoint)
+    try:
+        while trainer.done < trainer.learner.iterations:
+            yield trainer.iterate()
+    finally:
+        trainer.learner.family.close()
 
 
 def trained_spaces(

@@ -1,7 +1,6 @@
 """A run: a folder, and a stream of progress records, with everything on disk to resume it."""
 
 import dataclasses
-import hashlib
 import time
 from collections.abc import Callable, Generator
 from pathlib import Path
@@ -21,8 +20,15 @@ from ssm_metarl.env_runner.spaces import measure, policy_spaces
 from ssm_metarl.env_runner.streams import substream
 from ssm_metarl.errors import DivergenceError, UserError
 from ssm_metarl.experience.buffer import ExperienceStore
+from ssm_metarl.training.checks import check_tasks_to_share
 from ssm_metarl.training.config import TrainConfig
-from ssm_metarl.training.learners import Progress, Trainer, make_trainer, trained_spaces
+from ssm_metarl.training.learners import (
+    Progress,
+    Trainer,
+    help_train,
+    make_trainer,
+    trained_spaces,
+)
 from ssm_metarl.training.run_family import keep_family, run_family
 from ssm_metarl.training.saved import saved_spaces, saved_statistics
 from ssm_metarl.training.tracking import METRICS, MetricsFile, make_tracker
@@ -69,7 +75,7 @@ def train(
         raise UserError(f"{run_dir} exists; add --resume to continue it, or choose another")
     config, trainer = _prepare(config, run_family(config), on_phase)
     if rank():
-        return _help(trainer)
+        return help_train(trainer)
     session = _Session(config, trainer, run_dir, tracker, resumed=False)
     run_dir.mkdir(parents=True, exist_ok=True)  # not before: a missing tracker leaves no folder
     lock = RunLock(run_dir)
@@ -117,7 +123,7 @@ def resume(
         dataclasses.replace(stored, **changes), run_family(stored, run_dir), on_phase, checkpoint
     )
     if lock is None:
-        return _help(trainer, checkpoint)
+        return help_train(trainer, checkpoint)
     session = _Session(config, trainer, run_dir, tracker, resumed=True, checkpoint=checkpoint)
     if checkpoint:
         warn_of_changes(checkpoint.meta.get("software", {}), trainer.learner.family.simulators)
@@ -165,7 +171,7 @@ def _prepare(
     family = family.reusing()
     config = config.resolve(family)
     if size() > 1:
-        _check_tasks_to_share(config)
+        check_tasks_to_share(config, size())
     if checkpoint:
         spaces, statistics = saved_spaces(checkpoint.meta, family), saved_statistics(checkpoint)
     else:
@@ -183,42 +189,6 @@ def _prepare(
     if on_phase:
         trainer.learner.on_phase = on_phase
     return config, trainer
-
-
-def _check_tasks_to_share(config: TrainConfig) -> None:
-    if config.mode == "policy_gradient":
-        raise UserError(f"policy_gradient has one task, and {size()} processes none to share")
-    assert config.tasks_per_epoch is not None  # resolved
-    if size() > config.tasks_per_epoch:
-        raise UserError(
-            f"--tasks_per_epoch is {config.tasks_per_epoch}, which {size()} processes cannot "
-            f"share; valid: at least {size()}, or fewer processes"
-        )
-
-
-def _help(
-    trainer: Trainer, checkpoint: Checkpoint | None = None
-) -> Generator[Progress, None, None]:
-    """Do this process's part of a training that another one leads, and writes."""
-    keep_large_blocks()
-    if checkpoint:
-        trainer.restore(checkpoint)
-    try:
-        while trainer.done < trainer.learner.iterations:
-            yield trainer.iterate()
-    finally:
-        trainer.learner.family.close()
-
-
-def fingerprint(config: TrainConfig, trainer: Trainer) -> str:
-    """Return what tells a run from others: of its first settings and initial parameters.
-
-    It is kept in the checkpoint and the store, and so outlives later settings.
-    """
-    digest = hashlib.sha256(config.to_json().encode())
-    for name, value in sorted(trainer.learner.tensors.items()):
-        digest.update(name.encode() + value.detach().cpu().numpy().tobytes())
-    return digest.hexdigest()[:16]
 
 
 class _Session:
@@ -239,7 +209,7 @@ class _Session:
         self.metrics = MetricsFile(run_dir / METRICS)
         self.store: ExperienceStore | None = None
         self.unstored: tuple[Tasks, Trajectory] | None = None
-        self.run: str | None = fingerprint(config, trainer)
+        self.run: str | None = trainer.fingerprint()
         if checkpoint:
             trainer.restore(checkpoint)
             self.run = checkpoint.meta.get("run")  # version 0.1 kept none
