@@ -109,10 +109,11 @@ def _resume(asked: Train, given: Collection[str], family: "TaskFamily | None") -
     """Continue a run; flags that contradict it are refused."""
     from ssm_metarl.training import loop
     from ssm_metarl.training.run_family import run_family
+    from ssm_metarl.training.saved import read_config
 
     if asked.run_dir is None:
         raise UserError("--resume needs --run_dir, the folder of the run to continue")
-    stored = loop.read_config(asked.run_dir, trust_env_code=asked.trust_env_code)
+    stored = read_config(asked.run_dir, trust_env_code=asked.trust_env_code)
     check_is_of(family, stored.env_name, asked.run_dir)
     stored = stored.resolve(run_family(stored, asked.run_dir))
     for name in given:

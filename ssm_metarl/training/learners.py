@@ -14,8 +14,6 @@ from torch import Tensor
 from ssm_metarl.adaptation.agent import Agent
 from ssm_metarl.checkpoint.format import Checkpoint
 from ssm_metarl.core.memory import keep_large_blocks
-from ssm_metarl.core.parameters import Params
-from ssm_metarl.core.policy import Policy
 from ssm_metarl.core.processes import gathered, my_part
 from ssm_metarl.core.spaces import Spaces
 from ssm_metarl.core.statistics import RunningStatistics
@@ -23,18 +21,16 @@ from ssm_metarl.core.torch_state import in_usual_torch
 from ssm_metarl.env_runner.failures import FailingIterations
 from ssm_metarl.env_runner.family import TaskFamily, Tasks
 from ssm_metarl.env_runner.rollout import Trajectory
-from ssm_metarl.env_runner.software import versions
 from ssm_metarl.env_runner.spaces import observed, policy_spaces
 from ssm_metarl.env_runner.streams import substream
-from ssm_metarl.meta_rl.inner_rule import Rates
 from ssm_metarl.meta_rl.learner import Learner
 from ssm_metarl.meta_rl.registry import LEARNERS
 from ssm_metarl.training.config import TrainConfig
-from ssm_metarl.training.recipes import adaptation_config, make_policy
+from ssm_metarl.training.recipes import initial_params, make_agent, make_policy
 from ssm_metarl.training.saved import check_same_shapes, part, saved_spaces, saved_statistics
 from ssm_metarl.training.validation import EPISODES, VALIDATIONS, Validated, pooled
 
-INITIAL_STREAM, TRAINING_STREAM, VALIDATION_STREAM = 0, 1, 2
+TRAINING_STREAM, VALIDATION_STREAM = 1, 2  # 0 is INITIAL_STREAM
 
 
 @dataclass(frozen=True)
@@ -262,13 +258,6 @@ def make_trainer(
     return Trainer(learner, config, statistics)
 
 
-def initial_params(policy: Policy, seed: int, device: str = "cpu") -> Params:
-    """Draw a network's initial parameters from their own stream of the seed."""
-    state = int(substream(SeedSequence(seed), INITIAL_STREAM).generate_state(1)[0])
-    params = policy.init(torch.Generator().manual_seed(state))
-    return {name: value.to(device) for name, value in params.items()}
-
-
 def load_agent(checkpoint: Checkpoint, config: TrainConfig, family: TaskFamily) -> Agent:
     """Build the agent of a saved run from its best parameters and its resolved settings.
 
@@ -281,26 +270,6 @@ def load_agent(checkpoint: Checkpoint, config: TrainConfig, family: TaskFamily) 
         trainer = make_trainer(config, family, spaces, "meta", statistics)
     check_same_shapes(tensors, trainer.snapshot().tensors)
     return make_agent(part(tensors, "best/"), trainer.learner.policy, config, family)
-
-
-def make_agent(
-    tensors: Mapping[str, Tensor], policy: Policy, config: TrainConfig, family: TaskFamily
-) -> Agent:
-    """Build the agent that a learner's tensors define."""
-    settings = adaptation_config(config)
-    # In the order of the network: sums over parameters depend on it, and files have none.
-    params = {name: tensors[f"params/{name}"].detach() for name in policy.leaves}
-    gains = part(tensors, "log_gains/")
-    rates: Rates = {name: settings.inner_lr * v.detach().exp() for name, v in gains.items()}
-    return Agent(
-        policy,
-        params,
-        rates or settings.inner_lr,
-        settings,
-        family.name,
-        family.source,
-        simulators=versions(family.simulators),
-    )
 
 
 def _known(number: float | None) -> float | None:

@@ -25,9 +25,9 @@ from ssm_metarl.errors import CheckpointError, UserError
 from ssm_metarl.meta_rl.inner_rule import ACTING
 from ssm_metarl.training.config import TrainConfig
 from ssm_metarl.training.learners import load_agent
-from ssm_metarl.training.loop import CHECKPOINT, CONFIG, EXPERIENCE, read_config
+from ssm_metarl.training.loop import CHECKPOINT, EXPERIENCE
 from ssm_metarl.training.run_family import FAMILY, find_family, kept_family, run_family
-from ssm_metarl.training.saved import check_same_shapes, part, read_spaces
+from ssm_metarl.training.saved import CONFIG, check_same_shapes, part, read_config, read_spaces
 
 AGENT = "agent"  # the folder, and the key of the settings in its manifest
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")

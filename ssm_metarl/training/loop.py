@@ -30,12 +30,12 @@ from ssm_metarl.training.learners import (
     trained_spaces,
 )
 from ssm_metarl.training.run_family import keep_family, run_family
-from ssm_metarl.training.saved import saved_spaces, saved_statistics
+from ssm_metarl.training.saved import CONFIG, read_config, saved_spaces, saved_statistics
 from ssm_metarl.training.tracking import METRICS, MetricsFile, make_tracker
 
 UNITS_STREAM = 3
 SAVE_EVERY = 20.0  # seconds between checkpoints, beside the one at the end
-CONFIG, CHECKPOINT = "config.json", "checkpoint"
+CHECKPOINT = "checkpoint"
 EXPERIENCE = "experience/store.sqlite"
 
 
@@ -136,27 +136,6 @@ def resume(
     if changes:
         write_text_atomically(run_dir / CONFIG, config.to_json())
     return session.stream(lock)
-
-
-def read_config(run_dir: Path, *, trust_env_code: bool = False) -> TrainConfig:
-    """Read the settings of a run.
-
-    Whether its environment may import and run code is never read from the run itself, which may
-    come from someone else.
-
-    Raises:
-        UserError: There are none, or they are malformed.
-    """
-    path = run_dir / CONFIG
-    if not path.is_file():
-        hub = "there is no such folder (a run on the Hugging Face Hub is hf://owner/name)"
-        reason = f"it has no {CONFIG}" if run_dir.exists() else hub
-        raise UserError(f"{run_dir} is not a run: {reason}")
-    try:
-        config = TrainConfig.from_json(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"{run_dir}: {error}") from error
-    return dataclasses.replace(config, trust_env_code=trust_env_code)
 
 
 def _prepare(

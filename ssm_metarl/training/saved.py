@@ -1,7 +1,9 @@
-"""Reading what a checkpoint says of a policy's spaces and units, and checking that tensors fit."""
+"""Reading what a run has saved: its settings, and the spaces, units and tensors of a policy."""
 
+import dataclasses
 import math
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -14,8 +16,31 @@ from ssm_metarl.core.statistics import RunningStatistics
 from ssm_metarl.env_runner.family import TaskFamily
 from ssm_metarl.env_runner.spaces import policy_spaces
 from ssm_metarl.errors import CheckpointError, UserError
+from ssm_metarl.training.config import TrainConfig
 
 MAX_ACTIONS = 100_000
+CONFIG = "config.json"
+
+
+def read_config(run_dir: Path, *, trust_env_code: bool = False) -> TrainConfig:
+    """Read the settings of a run.
+
+    Whether its environment may import and run code is never read from the run itself, which may
+    come from someone else.
+
+    Raises:
+        UserError: There are none, or they are malformed.
+    """
+    path = run_dir / CONFIG
+    if not path.is_file():
+        hub = "there is no such folder (a run on the Hugging Face Hub is hf://owner/name)"
+        reason = f"it has no {CONFIG}" if run_dir.exists() else hub
+        raise UserError(f"{run_dir} is not a run: {reason}")
+    try:
+        config = TrainConfig.from_json(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{run_dir}: {error}") from error
+    return dataclasses.replace(config, trust_env_code=trust_env_code)
 
 
 def saved_spaces(meta: Mapping[str, Any], family: TaskFamily) -> Spaces:

@@ -20,8 +20,9 @@ from ssm_metarl.env_runner.registry import get_family
 from ssm_metarl.errors import SsmMetaRLError, UserError
 from ssm_metarl.experience.buffer import ExperienceStore
 from ssm_metarl.training.loading import load
-from ssm_metarl.training.loop import CHECKPOINT, CONFIG, EXPERIENCE, METRICS, read_config
+from ssm_metarl.training.loop import CHECKPOINT, EXPERIENCE, METRICS
 from ssm_metarl.training.run_family import FAMILY
+from ssm_metarl.training.saved import CONFIG, read_config
 from ssm_metarl.ui.jobs import Jobs
 from ssm_metarl.ui.limits import UPLOAD_BYTES, UPLOAD_FILES
 from ssm_metarl.ui.metrics import PROGRESS, check_numbers, is_plain, read_records

@@ -7,8 +7,7 @@ from rich.console import Console
 from ssm_metarl.commands.outcome import MEASURED_EPISODES, Measured, measured, outcome_table
 from ssm_metarl.env_runner.spaces import policy_spaces
 from ssm_metarl.training.config import TrainConfig
-from ssm_metarl.training.learners import initial_params, make_agent
-from ssm_metarl.training.recipes import make_policy
+from ssm_metarl.training.recipes import initial_params, make_agent, make_policy
 
 
 def text_of(before: Measured, after: Measured) -> str:

@@ -27,9 +27,8 @@ from ssm_metarl.evaluation.report import Evaluation
 from ssm_metarl.evaluation.statistics import paired_difference, stratified_bootstrap
 from ssm_metarl.evaluation.table import make_difference_table, make_table
 from ssm_metarl.training.config import TrainConfig
-from ssm_metarl.training.learners import initial_params, make_agent
 from ssm_metarl.training.loop import train
-from ssm_metarl.training.recipes import make_policy
+from ssm_metarl.training.recipes import initial_params, make_agent, make_policy
 from ssm_metarl.training.tracking import read_metrics
 
 TINY = {"tasks_per_epoch": 2, "width": 4, "state_size": 2, "validation_tasks": 2, "num_epochs": 1}

@@ -23,10 +23,9 @@ from ssm_metarl.env_runner.rollout import collect_episodes, collect_trials
 from ssm_metarl.env_runner.spaces import policy_spaces
 from ssm_metarl.errors import CheckpointError, StoreError, UserError
 from ssm_metarl.training.config import TrainConfig
-from ssm_metarl.training.learners import initial_params
 from ssm_metarl.training.loading import load, locate, save
 from ssm_metarl.training.loop import EXPERIENCE, resume, train
-from ssm_metarl.training.recipes import adaptation_config, make_policy
+from ssm_metarl.training.recipes import adaptation_config, initial_params, make_policy
 
 TINY = TrainConfig(
     num_epochs=2,

@@ -16,8 +16,7 @@ from ssm_metarl.env_runner.spaces import policy_spaces
 from ssm_metarl.errors import UserError
 from ssm_metarl.evaluation.evaluate import EvaluationPlan, Measurement, evaluate
 from ssm_metarl.training.config import TrainConfig
-from ssm_metarl.training.learners import initial_params
-from ssm_metarl.training.recipes import adaptation_config, make_policy
+from ssm_metarl.training.recipes import adaptation_config, initial_params, make_policy
 from ssm_metarl.video import before_after
 from ssm_metarl.video.before_after import (
     Shown,

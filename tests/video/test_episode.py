@@ -14,9 +14,8 @@ from ssm_metarl.env_runner.family import TaskFamily
 from ssm_metarl.env_runner.spaces import policy_spaces
 from ssm_metarl.errors import EnvironmentFailure, UserError
 from ssm_metarl.training.config import TrainConfig
-from ssm_metarl.training.learners import initial_params
 from ssm_metarl.training.loop import train
-from ssm_metarl.training.recipes import adaptation_config, make_policy
+from ssm_metarl.training.recipes import adaptation_config, initial_params, make_policy
 from ssm_metarl.video.episode import DEFAULT_FPS, RecordedEpisode, frames_per_second
 
 # Gymnasium's own checker warns of some of these faults as well.
