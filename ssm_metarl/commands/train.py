@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ssm_metarl.checkpoint.files import write_text_atomically
 from ssm_metarl.checkpoint.names import as_name
 from ssm_metarl.commands.common import (
     FAMILY_FLAG,
@@ -32,6 +33,7 @@ if TYPE_CHECKING:  # it imports torch
     from ssm_metarl.env_runner.family import TaskFamily
     from ssm_metarl.training.loop import Progress
 
+JOB = ".torchrun-job"  # in a run: by which it was begun, and may be taken up again
 CHANGEABLE = ("num_epochs", "num_episodes", "device")  # when a run is resumed
 ADAPTED = {"meta_rl": "after one adaptation step ", "rl2": "over the episodes of a trial "}
 BOTH = "over the episodes of a trial, the mean of before and after one adaptation step, "
@@ -69,6 +71,7 @@ def run(asked: Train, given: Collection[str]) -> int:
 
     `given` has the names of the settings that were typed.
     """
+    from ssm_metarl.core.processes import rank
     from ssm_metarl.training import loop
     from ssm_metarl.training.run_family import run_family
 
@@ -91,18 +94,29 @@ def run(asked: Train, given: Collection[str]) -> int:
         stream = loop.train(config, run_dir, tracker=asked.track)
     except OSError as error:
         raise UserError(f"--run_dir {run_dir}: {error.strerror}") from error
+    if _job() and not rank():  # the one that has made the folder
+        write_text_atomically(run_dir / JOB, _job())
     return _follow(stream, config, run_dir, asked.track)
 
 
 def _among_processes(asked: Train) -> Train:
     """Return what is asked for in processes that torchrun has started, or started anew."""
-    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+    from ssm_metarl.core.processes import world_size
+
+    if world_size() == 1:
         return asked
     if asked.run_dir is None:
         raise UserError("--run_dir is needed with several processes, which must agree on it")
-    again = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") != "0"
-    begun = again and (asked.run_dir / "config.json").is_file()
-    return dataclasses.replace(asked, resume=asked.resume or begun)
+    job, again = _job(), os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") != "0"
+    begun = asked.run_dir / JOB
+    own = again and begun.is_file() and begun.read_text(encoding="utf-8") == job
+    return dataclasses.replace(asked, resume=asked.resume or own)
+
+
+def _job() -> str:
+    """Return the name of torchrun's job; empty if it has none of its own."""
+    name = os.environ.get("TORCHELASTIC_RUN_ID", "none")
+    return "" if name == "none" else name
 
 
 def _resume(asked: Train, given: Collection[str], family: "TaskFamily | None") -> int:
@@ -137,7 +151,7 @@ def _follow(
     from ssm_metarl.core.processes import gathered, leave, rank
 
     if rank():
-        return _help(stream)
+        return _take_part(stream)
     records = read_metrics(run_dir / METRICS)
     bar = Bar(f"{config.mode} {config.env_name}", records[-1]["iteration"] if records else 0)
     last, interrupted = None, False
@@ -170,7 +184,7 @@ def _follow(
     return INTERRUPTED if stopped else 0
 
 
-def _help(stream: Generator["Progress", None, None]) -> int:
+def _take_part(stream: Generator["Progress", None, None]) -> int:
     """Do the part of a process that shows and writes nothing."""
     from ssm_metarl.core.processes import gathered, leave
 

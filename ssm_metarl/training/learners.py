@@ -217,7 +217,7 @@ class Trainer:
         self.learner.policy = dataclasses.replace(self.learner.policy, spaces=spaces)
 
 
-def help_train(
+def take_part(
     trainer: Trainer, checkpoint: Checkpoint | None = None
 ) -> Generator[Progress, None, None]:
     """Do this process's part of a training that another one leads, and writes."""

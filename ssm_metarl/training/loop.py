@@ -25,8 +25,8 @@ from ssm_metarl.training.config import TrainConfig
 from ssm_metarl.training.learners import (
     Progress,
     Trainer,
-    help_train,
     make_trainer,
+    take_part,
     trained_spaces,
 )
 from ssm_metarl.training.run_family import keep_family, run_family
@@ -75,7 +75,7 @@ def train(
         raise UserError(f"{run_dir} exists; add --resume to continue it, or choose another")
     config, trainer = _prepare(config, run_family(config), on_phase)
     if rank():
-        return help_train(trainer)
+        return take_part(trainer)
     session = _Session(config, trainer, run_dir, tracker, resumed=False)
     run_dir.mkdir(parents=True, exist_ok=True)  # not before: a missing tracker leaves no folder
     lock = RunLock(run_dir)
@@ -123,7 +123,7 @@ def resume(
         dataclasses.replace(stored, **changes), run_family(stored, run_dir), on_phase, checkpoint
     )
     if lock is None:
-        return help_train(trainer, checkpoint)
+        return take_part(trainer, checkpoint)
     session = _Session(config, trainer, run_dir, tracker, resumed=True, checkpoint=checkpoint)
     if checkpoint:
         warn_of_changes(checkpoint.meta.get("software", {}), trainer.learner.family.simulators)

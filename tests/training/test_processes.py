@@ -13,6 +13,7 @@ import pytest
 import torch
 from small_runs import outcome
 
+from ssm_metarl.commands.train import JOB, Train, _among_processes
 from ssm_metarl.core import processes
 from ssm_metarl.errors import UserError
 from ssm_metarl.training import loop
@@ -107,6 +108,41 @@ def test_what_cannot_be_shared_is_refused(
     with pytest.raises(UserError, match=expected):
         loop.train(config, tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("job", "restarts", "resumes"),
+    [("a", "1", True), ("a", "0", False), ("b", "1", False), ("none", "1", False)],
+)
+def test_only_the_job_that_began_a_run_takes_it_up_again(
+    job: str, restarts: str, resumes: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / JOB).write_text("a")
+    torchrun = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "TORCHELASTIC_RUN_ID": job}
+    for name, value in {**torchrun, "TORCHELASTIC_RESTART_COUNT": restarts}.items():
+        monkeypatch.setenv(name, value)
+    assert _among_processes(Train(run_dir=tmp_path)).resume is resumes
+    with pytest.raises(UserError, match="--run_dir is needed"):
+        _among_processes(Train())
+
+
+@pytest.mark.parametrize(
+    ("variables", "expected"),
+    [
+        ({"WORLD_SIZE": "two"}, "WORLD_SIZE is 'two'; valid: a whole number"),
+        ({"WORLD_SIZE": "0"}, "WORLD_SIZE is '0'"),
+        ({"WORLD_SIZE": "2"}, "MASTER_ADDR is not set; valid: .* torchrun"),
+        ({"SSM_METARL_MEETING_SECONDS": "nan"}, "SSM_METARL_MEETING_SECONDS is 'nan'"),
+    ],
+)
+def test_bad_variables_are_named(
+    variables: dict[str, str], expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("MASTER_ADDR", raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(UserError, match=expected):
+        processes.join("cpu")
 
 
 def test_parts_cover_all_tasks_once(monkeypatch: pytest.MonkeyPatch) -> None:
