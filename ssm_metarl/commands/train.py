@@ -33,7 +33,8 @@ if TYPE_CHECKING:  # it imports torch
     from ssm_metarl.env_runner.family import TaskFamily
     from ssm_metarl.training.loop import Progress
 
-JOB = ".torchrun-job"  # in a run: by which it was begun, and may be taken up again
+JOB = ".torchrun-job"
+"""File in a run that names the torchrun job that began it, whose restarts continue it."""
 CHANGEABLE = ("num_epochs", "num_episodes", "device")  # when a run is resumed
 ADAPTED = {"meta_rl": "after one adaptation step ", "rl2": "over the episodes of a trial "}
 BOTH = "over the episodes of a trial, the mean of before and after one adaptation step, "

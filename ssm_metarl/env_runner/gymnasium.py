@@ -125,8 +125,7 @@ class GymnasiumEnvironment:
     def _tensor(self, values: np.ndarray, kind: DTypeLike = np.bool_) -> Tensor:
         """Return an array of the lanes ``[K E, ...]`` as a tensor ``[K, E, ...]``, copied."""
         grid = values.astype(kind).reshape(self._grid + values.shape[1:])
-        tensor = torch.from_numpy(grid)
-        return tensor.to(self.device)
+        return torch.from_numpy(grid).to(self.device)
 
 
 class VectorLanes:

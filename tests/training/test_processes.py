@@ -29,7 +29,7 @@ ENVIRONMENT = {
     "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1",  # see docs/scaling.md
 }
 NAMES = ("meta_rl", "rl2", "memory of a trial")
-LONG = ["--num_epochs", "12", "--tasks_per_epoch", "2", "--episodes_per_task", "4"]
+LONG = ["--num_epochs", "40", "--tasks_per_epoch", "2", "--episodes_per_task", "4"]
 LONG += ["--support_steps", "20", "--query_steps", "20", "--validate_every", "20"]
 LONG += ["--validation_tasks", "1", "--norm_obs"]
 
@@ -78,14 +78,14 @@ def test_a_process_that_is_killed_costs_nothing(tmp_path: Path) -> None:
     command = ["--standalone", "--nproc-per-node=2", "--max-restarts=1", "-m", "ssm_metarl"]
     agent = start(*command, "train", *LONG, "--run_dir", folder)
     until = time.monotonic() + 90
-    while time.monotonic() < until and not 2 < len(read_metrics(folder / "metrics.jsonl")) < 12:
+    while time.monotonic() < until and not 2 < len(read_metrics(folder / "metrics.jsonl")) < 40:
         time.sleep(0.02)
     os.kill(children(agent.pid)[-1], signal.SIGKILL)
     said, _ = agent.communicate(timeout=120)
     assert agent.returncode == 0, said
     assert "exitcode: -9" in said
     iterations = [record["iteration"] for record in read_metrics(folder / "metrics.jsonl")]
-    assert iterations == list(range(1, 13))
+    assert iterations == list(range(1, 41))
 
 
 def children(process: int) -> list[int]:
