@@ -5,6 +5,7 @@ tyro prints ``--help``. Flags are read here: every value is a text until its
 """
 
 import dataclasses
+import inspect
 import re
 from collections.abc import Iterator, Sequence
 from typing import Annotated, Any, TypeVar
@@ -41,7 +42,7 @@ def parse(kind: type[T], program: str, argv: Sequence[str], more: str = "") -> t
         tyro.cli(
             _texts(kind),
             prog=program,
-            description=f"{kind.__doc__}\n\n{more}",
+            description=f"{inspect.getdoc(kind)}\n\n{more}",
             args=["--help"],
             use_underscores=True,
         )

@@ -42,7 +42,10 @@ BOTH = "over the episodes of a trial, the mean of before and after one adaptatio
 
 @dataclass(frozen=True)
 class Train(TrainConfig):
-    """Train an agent: meta-train it on a family of tasks, or plainly on one task."""
+    """Train an agent: meta-train it on a family of tasks, or plainly on one task.
+
+    In N processes: torchrun --nproc-per-node N -m ssm_metarl train ...
+    """
 
     family: Path | None = setting(None, **FAMILY_FLAG)
     run_dir: Path | None = setting(

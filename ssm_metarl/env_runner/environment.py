@@ -6,6 +6,7 @@ import gymnasium
 import numpy as np
 import torch
 from numpy.random import SeedSequence
+from numpy.typing import DTypeLike
 from torch import Tensor
 
 from ssm_metarl.env_runner.simulators.base import Simulator
@@ -32,6 +33,14 @@ class Step(NamedTuple):
     """`[K, E]` bool: its info said that the task is solved; None where it says nothing of it."""
     why: str = ""
     """Why episodes failed, to begin a sentence with; of one of them, where there are several."""
+
+
+def lane_tensor(
+    values: np.ndarray, kind: DTypeLike = np.bool_, *, tasks: int, device: torch.device
+) -> Tensor:
+    """Return an array of all lanes ``[K E, ...]`` as a tensor ``[K, E, ...]``, copied."""
+    grid = values.astype(kind).reshape(tasks, -1, *values.shape[1:])
+    return torch.from_numpy(grid).to(device)
 
 
 @runtime_checkable

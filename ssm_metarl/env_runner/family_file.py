@@ -70,7 +70,8 @@ def parse_family(text: str, name: str, *, trust_env_code: bool = False) -> TaskF
     try:
         content = tomllib.loads(text)
     except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise UserError(f"{name} is no TOML file: {error}") from None
+        why = str(error).replace("end of document", f"line {len(text.splitlines())}, the last")
+        raise UserError(f"{name} is no TOML file: {why}") from None
     return _Reader(text, name, content, trust_env_code).family()
 
 

@@ -9,11 +9,10 @@ import numpy as np
 import torch
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorEnv
 from numpy.random import SeedSequence
-from numpy.typing import DTypeLike
 from torch import Tensor
 
 from ssm_metarl.core.actions import check_action_space, into_space
-from ssm_metarl.env_runner.environment import Step
+from ssm_metarl.env_runner.environment import Step, lane_tensor
 from ssm_metarl.env_runner.failures import FailedEpisodes, failures_named
 from ssm_metarl.env_runner.lane_records import (
     SUCCESS,
@@ -64,9 +63,9 @@ class GymnasiumEnvironment:
         """
         self._lanes = VectorLanes(lanes) if isinstance(lanes, VectorEnv) else lanes
         self.tasks, self.lanes = tasks, len(self._lanes.records.reward) // len(tasks)
-        self._grid = len(tasks), self.lanes
         self.max_episode_steps = max_episode_steps
         self.device, self._float = torch.device(device), torch.empty(0, dtype=dtype).numpy().dtype
+        self._tensor = functools.partial(lane_tensor, tasks=len(tasks), device=self.device)
         self.observation_space = float_box(self._lanes.observation_space)
         self.action_space = self._lanes.action_space
         check_action_space(self.action_space)
@@ -121,11 +120,6 @@ class GymnasiumEnvironment:
         self.failures.count(ended, which, why, first)
         _say(f"{why}; such episodes are dropped")
         return self._tensor(which)
-
-    def _tensor(self, values: np.ndarray, kind: DTypeLike = np.bool_) -> Tensor:
-        """Return an array of the lanes ``[K E, ...]`` as a tensor ``[K, E, ...]``, copied."""
-        grid = values.astype(kind).reshape(self._grid + values.shape[1:])
-        return torch.from_numpy(grid).to(self.device)
 
 
 class VectorLanes:

@@ -1,5 +1,6 @@
 """Gymnasium's MuJoCo robots, all lanes in MuJoCo's own threads, each task with its own physics."""
 
+import functools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -8,11 +9,10 @@ import gymnasium
 import numpy as np
 import torch
 from numpy.random import SeedSequence
-from numpy.typing import DTypeLike
 from torch import Tensor
 
 from ssm_metarl.core.actions import into_space
-from ssm_metarl.env_runner.environment import Step
+from ssm_metarl.env_runner.environment import Step, lane_tensor
 from ssm_metarl.env_runner.failures import FailedEpisodes
 from ssm_metarl.env_runner.formula import LaneFormula
 from ssm_metarl.env_runner.gymnasium import lane_seeds
@@ -72,6 +72,7 @@ class MuJoCoEnvironment:
         self.tasks, self.lanes, self.autoreset = tasks, lanes, autoreset
         self.max_episode_steps = max_episode_steps
         self.device, self._float = torch.device(device), torch.empty(0, dtype=dtype).numpy().dtype
+        self._tensor = functools.partial(lane_tensor, tasks=len(tasks), device=self.device)
         space = robot.env.observation_space
         self.observation_space: gymnasium.spaces.Box = gymnasium.spaces.Box(
             -np.inf, np.inf, space.shape, dtype=np.float32
@@ -169,10 +170,6 @@ class MuJoCoEnvironment:
         """Note which lanes rest on the next step, and count episodes and failures."""
         self._done = done if self.autoreset else self._done | done
         self.failures.count(done, failed, UNSTABLE)
-
-    def _tensor(self, values: np.ndarray, kind: DTypeLike = np.bool_) -> Tensor:
-        grid = values.astype(kind).reshape(len(self.tasks), self.lanes, *values.shape[1:])
-        return torch.from_numpy(grid).to(self.device)
 
 
 def all_finite(values: np.ndarray) -> np.ndarray:
