@@ -4,6 +4,8 @@ import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor
 
+from ssm_metarl.core.product import product
+
 
 def linear(
     x: Float[Tensor, "*time K E I"],
@@ -13,8 +15,7 @@ def linear(
     """Apply ``x @ weight + bias``.
 
     A time axis, if there is one, trades places with the tasks, so that each task is one large
-    matrix product and, after the first layer, nothing has to be copied to get there. Without one,
-    the input is used as it is: even a view of it changes the order in which gradients are summed.
+    matrix product and, after the first layer, nothing has to be copied to get there.
 
     Args:
         x: ``[K, E, I]`` when acting, ``[T, K, E, I]`` when training.
@@ -23,12 +24,12 @@ def linear(
     """
     timed = x.ndim == 4
     tasks_first = x.transpose(0, 1) if timed else x
-    if weight.ndim == 2:
-        y = torch.nn.functional.linear(tasks_first, weight.mT, bias)
+    if weight.ndim == 2:  # one product for all tasks
+        rows, weight = tasks_first.flatten(0, -2).unsqueeze(0), weight.unsqueeze(0)
+        bias = None if bias is None else bias.unsqueeze(0)
     else:
         rows = tasks_first.flatten(1, -2)
-        y = torch.bmm(rows, weight) if bias is None else torch.baddbmm(bias[:, None], rows, weight)
-        y = y.view(*tasks_first.shape[:-1], -1)
+    y = product(rows, weight, bias).view(*tasks_first.shape[:-1], -1)
     return y.transpose(0, 1) if timed else y
 
 

@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from ssm_metarl.core.activations import tanh
 from ssm_metarl.core.config import PolicyConfig
 from ssm_metarl.core.linear import constant, linear, random_matrix
 from ssm_metarl.core.parameters import Params
@@ -48,4 +49,4 @@ class BoundLinearEncoder:
 
     def __call__(self, inputs: Float[Tensor, "*time K E I"]) -> Float[Tensor, "*time K E D"]:
         """Return features between -1 and 1."""
-        return linear(inputs, self.weight, self.bias).tanh()
+        return tanh(linear(inputs, self.weight, self.bias))

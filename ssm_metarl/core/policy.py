@@ -13,6 +13,7 @@ import torch
 from jaxtyping import Bool, Float, Shaped
 from torch import Tensor
 
+from ssm_metarl.core.activations import silu
 from ssm_metarl.core.cells import CELLS
 from ssm_metarl.core.config import PolicyConfig
 from ssm_metarl.core.distributions import Categorical, DiagonalGaussian, NoiseKind
@@ -58,11 +59,9 @@ class Policy:
     @cached_property
     def leaves(self) -> dict[str, Leaf]:
         """Every parameter's group and shape, by name."""
-        with torch.device("meta"):  # shapes alone, which take no memory
-            parts = list(self._parts(torch.Generator()))
         return {
             name: Leaf(name, group, tuple(value.shape))
-            for group, part in parts
+            for group, part in self._parts(torch.Generator())
             for name, value in part.items()
         }
 
@@ -183,7 +182,7 @@ class BoundPolicy:
         x, after = self.encoder(inputs), []
         for block, (advance, memory) in enumerate(zip(advances, state, strict=True)):
             y, memory = advance(self._normed(x, block), memory, keep)
-            x = x + torch.nn.functional.silu(y)
+            x = x + silu(y)
             after.append(memory)
         return x, tuple(after)
 

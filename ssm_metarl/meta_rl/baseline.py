@@ -4,9 +4,10 @@ import functools
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Shaped
 from torch import Tensor
 
+from ssm_metarl.core.linear import linear
 from ssm_metarl.core.policy import Policy
 from ssm_metarl.env_runner.rollout import Trajectory
 from ssm_metarl.errors import DivergenceError
@@ -102,18 +103,22 @@ def fit_baseline(
     """
     ends = done.clone()
     ends[-1] = True  # what was going on at the end of the rollout was cut
-    cut = (valid & ~terminated & ends).unsqueeze(-1)
-    tail = discounted_sum(torch.where(cut, discount * features[1:], 0.0), done, discount)
-    weight = valid.unsqueeze(-1).double()
-    phi = ((features[:-1] - tail).double() * weight).transpose(0, 1).flatten(1, 2)
-    target = discounted_sum(reward * valid, done, discount)
-    y = (target.unsqueeze(-1).double() * weight).transpose(0, 1).flatten(1, 2)
-    seen = (features[:-1].double() * weight).transpose(0, 1).flatten(1, 2)  # [K, T * E, F]
-    count = weight.sum((0, 2)).clamp_min(1.0)
-    variance = seen.square().sum(1) / count - (seen.sum(1) / count).square()
-    ridge = variance[:, :-1].mean(-1, keepdim=True).expand(-1, seen.shape[-1] - 1)
-    ridge = torch.cat([ridge, torch.zeros_like(ridge[:, :1])], -1)
-    return _solve(phi.mT @ phi, phi.mT @ y, ridge).squeeze(-1).to(features.dtype)
+    cut = (valid & ~terminated & ends).to(features.dtype).unsqueeze(-1)
+    tail = discounted_sum(features[1:] * (discount * cut), done, discount)
+    target = discounted_sum(reward * valid, done, discount).unsqueeze(-1)
+    weight = _by_task(valid.unsqueeze(-1))
+    seen, phi, y = (_by_task(x).mul_(weight) for x in (features[:-1], features[:-1] - tail, target))
+    count = weight.sum((1, 2)).clamp_min(1.0)
+    mean = seen.sum(1) / count.unsqueeze(-1)
+    variance = torch.linalg.vector_norm(seen, dim=(1, 2)).square() / count - mean.square().sum(-1)
+    ridge = variance.unsqueeze(-1).expand_as(mean) / (mean.shape[-1] - 1)  # a constant has none
+    ridge = torch.cat([ridge[:, 1:], torch.zeros_like(ridge[:, :1])], -1)
+    return _solve(phi.mT @ phi, (y.mT @ phi).mT, ridge).squeeze(-1).to(features.dtype)
+
+
+def _by_task(x: Shaped[Tensor, "T K E F"]) -> Float[Tensor, "K N F"]:
+    """Return the steps of each task as rows, in float64."""
+    return x.transpose(0, 1).flatten(1, 2).double()
 
 
 def _solve(
@@ -133,4 +138,4 @@ def baseline_values(
     features: Float[Tensor, "T K E F"], weights: Float[Tensor, "K F"]
 ) -> Float[Tensor, "T K E"]:
     """Evaluate a fitted baseline."""
-    return torch.einsum("tkef,kf->tke", features, weights)
+    return linear(features, weights.unsqueeze(-1)).squeeze(-1)
