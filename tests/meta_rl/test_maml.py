@@ -10,13 +10,14 @@ from resolved import resolved
 from ssm_metarl.adaptation.agent import Agent
 from ssm_metarl.adaptation.config import AdaptationConfig
 from ssm_metarl.adaptation.standard import adapt_tasks
+from ssm_metarl.core.parameters import Params
 from ssm_metarl.core.policy import Policy, PolicyConfig
 from ssm_metarl.env_runner.registry import get_family
 from ssm_metarl.env_runner.spaces import policy_spaces
 from ssm_metarl.errors import DivergenceError
 from ssm_metarl.evaluation.play import mean_returns
 from ssm_metarl.meta_rl import maml, objective
-from ssm_metarl.meta_rl.batch import collect_data, make_batch
+from ssm_metarl.meta_rl.batch import Batch, collect_data, make_batch
 from ssm_metarl.meta_rl.losses import sampling_loss
 from ssm_metarl.meta_rl.maml import MAML
 
@@ -56,6 +57,20 @@ def test_chunks_of_tasks_give_the_gradient_of_all_at_once(inner_steps: int, surr
         parts = after_one_iteration(chunk=chunk, **changes)
         for name in whole:
             torch.testing.assert_close(whole[name], parts[name], atol=3e-5, rtol=0)
+
+
+@pytest.mark.parametrize(("most", "sizes"), [(20_000, [3]), (120 * 2, [2, 1]), (1, [1, 1, 1])])
+def test_the_longer_the_episodes_the_fewer_tasks_at_once(most: int, sizes: list[int]) -> None:
+    learning, found = learner(outer_epochs=1, query_steps=30), []
+    learning.chunk_steps, compute = most, learning.objective()
+
+    def counted(supports: list[Batch], query: Batch, theta: Params) -> objective.OuterLoss:
+        found.append(len(query.scale))
+        return compute(supports, query, theta)
+
+    learning.objective = lambda: counted
+    learning.iterate(SeedSequence(3), 1)
+    assert found == sizes
 
 
 def test_rewards_are_reported_of_the_first_and_of_the_last_rollout() -> None:
