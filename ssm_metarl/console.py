@@ -76,9 +76,14 @@ class Bar:
     """Progress on standard error: a live bar, or, where there is no terminal, a line now and then.
 
     Use it as a context. How much there is to do is not known until the first :meth:`update`.
+
+    Args:
+        title: What is done.
+        done: How much of it was done before.
+        window: Seconds of the past that say how long the rest will take.
     """
 
-    def __init__(self, title: str, done: int = 0) -> None:
+    def __init__(self, title: str, done: int = 0, window: float = 30.0) -> None:
         console = Console(stderr=True, highlight=False)
         self._progress = Progress(
             TextColumn("{task.description}"),
@@ -88,6 +93,7 @@ class Bar:
             TextColumn("left"),
             console=console,
             expand=True,
+            speed_estimate_period=window,
         )
         self._progress.add_task(title, total=None, completed=done)
         self._live = Live(console=console, refresh_per_second=8) if console.is_terminal else None

@@ -8,7 +8,7 @@ import dataclasses
 import inspect
 import re
 from collections.abc import Iterator, Sequence
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, TypeVar, get_origin
 
 import tyro
 
@@ -48,7 +48,10 @@ def parse(kind: type[T], program: str, argv: Sequence[str], more: str = "") -> t
         )
     values: dict[str, Any] = {}
     for one, value in _tokens(kind, program, argv):
-        values[one.name] = value if one.type is bool else one.parse(value)
+        if get_origin(one.type) is tuple:  # each time one more
+            values[one.name] = (*values.get(one.name, ()), value)
+        else:
+            values[one.name] = value if one.type is bool else one.parse(value)
     for one in settings_of(kind).values():
         if one.default is dataclasses.MISSING and not values.get(one.name):
             raise UserError(f"{program} needs RUN: the folder of a run, or of a saved agent")
@@ -97,7 +100,8 @@ def as_typed(message: str, kind: type, argv: Sequence[str]) -> str:
 def _texts(kind: type) -> type:
     """Return a dataclass with the same flags, whose values are texts, or true or false."""
     fields: list[tuple[str, Any, Any]] = []
-    for name, one in settings_of(kind).items():
+    own = kind.__annotations__  # before those that are inherited
+    for name, one in sorted(settings_of(kind).items(), key=lambda item: item[0] not in own):
         hint: Any = bool if one.type is bool else str
         needed = one.default is dataclasses.MISSING
         default = one.default if needed else hint(one.default)

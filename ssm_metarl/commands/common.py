@@ -11,6 +11,7 @@ from rich import box
 from rich.table import Table
 
 from ssm_metarl.errors import SsmMetaRLError, UserError
+from ssm_metarl.training.tracking import TRACKERS
 
 if TYPE_CHECKING:  # they import torch
     from ssm_metarl.adaptation.agent import Agent
@@ -24,6 +25,13 @@ FAMILY_FLAG: dict[str, Any] = {
     "metavar": "FILE",
 }
 """What there is to say of ``--family``."""
+
+TRACK_FLAG: dict[str, Any] = {
+    "default": "none",
+    "help": "Where to show the metrics, besides metrics.jsonl.",
+    "choices": tuple(TRACKERS),
+}
+"""What there is to say of ``--track``."""
 
 RUN: Any = {
     "help": "The folder of a run or of a saved agent, or hf://owner/name.",

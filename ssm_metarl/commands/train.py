@@ -13,6 +13,7 @@ from ssm_metarl.checkpoint.files import write_text_atomically
 from ssm_metarl.checkpoint.names import as_name
 from ssm_metarl.commands.common import (
     FAMILY_FLAG,
+    TRACK_FLAG,
     attempt,
     best_return,
     check_is_of,
@@ -27,7 +28,7 @@ from ssm_metarl.core.config import from_settings
 from ssm_metarl.errors import CheckpointError, SsmMetaRLError, UserError
 from ssm_metarl.training.config import TrainConfig
 from ssm_metarl.training.settings import setting, settings_of
-from ssm_metarl.training.tracking import METRICS, TRACKERS, how_to_look, read_metrics
+from ssm_metarl.training.tracking import METRICS, how_to_look, read_metrics
 
 if TYPE_CHECKING:  # it imports torch
     from ssm_metarl.env_runner.family import TaskFamily
@@ -60,9 +61,7 @@ class Train(TrainConfig):
         f"--{', --'.join(CHANGEABLE)} may differ: to train for longer, or elsewhere.",
         negatable=False,
     )
-    track: str = setting(
-        "none", help="Where to show the metrics, besides metrics.jsonl.", choices=tuple(TRACKERS)
-    )
+    track: str = setting(**TRACK_FLAG)
 
     @property
     def config(self) -> TrainConfig:

@@ -20,6 +20,7 @@ from ssm_metarl.checkpoint.fields import as_type
 from ssm_metarl.errors import UserError, nearest
 
 KINDS = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
+KINDS |= {tuple[str, ...]: "a text, once for each"}
 SHOWN = 60  # characters of a value that is refused
 
 
