@@ -142,8 +142,9 @@ def run(asked: Sweep, given: Collection[str]) -> int:
     always = {"env_name": asked.env_name, "mode": asked.mode}
     print("To train the best one again, bit for bit:")
     print(f"  {train_command({**always, **named, **best.params}, asked.family)}")
-    print("Next, see how it adapts to tasks it has never met:")
-    print(f"  ssm-metarl evaluate {shlex.quote(str(asked.folder / run_of(best)))}")
+    if (asked.folder / run_of(best)).exists():  # it may be on another machine
+        print("Next, see how it adapts to tasks it has never met:")
+        print(f"  ssm-metarl evaluate {shlex.quote(str(asked.folder / run_of(best)))}")
     return 0
 
 

@@ -38,6 +38,7 @@ DATABASE = "sweep.sqlite"
 SETTINGS = "settings"  # attribute of a study
 BEGUN, RUN, REASON = "begun", "run", "reason"  # of a trial
 SAMPLING_STREAM = 4
+_history = RetryHeartbeatStaleTrialCallback.retry_history  # numbers of those that it repeats
 MOST_DEATHS = 3  # of workers, after which a trial is not queued again: it may be what kills them
 LOCKED_SECONDS = 60  # that a process waits for SQLite while others write
 
@@ -138,12 +139,21 @@ def _check_same(study: optuna.Study, asked: "Sweep", family: str) -> None:
 
 
 def outcomes(study: optuna.Study) -> list[FrozenTrial]:
-    """Return the trials that are finished, but for those that were queued again."""
+    """Return the trials that are finished for good.
+
+    One that has failed for no reason of its own is queued again, but not for ever.
+    """
     with quiet():
         trials = study.get_trials(deepcopy=False)
-        history = RetryHeartbeatStaleTrialCallback.retry_history
-        again = {number for trial in trials for number in history(trial)}
-    return [each for each in trials if each.state.is_finished() and each.number not in again]
+        history = {trial.number: _history(trial) for trial in trials}
+    again = {number for numbers in history.values() for number in numbers}
+
+    def is_final(trial: FrozenTrial) -> bool:
+        if trial.state != TrialState.FAIL or REASON in trial.user_attrs:
+            return trial.state.is_finished()
+        return len(history[trial.number]) >= MOST_DEATHS and trial.number not in again
+
+    return list(filter(is_final, trials))
 
 
 def in_training(study: optuna.Study, grace: int) -> list[FrozenTrial]:
@@ -208,8 +218,8 @@ class Worker:
         raises what it comes across first.
         """
         with quiet():
-            trials, history = self.study.trials, RetryHeartbeatStaleTrialCallback.retry_history
-            if any(self._number in history(trial) for trial in trials):
+            trials = self.study.trials
+            if any(self._number in _history(trial) for trial in trials):
                 return False
             if self._number >= 0:
                 RetryHeartbeatStaleTrialCallback()(self.study, trials[self._number])

@@ -305,24 +305,26 @@ def test_importance_is_of_all_that_was_tried(tmp_path: Path) -> None:
     assert shares["cell"] > 0.95
 
 
-def children(process: int) -> list[int]:
-    text = Path(f"/proc/{process}/task/{process}/children").read_text()
-    return [
-        child
-        for child in map(int, text.split())
-        if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes()
-    ]
+def workers(process: int) -> list[int]:
+    children = Path(f"/proc/{process}/task/{process}/children").read_text().split()
+    commands = {int(child): Path(f"/proc/{child}/cmdline").read_bytes() for child in children}
+    return [child for child, command in commands.items() if b"spawn_main" in command]
+
+
+def has_open(process: int, folder: Path) -> bool:
+    files = Path(f"/proc/{process}/fd").iterdir()
+    return any(os.readlink(file).startswith(str(folder)) for file in files)
 
 
 def wait_for(what: Callable[[], object]) -> None:
     until = time.monotonic() + 60
     while not what():
         assert time.monotonic() < until
-        time.sleep(0.05)
+        time.sleep(0.02)
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not Path("/proc").exists(), reason="finds workers in /proc")
+@pytest.mark.skipif(not Path("/proc").exists(), reason="finds processes in /proc")
 def test_killed_processes_cost_nothing(
     here: None, capfd: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
@@ -330,15 +332,19 @@ def test_killed_processes_cost_nothing(
     argv = ["sweep", *ARGV, "--epochs=20", "--validate_every=10", "--grace=2", "--pruner=none"]
     argv.append(f"--out={folder}")
     command = subprocess.Popen([sys.executable, "-m", "ssm_metarl", *argv, "--jobs=2"])
-    metrics = [folder / f"trial-000{number}" / "metrics.jsonl" for number in range(2)]
-    wait_for(lambda: all(path.exists() and len(read_metrics(path)) > 2 for path in metrics))
-    first, second = children(command.pid)
+    runs = [folder / f"trial-000{number}" for number in range(2)]
+    wait_for(lambda: any(len(read_metrics(run / "metrics.jsonl")) > 2 for run in runs))
+    crew = workers(command.pid)
+    assert len(crew) == 2
+    run = max(runs, key=lambda run: len(read_metrics(run / "metrics.jsonl")))
+    (trainer,) = [worker for worker in crew if has_open(worker, run)]
+    os.kill(trainer, signal.SIGKILL)
     command.kill()
-    os.kill(first, signal.SIGKILL)
     command.wait()
-    wait_for(lambda: not Path(f"/proc/{second}").exists())  # it has noticed
-    lengths = [len(read_metrics(path)) for path in metrics]
-    assert max(lengths) < 20
-    assert main(argv) == 0
+    assert 2 < len(read_metrics(run / "metrics.jsonl")) < 20
+    wait_for(lambda: not any(Path(f"/proc/{worker}").exists() for worker in crew))
+
+    assert main(argv) == 0  # the other one has noticed that it is alone, and stopped in order
     assert "2 complete" in capfd.readouterr().out
-    assert [len(read_metrics(path)) for path in metrics] == [20, 20]
+    assert all(len(read_metrics(run / "metrics.jsonl")) == 20 for run in folder.glob("trial-*"))
+    assert run.exists()

@@ -66,7 +66,7 @@ def sweep_figure(
         elif all(type(value) is int for value in values):
             axes.xaxis.get_major_locator().set_params(integer=True)
         _scatter(axes, trials, values)
-        axes.set(title=f"{importance[name]:.0%} of the variance", xlabel=name)
+        axes.set(title=f"explains {importance[name]:.0%} of the variance", xlabel=name)
     for axes in grid[:: math.ceil(count / rows)]:
         axes.set_ylabel("best validation return")
     return figure
