@@ -2,7 +2,6 @@
 
 import multiprocessing
 import os
-import shlex
 import signal
 import time
 from collections.abc import Collection
@@ -23,6 +22,7 @@ from ssm_metarl.commands.common import (
     register_file,
     use_one_thread,
 )
+from ssm_metarl.commands.train import say_what_is_next
 from ssm_metarl.console import INTERRUPTED, Bar, Interruption, say, warnings_as_lines
 from ssm_metarl.errors import SsmMetaRLError, UserError
 from ssm_metarl.training.config import TrainConfig
@@ -143,8 +143,7 @@ def run(asked: Sweep, given: Collection[str]) -> int:
     print("To train the best one again, bit for bit:")
     print(f"  {train_command({**always, **named, **best.params}, asked.family)}")
     if (asked.folder / run_of(best)).exists():  # it may be on another machine
-        print("Next, see how it adapts to tasks it has never met:")
-        print(f"  ssm-metarl evaluate {shlex.quote(str(asked.folder / run_of(best)))}")
+        say_what_is_next(asked.mode, asked.folder / run_of(best))
     return 0
 
 

@@ -23,38 +23,42 @@ GONE = "its worker was killed, each time that it was tried again"
 def ranked(done: Sequence[FrozenTrial]) -> list[FrozenTrial]:
     """Return the trials that were completed, the best one first."""
     complete = [trial for trial in done if trial.state.name == "COMPLETE"]
-    return sorted(complete, key=lambda trial: (-_return(trial), trial.number))
+    return sorted(complete, key=lambda trial: (-trial.values[0], trial.number))
 
 
 def state(trained: Sequence[FrozenTrial], done: Sequence[FrozenTrial]) -> str:
     """Say how a sweep is going."""
-    best, counts = ranked(done), _counts(done)
-    parts = [f"best {_return(best[0]):.1f} ({run_of(best[0])})"] if best else []
-    parts += [f"{counts[name]} {name}" for name in ("pruned", "failed") if counts[name]]
-    parts += [f"training {', '.join(sorted(map(run_of, trained)))}"] if trained else []
+    counts = Counter(trial.state.name for trial in done)
+    parts = [f"best {best.value:.1f} ({run_of(best)})" for best in ranked(done)[:1]]
+    parts += [f"{counts['PRUNED']} pruned"] * bool(counts["PRUNED"])
+    parts += [f"{counts['FAIL']} failed"] * bool(counts["FAIL"])
+    parts += [f"training {', '.join(sorted(map(run_of, trained)))}"] * bool(trained)
     return "; ".join(parts)
 
 
 def tell(asked: "Sweep", done: Sequence[FrozenTrial]) -> None:
     """Show the best trials and what went wrong, and draw what mattered."""
-    best, counts = ranked(done), _counts(done)
+    best, counts = ranked(done), Counter(trial.state.name for trial in done)
     table = plain_table("Best trials", "")
     table.add_column("Trial")
     for name in ("Return", "Iterations", *(one.name for one in asked.space)):
         table.add_column(name, justify="right")
     for trial in best[:SHOWN]:
-        values = [_text(trial.params[one.name]) for one in asked.space]
-        iterations = str(max(trial.intermediate_values, default=0))
-        table.add_row(run_of(trial), f"{_return(trial):.1f}", iterations, *values)
+        values = [trial.params[one.name] for one in asked.space]
+        texts = [f"{value:.4g}" if type(value) is float else str(value) for value in values]
+        iterations = str(max(trial.intermediate_values))
+        table.add_row(run_of(trial), f"{trial.value:.1f}", iterations, *texts)
     if best:
         show(table)
-    ended = ", ".join(f"{counts[name]} {name}" for name in ("complete", "pruned", "failed"))
-    print(f"{counted(len(done), 'trial')} in {asked.folder}: {ended}.")
+    print(
+        f"{counted(len(done), 'trial')} in {asked.folder}: {counts['COMPLETE']} complete, "
+        f"{counts['PRUNED']} pruned, {counts['FAIL']} failed."
+    )
     failed = [trial for trial in done if trial.state.name == "FAIL"]
     for trial in failed[:SHOWN_FAILURES]:
         print(f"{run_of(trial)} failed: {trial.user_attrs.get(REASON, GONE)}")
     if len(failed) > SHOWN_FAILURES:
-        print(f"{counted(len(failed) - SHOWN_FAILURES, 'trial')} more failed.")
+        print(f"So did {counted(len(failed) - SHOWN_FAILURES, 'other')}.")
     if len(best) > 1:
         attempt("what mattered", lambda: _draw(asked, done))
 
@@ -82,17 +86,3 @@ def train_command(settings: Mapping[str, object], family: Path | None) -> str:
         elif not (family and name == "env_name"):
             parts += [f"--{name}", str(value)]
     return shlex.join([*parts, *(["--family", str(family)] if family else [])])
-
-
-def _counts(done: Sequence[FrozenTrial]) -> Counter[str]:
-    names = {"COMPLETE": "complete", "PRUNED": "pruned", "FAIL": "failed"}
-    return Counter(names[trial.state.name] for trial in done)
-
-
-def _return(trial: FrozenTrial) -> float:
-    assert trial.value is not None  # it is complete
-    return trial.value
-
-
-def _text(value: object) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -295,10 +295,12 @@ def importance(done: Sequence[FrozenTrial]) -> dict[str, float]:
     bad would seem not to matter. Optuna's usual measure, PED-ANOVA, compares the best tenth with
     all trials, and sees nothing in a setting whose bad values the sampler has hardly tried.
     """
+    valued = [one for one in done if one.value is not None]
+    if len({one.value for one in valued}) == 1:  # nothing to explain
+        return dict.fromkeys(valued[0].params, 0.0)
     copies = [
         optuna.create_trial(value=one.value, params=one.params, distributions=one.distributions)
-        for one in done
-        if one.value is not None
+        for one in valued
     ]
     with quiet():
         study = optuna.create_study(direction="maximize")

@@ -183,7 +183,7 @@ def _follow(
     look = how_to_look(track, run_dir)
     if look and (last or stopped):
         made(track, look)
-    _say_what_is_next(config.mode, shlex.quote(str(run_dir)), track, stopped)
+    say_what_is_next(config.mode, run_dir, track, stopped)
     return INTERRUPTED if stopped else 0
 
 
@@ -200,7 +200,9 @@ def _take_part(stream: Generator["Progress", None, None]) -> int:
     return INTERRUPTED if interruption.asked else 0
 
 
-def _say_what_is_next(mode: str, folder: str, track: str, stopped: bool) -> None:
+def say_what_is_next(mode: str, run_dir: Path, track: str = "none", stopped: bool = False) -> None:
+    """Say what to do with a run."""
+    folder = shlex.quote(str(run_dir))
     if stopped:
         tracked = "" if track == "none" else f" --track {track}"
         print("To continue to the same end:")

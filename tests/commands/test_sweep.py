@@ -303,6 +303,8 @@ def test_importance_is_of_all_that_was_tried(tmp_path: Path) -> None:
     shares = importance(study.trials)
     assert list(shares) == ["cell", "lr"]
     assert shares["cell"] > 0.95
+    same = [trial for trial in study.trials if trial.value == study.trials[0].value]
+    assert importance(same) == {"cell": 0.0, "lr": 0.0}
 
 
 def workers(process: int) -> list[int]:

@@ -43,6 +43,8 @@ def sweep_figure(
         logarithmic: Settings that were searched on such a scale.
         title: Of the first panel.
     """
+    from matplotlib.ticker import MaxNLocator
+
     names = sorted(importance, key=lambda name: -importance[name])
     count = 1 + len(names)
     rows = math.ceil(count / COLUMNS)
@@ -64,7 +66,7 @@ def sweep_figure(
         elif name in logarithmic:
             axes.set_xscale("log")
         elif all(type(value) is int for value in values):
-            axes.xaxis.get_major_locator().set_params(integer=True)
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         _scatter(axes, trials, values)
         axes.set(title=f"explains {importance[name]:.0%} of the variance", xlabel=name)
     for axes in grid[:: math.ceil(count / rows)]:
