@@ -232,8 +232,10 @@ class _Crew:
         for worker, _ in self._workers:
             code = worker.exitcode or 0
             if code > 0:
-                log = self.asked.folder / LOG
-                raise SsmMetaRLError(f"a worker has failed, {log} says why; the command goes on")
+                raise SsmMetaRLError(
+                    f"a worker has failed, as {self.asked.folder / LOG} says; once that is mended, "
+                    "the same command goes on"
+                )
             if code < 0:
                 name = signal.Signals(-code).name
                 say("warning", f"a worker was killed ({name}); its trial is begun again")
