@@ -10,7 +10,7 @@ import functools
 import sqlite3
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -286,25 +286,3 @@ def _report(trial: Trial, record: dict[str, Any]) -> bool:
     if best is not None:
         trial.report(best, record["iteration"])
     return best is not None
-
-
-def importance(done: Sequence[FrozenTrial]) -> dict[str, float]:
-    """Return the share of the variance of returns that each setting explains, by fANOVA.
-
-    A pruned trial counts with the return that it had reached: without them, what makes trainings
-    bad would seem not to matter. Optuna's usual measure, PED-ANOVA, compares the best tenth with
-    all trials, and sees nothing in a setting whose bad values the sampler has hardly tried.
-    """
-    valued = [one for one in done if one.value is not None]
-    if len({one.value for one in valued}) == 1:  # nothing to explain
-        return dict.fromkeys(valued[0].params, 0.0)
-    copies = [
-        optuna.create_trial(value=one.value, params=one.params, distributions=one.distributions)
-        for one in valued
-    ]
-    with quiet():
-        study = optuna.create_study(direction="maximize")
-        study.add_trials(copies)
-        evaluator = optuna.importance.FanovaImportanceEvaluator(seed=0)
-        found = optuna.importance.get_param_importances(study, evaluator=evaluator)
-    return {name: float(share) for name, share in found.items()}

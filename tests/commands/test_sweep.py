@@ -25,10 +25,10 @@ from ssm_metarl.training.tracking import read_metrics
 
 optuna = pytest.importorskip("optuna")
 pytest.importorskip("sklearn")
+from ssm_metarl.commands.sweep_report import importance  # noqa: E402 (it needs optuna)
 from ssm_metarl.commands.sweep_study import (  # noqa: E402 (it needs optuna)
     MOST_DEATHS,
     Worker,
-    importance,
     in_training,
     open_study,
     outcomes,
