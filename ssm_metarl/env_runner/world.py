@@ -10,7 +10,8 @@ import gymnasium
 import numpy as np
 import torch
 
-from ssm_metarl.env_runner.environment import Environment, SimulatedEnvironment
+from ssm_metarl.env_runner.environment import Environment
+from ssm_metarl.env_runner.simulated import SimulatedEnvironment
 from ssm_metarl.env_runner.simulators.base import Simulator
 from ssm_metarl.env_runner.tasks import Tasks
 

@@ -6,9 +6,10 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from ssm_metarl.env_runner.environment import Environment, SimulatedEnvironment, Step
+from ssm_metarl.env_runner.environment import Environment, Step
 from ssm_metarl.env_runner.families import PENDULUM
 from ssm_metarl.env_runner.family import TaskFamily, Tasks
+from ssm_metarl.env_runner.simulated import SimulatedEnvironment
 from ssm_metarl.env_runner.simulators.pendulum import Pendulum
 from ssm_metarl.env_runner.world import SimulatedWorld, VecOptions
 

@@ -79,7 +79,8 @@ def test_parameters_of_a_native_family_reach_gymnasium(name: str) -> None:
     worlds = [env.unwrapped for env in theirs._lanes._envs.envs]
     attribute = "position" if name == "Navigation2D-v0" else "state"
     state = np.array([getattr(world, attribute) for world in worlds])
-    native.state = torch.from_numpy(state.T[..., None].copy())  # pyright: ignore
+    given = torch.from_numpy(state.T[..., None].copy())
+    native.lane_state = native.lane_state._replace(state=given)  # pyright: ignore
     generator = torch.Generator().manual_seed(0)
     for _ in range(8):
         action = (

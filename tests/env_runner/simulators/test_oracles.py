@@ -9,9 +9,9 @@ import pytest
 import torch
 from numpy.random import SeedSequence
 
-from ssm_metarl.env_runner.environment import STEP_STREAM
 from ssm_metarl.env_runner.family import TaskFamily, Tasks
 from ssm_metarl.env_runner.registry import get_family
+from ssm_metarl.env_runner.simulated import STEP_STREAM
 from ssm_metarl.env_runner.streams import NoiseStream, substream
 
 STEPS = 500
@@ -137,7 +137,7 @@ def test_native_world_equals_gymnasium(case: Case) -> None:
     seed, width = SeedSequence(5), family.simulator.step_noise if family.simulator else 0
     observation = native.reset(seed).numpy()
     gusts = NoiseStream(substream(seed, STEP_STREAM), tasks.index, lanes, width, "normal")
-    state = native.state.permute(1, 2, 0).numpy()  # pyright: ignore[reportAttributeAccessIssue]
+    state = native.lane_state.state.permute(1, 2, 0).numpy()  # pyright: ignore[reportAttributeAccessIssue]
     places = [(k, lane) for k in range(len(tasks)) for lane in range(lanes)]
     twins = {place: Twin(case, family, tasks[place[0]]) for place in places}
     for place, twin in twins.items():
@@ -155,7 +155,7 @@ def test_native_world_equals_gymnasium(case: Case) -> None:
         batch = np.array([actions[place] for place in places])
         step = native.step(torch.from_numpy(batch.reshape(len(tasks), lanes, *batch.shape[1:])))
         observation, reward = step.observation.numpy(), step.reward.numpy()
-        state = native.state.permute(1, 2, 0).numpy()  # pyright: ignore[reportAttributeAccessIssue]
+        state = native.lane_state.state.permute(1, 2, 0).numpy()  # pyright: ignore[reportAttributeAccessIssue]
         for place, twin in twins.items():
             flags = bool(step.terminated[place]), bool(step.truncated[place])
             if done[place]:  # the dead step: a new episode, whatever the action was
@@ -183,7 +183,7 @@ def test_episodes_start_where_gymnasium_starts_them(case: Case) -> None:
     task = family.nominal()
     native = family.make_vec(task, 2000, autoreset=False, dtype=torch.float64)
     native.reset(SeedSequence(1))
-    mine = native.state[:, 0].numpy()  # pyright: ignore[reportAttributeAccessIssue]
+    mine = native.lane_state.state[:, 0].numpy()  # pyright: ignore[reportAttributeAccessIssue]
     twin = Twin(case, family, task)
     theirs = np.empty((2000, len(mine)))
     for i in range(2000):
