@@ -146,18 +146,18 @@ def test_nothing_banned_is_imported() -> None:
     assert banned == []
 
 
-def test_nothing_is_compiled() -> None:
+def test_only_what_is_never_differentiated_is_compiled() -> None:
     """torch.compile loses the second order of an autograd.Function without a word (torch 2.13).
 
-    Whoever compiles something compares its meta-gradient with the eager one first, in float64.
+    Whoever compiles a loss compares its meta-gradient with the eager one first, in float64.
     """
-    compiled = [
-        f"{file}:{node.lineno}"
+    compiled = {
+        file.name
         for file in package_files()
         for node in ast.walk(ast.parse(file.read_text()))
         if isinstance(node, ast.Attribute) and ast.unparse(node) == "torch.compile"
-    ]
-    assert compiled == []
+    }
+    assert compiled == {"compiled.py"}
 
 
 def run_fresh(code: str) -> str:

@@ -36,7 +36,7 @@ if TYPE_CHECKING:  # it imports torch
 
 JOB = ".torchrun-job"
 """File in a run that names the torchrun job that began it, whose restarts continue it."""
-CHANGEABLE = ("num_epochs", "num_episodes", "device")  # when a run is resumed
+CHANGEABLE = ("num_epochs", "num_episodes", "device", "compile")  # when a run is resumed
 ADAPTED = {"meta_rl": "after one adaptation step ", "rl2": "over the episodes of a trial "}
 BOTH = "over the episodes of a trial, the mean of before and after one adaptation step, "
 

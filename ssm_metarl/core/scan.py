@@ -29,7 +29,7 @@ def linear_recurrence(
     and the tangent is the same recurrence with the drive ``m_t \dot a_t h_{t-1} + \dot b_t``. Both
     are written with differentiable operations, so that derivatives are right to any order, also
     under ``torch.func.grad``, ``vmap`` and ``jvp``. ``torch.compile`` loses the second order of
-    any ``autograd.Function`` (torch 2.13); it is used nowhere in this package.
+    any ``autograd.Function`` (torch 2.13); only acting is compiled in this package.
 
     Args:
         decay: ``a``, real or complex. Either constant in time, with any shape that broadcasts to

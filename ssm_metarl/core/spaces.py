@@ -16,6 +16,7 @@ import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
+from ssm_metarl.core.action_scaling import ActionScaling
 from ssm_metarl.core.actions import (
     UNBOUNDED,
     ActionType,
@@ -203,13 +204,16 @@ class Spaces:
 
         Dimensions with two bounds go from [-1, 1] to these, clipped; others stay as they are.
         """
+        scaling = self.action_scaling(action)
+        return scaling(action) if scaling else action
+
+    def action_scaling(self, like: Tensor) -> ActionScaling | None:
+        """Return what :meth:`to_environment` does to actions like these; None if nothing."""
         if self.discrete or not self._scaled.any():
-            return action
-        low, high = action.new_tensor(self._unit_bounds)
-        inside = low + (high - low) * 0.5 * (action.clamp(-1.0, 1.0) + 1.0)
-        if self._scaled.all():
-            return inside
-        return torch.where(torch.from_numpy(self._scaled).to(action.device), inside, action)
+            return None
+        low, high = like.new_tensor(self._unit_bounds)
+        some = None if self._scaled.all() else torch.from_numpy(self._scaled).to(like.device)
+        return ActionScaling(low, high, some)
 
     def from_environment(self, action: np.ndarray) -> np.ndarray:
         """Undo what was done to a policy's actions.

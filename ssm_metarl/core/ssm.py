@@ -78,6 +78,7 @@ class DiagonalSSM:
         decay = torch.polar((-rate).exp(), theta.exp())
         return BoundDiagonalSSM(
             decay=per_lane(decay),
+            rotation=torch.view_as_real(per_lane(decay)),
             B=params[f"{self.name}.B"] * gamma.repeat_interleave(2, -1).unsqueeze(-2),
             C=params[f"{self.name}.C"],
             D=per_lane(params[f"{self.name}.D"]),
@@ -89,6 +90,8 @@ class BoundDiagonalSSM:
     """A :class:`DiagonalSSM` with its parameters in place."""
 
     decay: Complex[Tensor, "... N"]
+    rotation: Float[Tensor, "... N 2"]
+    """The decay as pairs."""
     B: Float[Tensor, "*tasks D S"]
     C: Float[Tensor, "*tasks S D"]
     D: Float[Tensor, "... D"]
@@ -102,8 +105,12 @@ class BoundDiagonalSSM:
         """Advance by one step."""
         if keep is not None:
             state = state * keep.unsqueeze(-1)
-        drive = as_complex(linear(x, self.B))
-        state = as_pairs(drive + self.decay * as_complex(state))  # ONNX has no complex addcmul
+        drive = linear(x, self.B)
+        if torch.compiler.is_compiling():  # compilers generate no code for complex numbers
+            state = drive + rotate(state, self.rotation)
+        else:
+            moved = self.decay * as_complex(state)  # ONNX has no complex addcmul
+            state = as_pairs(as_complex(drive) + moved)
         return self._output(state, x), state
 
     def scan(
@@ -131,3 +138,12 @@ def as_complex(pairs: Float[Tensor, "*batch S"]) -> Complex[Tensor, "*batch N"]:
 def as_pairs(numbers: Complex[Tensor, "*batch N"]) -> Float[Tensor, "*batch S"]:
     """View complex numbers as neighbouring real ones, the inverse of :func:`as_complex`."""
     return torch.view_as_real(numbers).flatten(-2)
+
+
+def rotate(
+    pairs: Float[Tensor, "*batch S"], rotation: Float[Tensor, "... N 2"]
+) -> Float[Tensor, "*batch S"]:
+    """Multiply pairs, as complex numbers, by others, without any complex operation."""
+    real, imaginary = pairs.unflatten(-1, (-1, 2)).unbind(-1)
+    a, b = rotation.unbind(-1)
+    return torch.stack([a * real - b * imaginary, b * real + a * imaginary], -1).flatten(-2)

@@ -9,7 +9,9 @@ from numpy.random import SeedSequence
 from torch import Tensor
 
 from ssm_metarl.core.policy import BoundPolicy
+from ssm_metarl.env_runner.compiled import STEPS, several_steps
 from ssm_metarl.env_runner.environment import Environment
+from ssm_metarl.env_runner.simulated import SimulatedEnvironment
 from ssm_metarl.env_runner.trajectory import Trajectory as Trajectory
 from ssm_metarl.env_runner.trajectory import episode_returns as episode_returns
 from ssm_metarl.env_runner.trajectory import episode_successes as episode_successes
@@ -28,6 +30,7 @@ def collect_episodes(
     *,
     deterministic: bool = False,
     check_every: int = CHECK_EVERY,
+    compiled: bool = False,
 ) -> Trajectory:
     """Run one episode in every lane, until the last of them ends.
 
@@ -40,12 +43,14 @@ def collect_episodes(
         seed: Of this rollout; each task draws from a stream of its own.
         deterministic: Take the most likely actions instead of sampling.
         check_every: Steps between looks at whether every lane is done: 1 takes no step too many.
+        compiled: Take several steps at once by a compiled function, in native environments. It is
+            compiled anew for every shape, which takes half a minute.
 
     Raises:
         DivergenceError: An observation or reward is not finite.
     """
     walk = Walk(bound, environment, seed, deterministic=deterministic, resets=False, episodes=1)
-    walk.run(environment.max_episode_steps, check_every)
+    _run(walk, environment.max_episode_steps, check_every, compiled)
     return walk.trajectory()
 
 
@@ -57,6 +62,7 @@ def collect_trials(
     *,
     deterministic: bool = False,
     check_every: int = CHECK_EVERY,
+    compiled: bool = False,
 ) -> Trajectory:
     """Run one trial in every lane: as many episodes of its task, until the last lane is through.
 
@@ -71,6 +77,7 @@ def collect_trials(
         episodes: Complete episodes per trial.
         deterministic: Take the most likely actions instead of sampling.
         check_every: As for :func:`collect_episodes`.
+        compiled: Likewise.
 
     Raises:
         DivergenceError: An observation or reward is not finite.
@@ -78,8 +85,20 @@ def collect_trials(
     walk = Walk(
         bound, environment, seed, deterministic=deterministic, resets=True, episodes=episodes
     )
-    walk.run(episodes * (environment.max_episode_steps + 1), check_every)
+    _run(walk, episodes * (environment.max_episode_steps + 1), check_every, compiled)
     return walk.trajectory()
+
+
+def _run(walk: Walk, limit: int, check_every: int, compiled: bool) -> None:
+    """Act until the limit, or until every lane has had the episodes it was to have."""
+    several = compiled and isinstance(walk.environment, SimulatedEnvironment)
+    while len(walk.steps) < limit:
+        if several and len(walk.steps) + STEPS <= limit:
+            several_steps(walk)
+        else:
+            walk.step()
+        if len(walk.steps) % check_every == 0 and bool((walk.ended >= walk.episodes).all()):
+            return
 
 
 class EndedEpisodes(NamedTuple):

@@ -35,7 +35,6 @@ class Dynamics:
 
     simulator: Simulator[Any]
     autoreset: bool
-    max_episode_steps: int
     observed: Int[Tensor, "O"] | None
     """Which of the simulator's observations the agent sees; None for all."""
 
@@ -49,13 +48,21 @@ class Dynamics:
         params: Any,  # noqa: ANN401 (as above)
         lanes: LaneState,
         time: int | Int[Tensor, ""],
+        limit: int | Int[Tensor, ""],
         action: Shaped[Tensor, "K E *A"],
         noise: Float[Tensor, "K E W"] | None,
         first: Float[Tensor, "S K E"] | None,
     ) -> tuple[LaneState, Step]:
-        """Advance every lane to a time, in steps since the reset.
+        """Advance every lane.
 
-        Those that are done start from ``first``, which is None if there are none.
+        Args:
+            params: Of the simulator.
+            lanes: As they were.
+            time: Steps since the reset, this one included.
+            limit: Steps after which an episode is truncated.
+            action: In every lane.
+            noise: Of the simulator; None if it has none.
+            first: What lanes that are done start from; None if there are none.
         """
         born = lanes.born
         state, reward, terminated = self.simulator.step(params, lanes.state, action, noise)
@@ -64,7 +71,7 @@ class Dynamics:
             born = born.masked_fill(lanes.done, time)
             reward = reward.masked_fill(lanes.done, 0.0)
             terminated = terminated & ~lanes.done
-        truncated = born <= time - self.max_episode_steps
+        truncated = born <= time - limit
         done = terminated | truncated if self.autoreset else lanes.done
         step = Step(self.observe(params, state), reward, terminated, truncated)
         return LaneState(state, born, done), step
@@ -109,7 +116,7 @@ class SimulatedEnvironment:
         self.max_episode_steps = max_episode_steps
         self.device, self.dtype = torch.device(device), dtype
         seen = None if observed is None else torch.tensor(observed, device=self.device)
-        self.dynamics = Dynamics(simulator, autoreset, max_episode_steps, seen)
+        self.dynamics = Dynamics(simulator, autoreset, seen)
         values = {name: self._column(column) for name, column in tasks.values.items()}
         self.params = simulator.derive(values)
 
@@ -139,10 +146,29 @@ class SimulatedEnvironment:
         # Numbers for first states are drawn where they are needed, and otherwise skipped.
         first = self._first_state(self.time) if self._any_done else None
         self.lane_state, step = self.dynamics.step(
-            self.params, self.lane_state, self.time, action, noise, first
+            self.params, self.lane_state, self.time, self.max_episode_steps, action, noise, first
         )
         self._any_done = self.autoreset and bool(self.lane_state.done.any())
         return step
+
+    def noise_ahead(self, steps: int) -> tuple[Tensor | None, Tensor | None]:
+        """Return what the next steps may need of random numbers, to take them all at once.
+
+        Returns:
+            Noise ``[K, steps, E, W]`` of the steps, and first states ``[S, K, steps, E]`` of lanes
+            whose episode begins there; None where nothing is needed.
+        """
+        end = self.time + steps
+        noise = self._step_noise.between(self.time, end) if self._step_noise else None
+        if not self.autoreset:
+            return noise, None
+        first = [self._first_state(time) for time in range(self.time + 1, end + 1)]
+        return noise, torch.stack(first, 2)
+
+    def move_on(self, lanes: LaneState, steps: int) -> None:
+        """Take over what steps that were taken elsewhere led to."""
+        self.lane_state, self.time = lanes, self.time + steps
+        self._any_done = self.autoreset and bool(lanes.done.any())
 
     def close(self) -> None:
         """Do nothing: tensors free themselves."""

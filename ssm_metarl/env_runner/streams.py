@@ -70,6 +70,15 @@ class NoiseStream:
         block, row = self.block_at(step)
         return block[:, row]
 
+    def several(self, count: int) -> Tensor:
+        """Return the noise `[K, count, E, width]` of the next time steps, a copy."""
+        self._step += count
+        return self.between(self._step - count, self._step)
+
+    def between(self, first: int, end: int) -> Tensor:
+        """Return the noise `[K, end - first, E, width]` of some time steps in a row, a copy."""
+        return torch.stack([self.at(step) for step in range(first, end)], 1)
+
     def block_at(self, step: int) -> tuple[Tensor, int]:
         """Return the block `[K, block, E, width]` that a time step lies in, and where there."""
         while step >= self._end:

@@ -84,13 +84,6 @@ class Walk:
         self.action, self.reward = nothing_yet(policy, like)
         self.forgets = resets and policy.config.memory == "episode"
 
-    def run(self, limit: int, check_every: int) -> None:
-        """Act until the limit, or until every lane has had the episodes it was to have."""
-        for t in range(limit):
-            self.step()
-            if t % check_every == check_every - 1 and bool((self.ended >= self.episodes).all()):
-                return
-
     @torch.inference_mode()
     def step(self) -> Step:
         """Act once in every lane."""

@@ -101,6 +101,7 @@ def collect_data(
     per_trial: int,
     horizon: int,
     device: torch.device,
+    compiled: bool = False,
 ) -> Trajectory:
     """Play ``episodes`` of each of K tasks to learn from, one in each lane.
 
@@ -112,9 +113,9 @@ def collect_data(
         tasks, episodes // each, autoreset=trial, horizon=horizon, device=device
     )
     rollout = (
-        collect_trials(bound, environment, seed, each)
+        collect_trials(bound, environment, seed, each, compiled=compiled)
         if trial
-        else collect_episodes(bound, environment, seed)
+        else collect_episodes(bound, environment, seed, compiled=compiled)
     )
     environment.close()
     return rollout

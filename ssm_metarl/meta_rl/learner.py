@@ -8,6 +8,7 @@ file are the same for all of them, see :mod:`ssm_metarl.training.learners`.
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from types import SimpleNamespace
 from typing import Any
 
@@ -17,6 +18,7 @@ from torch import Tensor
 
 from ssm_metarl.core.parameters import Params
 from ssm_metarl.core.policy import BoundPolicy, Policy
+from ssm_metarl.env_runner.compiled import wanted
 from ssm_metarl.env_runner.family import TaskFamily, Tasks
 from ssm_metarl.env_runner.rollout import Trajectory
 from ssm_metarl.meta_rl.optimizer import AdamOptimizer
@@ -95,6 +97,12 @@ class Learner(ABC):
     def acting(self) -> BoundPolicy:
         """Return the policy as it is now, to collect data with."""
         return self.policy.bind(self.detached())
+
+    @cached_property
+    def compiled(self) -> bool:
+        """Return whether rollouts are compiled, which pays in long trainings."""
+        steps = self.iterations * self.family.max_episode_steps
+        return wanted(self.settings.compile, steps)
 
     def progress(self, iteration: int) -> float:
         """Return the fraction of the training that is done before an iteration."""

@@ -119,6 +119,7 @@ class MAML(Learner):
                 per_trial=own.episodes_per_trial,
                 horizon=own.query_steps if last else own.support_steps,
                 device=self.device,
+                compiled=self.compiled,
             )
             rollouts.append(rollout)
             if not last:

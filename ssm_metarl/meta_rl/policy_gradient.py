@@ -64,7 +64,7 @@ class PolicyGradient(PPOLearner):
         environment = self.family.make_vec(
             self.family.nominal(), lanes, autoreset=False, device=self.device
         )
-        rollout = collect_episodes(self.acting(), environment, seed)
+        rollout = collect_episodes(self.acting(), environment, seed, compiled=self.compiled)
         environment.close()
         return rollout
 

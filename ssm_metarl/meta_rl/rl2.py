@@ -87,7 +87,7 @@ class RL2(PPOLearner):
             mine, self.trials, autoreset=True, horizon=horizon, device=self.device
         )
         episodes = self.settings.episodes_per_trial
-        rollout = collect_trials(self.acting(), environment, seed, episodes)
+        rollout = collect_trials(self.acting(), environment, seed, episodes, compiled=self.compiled)
         environment.close()
         return of_all_processes(rollout)
 

@@ -128,9 +128,7 @@ class TrainConfig:
         family="support_weight",
         least=0,
     )
-    max_grad_norm: float = setting(
-        1.0, "Bound on the norm of a gradient of the optimiser.", above=0
-    )
+    max_grad_norm: float = setting(1.0, "Bound on the norm of the optimiser's gradient.", above=0)
     trust: float | None = setting(
         None,
         "Largest mean divergence, in nats, of an adaptation step that training never took.",
@@ -151,9 +149,7 @@ class TrainConfig:
         choices=tuple(INNER_LOSSES),
     )
     first_order: bool = setting(False, "Treat the inner gradient as a constant.")
-    learn_inner_lr: bool = setting(
-        False, "Also learn an inner rate for every parameter, starting at inner_lr."
-    )
+    learn_inner_lr: bool = setting(False, "Also learn an inner rate for every parameter.")
     cell: str = setting("ssm", f"Memory: {listed(CELLS)}.", choices=tuple(CELLS))
     encoder: str | None = setting(
         None,
@@ -240,6 +236,9 @@ class TrainConfig:
     )
     seed: int = setting(0, "Seed of everything random in the run.", least=0)
     device: Literal["cpu", "cuda"] = setting("cpu", "Where tensors live.")
+    compile: Literal["auto", "on", "off"] = setting(
+        "auto", "Compile how agents act in native environments; auto: in long trainings."
+    )
     trust_env_code: bool = setting(
         False, "Allow env ids of the form module:Env-v0, which import and run code."
     )

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from ssm_metarl.core.config import PolicyConfig
-from ssm_metarl.core.ssm import DiagonalSSM, as_complex, as_pairs
+from ssm_metarl.core.ssm import DiagonalSSM, as_complex, as_pairs, rotate
 from ssm_metarl.errors import UserError
 
 
@@ -99,3 +99,10 @@ def test_the_state_keeps_the_variance_of_its_input() -> None:
     assert float(as_complex(torch.stack(states[100:])).abs().square().mean()) == pytest.approx(
         1.0, rel=0.15
     )
+
+
+def test_pairs_rotate_as_the_complex_numbers_that_they_are() -> None:
+    rng = torch.Generator().manual_seed(0)
+    pairs, factor = torch.randn(3, 2, 8, generator=rng), torch.randn(3, 1, 4, 2, generator=rng)
+    expected = as_pairs(torch.view_as_complex(factor) * as_complex(pairs))
+    torch.testing.assert_close(rotate(pairs, factor), expected)
