@@ -25,11 +25,11 @@ from typing import Annotated, Literal
 
 import torch
 import tyro
+from measure.machine import matmul_peak
 from pooling import over_seeds
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
-from speed import matmul_peak
 
 from ssm_metarl.env_runner.registry import get_family
 from ssm_metarl.evaluation.evaluate import EvaluationPlan, evaluate, summarise

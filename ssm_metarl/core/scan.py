@@ -214,7 +214,7 @@ CHUNKED_STEPS, CHUNKED_BYTES = 64, 16 * 1024
 """Steps from which, and bytes of one step's state up to which, ``chunked`` is the faster one.
 
 Chunks save operations and cost a second pass over memory: what they save is the same for any size
-of a step, what they cost is not. ``benchmarks/scan.py`` measures both.
+of a step, what they cost is not. ``python -m benchmarks --only recurrence`` measures them.
 """
 
 

@@ -1,0 +1,1 @@
+"""How the benchmarks of speed are run, and what they measure."""
