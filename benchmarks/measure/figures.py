@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 LOOKS = {
     "ours": (COLOURS["standard"], "o"),
+    "compiled": (COLOURS["hybrid"], "v"),
     "base": (COLOURS["zero_shot"], ""),
     "jax": (GROUPS[1][0], "D"),
     "copy": (QUIET, ""),

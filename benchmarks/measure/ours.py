@@ -39,7 +39,7 @@ def task_count(lanes: int) -> int:
     return 20 if lanes >= 20 else 1
 
 
-def rollout(lanes: int, shared: bool, engine: str = "native", **_: Any) -> Work:  # noqa: ANN401
+def rollout(lanes: int, shared: bool, engine: str = "native", compiled: bool = False) -> Work:
     """Play trials in every lane; lanes that are through play on until the last one is."""
     keep_large_blocks()
     policy, params = make_policy()
@@ -51,7 +51,8 @@ def rollout(lanes: int, shared: bool, engine: str = "native", **_: Any) -> Work:
         family = TaskFamily("CartPoleInLanes", make=make_gymnasium_cartpole, parameters=[])
     env = family.make_vec(family.sample(tasks, SEED), lanes // tasks, autoreset=True)
     bound = policy.bind(params)
-    return lambda: collect_trials(bound, env, SEED, EPISODES).reward.numel()
+    more = {"compiled": True} if compiled else {}  # revisions before had no such argument
+    return lambda: collect_trials(bound, env, SEED, EPISODES, **more).reward.numel()
 
 
 def make_gymnasium_cartpole(_: Any) -> Any:  # noqa: ANN401

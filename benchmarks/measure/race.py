@@ -19,6 +19,8 @@ class Contestant(NamedTuple):
     target: str
     needs: str = "torch"
     source: Path = ROOT
+    own: Mapping[str, Any] = {}
+    """Settings of its own."""
 
     @property
     def there(self) -> bool:
@@ -92,7 +94,7 @@ def compare(
     workers = {name: Worker(threads, one.source) for name, one in contestants.items()}
     try:
         for name, worker in workers.items():
-            worker.make(contestants[name].target, **settings)
+            worker.make(contestants[name].target, **settings, **contestants[name].own)
         rows = race(workers, effort, cell)
         return [
             Row(**{**vars(row), "extra": {"peak_mb": workers[row.contestant].peak()}})

@@ -13,7 +13,7 @@ from benchmarks.measure.race import OURS, Contestant, Effort, Row, compare
 from benchmarks.measure.worker import ROOT, Worker
 
 MEASURE, JAX, OTHERS = "benchmarks.measure", "benchmarks.peers.jax_work", "benchmarks.peers.others"
-BASE = "base"
+BASE, COMPILED = "base", "compiled"
 Contestants = Mapping[str, Contestant]
 
 
