@@ -57,7 +57,15 @@ def rollout(plan: Plan) -> Iterator[list[Row]]:
             for lanes in (1, *all_lanes) if shared and threads == 1 else all_lanes:
                 cell = {"lanes": lanes, "parameters": "shared" if shared else "per task"}
                 cell |= {"threads": threads}
-                yield compare(both, plan.effort, cell, threads=threads, lanes=lanes, shared=shared)
+                chosen = both
+                if threads == 1 and 100 <= lanes <= 1600 and not plan.quick:  # a minute each, cold
+                    chosen = both | {COMPILED: both[OURS]._replace(own={"compiled": True})}
+                settings = {"lanes": lanes, "shared": shared}
+                rows = compare(chosen, plan.effort, cell, threads=threads, **settings)
+                for fast in [row.seconds for row in rows if row.contestant == COMPILED]:
+                    for row in rows:
+                        row.extra.update(compiled_is=row.seconds / fast)
+                yield rows
                 if plan.quick:
                     return
     gymnasium = Contestant(f"{MEASURE}.ours:gymnasium_rollout")
