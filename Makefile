@@ -68,7 +68,7 @@ mutants: $(VENV)/.installed-mutants  ## break the core on purpose, a thousand wa
 
 bench: $(VENV)/.installed-bench  ## install what the benchmarks compare with, and list them
 	@echo "Each benchmark is one command, and says so in its first lines; run it with $(BIN)/python:"
-	@ls benchmarks/*.py
+	@echo "benchmarks/README.md says what each shows:"; ls benchmarks/*.py
 
 clean:  ## remove .venv, caches and build output (runs/ stays)
 	rm -rf $(VENV) build dist mutants .pytest_cache .ruff_cache .hypothesis

@@ -44,7 +44,7 @@ def lines(rows: Sequence[Row], along: str, panels: Sequence[dict[str, object]]) 
             at.plot(sizes, seconds, color=colour, marker=marker, label=name)
         title = ", ".join(str(value) for value in chosen.values() if isinstance(value, str))
         at.set(xscale="log", yscale="log", xlabel=along, title=title)
-    _finish(figure, axes, "us")
+    _finish(figure, axes, "us (an env step, or a call)")
     return figure
 
 
