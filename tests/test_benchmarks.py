@@ -95,7 +95,7 @@ def test_the_jax_program_computes_our_losses_and_meta_gradient(first_order: bool
 
 
 def test_the_jax_cartpole_moves_like_ours() -> None:
-    pytest.importorskip("jax")
+    jax = pytest.importorskip("jax")
     from benchmarks.peers.jax_cartpole import physics
 
     tasks, lanes = ours.FAMILY.sample(6, ours.SEED), 5
