@@ -58,7 +58,9 @@ def main(
     console = Console(width=None if sys.stdout.isatty() else 140)
     for peer in PEERS:
         if not Contestant("", peer).there:
-            console.print(f"{peer} is not installed: left out (pip install -e '.[peers]')")
+            console.print(
+                f"{peer} is not installed: left out (pip install -e '.[peers]')", markup=False
+            )
     effort = Effort(1, 0.01) if quick else Effort(rounds)
     with tempfile.TemporaryDirectory() as folder:
         source = source_of(base, Path(folder)) if base else None
