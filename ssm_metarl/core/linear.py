@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor
 
-from ssm_metarl.core.product import product
+from ssm_metarl.core.product import NARROW, product
 
 
 def linear(
@@ -24,12 +24,14 @@ def linear(
     """
     timed = x.ndim == 4
     tasks_first = x.transpose(0, 1) if timed else x
-    if weight.ndim == 2:  # one product for all tasks
-        rows, weight = tasks_first.flatten(0, -2).unsqueeze(0), weight.unsqueeze(0)
-        bias = None if bias is None else bias.unsqueeze(0)
+    if weight.ndim == 3:
+        y = product(tasks_first.flatten(1, -2) if timed else x, weight, bias)
+    elif weight.shape[1] > NARROW:
+        y = torch.nn.functional.linear(tasks_first, weight.mT, bias)
     else:
-        rows = tasks_first.flatten(1, -2)
-    y = product(rows, weight, bias).view(*tasks_first.shape[:-1], -1)
+        rows = tasks_first.flatten(0, -2).unsqueeze(0)
+        y = product(rows, weight.unsqueeze(0), None if bias is None else bias.unsqueeze(0))
+    y = y.view(*tasks_first.shape[:-1], -1)
     return y.transpose(0, 1) if timed else y
 
 

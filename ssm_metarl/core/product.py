@@ -14,14 +14,16 @@ from torch import Tensor
 NARROW = 8
 """Columns up to which a product is computed as its transpose, and `ROWS` from which it is."""
 ROWS = 16
+MANY = 128
+"""Rows from which a gradient that is laid out well is worth the Python that it takes."""
 
 
 def product(
     x: Float[Tensor, "B R I"], w: Float[Tensor, "B I O"], bias: Float[Tensor, "B O"] | None = None
 ) -> Float[Tensor, "B R O"]:
     """Return ``x @ w + bias``, differentiable any number of times."""
-    if not torch.is_grad_enabled():
-        return _product(x, w, bias)  # acting: what records a gradient costs more than the product
+    if not torch.is_grad_enabled() or x.shape[1] < MANY:
+        return _product(x, w, bias)  # acting, or a single step of a loop
     return _Product.apply(x, w, bias)  # pyright: ignore[reportReturnType]
 
 

@@ -5,6 +5,7 @@ import torch
 from torch import Tensor
 from torch.autograd import gradcheck, gradgradcheck
 
+from ssm_metarl.core import product as module
 from ssm_metarl.core.linear import linear
 from ssm_metarl.core.product import NARROW, ROWS, product
 
@@ -16,6 +17,13 @@ def arguments(rows: int, columns: int, dtype: torch.dtype = torch.float64) -> li
 
 
 IGNORE_JIT = pytest.mark.filterwarnings("ignore:.*torch.jit.script.* is deprecated")
+
+
+@pytest.fixture(autouse=True, params=[1, 1000], ids=["many rows", "few rows"])
+def many(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MANY", request.param)
+
+
 SIZES = [(ROWS, 2), (ROWS, NARROW + 1), (3, 2), (3, NARROW + 1)]
 
 
@@ -55,8 +63,9 @@ def test_torch_func_agrees_with_plain_products(rows: int, columns: int) -> None:
     )
 
 
-def test_second_order_gradients_are_laid_out_row_by_row() -> None:
+def test_second_order_gradients_are_laid_out_row_by_row(monkeypatch: pytest.MonkeyPatch) -> None:
     """What lies column by column slows down everything that is done with it."""
+    monkeypatch.setattr(module, "MANY", 1)
     x, w, bias = arguments(ROWS, NARROW + 1)
     strides = []
     hidden = x * 1.0
