@@ -94,12 +94,19 @@ def advance(
     return Carry(lanes, action, reward, start, done, ended, memory), stacked
 
 
-def wanted(choice: str, steps: int) -> bool:
-    """Return whether to compile, by the setting and the steps that a training is going to take.
+def wanted(choice: str, steps: int, *, units_change: bool = False) -> bool:
+    """Return whether to compile, and write to the log why not, if that was not to be expected.
 
-    Without a compiler, a warning and False.
+    Args:
+        choice: The setting.
+        steps: That the training is going to take in a row.
+        units_change: Whether those of observations or rewards do, which are numbers in what is
+            compiled.
     """
-    if choice == "off" or (choice == "auto" and steps < WORTH_IT):
+    if choice == "off" or (choice == "auto" and (steps < WORTH_IT or units_change)):
+        return False
+    if units_change:
+        log.warning("nothing is compiled: --norm_obs and --norm_reward change units as they train")
         return False
     compiler = os.environ.get("CXX", "clang++" if sys.platform == "darwin" else "g++")
     if shutil.which(compiler) is None:

@@ -101,8 +101,8 @@ class Learner(ABC):
     @cached_property
     def compiled(self) -> bool:
         """Return whether rollouts are compiled, which pays in long trainings."""
-        steps = self.iterations * self.family.max_episode_steps
-        return wanted(self.settings.compile, steps)
+        own, steps = self.settings, self.iterations * self.family.max_episode_steps
+        return wanted(own.compile, steps, units_change=own.norm_obs or own.norm_reward)
 
     def progress(self, iteration: int) -> float:
         """Return the fraction of the training that is done before an iteration."""

@@ -78,6 +78,9 @@ def test_auto_compiles_long_trainings_where_there_is_a_compiler(
     assert compiled.wanted("auto", compiled.WORTH_IT)
     assert not compiled.wanted("auto", compiled.WORTH_IT - 1)
     assert not compiled.wanted("off", 10 * compiled.WORTH_IT)
+    assert not compiled.wanted("auto", compiled.WORTH_IT, units_change=True)
+    assert not compiled.wanted("on", 1, units_change=True)
+    assert "nothing is compiled: --norm_obs and" in caplog.text
     monkeypatch.setenv("CXX", "no-such-compiler")
     assert not compiled.wanted("on", 1)
     assert "nothing is compiled: there is no C++ compiler no-such-compiler" in caplog.text
