@@ -59,9 +59,11 @@ class Policy:
     @cached_property
     def leaves(self) -> dict[str, Leaf]:
         """Every parameter's group and shape, by name."""
+        with torch.device("meta"):  # shapes alone, which take no memory
+            parts = list(self._parts(torch.Generator()))
         return {
             name: Leaf(name, group, tuple(value.shape))
-            for group, part in self._parts(torch.Generator())
+            for group, part in parts
             for name, value in part.items()
         }
 

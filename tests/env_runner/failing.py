@@ -23,9 +23,10 @@ class _Failing(SimulatedEnvironment):
 
     def step(self, action: torch.Tensor) -> Step:
         step = super().step(action)
-        if self._time != FAILS_AT or not self.fails.any():
+        if self.time != FAILS_AT or not self.fails.any():
             return step
-        self._done, self._any_done = self._done | self.fails, True
+        lanes, self._any_done = self.lane_state, True
+        self.lane_state = lanes._replace(done=lanes.done | self.fails)
         reward = step.reward.masked_fill(self.fails, 0.0)
         ended = step.terminated | self.fails
         return step._replace(reward=reward, terminated=ended, failed=self.fails)

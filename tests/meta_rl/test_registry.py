@@ -25,6 +25,7 @@ SETTINGS = {
     **{"first_steps": 4, "num_episodes": 1, "discount": 0.8, "gae_lambda": 0.7, "outer_epochs": 5},
     **{"clip": 0.3, "entropy": 0.1, "support_weight": 0.6, "max_grad_norm": 1.5},
     **{"minibatches": 2, "surrogate": "dice", "first_order": False, "learn_inner_lr": True},
+    **{"compile": "off", "norm_obs": False, "norm_reward": False},
 }
 
 
