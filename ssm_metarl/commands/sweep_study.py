@@ -121,7 +121,7 @@ def naming_database(asked: "Sweep") -> Iterator[None]:
 
 def _check_same(study: optuna.Study, asked: "Sweep", family: str) -> None:
     own = {**asked.fixed, **{one.name: str(one) for one in asked.space}, "family": family}
-    del own["device"]
+    del own["device"], own["compile"]  # they may differ: elsewhere, or faster
     known = study.user_attrs.get(SETTINGS)
     if known is None and not study.get_trials(deepcopy=False):
         return study.set_user_attr(SETTINGS, own)

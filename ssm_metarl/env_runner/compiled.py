@@ -25,7 +25,7 @@ from ssm_metarl.env_runner.walk import Walk, act
 log = logging.getLogger(__name__)
 
 WORTH_IT = 200_000
-"""Steps in a row from which the compiler's time, a minute or less, is earned back."""
+"""Steps in a row from which the compiler's time is earned back: an estimate."""
 STEPS = 8
 """That are one compiled function. More make it faster to run, and slower to compile."""
 

@@ -17,7 +17,7 @@ FORMS = "NAME=LOW..HIGH, NAME=LOW..HIGH:log or NAME=A,B,C"
 NOT_SEARCHED = (
     # They change what the validation return measures, so that trials could not be compared.
     *("env_name", "mode", "memory", "episodes_per_trial", "validate_every", "validation_tasks"),
-    *("seed", "device", "trust_env_code"),
+    *("seed", "device", "compile", "trust_env_code"),
 )
 MOST_CORNERS = 4096
 
