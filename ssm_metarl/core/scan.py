@@ -1,5 +1,7 @@
 """The linear recurrence, as one operation that can be differentiated any number of times."""
 
+import functools
+import importlib.util
 import math
 from collections.abc import Callable
 from typing import Any
@@ -209,7 +211,23 @@ def chunked(
     loop(decay, drive[tail], last, keep, reverse, states[tail])
 
 
-BACKENDS: dict[str, Backend] = {"loop": loop, "chunked": chunked}
+def on_gpu(
+    decay: Tensor,
+    drive: Tensor,
+    initial: Tensor,
+    keep: Tensor | None,
+    reverse: bool,
+    states: Tensor,
+) -> None:
+    """Compute all states in one Triton kernel."""
+    from ssm_metarl.core.triton_scan import triton_scan
+
+    triton_scan(decay, drive, initial, keep, reverse, states)
+
+
+BACKENDS: dict[str, Backend] = {"loop": loop, "chunked": chunked, "on_gpu": on_gpu}
+KERNEL_RANK = 4
+"""Of a drive ``[T, K, E, N]``, up to which there is a kernel."""
 CHUNKED_STEPS, CHUNKED_BYTES = 64, 16 * 1024
 """Steps from which, and bytes of one step's state up to which, ``chunked`` is the faster one.
 
@@ -220,6 +238,13 @@ of a step, what they cost is not. ``python -m benchmarks --only recurrence`` mea
 
 def backend_of(decay: Tensor, drive: Tensor, keep: Tensor | None) -> Backend:
     """Return the backend that is the fastest for these arguments, of those that can run them."""
+    if drive.is_cuda and drive.ndim <= KERNEL_RANK and _has_triton():
+        return on_gpu
     constant = keep is None and decay.ndim < drive.ndim
     small = drive[0].nbytes <= CHUNKED_BYTES
     return BACKENDS["chunked" if constant and small and len(drive) >= CHUNKED_STEPS else "loop"]
+
+
+@functools.cache
+def _has_triton() -> bool:
+    return importlib.util.find_spec("triton") is not None
