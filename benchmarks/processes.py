@@ -120,7 +120,8 @@ def kills() -> dict[str, Any]:
             "every_iteration_once": numbers == list(range(1, len(numbers) + 1)),
             "iterations": len(numbers),
             "largest_difference": max(
-                (mine[name] - value).abs().max().item() for name, value in other.items()
+                (mine[name].double() - value.double()).abs().max().item()
+                for name, value in other.items()
             ),
         }
 

@@ -153,7 +153,7 @@ def several_steps(walk: Walk) -> None:
             environment.lane_state,
             walk.action,
             walk.reward,
-            walk.starts[-1],
+            walk.start,
             walk.done,
             walk.ended,
             walk.state,
@@ -164,10 +164,7 @@ def several_steps(walk: Walk) -> None:
         *environment.noise_ahead(STEPS),
     )
     environment.move_on(carry.lanes, STEPS)
-    _, walk.action, walk.reward, _, walk.done, walk.ended, walk.state = carry
-    for *step, action, head, start in zip(*rows, strict=True):
-        walk.steps.append(Step(*step))
-        walk.observations.append(step[0])
-        walk.actions.append(action)
-        walk.heads.append(head)
-        walk.starts.append(start)
+    _, walk.action, walk.reward, walk.start, walk.done, walk.ended, walk.state = carry
+    observation, reward, terminated, truncated, action, head, start = rows
+    walk.observation = observation[-1]
+    walk.record(STEPS, Step(observation, reward, terminated, truncated), action, head, start)

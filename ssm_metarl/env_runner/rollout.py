@@ -92,12 +92,12 @@ def collect_trials(
 def _run(walk: Walk, limit: int, check_every: int, compiled: bool) -> None:
     """Act until the limit, or until every lane has had the episodes it was to have."""
     several = compiled and isinstance(walk.environment, SimulatedEnvironment)
-    while len(walk.steps) < limit:
-        if several and len(walk.steps) + STEPS <= limit:
+    while walk.length < limit:
+        if several and walk.length + STEPS <= limit:
             several_steps(walk)
         else:
             walk.step()
-        if len(walk.steps) % check_every == 0 and bool((walk.ended >= walk.episodes).all()):
+        if walk.length % check_every == 0 and bool((walk.ended >= walk.episodes).all()):
             return
 
 

@@ -162,8 +162,10 @@ class SimulatedEnvironment:
         noise = self._step_noise.between(self.time, end) if self._step_noise else None
         if not self.autoreset:
             return noise, None
-        first = [self._first_state(time) for time in range(self.time + 1, end + 1)]
-        return noise, torch.stack(first, 2)
+        blocks = self._reset_noise.blocks(self.time + 1, end + 1)
+        return noise, torch.cat(
+            [self._first_states(block)[:, :, rows] for block, rows in blocks], 2
+        )
 
     def move_on(self, lanes: LaneState, steps: int) -> None:
         """Take over what steps that were taken elsewhere led to."""
@@ -190,8 +192,11 @@ class SimulatedEnvironment:
     def _first_state(self, time: int) -> Float[Tensor, "S K E"]:
         # Every lane has its own numbers for every time step, used only if its episode begins there.
         noise, row = self._reset_noise.block_at(time)
+        return self._first_states(noise)[:, :, row]
+
+    def _first_states(self, noise: Float[Tensor, "K block E W"]) -> Float[Tensor, "S K block E"]:
         if noise is not self._drawn:
             self._drawn = noise
             drawn = self.dynamics.simulator.reset(self.params, noise.flatten(1, 2))
-            self._first = drawn.unflatten(-1, noise.shape[1:3])  # [S, K, block, E]
-        return self._first[:, :, row]
+            self._first = drawn.unflatten(-1, noise.shape[1:3])
+        return self._first

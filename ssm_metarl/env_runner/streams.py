@@ -1,6 +1,6 @@
 """Random streams that are named, never counted: what one task draws never depends on another."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Literal
 
 import numpy as np
@@ -77,7 +77,16 @@ class NoiseStream:
 
     def between(self, first: int, end: int) -> Tensor:
         """Return the noise `[K, end - first, E, width]` of some time steps in a row, a copy."""
-        return torch.stack([self.at(step) for step in range(first, end)], 1)
+        return torch.cat([block[:, rows] for block, rows in self.blocks(first, end)], 1)
+
+    def blocks(self, first: int, end: int) -> Iterator[tuple[Tensor, slice]]:
+        """Yield the blocks that time steps in a row lie in, and which rows of each they are."""
+        size = self._shape[1]
+        while first < end:
+            block, row = self.block_at(first)
+            rows = slice(row + size, min(size, row + size + end - first))
+            yield block, rows
+            first += rows.stop - rows.start
 
     def block_at(self, step: int) -> tuple[Tensor, int]:
         """Return the block `[K, block, E, width]` that a time step lies in, and where there."""

@@ -48,7 +48,11 @@ def act(
 
 
 class Walk:
-    """A rollout in progress: what has been recorded so far, as lists over time."""
+    """A rollout in progress: what has been recorded, as lists over time of steps or blocks of them.
+
+    A block has an axis of time in front. It is kept whole, since taking blocks apart costs more
+    than compiled steps do.
+    """
 
     def __init__(
         self,
@@ -62,8 +66,7 @@ class Walk:
     ) -> None:
         self.bound, self.environment = bound, environment
         self.deterministic, self.resets, self.episodes = deterministic, resets, episodes
-        self.observations = [environment.reset(substream(seed, ENVIRONMENT_STREAM))]
-        like = self.observations[0]
+        self.observation = like = environment.reset(substream(seed, ENVIRONMENT_STREAM))
         policy, tasks, lanes = bound.policy, len(environment.tasks), environment.lanes
         self.noise = NoiseStream(
             substream(seed, ACTION_STREAM),
@@ -74,11 +77,13 @@ class Walk:
             dtype=like.dtype,
             device=like.device,
         )
+        self.length = 0  # in steps
         self.heads: list[Tensor] = []
         self.actions: list[Tensor] = []
         self.steps: list[Step] = []
-        self.starts = [torch.ones(tasks, lanes, dtype=torch.bool, device=like.device)]
-        self.never = torch.zeros_like(self.starts[0])
+        self.start = torch.ones(tasks, lanes, dtype=torch.bool, device=like.device)
+        self.first, self.starts = self.observation, [self.start]
+        self.never = torch.zeros_like(self.start)
         self.done, self.ended = self.never, self.never.long()
         self.state = policy.initial_state(tasks, lanes, like)
         self.action, self.reward = nothing_yet(policy, like)
@@ -88,41 +93,49 @@ class Walk:
     def step(self) -> Step:
         """Act once in every lane."""
         noise = None if self.deterministic else self.noise.next()
-        before = self.observations[-1], self.action, self.reward, self.starts[-1]
+        before = self.observation, self.action, self.reward, self.start
         self.action, head, self.state = act(self.bound, *before, self.state, noise, self.forgets)
         step = self.environment.step(self.bound.policy.spaces.to_environment(self.action))
-        self.starts.append(self.done if self.resets else self.never)
+        self.start = self.done if self.resets else self.never
         self.done = step.terminated | step.truncated
         self.ended = self.ended + self.done
-        self.reward = step.reward
-        self.heads.append(head)
-        self.actions.append(self.action)
-        self.steps.append(step)
-        self.observations.append(step.observation)
+        self.observation, self.reward = step.observation, step.reward
+        self.record(1, step, self.action, head, self.start)
         return step
+
+    def record(self, steps: int, step: Step, action: Tensor, head: Tensor, start: Tensor) -> None:
+        """Keep a step, or a block of several."""
+        self.length += steps
+        self.steps.append(step)
+        self.actions.append(action)
+        self.heads.append(head)
+        self.starts.append(start)
 
     def check_last(self, counts: Bool[Tensor, "1 K E"]) -> None:
         """Refuse a last step that is not finite, in the lanes in which it counts."""
-        observation = torch.where(counts.unsqueeze(-1), torch.stack(self.observations[-2:]), 0.0)
-        reward = torch.where(counts, self.steps[-1].reward, 0.0)
-        _check_finite(observation, reward, first=len(self.steps) - 1)
+        before = self.steps[-2].observation if self.length > 1 else self.first
+        observation = torch.stack([before, self.observation])
+        observation = torch.where(counts.unsqueeze(-1), observation, 0.0)
+        reward = torch.where(counts, self.reward, 0.0)
+        _check_finite(observation, reward, first=self.length - 1)
 
     def trajectory(self) -> Trajectory:
         """Stack what was recorded, and mask the steps at which nothing was being done."""
-        terminated = torch.stack([step.terminated for step in self.steps])
-        truncated = torch.stack([step.truncated for step in self.steps])
-        done, start = terminated | truncated, torch.stack(self.starts)
+        terminated = self._joined([step.terminated for step in self.steps])
+        truncated = self._joined([step.truncated for step in self.steps])
+        done, start = terminated | truncated, self._joined(self.starts)
         alive = done.cumsum(0) - done.long() < self.episodes
         start[1:] &= alive
         played = alive & ~start[1:]
         valid = played & ~self._void(done)
         length = int(played.flatten(1).any(1).nonzero()[-1]) + 1
         seen = torch.cat([torch.ones_like(played[:1]), played | start[1:]])
-        observation = torch.stack(self.observations)
+        observation = [self.first, *(step.observation for step in self.steps)]
+        observation = self._joined(observation, self.first.ndim)
         observation = torch.where(seen.unsqueeze(-1), observation, 0.0)[: length + 1]
-        reward = torch.where(valid, torch.stack([step.reward for step in self.steps]), 0.0)
+        reward = torch.where(valid, self._joined([step.reward for step in self.steps]), 0.0)
         _check_finite(observation, reward)
-        action = torch.stack(self.actions)[:length]
+        action = self._joined(self.actions, self.action.ndim)[:length]
         return Trajectory(
             observation=observation,
             action=action,
@@ -157,7 +170,14 @@ class Walk:
 
     def _distribution(self, length: int) -> Categorical | DiagonalGaussian:
         with torch.no_grad():
-            return self.bound.distribution_of(torch.stack(self.heads)[:length])
+            return self.bound.distribution_of(self._joined(self.heads, 3)[:length])
+
+    @staticmethod
+    def _joined(parts: list[Tensor], rank: int = 2) -> Tensor:
+        """Join steps, which have a rank, and blocks, which have one more, along time."""
+        if all(part.ndim == rank for part in parts):
+            return torch.stack(parts)
+        return torch.cat([part if part.ndim > rank else part.unsqueeze(0) for part in parts])
 
 
 def _check_finite(observation: Tensor, reward: Tensor, first: int = 0) -> None:
