@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from ssm_metarl.adaptation.agent import Agent as Agent
     from ssm_metarl.adaptation.online import adapt as adapt
     from ssm_metarl.adaptation.session import Session as Session
+    from ssm_metarl.deployment.export import export as export
     from ssm_metarl.env_runner.family import TaskFamily as TaskFamily
     from ssm_metarl.env_runner.family_file import read_family as read_family
     from ssm_metarl.env_runner.registry import get_family as get_family
@@ -38,6 +39,7 @@ _EXPORTS = {
     "adaptation.agent": "Agent",
     "adaptation.online": "adapt",
     "adaptation.session": "Session",
+    "deployment.export": "export",
     "env_runner.family": "TaskFamily",
     "env_runner.family_file": "read_family",
     "env_runner.registry": "get_family list_families make register",

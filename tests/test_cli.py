@@ -57,7 +57,7 @@ from ssm_metarl.env_runner.kept import WORKERS
         (["evaluate"], ["ssm-metarl evaluate needs RUN: the folder of a run, or"]),
         (["evaluate", "nowhere", "--split=test"], ["--split", "held_out, shifted, validation"]),
         (["evaluate", "nowhere", "--json=/"], ["--json", "folder"]),
-        ([], ["adapt, app, envs, evaluate, sweep, train"]),
+        ([], ["adapt, app, envs, evaluate, export, sweep, train"]),
         (["trian"], ["trian", "train"]),
         (["evaluate", "nowhere"], ["nowhere", "not a run"]),
         (["adapt"], ["ssm-metarl adapt needs RUN: the folder"]),
@@ -115,7 +115,10 @@ def test_every_command_has_help_with_a_line_per_flag(
         (["train"], ["--num_epochs", "--env", "--run_dir", "--resume", "--inner_lr"]),
         (["evaluate"], ["--modes", "--tasks", "--json"]),
         (["sweep"], ["--param", "outer_lr=1e-4..1e-2:log", "--jobs", "--lr", "joins in"]),
-        (["train"], ["Other commands", "sweep, adapt, evaluate, envs, app", f"{WORKERS}=N"]),
+        (
+            ["train"],
+            ["Other commands", "adapt, evaluate, export, envs, app", f"{WORKERS}=N"],
+        ),
     ):
         assert main([*command, "--help"]) == 0
         out = capsys.readouterr().out

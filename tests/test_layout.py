@@ -27,6 +27,7 @@ FLOORS = (
     {"evaluation"},
     {"analysis"},
     {"checkpoint"},
+    {"deployment"},
     {"training"},
     {"video"},
     {"cli", "parsing", "commands", "console", "ui", "__main__"},

@@ -5,6 +5,7 @@ from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from ssm_metarl.core.product import NARROW, product
+from ssm_metarl.core.torch_state import is_exporting
 
 
 def linear(
@@ -26,8 +27,9 @@ def linear(
     tasks_first = x.transpose(0, 1) if timed else x
     if weight.ndim == 3:
         y = product(tasks_first.flatten(1, -2) if timed else x, weight, bias)
-    elif weight.shape[1] > NARROW:
+    elif weight.shape[1] > NARROW or is_exporting():  # for batches of any size
         y = torch.nn.functional.linear(tasks_first, weight.mT, bias)
+        return y.transpose(0, 1) if timed else y
     else:
         rows = tasks_first.flatten(0, -2).unsqueeze(0)
         y = product(rows, weight.unsqueeze(0), None if bias is None else bias.unsqueeze(0))

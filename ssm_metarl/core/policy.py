@@ -126,8 +126,11 @@ class Policy:
         return torch.cat([seen, acted, extras], -1)
 
     def action_features(self, action: Tensor, like: Tensor) -> Float[Tensor, "*batch A"]:
-        """Return choices as one-hot vectors side by side (zeros for -1), numbers as they are."""
-        if not self.spaces.discrete:
+        """Return choices as one-hot vectors side by side (zeros for -1).
+
+        Real numbers are returned as they are: a continuous action, or such vectors themselves.
+        """
+        if not self.spaces.discrete or action.is_floating_point():
             return action.to(like.dtype)
         several = self.spaces.choices
         chosen = action.unbind(-1) if several else (action,)

@@ -144,6 +144,8 @@ def rotate(
     pairs: Float[Tensor, "*batch S"], rotation: Float[Tensor, "... N 2"]
 ) -> Float[Tensor, "*batch S"]:
     """Multiply pairs, as complex numbers, by others, without any complex operation."""
-    real, imaginary = pairs.unflatten(-1, (-1, 2)).unbind(-1)
-    a, b = rotation.unbind(-1)
-    return torch.stack([a * real - b * imaginary, b * real + a * imaginary], -1).flatten(-2)
+    real, imaginary = rotation.unbind(-1)
+    swapped = pairs.unflatten(-1, (-1, 2)).flip(-1).flatten(-2)
+    own = torch.stack([real, real], -1).flatten(-2)
+    crossed = torch.stack([-imaginary, imaginary], -1).flatten(-2)
+    return own * pairs + crossed * swapped

@@ -44,3 +44,7 @@ def in_usual_torch(function: Function) -> Function:
                 inner.close()
 
     return cast("Function", stream)
+
+
+is_exporting = getattr(torch.compiler, "is_exporting", torch.compiler.is_compiling)
+"""Whether torch.export is tracing a network; torch 2.6 cannot tell that from compiling it."""
