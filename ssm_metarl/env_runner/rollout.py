@@ -91,7 +91,8 @@ def collect_trials(
 
 def _run(walk: Walk, limit: int, check_every: int, compiled: bool) -> None:
     """Act until the limit, or until every lane has had the episodes it was to have."""
-    several = compiled and isinstance(walk.environment, SimulatedEnvironment)
+    # Not of subclasses, whose step may be their own.
+    several = compiled and type(walk.environment) is SimulatedEnvironment
     while walk.length < limit:
         if several and walk.length + STEPS <= limit:
             several_steps(walk)

@@ -7,6 +7,7 @@ import textwrap
 
 import pytest
 import torch
+from failing import SOME
 from numpy.random import SeedSequence
 
 from ssm_metarl.core.policy import Policy, PolicyConfig
@@ -52,6 +53,19 @@ def test_several_steps_equal_single_ones(
         for environment in [family.make_vec(family.held_out(2), 3, autoreset=trials, horizon=75)]
     )
     assert calls
+    assert_equal(found, expected)
+
+
+def test_a_step_of_ones_own_is_taken() -> None:
+    tasks = SOME.held_out(3)
+    policy = Policy(PolicyConfig(width=8, state_size=4), policy_spaces(SOME))
+    bound = policy.bind(policy.init(torch.Generator().manual_seed(0)))
+    found, expected = (
+        collect_trials(bound, environment, SEED, 2, compiled=several)
+        for several in (True, False)
+        for environment in [SOME.make_vec(tasks, 3, autoreset=True)]
+    )
+    assert not expected.valid.all()  # episodes that failed, of which only its step knows
     assert_equal(found, expected)
 
 
