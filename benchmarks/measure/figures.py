@@ -23,6 +23,8 @@ LOOKS = {
     "gymnasium": (GROUPS[0][0], "s"),
     "recurrent_ppo": (GROUPS[2][0], "^"),
     "onnx": (COLOURS["hybrid"], "v"),
+    "pt2": (GROUPS[1][0], "D"),
+    "c": (GROUPS[0][0], "s"),
 }
 
 

@@ -153,13 +153,17 @@ def flops(**settings: Any) -> int:  # noqa: ANN401
     return counter.get_total_flops()
 
 
-def acting(lanes: int) -> Work:
-    """Call ``predict`` on a batch of observations, its state carried along."""
+def make_agent() -> Any:  # noqa: ANN401
+    """Return an agent for CartPole with fresh parameters."""
     from ssm_metarl.adaptation.agent import Agent
     from ssm_metarl.adaptation.config import AdaptationConfig
 
-    policy, params = make_policy()
-    agent = Agent(policy, params, LR, AdaptationConfig(), FAMILY.name)
+    return Agent(*make_policy(), LR, AdaptationConfig(), FAMILY.name)
+
+
+def acting(lanes: int) -> Work:
+    """Call ``predict`` on a batch of observations, its state carried along."""
+    agent = make_agent()
     seen = np.zeros((lanes, 4), np.float32)
     state = agent.predict(seen)[1]
 

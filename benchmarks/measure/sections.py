@@ -1,5 +1,6 @@
 """What is measured: each section yields the rows of one cell after another."""
 
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -139,10 +140,13 @@ def recurrence(plan: Plan) -> Iterator[list[Row]]:
 
 
 def acting(plan: Plan) -> Iterator[list[Row]]:
-    """Compare one call that chooses actions for a batch."""
-    onnx = Contestant(f"{OTHERS}:onnx_acting", "onnxruntime")
+    """Compare one call that chooses actions for a batch, and the exported files' own."""
+    onnx = Contestant(f"{MEASURE}.exported:onnx", "onnxruntime")
+    program = Contestant(f"{MEASURE}.exported:program")
     ppo = Contestant(f"{OTHERS}:ppo_acting", "sb3_contrib")
-    chosen = plan.contestants("ours:acting", onnx=onnx, recurrent_ppo=ppo)
+    chosen = plan.contestants("ours:acting", onnx=onnx, pt2=program, recurrent_ppo=ppo)
+    if shutil.which("cc"):
+        chosen["c"] = Contestant(f"{MEASURE}.exported:c")
     for lanes in (1,) if plan.quick else (1, 32, 1024):
         yield compare(chosen, plan.effort, {"batch": lanes}, lanes=lanes)
 

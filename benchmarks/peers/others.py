@@ -1,14 +1,9 @@
-"""What sb3-contrib's RecurrentPPO and an ONNX session of our policy do; runs in a worker."""
+"""What sb3-contrib's RecurrentPPO does; runs in a worker."""
 
-import io
-import logging
-import warnings
 from typing import Any
 
 import numpy as np
-import torch
 
-from benchmarks.measure.ours import make_policy
 from benchmarks.measure.worker import Work
 
 STEPS = 32
@@ -46,46 +41,6 @@ def ppo_acting(lanes: int) -> Work:
     def work() -> float:
         nonlocal state
         _, state = model.predict(seen, state, start, deterministic=True)
-        return 1
-
-    return work
-
-
-class ActingStep(torch.nn.Module):
-    """The most likely action and the next state, from an observation and a state."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.policy, params = make_policy()
-        self.bound = self.policy.bind(params)
-
-    def forward(self, seen: torch.Tensor, state: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Act once."""
-        features, (state,) = self.bound.step(self.policy.spaces.centred(seen), (state,))
-        return self.bound.distribution(features).mode(), state
-
-
-def onnx_acting(lanes: int) -> Work:
-    """Run an ONNX session of one acting step, exported here."""
-    import onnxruntime
-
-    seen, state = torch.zeros(1, lanes, 4), torch.zeros(1, lanes, 64)
-    logging.disable(logging.WARNING)
-    with warnings.catch_warnings(), torch.inference_mode():
-        warnings.simplefilter("ignore")
-        program = torch.onnx.export(ActingStep().eval(), (seen, state), dynamo=True, verbose=False)
-    assert program is not None
-    held = io.BytesIO()
-    program.save(held)
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    session = onnxruntime.InferenceSession(held.getvalue(), options)
-    names = [each.name for each in session.get_inputs()]
-    observation, memory = seen.numpy(), state.numpy()
-
-    def work() -> float:
-        nonlocal memory
-        _, memory = session.run(None, {names[0]: observation, names[1]: memory})
         return 1
 
     return work

@@ -20,7 +20,7 @@ class ActionMapping(torch.nn.Module):
 
     def __init__(self, spaces: Spaces) -> None:
         super().__init__()
-        self.shape = spaces.environment_shape
+        self.shape = spaces.action_shape
         kind = spaces.action_type or spaces.usual_type
         self.kind: torch.dtype = getattr(torch, kind)
         self.scaling = spaces.action_scaling(torch.zeros(()))
@@ -49,4 +49,5 @@ class ActionMapping(torch.nn.Module):
             values = action.to(self.low.dtype).clamp(self.low, self.high)
             if not self.kind.is_floating_point:
                 values = values.round()
-        return values.to(self.kind).reshape(-1, *self.shape)
+        values = values.to(self.kind)
+        return values if self.shape is None else values.reshape(-1, *self.shape)
