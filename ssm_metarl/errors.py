@@ -29,7 +29,10 @@ class EnvironmentFailure(SsmMetaRLError):
     """An environment that is not ours raised an error while it was played."""
 
 
-def check_whole(name: str, value: object, least: int, most: int = 2**63 - 1) -> int:
+MAX_WHOLE = 2**63 - 1
+
+
+def check_whole(name: str, value: object, least: int, most: int = MAX_WHOLE) -> int:
     """Return a whole number as a plain one.
 
     Raises:

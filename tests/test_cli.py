@@ -49,7 +49,7 @@ from ssm_metarl.env_runner.kept import WORKERS
         (["train", "--norm", "no"], ["--norm", "no value", "--no_norm"]),
         (["train", "--norm=no"], ["--norm", "no value", "--no_norm"]),
         (["train", "--resume=yes"], ["--resume takes no value"]),
-        (["train", "--seed=1.5"], ["--seed is '1.5'; it must be a whole number, at least 0"]),
+        (["train", "--seed=1.5"], ["--seed is '1.5'; it must be a whole number from 0 to"]),
         (["train", "--cell=lstm"], ["--cell is 'lstm'", "gru"]),
         (["train", "more"], ["more"]),
         (["train", "--resume"], ["--resume", "--run_dir"]),

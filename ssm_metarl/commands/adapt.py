@@ -30,7 +30,7 @@ from ssm_metarl.commands.outcome import (
 )
 from ssm_metarl.console import INTERRUPTED, Bar, Interruption, show
 from ssm_metarl.env_runner.tasks import Tasks
-from ssm_metarl.errors import CheckpointError, SsmMetaRLError, UserError
+from ssm_metarl.errors import MAX_WHOLE, CheckpointError, SsmMetaRLError, UserError
 from ssm_metarl.evaluation.modes import EXPLAINED
 from ssm_metarl.evaluation.report import MODES, counted
 from ssm_metarl.training.settings import check_settings, setting
@@ -76,7 +76,7 @@ class Adapt:
     )
     family: Path | None = setting(None, **FAMILY_FLAG)
     video: bool = setting(True, "Record the task before and after adapting.")
-    seed: int = setting(0, "Seed of everything random in the adaptation.", least=0)
+    seed: int = setting(0, "Seed of everything random in the adaptation.", within=(0, MAX_WHOLE))
     trust_env_code: bool = setting(False, TRUST)
 
     def __post_init__(self) -> None:

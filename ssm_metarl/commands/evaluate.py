@@ -24,7 +24,7 @@ from ssm_metarl.commands.common import (
 )
 from ssm_metarl.console import Bar, show
 from ssm_metarl.env_runner.tasks import Tasks
-from ssm_metarl.errors import UserError, nearest
+from ssm_metarl.errors import MAX_WHOLE, UserError, nearest
 from ssm_metarl.evaluation.report import MODES, Evaluation, ModeResult, counted, label
 from ssm_metarl.training.settings import check_settings, setting
 
@@ -75,7 +75,7 @@ class Evaluate:
         "How to measure: metaworld is Meta-World's own evaluation, for its families: 10 episodes "
         "to adapt from, then 3 that count, of each --tasks variation (50).",
     )
-    seed: int = setting(0, "Seed of everything random in the evaluation.", least=0)
+    seed: int = setting(0, "Seed of everything random in the evaluation.", within=(0, MAX_WHOLE))
     out: Path | None = setting(
         None, "Where evaluation.json, the figures and the video go.", unset="RUN", metavar="FOLDER"
     )
@@ -164,8 +164,10 @@ def run(asked: Evaluate, given: Collection[str]) -> int:
         write_text_atomically(path, evaluation.to_json())
         made("numbers", path)
     _draw_evaluation(evaluation, family, tasks, folder / "figures")
+    video = folder / "videos" / "before-after.mp4"
+    video.unlink(missing_ok=True)  # of an earlier evaluation, like figures
     if asked.video:
-        attempt("video", lambda: _record(loaded, shown, tasks, folder, asked.seed))
+        attempt("video", lambda: _record(loaded, shown, tasks, video, asked.seed))
     return 0
 
 
@@ -272,10 +274,9 @@ def _scatters(evaluation: Evaluation, groups: list[str] | None) -> list["Scatter
     ]
 
 
-def _record(loaded: Loaded, shown: "Shown | None", tasks: Tasks, folder: Path, seed: int) -> str:
+def _record(loaded: Loaded, shown: "Shown | None", tasks: Tasks, path: Path, seed: int) -> str:
     from ssm_metarl.video.before_after import write_before_after
 
-    path = folder / "videos" / "before-after.mp4"
     before, after = write_before_after(loaded.agent, shown, loaded.family, tasks, path, seed)
     assert shown is not None
     returns = f"return {before:.1f} before adapting, {after:.1f} after"

@@ -15,7 +15,7 @@ from ssm_metarl.checkpoint.files import parse_json
 from ssm_metarl.core.cells import CELLS
 from ssm_metarl.core.config import PolicyConfig
 from ssm_metarl.core.encoders import ENCODERS
-from ssm_metarl.errors import UserError
+from ssm_metarl.errors import MAX_WHOLE, UserError
 from ssm_metarl.meta_rl.registry import INNER_LOSSES, LEARNERS, used_by
 from ssm_metarl.training.checks import check_together
 from ssm_metarl.training.defaults import MAX_TIME_CONSTANT, ByAction, resolved
@@ -234,7 +234,7 @@ class TrainConfig:
         "Number of validation tasks; the checkpoint keeps the policy that is best on them.",
         within=(1, 10**4),
     )
-    seed: int = setting(0, "Seed of everything random in the run.", least=0)
+    seed: int = setting(0, "Seed of everything random in the run.", within=(0, MAX_WHOLE))
     device: Literal["cpu", "cuda"] = setting("cpu", "Where tensors live.")
     compile: Literal["auto", "on", "off"] = setting(
         "auto", "Compile how agents act in native environments; auto: in long trainings."

@@ -98,7 +98,7 @@ def test_zero_shot_records_two_episodes_as_nothing_changes(
         (["--mode=zero_shot", "--no-guard"], ["zero_shot", "--no-guard"]),
         (["--episodes=0"], ["--episodes", "from 1 to"]),
         (["--steps=0"], ["--steps", "from 1 to"]),
-        (["--seed=-1"], ["--seed", "at least 0"]),
+        (["--seed=-1"], ["--seed", "from 0 to"]),
     ],
 )
 def test_a_bad_adaptation_is_one_line(

@@ -55,7 +55,10 @@ def test_a_video_shows_one_swapped_task(run_dir: Path, capsys: pytest.CaptureFix
     argv = ["evaluate", str(run_dir), "--tasks=6", "--episodes=2", "--steps=1"]
     assert main([*argv, "--modes=zero_shot,standard"]) == 0
     assert "swap=1" in capsys.readouterr().out
-    assert (run_dir / "videos" / "before-after.mp4").stat().st_size > 1000
+    video = run_dir / "videos" / "before-after.mp4"
+    assert video.stat().st_size > 1000
+    assert main([*argv, "--modes=zero_shot", "--no_video"]) == 0
+    assert not video.exists()  # it would show another evaluation
 
 
 def read_only(*, prefix: str, dir: Path) -> NoReturn:
