@@ -38,7 +38,7 @@ class Row:
         seconds: Wall clock per unit of work, median.
         processor_seconds: Processor time of it, of all threads.
         ours_is: How many times as fast ours is, by the wall clock.
-        interval: 95% bootstrap interval of that ratio of medians, over the rounds.
+        interval: 95% bootstrap interval of that ratio of medians, over the runs.
         ours_is_by_processor: The same ratio of processor time.
         extra: Whatever else was measured.
     """
