@@ -146,3 +146,19 @@ class Interruption:
         self.asked = True
         signal.signal(signal.SIGINT, signal.default_int_handler)
         print("stopping after this iteration; again to stop at once", file=sys.stderr)
+
+
+@contextlib.contextmanager
+def ctrl_c_ignored() -> Iterator[None]:
+    """Ignore Ctrl-C in this context; a process that is started in it does so for good.
+
+    Does nothing in other threads than the main one, which cannot change what signals do.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    previous = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, previous)

@@ -23,7 +23,14 @@ from ssm_metarl.commands.common import (
     use_one_thread,
 )
 from ssm_metarl.commands.train import say_what_is_next
-from ssm_metarl.console import INTERRUPTED, Bar, Interruption, say, warnings_as_lines
+from ssm_metarl.console import (
+    INTERRUPTED,
+    Bar,
+    Interruption,
+    ctrl_c_ignored,
+    say,
+    warnings_as_lines,
+)
 from ssm_metarl.errors import SsmMetaRLError, UserError
 from ssm_metarl.training.config import TrainConfig
 from ssm_metarl.training.search_space import FORMS, Searched, check_corners, search_space
@@ -213,15 +220,17 @@ class _Crew:
     def __enter__(self) -> "_Crew":
         return self
 
-    def __exit__(self, *error: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
         for _, line in self._workers:
             line.close()
+        at_once = kind is KeyboardInterrupt  # a second Ctrl-C, which may also come while we wait
         try:
-            for worker, _ in self._workers:
+            for worker, _ in [] if at_once else self._workers:
                 worker.join()
-        except KeyboardInterrupt:  # the second one
-            for worker, _ in self._workers:
-                worker.kill()
+        except KeyboardInterrupt:
+            at_once = True
+        for worker, _ in self._workers if at_once else []:
+            worker.kill()
 
     def fill(self, needed: int) -> None:
         """Start workers where trials need them, also in place of those that were killed.
@@ -244,14 +253,14 @@ class _Crew:
             theirs, own = multiprocessing.Pipe(duplex=False)
             context = multiprocessing.get_context("spawn")
             worker = context.Process(target=_work, args=(self.asked, theirs))
-            worker.start()
+            with ctrl_c_ignored():  # which the worker inherits: it stops as its line is closed
+                worker.start()
             theirs.close()
             self._workers.append((worker, own))
 
 
 def _work(asked: Sweep, line: Connection) -> None:
     """Work, in a process of its own, which leaves the terminal to that of the bar."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     log = os.open(asked.folder / LOG, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
     for stream in (1, 2):
         os.dup2(log, stream)

@@ -302,6 +302,33 @@ def test_a_worker_that_fails_ends_the_sweep_and_one_that_is_killed_does_not(
         crew.fill(0)
 
 
+def test_a_second_ctrl_c_waits_for_no_worker(tmp_path: Path) -> None:
+    done = []
+    worker = SimpleNamespace(join=lambda: done.append("join"), kill=lambda: done.append("kill"))
+    crew = sweep._Crew(asked(f"--out={tmp_path / 'a'}"))
+    crew._workers = [(worker, SimpleNamespace(close=lambda: done.append("close")))]
+    with crew:
+        pass
+    assert done == ["close", "join"]
+    done.clear()
+    with pytest.raises(KeyboardInterrupt), crew:
+        raise KeyboardInterrupt
+    assert done == ["close", "kill"]
+
+
+def test_a_worker_that_is_just_starting_ignores_ctrl_c(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    before = signal.getsignal(signal.SIGINT)
+    seen = []
+    worker = SimpleNamespace(start=lambda: seen.append(signal.getsignal(signal.SIGINT)))
+    context = SimpleNamespace(Process=lambda **arguments: worker)
+    monkeypatch.setattr("multiprocessing.get_context", lambda method: context)
+    sweep._Crew(asked(f"--out={tmp_path / 'a'}")).fill(1)
+    assert seen == [signal.SIG_IGN]  # which a new process inherits
+    assert signal.getsignal(signal.SIGINT) is before
+
+
 def test_importance_is_of_all_that_was_tried(tmp_path: Path) -> None:
     def objective(trial: optuna.Trial) -> float:
         cell, rate = trial.suggest_categorical("cell", ["a", "b"]), trial.suggest_float("lr", 0, 1)

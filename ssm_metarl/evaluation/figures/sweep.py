@@ -54,6 +54,7 @@ def sweep_figure(
     grid[0].step([one.number for one in complete], best, where="post", color=BEST, zorder=1)
     _scatter(grid[0], trials, [one.number for one in trials])
     grid[0].set(title=title, xlabel="trial")
+    grid[0].xaxis.set_major_locator(MaxNLocator(integer=True))
     grid[0].legend(frameon=False, fontsize="small", markerscale=0.8)
     for axes, name in zip(grid[1:], names, strict=True):
         values = [one.params[name] for one in trials]
