@@ -94,16 +94,20 @@ def advance(
     return Carry(lanes, action, reward, start, done, ended, memory), stacked
 
 
-def wanted(choice: str, steps: int, *, units_change: bool = False) -> bool:
+def wanted(choice: str, steps: int, *, native: bool = True, units_change: bool = False) -> bool:
     """Return whether to compile, and write to the log why not, if that was not to be expected.
 
     Args:
         choice: The setting.
         steps: That the training is going to take in a row.
+        native: Whether the environment is a simulator of ours.
         units_change: Whether those of observations or rewards do, which are numbers in what is
             compiled.
     """
-    if choice == "off" or (choice == "auto" and (steps < WORTH_IT or units_change)):
+    if choice == "off" or (choice == "auto" and (steps < WORTH_IT or units_change or not native)):
+        return False
+    if not native:
+        log.warning("nothing is compiled: only native environments can be (docs/scaling.md)")
         return False
     if units_change:
         log.warning("nothing is compiled: --norm_obs and --norm_reward change units as they train")

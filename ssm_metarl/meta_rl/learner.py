@@ -102,7 +102,9 @@ class Learner(ABC):
     def compiled(self) -> bool:
         """Return whether rollouts are compiled, which pays in long trainings."""
         own, steps = self.settings, self.iterations * self.family.max_episode_steps
-        return wanted(own.compile, steps, units_change=own.norm_obs or own.norm_reward)
+        units_change = own.norm_obs or own.norm_reward
+        native = self.family.simulator is not None
+        return wanted(own.compile, steps, native=native, units_change=units_change)
 
     def progress(self, iteration: int) -> float:
         """Return the fraction of the training that is done before an iteration."""

@@ -95,6 +95,11 @@ def test_auto_compiles_long_trainings_where_there_is_a_compiler(
     assert not compiled.wanted("auto", compiled.WORTH_IT, units_change=True)
     assert not compiled.wanted("on", 1, units_change=True)
     assert "nothing is compiled: --norm_obs and" in caplog.text
+    caplog.clear()
+    assert not compiled.wanted("auto", compiled.WORTH_IT, native=False)
+    assert not caplog.text
+    assert not compiled.wanted("on", 1, native=False, units_change=True)
+    assert "nothing is compiled: only native environments" in caplog.text
     monkeypatch.setenv("CXX", "no-such-compiler")
     assert not compiled.wanted("on", 1)
     assert "nothing is compiled: there is no C++ compiler no-such-compiler" in caplog.text
