@@ -169,7 +169,7 @@ def configs(name: FamilyName, seed: int) -> dict[str, TrainConfig]:
     trials = TrainConfig(mode="rl2", env_name=name, seed=seed, validate_every=30)
     return {
         "rl2": trials,
-        "maml": TrainConfig(env_name=name, seed=seed),
+        "maml": TrainConfig(env_name=name, seed=seed, num_epochs=150),
         "oracle": dataclasses.replace(trials, env_name=f"{name}Told"),
     }
 
