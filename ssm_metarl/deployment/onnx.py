@@ -33,13 +33,12 @@ def onnx_bytes(agent: Agent, *, sample: bool) -> bytes:
             input_names=[*step.example()],
             output_names=OUTPUTS,
             dynamo=True,
-            external_data=False,
             verbose=False,
         )
     assert made is not None
     opset = made.model.opset_imports[""]
     made.model.metadata_props.update(describe(step, agent.family), opset=str(opset))
-    model = made.model_proto
+    model = made.model_proto  # with the weights inside, where saving it would make a second file
     del model.graph.value_info[:]  # shapes in between, by names that are no longer there:
     for value in (*model.graph.input, *model.graph.output):
         value.type.tensor_type.shape.dim[0].dim_param = "batch"
