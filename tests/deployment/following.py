@@ -24,7 +24,7 @@ BOX = gymnasium.spaces.Box(np.array([-2.0, 0.0], np.float32), np.array([2.0, 5.0
 DISCRETE = gymnasium.spaces.Discrete(4, start=3)
 IN_TRIAL = {"memory": "trial", "trial_inputs": True}
 VARIANTS: dict[str, tuple[gymnasium.Space, dict[str, Any]]] = {
-    "continuous, in a trial": (BOX, {**IN_TRIAL, "norm": True}),
+    "continuous, in a trial": (BOX, {**IN_TRIAL, "norm": True, "blocks": 2}),
     "discrete, in a trial": (DISCRETE, {**IN_TRIAL, "clip_obs": 1.0}),
     "continuous, in an episode": (BOX, {"trial_inputs": True, "norm": True, "clip_reward": 0.5}),
     "discrete": (DISCRETE, {}),
@@ -45,13 +45,12 @@ def make_agent(
     scale, offset = np.linspace(0.5, 2.0, size), np.linspace(0.3, -0.2, size)
     units = {"observation_offset": tuple(offset.tolist()), "reward_scale": 1.5}
     spaces = replace(Spaces.of(scale, space), image=image, **units)
-    config = PolicyConfig(**{"width": 12, "state_size": 5, "blocks": 2, **network})
+    config = PolicyConfig(**{"width": 12, "state_size": 5, "blocks": 1, **network})
     policy, rng = Policy(config, spaces), torch.Generator().manual_seed(0)
     params = {
         name: value + 0.2 * torch.randn(value.shape, generator=rng)
         for name, value in policy.init(rng).items()
     }
-    params["action.weight"] *= 3.0
     return Agent(policy, params, 0.1, AdaptationConfig(), "Toy-v0")
 
 

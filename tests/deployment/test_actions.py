@@ -54,5 +54,5 @@ def test_torch_maps_actions_as_spaces_does(space: gymnasium.Space) -> None:
 @needs_compiler
 @pytest.mark.parametrize("space", [each for each in SPACES if each.dtype != np.float16], ids=str)
 def test_c_maps_actions_as_spaces_does(space: gymnasium.Space, tmp_path: Path) -> None:
-    agent = make_agent(space, cell="gru", trial_inputs=True, memory="trial", blocks=1)
+    agent = make_agent(space, cell="gru", trial_inputs=True, memory="trial")
     follow(agent, c_runner(sm.export(agent, tmp_path / "policy.c"), agent), steps=20)

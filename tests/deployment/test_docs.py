@@ -2,6 +2,7 @@
 
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -31,12 +32,16 @@ def test_onnx_runtime_with_numpy_alone(
     assert capsys.readouterr().out == "return 500\n" * 4
 
 
-def test_torch_export(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_torch_export_without_this_package(tmp_path: Path) -> None:
     export(tmp_path / "policy.pt2")
-    monkeypatch.chdir(tmp_path)
-    names: dict[str, object] = {}
-    exec(compile(blocks("python")[1], "docs/deployment.md", "exec"), names)
-    assert '"state\\": [\\"batch\\", 130]' in names["facts"]["policy.json"]  # pyright: ignore
+    block = blocks("python")[1]
+    code = (
+        f"import sys\nsys.modules['ssm_metarl'] = None\n{block}\nprint(*action.shape, *state.shape)"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert ran.stdout == "3 3 130\n"
 
 
 @needs_compiler
