@@ -50,11 +50,11 @@ class Agent:
     """
 
     policy: Policy
-    params: Params
-    rates: Rates
+    params: Params = field(repr=False)  # hundreds of lines
+    rates: Rates = field(repr=False)
     config: AdaptationConfig
     family: str
-    family_source: str = ""
+    family_source: str = field(default="", repr=False)
     experience: Path | None = None
     run: str | None = None
     simulators: Mapping[str, str] = field(default_factory=dict)

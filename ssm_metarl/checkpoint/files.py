@@ -34,8 +34,11 @@ def replacing(path: Path) -> Iterator[Path]:
         yield temporary
         _sync(temporary, os.O_RDWR)  # Windows needs it open for writing
         os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
+    except BaseException as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        if isinstance(error, OSError) and error.filename == str(temporary):
+            error.filename = str(path)  # that the user knows of
         raise
     with contextlib.suppress(PermissionError):  # Windows opens no folders
         _sync(path.parent, os.O_RDONLY)

@@ -14,6 +14,7 @@ from ssm_metarl.commands.common import (
     Loaded,
     attempt,
     best_return,
+    check_results_folder,
     load_agent,
     made,
     naming_flag,
@@ -122,8 +123,7 @@ def run(asked: Adapt, given: Collection[str]) -> int:
             check_free(asked.save)
             check_writable(asked.save)
     folder = asked.out or place / "adapt" / asked.mode
-    with naming_flag("out"):
-        check_writable(folder)
+    check_results_folder(asked.out, folder)
     records, stopped = _follow(loaded, task, asked)
     adapted = records[-1].agent if records else agent
     remembered = records[-1].episodes if records and asked.mode == "in_context" else 0

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from rich import box
 from rich.table import Table
 
+from ssm_metarl.checkpoint.files import check_writable
 from ssm_metarl.errors import SsmMetaRLError, UserError
 from ssm_metarl.training.tracking import TRACKERS
 
@@ -138,6 +139,16 @@ def naming_flag(name: str) -> Iterator[None]:
         yield
     except UserError as error:
         raise UserError(f"--{name}: {error}") from error
+
+
+def check_results_folder(out: Path | None, folder: Path) -> None:
+    """Refuse a folder for results that cannot be written; `out` is the flag, None if not given."""
+    try:
+        check_writable(folder)
+    except UserError as error:
+        if out:
+            raise UserError(f"--out: {error}") from error
+        raise UserError(f"{error}; --out FOLDER puts the results elsewhere") from error
 
 
 def attempt(what: str, make: Callable[[], object]) -> None:

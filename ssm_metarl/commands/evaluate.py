@@ -17,6 +17,7 @@ from ssm_metarl.commands.common import (
     Loaded,
     attempt,
     best_return,
+    check_results_folder,
     load_agent,
     made,
     naming_flag,
@@ -190,12 +191,7 @@ def _say_what_is_special(
 
 def _check_places(asked: Evaluate, folder: Path) -> None:
     """Refuse, before any work, places that cannot be written."""
-    try:
-        check_writable(folder)
-    except UserError as error:
-        if asked.out:
-            raise UserError(f"--out: {error}") from error
-        raise UserError(f"{error}; --out FOLDER puts the results elsewhere") from error
+    check_results_folder(asked.out, folder)
     if asked.json:
         with naming_flag("json"):
             check_writable(asked.json.parent)

@@ -101,3 +101,8 @@ def test_parameters_of_one_task_lose_its_axis_and_nothing_else(agent: Agent) -> 
         assert torch.equal(other.params[name], expected)
     assert other.policy is agent.policy
     assert other.predict(np.ones(4))[0].shape == ()
+
+
+def test_an_agent_is_shown_without_its_numbers(agent: Agent) -> None:
+    assert "family='CartPole-v1'" in repr(agent)
+    assert "tensor" not in repr(agent)

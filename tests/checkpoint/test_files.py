@@ -63,6 +63,12 @@ def test_a_full_disk_leaves_the_old_file_and_nothing_else(
     assert os.listdir(tmp_path) == ["file"]
 
 
+def test_an_error_names_the_file_and_not_the_temporary_one(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    with pytest.raises(OSError, match=f"'{file}'"), replacing(file) as temporary:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(temporary))
+
+
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
 def test_an_error_in_the_block_leaves_the_old_file_and_nothing_else(
     error: type[BaseException], tmp_path: Path

@@ -76,6 +76,7 @@ def test_a_bad_evaluation_is_one_line(
     said = fails(capsys, ["evaluate", str(run_dir)])
     assert "cannot be written: Read-only" in said
     assert "--out FOLDER puts the results elsewhere" in said
+    assert "--out FOLDER puts the results elsewhere" in fails(capsys, ["adapt", str(run_dir)])
     missing = tmp_path / "no" / "out.json"
     assert "--json" in fails(capsys, ["evaluate", str(run_dir), f"--json={missing}"])
 
