@@ -148,13 +148,13 @@ class Memory:
         if not len(used):
             return dict(own)
         mine = recalled.tasks.unsqueeze(-1) == used  # [K, M, used]
-        share = (recalled.weight.unsqueeze(-1) * mine).sum(1).to(own["encoder.bias"])
+        share = (recalled.weight.unsqueeze(-1) * mine).sum(1)
         gradients = [self.gradient(task) for task in used.tolist()]
         joined = {}
         for name, gradient in own.items():
             earlier = torch.stack([each[name] for each in gradients])
             kept = broadcast_tasks(recalled.own, gradient) * gradient
-            joined[name] = kept + torch.tensordot(share, earlier, 1)
+            joined[name] = kept + torch.tensordot(share.to(earlier), earlier, 1)
         return joined
 
     def gradient(self, task: int) -> Params:

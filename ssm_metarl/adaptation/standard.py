@@ -16,7 +16,7 @@ from numpy.random import SeedSequence
 from ssm_metarl.adaptation.agent import Agent
 from ssm_metarl.adaptation.guard import Guard, choose
 from ssm_metarl.adaptation.hybrid import Memory, Recalled
-from ssm_metarl.core.parameters import Params, combine
+from ssm_metarl.core.parameters import Params, combine, device_of
 from ssm_metarl.core.policy import LOG_STD
 from ssm_metarl.core.torch_state import in_usual_torch
 from ssm_metarl.env_runner.family import TaskFamily, Tasks
@@ -163,7 +163,7 @@ def play_tasks(
     seed: SeedSequence,
 ) -> Trajectory:
     """Play some episodes of K tasks, each from an empty memory and cut at the agent's horizon."""
-    device = params["encoder.bias"].device
+    device = device_of(params)
     environment = family.make_vec(
         tasks, episodes, autoreset=False, horizon=agent.config.horizon, device=device
     )

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+import torch
 from torch import Tensor
 
 Params = Mapping[str, Tensor]
@@ -29,6 +30,11 @@ class Leaf:
 
 Leaves = Mapping[str, Leaf]
 LeafFilter = Callable[[Leaf], bool]
+
+
+def device_of(params: Params) -> torch.device:
+    """Return where parameters are, which is the same place for all."""
+    return next(iter(params.values())).device
 
 
 def in_groups(*groups: Group) -> LeafFilter:

@@ -16,7 +16,7 @@ from ssm_metarl.adaptation.agent import Agent
 from ssm_metarl.adaptation.hybrid import Memory
 from ssm_metarl.adaptation.session import check_mode
 from ssm_metarl.adaptation.standard import Adapted, adapt_tasks
-from ssm_metarl.core.parameters import Params
+from ssm_metarl.core.parameters import Params, device_of
 from ssm_metarl.env_runner.family import TaskFamily, Tasks
 from ssm_metarl.env_runner.software import current_software
 from ssm_metarl.env_runner.streams import substream
@@ -260,6 +260,6 @@ def summarise(
 def untrained(agent: Agent, seed: SeedSequence) -> Params:
     """Return the parameters of the fresh network that `from_scratch` starts from."""
     state = int(substream(seed, INITIAL_STREAM).generate_state(1)[0])
-    device = agent.params["encoder.bias"].device
+    device = device_of(agent.params)
     fresh = agent.policy.init(torch.Generator().manual_seed(state))
     return {name: value.to(device) for name, value in fresh.items()}

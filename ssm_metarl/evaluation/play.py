@@ -8,7 +8,7 @@ from jaxtyping import Float
 from numpy.random import SeedSequence
 from torch import Tensor
 
-from ssm_metarl.core.parameters import Params
+from ssm_metarl.core.parameters import Params, device_of
 from ssm_metarl.core.policy import BoundPolicy, Policy
 from ssm_metarl.env_runner.family import TaskFamily, Tasks
 from ssm_metarl.env_runner.rollout import (
@@ -116,7 +116,7 @@ def _rollout(
     episodes: int = 0,
 ) -> Trajectory:
     """Play one episode in every lane, or a trial of several."""
-    device = bound.params["encoder.bias"].device
+    device = device_of(bound.params)
     environment = family.make_vec(tasks, lanes, autoreset=episodes > 0, device=device)
     if episodes:
         rollout = collect_trials(bound, environment, seed, episodes, deterministic=deterministic)

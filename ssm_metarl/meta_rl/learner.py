@@ -16,7 +16,7 @@ import torch
 from numpy.random import SeedSequence
 from torch import Tensor
 
-from ssm_metarl.core.parameters import Params
+from ssm_metarl.core.parameters import Params, device_of
 from ssm_metarl.core.policy import BoundPolicy, Policy
 from ssm_metarl.env_runner.compiled import wanted
 from ssm_metarl.env_runner.family import TaskFamily, Tasks
@@ -88,7 +88,7 @@ class Learner(ABC):
     @property
     def device(self) -> torch.device:
         """Return where the parameters are."""
-        return next(iter(self.params.values())).device
+        return device_of(self.params)
 
     def detached(self) -> dict[str, Tensor]:
         """Return the parameters as constants."""
