@@ -20,6 +20,7 @@ from ssm_metarl.ui.theme import CSS, LEAVING, theme
 from ssm_metarl.ui.uploads import UploadLimit
 
 QUEUE = 64  # visitors who may wait
+SESSIONS = 256  # whose last results are kept, also when they have left; each takes up to 1 MB
 PATIENCE = 30.0  # seconds for trainings to save when the server ends
 POLL = 0.05  # seconds between Gradio's looks at its queue
 TIDY = 30.0  # seconds between returns of unused memory to the system
@@ -48,6 +49,7 @@ def serve(runs: Path, host: str = "127.0.0.1", port: int = 7860) -> None:
             show_error=False,
             quiet=True,
             max_file_size=UPLOAD_BYTES,
+            state_session_capacity=SESSIONS,
             theme=theme(),
             head=f"<style>{CSS}{range_marks()}</style><script>{LEAVING}</script>",
             footer_links=["api"],
