@@ -211,18 +211,11 @@ def chunked(
     loop(decay, drive[tail], last, keep, reverse, states[tail])
 
 
-def on_gpu(
-    decay: Tensor,
-    drive: Tensor,
-    initial: Tensor,
-    keep: Tensor | None,
-    reverse: bool,
-    states: Tensor,
-) -> None:
+def on_gpu(*arguments: Any) -> None:  # noqa: ANN401 (those of a backend)
     """Compute all states in one Triton kernel."""
     from ssm_metarl.core.triton_scan import triton_scan
 
-    triton_scan(decay, drive, initial, keep, reverse, states)
+    triton_scan(*arguments)
 
 
 BACKENDS: dict[str, Backend] = {"loop": loop, "chunked": chunked, "on_gpu": on_gpu}

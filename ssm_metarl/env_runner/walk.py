@@ -50,8 +50,8 @@ def act(
 class Walk:
     """A rollout in progress: what has been recorded, as lists over time of steps or blocks of them.
 
-    A block has an axis of time in front. It is kept whole, since taking blocks apart costs more
-    than compiled steps do.
+    A block has an axis of time in front. It is kept whole: taking it apart, to stack all steps in
+    the end, took some 8% of the time of a compiled rollout.
     """
 
     def __init__(
