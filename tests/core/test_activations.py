@@ -37,3 +37,11 @@ def test_derivatives(ours: object, theirs: object) -> None:
         torch.testing.assert_close(jvp, plain)
     hessians = [torch.func.hessian(lambda x, f=f: f(x).sum())(x.detach()) for f in (ours, theirs)]  # pyright: ignore
     torch.testing.assert_close(*hessians)
+
+
+@pytest.mark.parametrize(("ours", "name"), [(tanh, "_TanhBackward"), (silu, "_SiluBackward")])
+def test_gradients_take_the_quick_way_and_acting_none(ours: object, name: str) -> None:
+    x = torch.ones(2, requires_grad=True)
+    assert type(ours(x).grad_fn).__name__ == name  # pyright: ignore
+    with torch.no_grad():
+        assert not ours(x).requires_grad  # pyright: ignore

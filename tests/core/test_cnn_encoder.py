@@ -37,6 +37,33 @@ def test_initial_kernels_keep_the_size_of_what_goes_through_them() -> None:
         assert abs(kernel.mean()) < 0.1 * kernel.std()
 
 
+@pytest.mark.parametrize(
+    ("image", "expected"),
+    [
+        ((16, 9, 1), [(2, 40), (2, 12), (1, 12)]),
+        ((5, 12, 1), [(2, 18), (1, 18), (1, 18)]),
+        ((4, 40, 1), [(1, 160)] * 3),
+        ((64, 48, 3), [(2, 768), (2, 192), (2, 48)]),
+    ],
+)
+def test_images_are_halved_while_their_shorter_side_is_more_than_4(
+    image: tuple[int, int, int], expected: list[tuple[int, int]]
+) -> None:
+    pixels = image[0] * image[1] * image[2]
+    encoder = CNNEncoder(CONFIG, (1.0,) * (pixels + 2), image)
+    assert list(encoder.strides()) == expected
+    drawn = encoder.init(torch.Generator().manual_seed(0))
+    assert drawn["encoder.weight"].shape == (32 * expected[-1][1] + 2, 4)
+    assert encoder.bind(drawn)(torch.zeros(1, 2, pixels + 2)).shape == (1, 2, 4)
+
+
+def test_biases_start_at_0_and_features_with_unit_gain() -> None:
+    drawn = params()
+    assert [value.any().item() for name, value in drawn.items() if "bias" in name] == [False] * 4
+    weight = drawn["encoder.weight"]
+    assert weight.std() == pytest.approx(len(weight) ** -0.5, rel=0.1)
+
+
 def test_every_task_has_its_own_parameters() -> None:
     own = [params(seed) for seed in range(3)]
     stacked = {name: torch.stack([p[name] for p in own]) for name in own[0]}

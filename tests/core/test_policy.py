@@ -184,3 +184,42 @@ def test_rewards_as_inputs_are_in_units_of_their_scale() -> None:
     never = torch.zeros(1, 1, dtype=torch.bool)
     seen = policy.inputs(torch.zeros(1, 1, 3), never.long(), torch.tensor([[2.0]]), never)
     assert seen[0, 0, -2] == 0.5
+
+
+def test_observations_are_clipped_around_their_typical_value() -> None:
+    spaces = Spaces((2.0, 4.0), 2, True, observation_offset=(1.0, -1.0))
+    policy = Policy(PolicyConfig(clip_obs=1.5), spaces)
+    observation, none = torch.tensor([[9.0, 2.0], [-9.0, -20.0]]), torch.zeros(2)
+    seen = policy.inputs(observation, none.long(), none, none.bool())
+    assert seen.tolist() == [[3.0, 3.0], [-3.0, -6.0]]
+
+
+def test_several_choices_stand_side_by_side() -> None:
+    policy = Policy(PolicyConfig(), Spaces((1.0,), 5, True, choices=(2, 3)))
+    like = torch.zeros(1, dtype=torch.float64)
+    acted = policy.action_features(torch.tensor([[1, 0], [-1, 2]]), like)
+    assert acted.dtype == torch.float64
+    assert acted.tolist() == [[0, 1, 1, 0, 0], [0, 0, 0, 0, 1]]
+    assert torch.equal(policy.action_features(acted, like), acted)
+    bound = policy.bind(policy.init(torch.Generator().manual_seed(0)))
+    found = bound.distribution(torch.zeros(1, 1, 32))
+    assert isinstance(found, Categorical)
+    assert found.choices == (2, 3)
+
+
+def test_initial_values_that_are_not_drawn() -> None:
+    policy = Policy(PolicyConfig(norm=True, initial_log_std=-1.5), CONTINUOUS)
+    params = policy.init(torch.Generator().manual_seed(0))
+    assert params["action.log_std"].tolist() == [-1.5, -1.5]
+    assert (params["block0.norm"] == 1.0).all()
+    discrete = Policy(PolicyConfig(), DISCRETE).init(torch.Generator().manual_seed(0))
+    assert discrete.keys() == params.keys() - {"action.log_std", "block0.norm"}
+
+
+@pytest.mark.parametrize(("cell", "size"), [("ssm", 8), ("gated", 4), ("gru", 4), ("mlp", 0)])
+def test_the_empty_memory_is_zero_in_the_dtype_asked_for(cell: str, size: int) -> None:
+    policy, _ = make(cell)
+    like = torch.ones(1, dtype=torch.float64)
+    for memory in policy.initial_state(K, E, like):
+        assert torch.equal(memory, torch.zeros(K, E, size, dtype=torch.float64))
+        assert memory.dtype == torch.float64

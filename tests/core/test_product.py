@@ -1,5 +1,8 @@
 """Products per task: values, derivatives of any order and their layout in memory."""
 
+import functools
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import Tensor
@@ -61,6 +64,27 @@ def test_torch_func_agrees_with_plain_products(rows: int, columns: int) -> None:
         torch.func.vmap(product, in_dims=(None, 0, None))(x, several, bias),
         torch.stack([plain(x, one, bias) for one in several]),
     )
+
+
+@IGNORE_JIT
+@pytest.mark.parametrize(("rows", "columns"), SIZES)
+@pytest.mark.parametrize("biased", [False, True])
+def test_tangents_of_values_and_of_gradients(rows: int, columns: int, biased: bool) -> None:
+    inputs = tuple(a.detach() for a in arguments(rows, columns)[: 2 + biased])
+    rng = torch.Generator().manual_seed(1)
+    tangents = tuple(torch.randn(a.shape, generator=rng, dtype=a.dtype) for a in inputs)
+
+    def plain(x: Tensor, w: Tensor, bias: Tensor | None = None) -> Tensor:
+        return x @ w if bias is None else x @ w + bias.unsqueeze(-2)
+
+    def gradient(multiply: Callable[..., Tensor], *own: Tensor) -> tuple[Tensor, ...]:
+        return torch.func.grad(lambda *a: multiply(*a).pow(3).sum(), (0, 1))(*own)
+
+    for order in (lambda how: how, lambda how: functools.partial(gradient, how)):
+        found, expected = (
+            torch.func.jvp(order(how), inputs, tangents)[1] for how in (product, plain)
+        )
+        torch.testing.assert_close(found, expected)
 
 
 def test_second_order_gradients_are_laid_out_row_by_row(monkeypatch: pytest.MonkeyPatch) -> None:

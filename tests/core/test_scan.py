@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from ssm_metarl.core import scan
 from ssm_metarl.core.scan import (
     BACKENDS,
     CHUNKED_BYTES,
@@ -95,6 +96,23 @@ def test_chunks_are_for_long_sequences_of_small_steps_with_a_constant_decay() ->
     assert name(one.expand(long, 1, small), long, small) == "loop"
 
 
+class OnGPU(torch.Tensor):
+    """Says that it is where it is not."""
+
+    is_cuda = True  # pyright: ignore
+
+
+@pytest.mark.parametrize(
+    ("axes", "triton", "name"), [(2, True, "on_gpu"), (3, True, "loop"), (2, False, "loop")]
+)
+def test_a_gpu_takes_the_kernel_for_the_shapes_it_knows(
+    axes: int, triton: bool, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scan, "_has_triton", lambda: triton)
+    drive = torch.zeros(T, *[1] * axes, N).as_subclass(OnGPU)
+    assert backend_of(torch.ones(N), drive, None).__name__ == name
+
+
 @pytest.mark.parametrize("reverse", [False, True])
 def test_gradients_through_chunks(reverse: bool) -> None:
     decay, drive, initial, _ = make(torch.complex128, (K, 1, N), CHUNKED_STEPS + 6)
@@ -169,6 +187,23 @@ def test_vmap_equals_one_at_a_time(shape: tuple[int, ...], which: tuple[int, ...
         for lane in range(3):
             alone = call(*[x[:, lane] if i in which else x for i, x in enumerate(given)])
             torch.testing.assert_close(together[lane], alone)
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("which", [(0,), (1,), (2,), (0, 1, 2)])
+@pytest.mark.parametrize("shape", DECAYS.values(), ids=DECAYS.keys())
+def test_vmap_without_resets(shape: tuple[int, ...], which: tuple[int, ...], reverse: bool) -> None:
+    single = [x.detach() for x in make(torch.float64, shape)[:3]]
+    given = [torch.stack([x, x.flip(-1)]) if i in which else x for i, x in enumerate(single)]
+
+    def run(a: torch.Tensor, b: torch.Tensor, h: torch.Tensor) -> torch.Tensor:
+        return linear_recurrence(a, b, h, reverse=reverse)
+
+    dims = tuple(0 if i in which else None for i in range(3))
+    together = torch.func.vmap(run, in_dims=dims)(*given)
+    for lane in range(2):
+        alone = run(*[x[lane] if i in which else x for i, x in enumerate(given)])
+        torch.testing.assert_close(together[lane], alone)
 
 
 def test_third_order_agrees_with_plain_autograd() -> None:

@@ -1,5 +1,6 @@
 """Actions: whatever a policy does is contained in the environment's space, as Gymnasium sees it."""
 
+import itertools
 from typing import Any
 
 import gymnasium
@@ -146,9 +147,37 @@ def test_the_type_of_an_action_is_that_of_the_space_it_acts_in() -> None:
     assert small.acting_in(Discrete(3)).action_type is None
 
 
+SPACES = (
+    Discrete(3),
+    Discrete(2, start=-1, dtype=np.int8),
+    MultiDiscrete([2, 3], start=[5, -1]),
+    MultiDiscrete(np.array([[2, 3], [1, 4]])),
+    Box(-1, 1, (2,)),
+    Box(np.array([[-2, 0]]), np.array([[4, 9]]), dtype=np.int16),
+)
+
+
+def test_nothing_is_left_of_the_actions_before() -> None:
+    for one, other in itertools.permutations((*SPACES, Box(-np.inf, np.inf, (1,))), 2):
+        assert Spaces.of(SCALE, one).acting_in(other) == Spaces.of(SCALE, other)
+
+
+@pytest.mark.parametrize("space", SPACES, ids=str)
+def test_the_numbers_tell_the_space(space: gymnasium.Space) -> None:
+    assert Spaces.of(SCALE, space).action_space == space
+
+
+def test_a_box_without_bounds_has_none() -> None:
+    spaces = Spaces.of(SCALE, Box(-np.inf, np.inf, (2,)))
+    assert (spaces.action_low, spaces.action_high) == ((), ())
+    assert spaces.action_scaling(torch.zeros(2)) is None
+
+
 def test_agents_that_kept_no_half_bounds_are_still_taken() -> None:
     before = Spaces((1.0,) * 3, 2, discrete=False)
     assert before.same_actions(Spaces.of(SCALE, Box(0, np.inf, (2,))))
+    one_side = Box(np.zeros(2, np.float32), np.array([1.0, np.inf], np.float32))
+    assert before.same_actions(Spaces.of(SCALE, one_side))
     assert not before.same_actions(Spaces.of(SCALE, Box(0, 1, (2,))))
 
 
@@ -156,6 +185,7 @@ def test_agents_that_kept_no_half_bounds_are_still_taken() -> None:
     ("space", "words"),
     [
         (gymnasium.spaces.Text(4), "Discrete, MultiDiscrete, MultiBinary, Box"),
+        (gymnasium.spaces.Dict({"a": Discrete(2)}), "Dict.* is not supported; valid: Discrete, "),
         (Box(-1, 1, (0,)), "holds no number"),
     ],
     ids=str,
@@ -229,3 +259,13 @@ def test_recorded_actions_of_another_shape_are_refused() -> None:
         Spaces((1.0,), 2, True).from_environment(np.zeros((3, 1), np.int64))
     with pytest.raises(ValueError, match=r"\(3, 1\), not \(3, 2\)"):
         Spaces((1.0,), 2, False).from_environment(np.zeros((3, 1)))
+
+
+def test_images_are_averaged_and_other_numbers_kept() -> None:
+    spaces = Spaces((1.0,) * 35, 1, True, image=(8, 2, 2))
+    seen = torch.randn(5, 3, 35, generator=torch.Generator().manual_seed(0))
+    rows = seen[..., :32].reshape(5, 3, 4, 2, 2, 2).mean(3)  # pairs of rows: height becomes 4
+    expected = torch.cat([rows.movedim(-1, 2).flatten(2), seen[..., 32:]], -1)
+    torch.testing.assert_close(spaces.condensed(seen), expected)
+    assert spaces.condensed_size == 4 * 2 * 2 + 3
+    assert Spaces((1.0,) * 35, 1, True).condensed(seen) is seen

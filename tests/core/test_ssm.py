@@ -7,7 +7,6 @@ import torch
 
 from ssm_metarl.core.config import PolicyConfig
 from ssm_metarl.core.ssm import DiagonalSSM, as_complex, as_pairs, rotate
-from ssm_metarl.errors import UserError
 
 
 def test_eigenvalues_start_on_the_ring_uniform_in_area() -> None:
@@ -20,24 +19,6 @@ def test_eigenvalues_start_on_the_ring_uniform_in_area() -> None:
     middle = math.sqrt((0.5**2 + 0.9**2) / 2)
     assert (modulus < middle).float().mean() == pytest.approx(0.5, abs=0.03)
     assert (phase < math.pi).float().mean() == pytest.approx(0.5, abs=0.03)
-
-
-@pytest.mark.parametrize(
-    ("r_min", "r_max"), [(0.5, None), (None, 0.5), (0.9, 0.5), (0.5, 0.5), (0.0, 1.0)]
-)
-def test_a_ring_needs_both_radii_in_order(r_min: float | None, r_max: float | None) -> None:
-    with pytest.raises(UserError, match="r_min"):
-        PolicyConfig(r_min=r_min, r_max=r_max)
-
-
-def test_a_ring_may_be_a_disc() -> None:
-    assert PolicyConfig(r_min=0.0, r_max=0.99).r_min == 0.0
-
-
-@pytest.mark.parametrize("phase", [0.0, 7.0])
-def test_a_phase_is_within_a_turn(phase: float) -> None:
-    with pytest.raises(UserError, match="max_phase"):
-        PolicyConfig(max_phase=phase)
 
 
 def test_a_step_takes_and_returns_real_numbers() -> None:

@@ -1,6 +1,7 @@
 """Running statistics against NumPy on everything at once."""
 
 import numpy as np
+import pytest
 import torch
 
 from ssm_metarl.core.statistics import RunningStatistics
@@ -47,3 +48,26 @@ def test_pixels_of_a_channel_are_taken_together() -> None:
 
 def test_without_rewards_their_scale_is_1() -> None:
     assert of(np.ones((3, 1)), np.zeros(3)).reward_scale == 1.0
+
+
+def test_the_scale_of_rewards_is_theirs_however_few_or_small() -> None:
+    for paid, scale in (([0.0, -3.0], 3.0), ([0.01, 0.0, -0.01], 0.01)):
+        assert of(np.ones((1, 1)), np.array(paid)).reward_scale == pytest.approx(scale)
+
+
+def test_all_is_kept_in_float64_by_name() -> None:
+    found = RunningStatistics.of(torch.ones(3, 2, requires_grad=True), torch.ones(4))
+    tensors = found.tensors()
+    assert list(tensors) == ["count", "mean", "square", "binary", "paid", "reward_square"]
+    kinds = [str(value.dtype).removeprefix("torch.") for value in tensors.values()]
+    assert kinds == ["float64"] * 3 + ["bool"] + ["float64"] * 2
+    assert not any(value.requires_grad for value in tensors.values())
+    assert [tensors[name].item() for name in ("count", "paid", "reward_square")] == [3, 4, 4]
+
+
+def test_a_channel_is_binary_where_all_its_pixels_are() -> None:
+    seen = np.array([[0.0, 1.0, 1.0, 0.5, 1.0, 0.3], [1.0, 1.0, 0.0, 1.0, 0.0, 2.0]])
+    pooled = of(seen, np.zeros(1)).pooled((1, 2, 2))
+    assert pooled.binary.tolist() == [True, False, True, False, True, False]
+    np.testing.assert_allclose(pooled.std[4:], seen.std(0)[4:])
+    assert pooled.count == 2

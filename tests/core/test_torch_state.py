@@ -47,6 +47,21 @@ def test_a_function_that_fails_restores_it_too() -> None:
     assert torch.get_default_dtype() == torch.float64
 
 
+def test_functions_keep_their_names_and_what_they_return() -> None:
+    def plain(a: int, *, b: int) -> int:
+        """Say it."""
+        return a - b
+
+    def stream(a: int, *, b: int) -> Iterator[int]:
+        """Say it."""
+        yield from (a, b)
+
+    for function, result in ((plain, 1), (stream, None)):
+        found = in_usual_torch(function)
+        assert (found.__name__, found.__doc__) == (function.__name__, "Say it.")
+        assert found(3, b=2) == result if result else list(found(3, b=2)) == [3, 2]
+
+
 @pytest.mark.usefixtures("unusual")
 def test_a_generator_leaves_the_state_alone_between_its_steps() -> None:
     seen: list[object] = []

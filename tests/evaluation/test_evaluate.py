@@ -49,8 +49,21 @@ def trained(folder: Path, **changes: object) -> Agent:
     return load(folder / "run")
 
 
-def test_each_episode_of_a_trial_is_measured_with_what_was_seen_before_it(tmp_path: Path) -> None:
-    agent = trained(tmp_path, mode="rl2")
+@pytest.fixture(scope="module")
+def agent(tmp_path_factory: pytest.TempPathFactory) -> Agent:
+    return trained(tmp_path_factory.mktemp("meta_rl"))
+
+
+@pytest.fixture(scope="module")
+def remembering(tmp_path_factory: pytest.TempPathFactory) -> Agent:
+    """An agent whose memory lasts a trial."""
+    return trained(tmp_path_factory.mktemp("rl2"), mode="rl2")
+
+
+def test_each_episode_of_a_trial_is_measured_with_what_was_seen_before_it(
+    remembering: Agent,
+) -> None:
+    agent = remembering
     plan = EvaluationPlan(["in_context"], return_episodes=2, trial_episodes=3, seed=5)
     rows = [one.result for one in evaluate(agent, FAMILY, TASKS, plan)]
     assert [(row.mode, row.steps, row.shots) for row in rows] == [
@@ -67,8 +80,14 @@ def test_each_episode_of_a_trial_is_measured_with_what_was_seen_before_it(tmp_pa
         assert row.adaptation_env_steps == pytest.approx(trials.returns[:number].sum(0).mean())
 
 
-def test_memory_and_weights_are_measured_apart_and_together(tmp_path: Path) -> None:
-    agent = trained(tmp_path, memory="trial", episodes_per_task=4)
+@pytest.fixture(scope="module")
+def in_trials(tmp_path_factory: pytest.TempPathFactory) -> Agent:
+    """An agent that takes gradient steps and remembers."""
+    return trained(tmp_path_factory.mktemp("trials"), memory="trial", episodes_per_task=4)
+
+
+def test_memory_and_weights_are_measured_apart_and_together(in_trials: Agent) -> None:
+    agent = in_trials
     modes = ["zero_shot", "in_context", "standard"]
     plan = EvaluationPlan(modes, (3,), steps=2, return_episodes=2, trial_episodes=2)
     rows = [one.result for one in evaluate(agent, FAMILY, TASKS, plan)]
@@ -94,17 +113,16 @@ def test_memory_and_weights_are_measured_apart_and_together(tmp_path: Path) -> N
         assert both.adaptation_env_steps > weights.adaptation_env_steps
 
 
-def test_episodes_to_adapt_from_are_met_with_an_empty_memory(tmp_path: Path) -> None:
+def test_episodes_to_adapt_from_are_met_with_an_empty_memory(in_trials: Agent) -> None:
     """As `sm.adapt` and sessions meet them: evaluation measures what they give."""
-    agent = trained(tmp_path, memory="trial", episodes_per_task=4)
+    agent = in_trials
     played = play_tasks(agent, agent.params, FAMILY, TASKS, 3, SeedSequence(0))
     assert played.reward.shape[1:] == (3, 3)
     assert (played.done.sum(0) == 1).all()
     assert not played.episode_start[1:].any()
 
 
-def test_every_budget_is_a_first_step_and_hybrid_is_paired_with_standard(tmp_path: Path) -> None:
-    agent = trained(tmp_path)
+def test_every_budget_is_a_first_step_and_hybrid_is_paired_with_standard(agent: Agent) -> None:
     modes = ["zero_shot", "standard", "hybrid", "from_scratch"]
     plan = EvaluationPlan(modes, (3, 1, 3), steps=2, return_episodes=2, seed=3)
     rows = [one.result for one in evaluate(agent, FAMILY, TASKS, plan, Memory.of(agent))]
@@ -144,15 +162,16 @@ def test_hybrid_without_a_memory_is_standard_to_the_bit(tmp_path: Path) -> None:
         assert dataclasses.replace(hybrid, mode="standard") == standard
 
 
-def test_the_modes_of_an_agent_are_those_its_memory_allows(tmp_path: Path) -> None:
-    forgetful = trained(tmp_path / "meta_rl")
+def test_the_modes_of_an_agent_are_those_its_memory_allows(
+    agent: Agent, remembering: Agent, tmp_path: Path
+) -> None:
     able = ("zero_shot", "standard", "hybrid", "from_scratch")
-    assert modes_of(forgetful, EvaluationPlan()) == able
-    inexperienced = dataclasses.replace(forgetful, experience=None)
-    assert modes_of(inexperienced, EvaluationPlan()) == ("zero_shot", "standard", "from_scratch")
+    assert modes_of(agent, EvaluationPlan()) == able
+    for experience in (None, tmp_path / "deleted"):
+        without = dataclasses.replace(agent, experience=experience)
+        assert modes_of(without, EvaluationPlan()) == ("zero_shot", "standard", "from_scratch")
     with pytest.raises(UserError, match=r"in_context.*--mode rl2"):
-        list(evaluate(forgetful, FAMILY, TASKS, EvaluationPlan(["zero_shot", "in_context"])))
-    remembering = trained(tmp_path / "rl2", mode="rl2")
+        list(evaluate(agent, FAMILY, TASKS, EvaluationPlan(["zero_shot", "in_context"])))
     assert "in_context" in modes_of(remembering, EvaluationPlan())
     assert modes_of(remembering, EvaluationPlan(["zero_shot"])) == ("zero_shot",)
 
@@ -163,8 +182,7 @@ def test_rl2_with_a_memory_of_an_episode_is_a_control_that_cannot_adapt(tmp_path
     assert "in_context" not in modes_of(agent, EvaluationPlan())
 
 
-def test_a_measurement_holds_the_parameters_that_were_measured(tmp_path: Path) -> None:
-    agent = trained(tmp_path)
+def test_a_measurement_holds_the_parameters_that_were_measured(agent: Agent) -> None:
     plan = EvaluationPlan(None, (3,), steps=2, return_episodes=2, seed=5)
     seed = substream(SeedSequence(5), RETURN_STREAM)
     found = list(evaluate(agent, FAMILY, TASKS, plan, Memory.of(agent)))
@@ -178,10 +196,12 @@ def test_a_measurement_holds_the_parameters_that_were_measured(tmp_path: Path) -
         returns = mean_returns(agent.policy, one.params, FAMILY, TASKS, 2, seed)
         assert tuple(returns) == one.result.per_task
     assert found[0].params is agent.params
+    fresh = next(one.params for one in found if one.result.mode == "from_scratch")
+    for name, value in untrained(agent, SeedSequence(5)).items():
+        assert torch.equal(fresh[name], value)
 
 
-def test_results_are_statistics_of_the_returns_per_task(tmp_path: Path) -> None:
-    agent = trained(tmp_path)
+def test_results_are_statistics_of_the_returns_per_task(agent: Agent) -> None:
     plan = EvaluationPlan(["standard"], (2,), steps=2, return_episodes=2, seed=3)
     first, second = (one.result for one in evaluate(agent, FAMILY, FAMILY.held_out(8), plan))
     for row in (first, second):
@@ -192,8 +212,7 @@ def test_results_are_statistics_of_the_returns_per_task(tmp_path: Path) -> None:
     assert 0 < first.adaptation_env_steps < second.adaptation_env_steps <= 2 * 2 * 20
 
 
-def test_from_scratch_starts_from_a_network_that_depends_on_the_seed_alone(tmp_path: Path) -> None:
-    agent = trained(tmp_path)
+def test_from_scratch_starts_from_a_network_that_depends_on_the_seed_alone(agent: Agent) -> None:
     one, again, other = (untrained(agent, SeedSequence(seed)) for seed in (0, 0, 1))
     assert one.keys() == agent.params.keys()
     for name, value in one.items():
@@ -204,20 +223,8 @@ def test_from_scratch_starts_from_a_network_that_depends_on_the_seed_alone(tmp_p
     assert not torch.equal(one[name], agent.params[name])
 
 
-def test_a_plan_measures_each_budget_once_and_the_largest_at_every_step() -> None:
-    plan = EvaluationPlan(budgets=(5, 1, 5, 2), steps=3, trial_episodes=4)
-    assert plan.adaptations() == [(1, 1), (2, 1), (5, 3)]
-    assert plan.results(["zero_shot"]) == 1
-    assert plan.results(["in_context"]) == 4
-    assert plan.results(["standard"]) == plan.results(["hybrid"]) == 5
-    assert plan.results(["from_scratch"]) == 6
-    assert plan.results(["standard", "in_context"]) == 5 + 5 + 4
-    assert plan.results(["hybrid", "in_context"]) == 5 + 4
-    assert EvaluationPlan() == EvaluationPlan(None, (1, 2, 5, 10, 20), 3, 10, 4, True, 0)
-
-
-def test_the_greedy_column_takes_the_most_likely_actions(tmp_path: Path) -> None:
-    agent = trained(tmp_path, mode="rl2")
+def test_the_greedy_column_takes_the_most_likely_actions(remembering: Agent) -> None:
+    agent = remembering
     plan = EvaluationPlan(["zero_shot", "in_context"], return_episodes=5, trial_episodes=2, seed=5)
     zero_shot, *trial = (one.result for one in evaluate(agent, FAMILY, TASKS, plan))
     seed = substream(SeedSequence(5), RETURN_STREAM)
@@ -246,8 +253,8 @@ def test_deterministic_episodes_do_not_depend_on_the_noise_of_actions(tmp_path: 
     assert (sampled > 17).all()
 
 
-def test_the_interval_of_a_single_task_is_over_its_episodes(tmp_path: Path) -> None:
-    agent = trained(tmp_path, mode="rl2")
+def test_the_interval_of_a_single_task_is_over_its_episodes(remembering: Agent) -> None:
+    agent = remembering
     plan = EvaluationPlan(["zero_shot", "in_context"], return_episodes=20, trial_episodes=2, seed=5)
     rows = [one.result for one in evaluate(agent, FAMILY, TASKS[:1], plan)]
     own = substream(SeedSequence(5), RETURN_STREAM)

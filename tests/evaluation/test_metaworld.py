@@ -1,22 +1,34 @@
 """Meta-World's own evaluation drives an agent."""
 
 import importlib
+import sys
 from types import SimpleNamespace
 from typing import Any
 
+import gymnasium
 import numpy as np
 import pytest
 import torch
+from lamp import Lamp
 
 from ssm_metarl.adaptation.agent import Agent
 from ssm_metarl.adaptation.config import AdaptationConfig
+from ssm_metarl.adaptation.hybrid import Memory
 from ssm_metarl.adaptation.session import Session
 from ssm_metarl.core.policy import Policy, PolicyConfig
 from ssm_metarl.core.spaces import Spaces
+from ssm_metarl.env_runner.family import TaskFamily
 from ssm_metarl.env_runner.metaworld import SEED
 from ssm_metarl.env_runner.registry import get_family
+from ssm_metarl.env_runner.tasks import Parameter
 from ssm_metarl.errors import UserError
-from ssm_metarl.evaluation.metaworld import MetaWorldAgent, evaluate_metaworld
+from ssm_metarl.evaluation import metaworld as module
+from ssm_metarl.evaluation.metaworld import (
+    MetaWorldAgent,
+    MetaWorldResult,
+    evaluate_metaworld,
+    held_out_environments,
+)
 
 SEEN, ENVIRONMENTS = 39, 2
 SPACES = Spaces((1.0,) * SEEN, 4, discrete=False, action_low=(-1.0,) * 4, action_high=(1.0,) * 4)
@@ -74,16 +86,67 @@ def test_a_memory_goes_on_into_the_episodes_that_count_and_sees_their_rewards() 
     driver.init()
     play(driver, np.random.default_rng(0), 2)
     rng = np.random.default_rng(1)
-    shown = [observations(rng), observations(rng, 0.7), observations(rng)]
-    state = driver._players[0]._state
-    acted = [driver.eval_action(one)[0] for one in shown[:2]]
+    shown = [observations(rng), observations(rng, 0.7), observations(rng, 0.3)]
+    states = [player._state for player in driver._players]
+    acted = [driver.eval_action(one) for one in shown[:2]]
     driver.reset(np.array([True, False]))
-    acted.append(driver.eval_action(shown[2])[0])
-    for one, action, reward, start in zip(shown, acted, (0.0, 0.7, 0.0), (1, 0, 1), strict=True):
-        expected, state = agent.predict(one[0, :SEEN], state, np.array(start), reward=reward)
-        assert np.array_equal(action, expected)
-    fresh, _ = agent.predict(shown[0][0, :SEEN])
-    assert not np.array_equal(fresh, acted[0])
+    acted.append(driver.eval_action(shown[2]))
+    for lane, (rewards, starts) in enumerate(
+        [((0.0, 0.7, 0.0), (1, 0, 1)), ((0.0, 0.7, 0.3), (1, 0, 0))]
+    ):
+        state = states[lane]
+        for one, actions, reward, start in zip(shown, acted, rewards, starts, strict=True):
+            expected, state = agent.predict(one[lane, :SEEN], state, np.array(start), reward=reward)
+            assert np.array_equal(actions[lane], expected)
+        fresh, _ = agent.predict(shown[0][lane, :SEEN])
+        assert not np.array_equal(fresh, acted[0][lane])
+
+
+def test_without_episodes_to_adapt_from_it_plays_as_it_is() -> None:
+    agent, shown = make_agent(), observations(np.random.default_rng(0))
+    driver = MetaWorldAgent(agent, "zero_shot")
+    driver.init()
+    driver.reset(np.ones(ENVIRONMENTS, dtype=bool))
+    expected = [agent.predict(one[:SEEN])[0] for one in shown]
+    assert np.array_equal(driver.eval_action(shown), expected)
+
+
+def test_every_environment_round_and_seed_explores_in_its_own_way() -> None:
+    same = np.zeros((ENVIRONMENTS, SEEN + 6))
+
+    def rounds(**seed: int) -> list[np.ndarray]:
+        driver, acted = MetaWorldAgent(make_agent(), "standard", **seed), []
+        for _ in range(2):
+            driver.init()
+            actions, more = driver.adapt_action(same)
+            assert more == {}
+            acted += [*actions]
+        return acted
+
+    first = rounds()
+    assert np.array_equal(first, rounds(seed=0))
+    several = np.array([*first, *rounds(seed=1)])
+    assert several.shape == (8, 4)
+    assert len(np.unique(several, axis=0)) == 8
+    with pytest.raises(UserError, match="seed is -1; it must be at least 0"):
+        MetaWorldAgent(make_agent(), "standard", seed=-1)
+
+
+@pytest.mark.parametrize("mode", ["standard", "hybrid"])
+def test_sessions_are_told_how_to_adapt(mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[tuple] = []
+
+    def session(agent: Agent, mode: str, **options: object) -> Session:
+        told.append((mode, options["episodes"], options["memory"]))
+        return Session(agent, "zero_shot")
+
+    monkeypatch.setattr(module, "Session", session)
+    memory: Any = object.__new__(Memory)
+    for episodes in ({}, {"episodes": 4}):
+        driver = MetaWorldAgent(make_agent(), mode, memory=memory, **episodes)
+        driver.adapt_action(observations(np.random.default_rng(0)))
+    own = memory if mode == "hybrid" else None
+    assert told == [(mode, 10, own)] * 2 + [(mode, 4, own)] * 2
 
 
 def test_other_families_are_refused() -> None:
@@ -117,21 +180,66 @@ def test_its_own_function_drives_an_agent(mode: str, network: dict[str, Any]) ->
     assert mean > 0.0
 
 
+def family_of(name: str, parameter: str) -> TaskFamily:
+    """A family of that name, whose tasks are of three kinds."""
+    parameters = [Parameter(parameter, choices=(0, 1, 2))]
+    return TaskFamily(name, make=lambda _: Lamp(1.0), parameters=parameters, max_episode_steps=9)
+
+
+@pytest.mark.parametrize(
+    ("name", "parameter", "benchmark", "classes"),
+    [("ML1-reach-v3", "variation", "reach-v3", 1), ("ML10", "task", "ML10", 3)],
+)
+def test_environments_are_one_of_each_class(
+    name: str, parameter: str, benchmark: str, classes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    envs, asked = gymnasium.vector.VectorEnv(), []
+
+    def make(*args: str, **options: object) -> gymnasium.vector.VectorEnv:
+        asked.append((*args, options))
+        return envs
+
+    monkeypatch.setattr(module, "load_metaworld", lambda: SimpleNamespace(make_ml_envs_test=make))
+    family = family_of(name, parameter)
+    assert held_out_environments(family) is held_out_environments(family, 4) is envs
+    assert asked == [
+        (
+            benchmark,
+            {
+                "seed": SEED,
+                "meta_batch_size": classes,
+                "total_tasks_per_cls": variations,
+                "recurrent_info_in_obs": True,
+                "normalize_reward_in_recurrent_info": False,
+            },
+        )
+        for variations in (50, 4)
+    ]
+
+
 def test_the_protocol_plays_its_episodes(monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("metaworld")
-    evaluation, asked = importlib.import_module("metaworld.evaluation"), []
+    asked, closed = [], []
+    envs = SimpleNamespace(close=lambda: closed.append(True))
 
-    def spy(driver: MetaWorldAgent, envs: Any, **plan: int) -> tuple[float, float, dict]:  # noqa: ANN401
-        asked.append(plan)
-        assert envs.num_envs == 1
-        assert len(envs.get_attr("tasks")[0]) == 4
+    def measure(driver: MetaWorldAgent, given: object, **plan: int) -> tuple[float, float, dict]:
+        assert given is envs
+        assert driver._seed.entropy == plan.pop("num_evals")  # as they are given below
+        asked.append((driver._mode, *plan.values()))
         driver.init()
-        return 0.5, 3.0, {"reach-v3": np.float64(0.5)}
+        return 0.5, 3.0, {"reach-v3": np.float64(0.25)}
 
-    monkeypatch.setattr(evaluation, "metalearning_evaluation", spy)
-    family = get_family("ML1-reach-v3")
-    rows = list(evaluate_metaworld(make_agent(), family, ["zero_shot", "standard"], variations=4))
-    assert [row.mode for row in rows] == ["zero_shot", "standard"]
-    assert rows[0].success_rate == 0.5
-    assert [plan["adaptation_episodes"] for plan in asked] == [0, 10]
-    assert all(plan["evaluation_episodes"] == 3 and plan["num_evals"] == 4 for plan in asked)
+    library = SimpleNamespace(metalearning_evaluation=measure)
+    monkeypatch.setitem(sys.modules, "metaworld.evaluation", library)
+    monkeypatch.setattr(module, "held_out_environments", lambda *_: envs)
+    family, agent = family_of("ML1-reach-v3", "variation"), make_agent(**TRIAL)
+    modes = ["zero_shot", "in_context", "standard", "hybrid"]
+    with pytest.warns(UserWarning, match="as standard"):
+        rows = list(evaluate_metaworld(agent, family, modes, variations=4, steps=2, seed=4))
+    assert rows == [MetaWorldResult(mode, 0.5, 3.0, {"reach-v3": 0.25}) for mode in modes]
+    assert type(rows[0].per_class["reach-v3"]) is float
+    steps = dict(zip(modes, (1, 1, 2, 2), strict=True))
+    assert asked == [(mode, steps[mode], 10 if mode != "zero_shot" else 0, 3) for mode in modes]
+    assert len(closed) == 4
+    for variations in (0, 51):
+        with pytest.raises(UserError, match=f"variations is {variations}; it must be at"):
+            list(evaluate_metaworld(agent, family, modes, variations=variations))

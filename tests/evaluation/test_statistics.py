@@ -184,7 +184,18 @@ def test_scores_that_cannot_be_averaged_are_refused() -> None:
     scores[1, 2] = np.nan
     with pytest.raises(UserError, match="seed 1, task 2 is nan"):
         stratified_bootstrap(scores)
-    with pytest.raises(UserError, match="no scores"):
+    with pytest.raises(UserError, match="seed 1, task 2 is nan"):
+        paired_difference(np.zeros((2, 3)), scores)
+    with pytest.raises(UserError, match=r"no scores to aggregate: shape \(1, 0\)"):
         stratified_bootstrap(np.zeros((1, 0)))
-    with pytest.raises(UserError, match=r"\(2, 3\) and \(2, 4\)"):
+    with pytest.raises(UserError, match=r"need the same shape, got \(2, 3\) and \(2, 4\)"):
         paired_difference(np.zeros((2, 3)), np.zeros((2, 4)))
+
+
+def test_published_intervals_can_be_computed_again() -> None:
+    """They are those of 2,000 resamples and seed 0 where nothing else is said."""
+    a, b = np.random.default_rng(RNG_SEED).normal(size=(2, 3, 20))
+    assert stratified_bootstrap(a) == stratified_bootstrap(a, mean, 2000, 0, design="stratified")
+    assert paired_difference(a, b) == paired_difference(a, b, 2000, 0, design="stratified")
+    for whole in (np.arange(12).reshape(3, 4), np.arange(12, dtype=np.float32).reshape(3, 4)):
+        assert stratified_bootstrap(whole) == stratified_bootstrap(whole.astype(np.float64))

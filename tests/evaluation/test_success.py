@@ -1,10 +1,12 @@
 """Success rates in the results of an evaluation, its tables and curves."""
 
+import dataclasses
 import json
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from lamp import lamps
 from numpy.random import SeedSequence
 from rich.console import Console
@@ -22,8 +24,16 @@ from ssm_metarl.evaluation.evaluate import (
     evaluate,
     summarise,
 )
-from ssm_metarl.evaluation.play import play_episodes, play_trials
-from ssm_metarl.evaluation.report import Evaluation
+from ssm_metarl.evaluation.play import Episodes, play_episodes, play_trials
+from ssm_metarl.evaluation.report import (
+    Evaluation,
+    ModeResult,
+    Success,
+    differences,
+    solved,
+    success_rates,
+    with_success,
+)
 from ssm_metarl.evaluation.statistics import paired_difference, stratified_bootstrap
 from ssm_metarl.evaluation.table import make_difference_table, make_table
 from ssm_metarl.training.config import TrainConfig
@@ -123,6 +133,38 @@ def test_who_speaks_of_success_only_where_it_was_has_0_elsewhere(agent: Agent) -
     rows = [one.result for one in evaluate(agent, lamps(key=None), lamps().held_out(), PLAN)]
     mixed = summarise(lamps(), lamps().held_out(), "held_out", PLAN, [always.results[0], *rows[1:]])
     assert [row.success and row.success.mean for row in mixed.results][1:] == [0.0, 0.0]
+
+
+def test_likeliest_actions_that_never_speak_of_success_had_none(
+    agent: Agent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rates = torch.tensor([[1.0, 0.0, torch.nan, 0.0], [1.0, 1.0, 1.0, 0.0]])
+
+    def play(*_: object, deterministic: bool = False) -> Episodes:
+        return Episodes(10.0 * rates, None if deterministic else rates)
+
+    monkeypatch.setattr("ssm_metarl.evaluation.evaluate.play_episodes", play)
+    (row,) = evaluated(agent, lamps(), EvaluationPlan(["zero_shot"])).results
+    assert row.success is not None
+    assert row.success.deterministic_mean == 0.0
+    assert row.success.per_task == pytest.approx((1 / 3, 0.75))
+    assert row.failed_episodes == 2  # one of each
+
+
+def test_rates_stand_where_returns_do_and_are_0_where_none_was_said() -> None:
+    success = Success(0.5, (0.2, 0.8), 0.75, (0.0, 1.0, 0.75, 0.5))
+    row = ModeResult("zero_shot", 0, 0, 3.0, 3.1, (2.0, 4.0), 0.0, 5.0, (1.0,) * 4, success)
+    silent = dataclasses.replace(row, mode="standard", steps=1, success=None)
+    found = ModeResult("zero_shot", 0, 0, 0.5, 0.625, (0.2, 0.8), 0.0, 0.75, (0.0, 1.0, 0.75, 0.5))
+    assert success_rates([row, silent]) == (found,)
+    never = dataclasses.replace(silent, success=Success(0.0, (0.0, 0.0), 0.0, (0.0,) * 4))
+    assert with_success([row, silent]) == [row, never]
+    assert with_success([silent]) == [silent]
+    assert solved([row, silent, row]) == " Solved in 50% and 0% of episodes."
+    assert solved([silent]) == ""
+    gains = differences(success_rates([never, row]), 0)
+    whole = Evaluation("Lamps", 4, 0, "held_out", (row, silent), (), gains)
+    assert whole.of_success == dataclasses.replace(whole, results=(found,), differences=gains)
 
 
 def test_tables_and_curves_show_it_only_where_there_is_one(agent: Agent) -> None:

@@ -14,7 +14,6 @@ import torch
 from small_runs import outcome
 
 from ssm_metarl.commands.train import JOB, Train, _among_processes
-from ssm_metarl.core import processes
 from ssm_metarl.errors import UserError
 from ssm_metarl.training import loop
 from ssm_metarl.training.config import TrainConfig
@@ -124,35 +123,6 @@ def test_only_the_job_that_began_a_run_takes_it_up_again(
     assert _among_processes(Train(run_dir=tmp_path)).resume is resumes
     with pytest.raises(UserError, match="--run_dir is needed"):
         _among_processes(Train())
-
-
-@pytest.mark.parametrize(
-    ("variables", "expected"),
-    [
-        ({"WORLD_SIZE": "two"}, "WORLD_SIZE is 'two'; valid: a whole number"),
-        ({"WORLD_SIZE": "0"}, "WORLD_SIZE is '0'"),
-        ({"WORLD_SIZE": "2"}, "MASTER_ADDR is not set; valid: .* torchrun"),
-        ({"SSM_METARL_MEETING_SECONDS": "nan"}, "SSM_METARL_MEETING_SECONDS is 'nan'"),
-    ],
-)
-def test_bad_variables_are_named(
-    variables: dict[str, str], expected: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.delenv("MASTER_ADDR", raising=False)
-    for name, value in variables.items():
-        monkeypatch.setenv(name, value)
-    with pytest.raises(UserError, match=expected):
-        processes.join("cpu")
-
-
-def test_parts_cover_all_tasks_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    for size in (1, 2, 3, 7):
-        monkeypatch.setattr(processes, "size", lambda size=size: size)
-        parts = []
-        for rank in range(size):
-            monkeypatch.setattr(processes, "rank", lambda rank=rank: rank)
-            parts += list(range(10))[processes.my_part(10)]
-        assert parts == list(range(10))
 
 
 def test_processes_that_do_not_come_are_an_error(tmp_path: Path) -> None:
