@@ -1,5 +1,6 @@
 """A plan: what it measures, what it asks adaptation for, and what a summary says of it."""
 
+import dataclasses
 from collections.abc import Iterator
 from typing import Any
 
@@ -18,7 +19,7 @@ from ssm_metarl.env_runner.spaces import policy_spaces
 from ssm_metarl.evaluation.evaluate import ADAPTATION_STREAM, EvaluationPlan, evaluate, summarise
 from ssm_metarl.evaluation.report import Evaluation, differences
 
-FAMILY = get_family("CartPole-v1")
+FAMILY = dataclasses.replace(get_family("CartPole-v1"), max_episode_steps=20)
 TASKS = FAMILY.held_out(3)
 
 

@@ -4,32 +4,145 @@ import dataclasses
 import io
 
 from rich.console import Console
+from rich.table import Table
 from sample_results import EVALUATION, HYBRID, result
 
-from ssm_metarl.evaluation.report import Evaluation, differences
+from ssm_metarl.evaluation.report import (
+    Evaluation,
+    Success,
+    differences,
+    success_rates,
+    with_success,
+)
 from ssm_metarl.evaluation.table import make_difference_table, make_table
+
+RATES = ((0.04, 0.0, 0.1), (0.5, 0.4, 0.6), (1.0, 1.0, 1.0), (0.1, 0.05, 0.25))
+SOLVED = tuple(
+    dataclasses.replace(row, success=Success(mean, (low, high), mean, (mean,) * 3))
+    for row, (mean, low, high) in zip(EVALUATION.results, RATES, strict=True)
+)
+SOLVED = dataclasses.replace(
+    EVALUATION,
+    results=(*SOLVED, result("from_scratch", 20, 1, 81.25), result("hybrid", 40, 2, 499.5)),
+)
+SOLVED = dataclasses.replace(
+    SOLVED,
+    results=tuple(with_success(SOLVED.results)),
+    differences=differences(SOLVED.results, seed=0),
+    success_differences=differences(success_rates(SOLVED.results), seed=0),
+)
+
+
+def printed(table: Table | None, **terminal: object) -> str:
+    """The table as a terminal of 100 columns shows it."""
+    assert table is not None
+    console = Console(file=io.StringIO(), width=100, **terminal)  # pyright: ignore
+    console.print(table)
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
 
 
 def rendered(evaluation: Evaluation) -> str:
-    """The table as a terminal of 100 columns would show it, styles as ANSI codes."""
-    console = Console(file=io.StringIO(), width=100, force_terminal=True, color_system="standard")
-    console.print(make_table(evaluation))
-    assert isinstance(console.file, io.StringIO)
-    return console.file.getvalue()
+    """The table of an evaluation, with styles as ANSI codes."""
+    return printed(make_table(evaluation), force_terminal=True, color_system="standard")
 
 
 def plain(evaluation: Evaluation) -> str:
-    """The table without styles."""
-    console = Console(file=io.StringIO(), width=100)
-    console.print(make_table(evaluation))
-    assert isinstance(console.file, io.StringIO)
-    return console.file.getvalue()
+    """The table of an evaluation, without styles."""
+    return printed(make_table(evaluation))
 
 
-def test_table_shows_every_number_of_a_row() -> None:
-    lines = [" ".join(line.split()) for line in plain(EVALUATION).splitlines()]
-    assert "standard, 1 step 20 690 481.2 [480.9, 481.6] 481.4 482.2" in lines
-    assert "from scratch, 1 step 1,000 34,500 83.0 [ 82.7, 83.3] 83.1 84.0" in lines
+def lines(text: str) -> list[str]:
+    return [line.rstrip() for line in text.strip().splitlines()]
+
+
+def test_a_table_of_returns() -> None:
+    assert lines(plain(EVALUATION)) == lines("""
+CartPole-v1: 3 held-out tasks, seed 0
+
+                                     Env
+  Mode                  Episodes   steps  Mean return [95% CI]    IQM  Greedy
+ ─────────────────────────────────────────────────────────────────────────────
+  zero-shot                    0       0   34.0 [ 33.7,  34.3]   34.1    35.0
+
+  standard, 1 step            20     690  481.2 [480.9, 481.6]  481.4   482.2
+  standard, 2 steps           40   1,380  499.0 [498.7, 499.3]  499.1   500.0
+
+  from scratch, 1 step     1,000  34,500   83.0 [ 82.7,  83.3]   83.1    84.0
+
+Return of complete episodes, stochastic policy. [95% CI]: bootstrap over tasks.
+IQM: mean of the middle half of tasks. Greedy: taking the most likely action.
+Episodes and env steps: what adaptation used of each new task.
+""")
+
+
+def test_a_table_with_success_rates() -> None:
+    assert lines(plain(SOLVED)) == lines("""
+CartPole-v1: 3 held-out tasks, seed 0
+
+                                     Env                                Success
+  Mode                  Episodes   steps  Mean return [95% CI]         [95% CI]
+ ───────────────────────────────────────────────────────────────────────────────
+  zero-shot                    0       0   34.0 [ 33.7,  34.3]    4% [  0,  10]
+
+  standard, 1 step            20     690  481.2 [480.9, 481.6]   50% [ 40,  60]
+  standard, 2 steps           40   1,380  499.0 [498.7, 499.3]  100% [100, 100]
+
+  from scratch, 1 step     1,000  34,500   83.0 [ 82.7,  83.3]   10% [  5,  25]
+  from scratch, 1 step        20     690   81.2 [ 80.9,  81.6]    0% [  0,   0]
+
+  hybrid, 2 steps             40   1,380  499.5 [499.2, 499.8]    0% [  0,   0]
+
+Return of complete episodes, stochastic policy. [95% CI]: bootstrap over tasks.
+Success: the share of these episodes in which the task was solved.
+Episodes and env steps: what adaptation used of each new task.
+""")
+
+
+def test_a_table_of_differences() -> None:
+    assert lines(printed(make_difference_table(SOLVED))) == lines("""
+Differences
+
+  Return of the one minus the other  Steps  Episodes   Difference [95% CI]
+ ──────────────────────────────────────────────────────────────────────────
+  hybrid minus standard                  2        40    0.5 [  0.5,   0.5]
+
+  standard minus from scratch            1        20  400.0 [400.0, 400.0]
+
+  standard minus zero-shot               1        20  447.2 [447.2, 447.2]
+  standard minus zero-shot               2        40  465.0 [465.0, 465.0]
+
+Mean over tasks, paired by task. [95% CI]: bootstrap.
+hybrid minus standard: what recalling earlier tasks adds to the same
+episodes.
+standard minus from scratch: what meta-training adds to the same steps.
+standard minus zero-shot: what the steps add.
+""")
+
+
+def test_a_table_of_differences_of_success_rates() -> None:
+    assert lines(printed(make_difference_table(SOLVED, success=True))) == lines("""
+Differences of success rates
+
+  Success of the one minus the other  Steps  Episodes  Difference [95% CI]
+ ──────────────────────────────────────────────────────────────────────────
+  standard minus zero-shot                1        20         46% [46, 46]
+  standard minus zero-shot                2        40         96% [96, 96]
+
+Mean over tasks, paired by task. [95% CI]: bootstrap.
+standard minus zero-shot: what the steps add.
+""")
+
+
+def test_without_differences_there_is_no_table_of_them() -> None:
+    assert make_difference_table(EVALUATION) is None
+    assert make_difference_table(HYBRID, success=True) is None
+
+
+def test_differences_fit_80_columns() -> None:
+    text = printed(make_difference_table(HYBRID), force_terminal=True)
+    assert max(len(line) for line in lines(printed(make_difference_table(HYBRID)))) <= 80
+    assert text.startswith("\x1b[1mDifferences ")
 
 
 def test_table_fits_100_columns_without_cutting_anything() -> None:
@@ -50,6 +163,7 @@ def test_table_fits_100_columns_without_cutting_anything() -> None:
 def test_only_the_best_mean_is_bold() -> None:
     bold = [line for line in rendered(EVALUATION).splitlines() if "\x1b[1m" in line]
     rows = [line for line in bold if "step" in line and "Mode" not in line]
+    assert bold[0].startswith("\x1b[1mCartPole-v1: 3 held-out tasks, seed 0")
     assert len(rows) == 1
     assert "standard, 2 steps" in rows[0]
 
@@ -70,48 +184,6 @@ def test_small_returns_get_two_digits_and_names_are_not_markup() -> None:
     text = plain(small)
     assert "-3.12 [-3.46, -2.79]" in text
     assert "[red]Nav[/red]" in text
-
-
-def test_the_table_of_differences_has_a_row_for_each_in_80_columns() -> None:
-    alone = dataclasses.replace(EVALUATION, results=EVALUATION.results[:1], differences=())
-    assert make_difference_table(alone) is None
-    table = make_difference_table(HYBRID)
-    assert table is not None
-    console = Console(file=io.StringIO(), width=80)
-    console.print(table)
-    assert isinstance(console.file, io.StringIO)
-    lines = [" ".join(line.split()) for line in console.file.getvalue().splitlines()]
-    assert "hybrid minus standard 1 1 180.0 [180.0, 180.0]" in lines
-    assert "hybrid minus standard 1 20 -1.0 [ -1.0, -1.0]" in lines
-
-
-def test_the_whole_table_is_what_people_read() -> None:
-    lines = [line.rstrip() for line in plain(EVALUATION).splitlines()]
-    text = "\n".join(" ".join(line.split()) for line in lines)
-    for head in ("Episodes", "Env", "steps", "Mean return [95% CI]", "IQM", "Greedy"):
-        assert f" {head}" in f" {text}".replace("\n", " ")
-    assert "XX" not in text
-    assert lines[0] == "CartPole-v1: 3 held-out tasks, seed 0"
-    assert lines[-3:] == [
-        "Return of complete episodes, stochastic policy. [95% CI]: bootstrap over tasks.",
-        "IQM: mean of the middle half of tasks. Greedy: taking the most likely action.",
-        "Episodes and env steps: what adaptation used of each new task.",
-    ]
-    numbers = [line for line in lines if "[" in line and "CI" not in line]
-    assert len(numbers) == len(EVALUATION.results)
-    rows = [line for line in lines if any(char.isalnum() for char in line)]
-    breaks = [number for number, line in enumerate(lines) if not line]
-    assert rows.index(numbers[0]) < rows.index(numbers[1])
-    assert any(lines.index(numbers[0]) < at < lines.index(numbers[1]) for at in breaks)
-    assert lines.index(numbers[2]) == lines.index(numbers[1]) + 1  # of one mode
-
-
-def test_the_table_of_differences_says_what_it_is() -> None:
-    compared = differences(EVALUATION.results, 0)
-    table = make_difference_table(dataclasses.replace(EVALUATION, differences=compared))
-    assert table is not None
-    assert table.title == "Differences"
-    assert str(table.caption).startswith("Mean over tasks, paired by task. [95% CI]: bootstrap.\n")
 
 
 def test_returns_have_two_digits_unless_one_is_100_or_more() -> None:
