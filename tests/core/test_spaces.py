@@ -162,7 +162,7 @@ def test_nothing_is_left_of_the_actions_before() -> None:
         assert Spaces.of(SCALE, one).acting_in(other) == Spaces.of(SCALE, other)
 
 
-@pytest.mark.parametrize("space", SPACES, ids=str)
+@pytest.mark.parametrize("space", SPACES, ids=lambda space: type(space).__name__)
 def test_the_numbers_tell_the_space(space: gymnasium.Space) -> None:
     assert Spaces.of(SCALE, space).action_space == space
 
@@ -188,7 +188,7 @@ def test_agents_that_kept_no_half_bounds_are_still_taken() -> None:
         (gymnasium.spaces.Dict({"a": Discrete(2)}), "Dict.* is not supported; valid: Discrete, "),
         (Box(-1, 1, (0,)), "holds no number"),
     ],
-    ids=str,
+    ids=["Text", "Dict", "Box"],
 )
 def test_what_no_agent_can_do_is_refused(space: gymnasium.Space, words: str) -> None:
     with pytest.raises(UserError, match=words):
