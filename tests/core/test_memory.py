@@ -36,6 +36,7 @@ def test_large_blocks_are_kept_until_they_are_given_back() -> None:
     at_once, asked = map(float, ran.stdout.split())
     assert at_once < 10
     assert asked > 80
+    assert memory._glibc() is not None
 
 
 def test_malloc_is_asked_for_what_malloc_h_calls_it(monkeypatch: pytest.MonkeyPatch) -> None:

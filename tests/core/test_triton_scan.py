@@ -47,13 +47,17 @@ def test_equals_the_loop(
         torch.testing.assert_close(states, expected)
 
 
-def test_axes_may_be_missing_and_sizes_zero() -> None:
+def test_axes_may_be_missing_and_sizes_zero_or_one() -> None:
     decay, drive, initial, _ = make(torch.complex128, (N,))
     for batch in ((0, 0), (0,)):  # drives [T, N] and [T, E, N]
         part, start = drive[(slice(None), *batch)], initial[batch]
         states = torch.empty_like(part)
         triton_scan(decay, part, start, None, False, states)
         torch.testing.assert_close(states, linear_recurrence(decay, part, start))
+    one = drive[:, 0, 0, :1]
+    states = torch.zeros_like(one)
+    triton_scan(decay[:1], one, initial[0, 0, :1], None, False, states)
+    torch.testing.assert_close(states, linear_recurrence(decay[:1], one, initial[0, 0, :1]))
     nothing = drive[:, :, :0]
     triton_scan(decay, nothing, initial[:, :0], None, False, torch.empty_like(nothing))
 

@@ -30,7 +30,7 @@ from ssm_metarl.training.config import TrainConfig
 from ssm_metarl.training.loading import load
 from ssm_metarl.training.loop import train
 
-FAMILY = get_family("CartPole-v1")
+FAMILY = dataclasses.replace(get_family("CartPole-v1"), max_episode_steps=60)
 TASKS = FAMILY.held_out(3)
 TINY = TrainConfig(
     num_epochs=1,
