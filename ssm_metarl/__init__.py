@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from ssm_metarl.training.loading import save as save
     from ssm_metarl.training.loop import resume as resume
     from ssm_metarl.training.loop import train as train
+    from ssm_metarl.training.publish import push_to_hub as push_to_hub
 
 __version__ = "0.1.0"
 
@@ -51,6 +52,7 @@ _EXPORTS = {
     "training.config": "TrainConfig",
     "training.loading": "load save",
     "training.loop": "resume train",
+    "training.publish": "push_to_hub",
 }
 _HOME = {name: home for home, names in _EXPORTS.items() for name in names.split()}
 

@@ -8,7 +8,7 @@ from typing import Any
 import tyro
 
 from ssm_metarl import __version__
-from ssm_metarl.commands import adapt, app, envs, evaluate, export, sweep, train
+from ssm_metarl.commands import adapt, app, envs, evaluate, export, push, sweep, train
 from ssm_metarl.console import INTERRUPTED, say, warnings_as_lines
 from ssm_metarl.errors import CheckpointError, SsmMetaRLError, StoreError, UserError, nearest
 from ssm_metarl.parsing import as_typed, parse
@@ -19,6 +19,7 @@ COMMANDS: Mapping[str, tuple[type, Callable[[Any, list[str]], int]]] = {
     "adapt": (adapt.Adapt, adapt.run),
     "evaluate": (evaluate.Evaluate, evaluate.run),
     "export": (export.Export, export.run),
+    "push": (push.Push, push.run),
     "envs": (envs.Envs, envs.run),
     "app": (app.App, app.run),
 }

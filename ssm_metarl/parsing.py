@@ -54,7 +54,8 @@ def parse(kind: type[T], program: str, argv: Sequence[str], more: str = "") -> t
             values[one.name] = value if one.type is bool else one.parse(value)
     for one in settings_of(kind).values():
         if one.default is dataclasses.MISSING and not values.get(one.name):
-            raise UserError(f"{program} needs RUN: the folder of a run, or of a saved agent")
+            about = one.help[:1].lower() + one.help[1:].rstrip(".")
+            raise UserError(f"{program} needs {one.metavar}: {about}")
     return kind(**values), [*values]
 
 

@@ -28,6 +28,7 @@ FLOORS = (
     {"analysis"},
     {"checkpoint"},
     {"deployment"},
+    {"hub"},
     {"training"},
     {"video"},
     {"cli", "parsing", "commands", "console", "ui", "__main__"},
@@ -171,7 +172,7 @@ def test_what_is_slow_or_optional_is_imported_only_when_asked_for() -> None:
     code = f"""
 import sys
 import {PACKAGE}.cli, {PACKAGE}.training.config, {PACKAGE}.training.tracking
-print(*{{"torch", "tensorboard", "trackio", "wandb"}} & set(sys.modules))
+print(*{{"torch", "tensorboard", "trackio", "wandb", "huggingface_hub"}} & set(sys.modules))
 import {PACKAGE}.core.policy, {PACKAGE}.video.writer
 print(*{{"triton", "torch._inductor", "PIL", "imageio_ffmpeg"}} & set(sys.modules))
 """

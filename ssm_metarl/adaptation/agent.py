@@ -15,12 +15,16 @@ from ssm_metarl.core.actions import EnvironmentAction
 from ssm_metarl.core.distributions import Distribution
 from ssm_metarl.core.parameters import Params
 from ssm_metarl.core.policy import BoundPolicy, Policy, State
+from ssm_metarl.core.registry import Entry
 from ssm_metarl.env_runner.rollout import Trajectory
 from ssm_metarl.env_runner.trajectory import nothing_yet
 from ssm_metarl.errors import UserError, check_whole
 from ssm_metarl.meta_rl.batch import Batch, make_batch
 from ssm_metarl.meta_rl.inner_rule import InnerRule, Rates
 from ssm_metarl.meta_rl.registry import INNER_LOSSES
+
+PUSH = Entry("what uploads an agent", "ssm_metarl.training.publish", "push_agent")
+"""By name, as it needs all that is built on agents."""
 
 
 @dataclass(frozen=True)
@@ -146,6 +150,36 @@ class Agent:
             for name, value in params.items()
         }
         return replace(self, params=own, experience=None)
+
+    def push_to_hub(
+        self,
+        name: str,
+        *,
+        private: bool = True,
+        license: str = "mit",
+        trust_env_code: bool = False,
+    ) -> str:
+        """Upload the agent by itself to the Hugging Face Hub, with a model card (docs/hub.md).
+
+        A run goes there with its settings and results by :func:`ssm_metarl.push_to_hub`.
+
+        Args:
+            name: ``owner/name`` of the repository, which is made if there is none.
+            private: Refuse a repository that is public, and make a new one private.
+            license: Identifier of the licence that it is under, as the Hub has it.
+            trust_env_code: Allow an environment that is module:Env-v0, which runs code.
+
+        Returns:
+            ``hf://owner/name@commit``, which :func:`ssm_metarl.load` takes.
+
+        Raises:
+            UserError: The extra is missing, nobody is logged in, or the repository is not one to
+                push to.
+            SsmMetaRLError: The Hub cannot be reached.
+        """
+        return PUSH.load()(
+            self, name, private=private, license=license, trust_env_code=trust_env_code
+        )
 
     @cached_property
     def _bound(self) -> BoundPolicy:

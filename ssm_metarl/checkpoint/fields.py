@@ -1,5 +1,6 @@
 """From plain values, such as JSON's, to a frozen dataclass, strictly."""
 
+import dataclasses
 import sys
 from collections.abc import Collection
 from pathlib import Path
@@ -17,13 +18,16 @@ RENAMED = {"trace": "gae_lambda", "slowest": "max_time_constant"}
 def read_fields(kind: type[T], values: object, source: str) -> T:
     """Build a dataclass from a JSON object; fields that are missing keep their defaults.
 
+    Fields may be dataclasses themselves, or tuples of them.
+
     Raises:
         UserError: No object, an unknown or missing name, or a value of the wrong type; `source` is
             what the message calls it.
     """
     hints = get_type_hints(kind)
     read: dict[str, Any] = {}
-    needed = [name for name in hints if not hasattr(kind, name)]  # there is no default
+    declared = dataclasses.fields(kind)  # pyright: ignore[reportArgumentType]  (a dataclass)
+    needed = [one.name for one in declared if one.default is one.default_factory]  # both MISSING
     for name, value in known_fields(hints, values, source, needed).items():
         try:
             read[name] = as_type(value, hints[name])
@@ -60,6 +64,7 @@ def as_type(value: Any, hint: Any) -> Any:  # noqa: ANN401 (any value, any type)
 
     Raises:
         TypeError: It is not of that type.
+        UserError: It is an object that is not one of that dataclass.
     """
     if getattr(value, "ndim", None) == 0:  # a NumPy scalar
         value = value.item()
@@ -70,7 +75,11 @@ def as_type(value: Any, hint: Any) -> Any:  # noqa: ANN401 (any value, any type)
         (hint,) = (option for option in options if option is not NoneType)
         return as_type(value, hint)
     if origin is tuple and isinstance(value, list | tuple):
+        if options[-1] is not Ellipsis and len(value) != len(options):
+            raise TypeError(f"{value!r} has not {len(options)} items")
         return tuple(as_type(item, options[0]) for item in value)
+    if isinstance(hint, type) and dataclasses.is_dataclass(hint) and isinstance(value, dict):
+        return read_fields(hint, value, hint.__name__)
     if origin is Literal and isinstance(value, str) and value in options:
         return value
     if hint is float and isinstance(value, int | float) and not isinstance(value, bool):

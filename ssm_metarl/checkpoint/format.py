@@ -125,6 +125,15 @@ def load_checkpoint(folder: Path) -> Checkpoint:
             manifest = newer
 
 
+def checkpoint_files(folder: Path) -> tuple[Path, Path]:
+    """Return the two files of a checkpoint, the manifest and the tensors.
+
+    Raises:
+        CheckpointError: As for :func:`load_checkpoint`.
+    """
+    return folder / MANIFEST, folder / _read_manifest(folder).file
+
+
 def _serialise(tensors: Mapping[str, Tensor]) -> bytes:
     size = sum(tensor.nbytes for tensor in tensors.values())
     if len(tensors) > MAX_TENSORS or size > MAX_STATE_BYTES:

@@ -12,6 +12,7 @@ from rich.table import Table
 
 from ssm_metarl.checkpoint.files import check_writable
 from ssm_metarl.errors import SsmMetaRLError, UserError
+from ssm_metarl.hub.client import is_address, read_address
 from ssm_metarl.training.tracking import TRACKERS
 
 if TYPE_CHECKING:  # they import torch
@@ -35,7 +36,8 @@ TRACK_FLAG: dict[str, Any] = {
 """What there is to say of ``--track``."""
 
 RUN: Any = {
-    "help": "The folder of a run or of a saved agent, or hf://owner/name.",
+    "help": "The folder of a run or of a saved agent (pretrained/cartpole comes with the package), "
+    "or hf://owner/name[@revision].",
     "positional": True,
     "metavar": "RUN",
 }
@@ -44,7 +46,7 @@ TRUST = "Allow an agent whose environment is of the form module:Env-v0, which ru
 
 
 class Loaded(NamedTuple):
-    """An agent, where it is, and the family that it was trained on."""
+    """An agent, the folder of its results, and the family that it was trained on."""
 
     agent: "Agent"
     place: Path
@@ -57,10 +59,13 @@ def load_agent(run: str, family: Path | None, trust_env_code: bool) -> Loaded:
 
     use_one_thread()
     declared = register_file(family, trust_env_code=trust_env_code)
-    place = locate(run)
-    agent = load(place, trust_env_code=trust_env_code)
+    folder = locate(run)
+    agent = load(folder, trust_env_code=trust_env_code)
     check_is_of(declared, agent.family, run)
-    return Loaded(agent, place, agent_family(agent, trust_env_code=trust_env_code))
+    place = folder
+    if folder != Path(run):  # of the Hub or of the package, where no results are kept
+        place = Path(read_address(run)[0] if is_address(run) else run).name
+    return Loaded(agent, Path(place), agent_family(agent, trust_env_code=trust_env_code))
 
 
 def use_one_thread() -> None:

@@ -6,7 +6,6 @@ from pathlib import Path
 
 from ssm_metarl.commands.common import FAMILY_FLAG, plain_table, register_file
 from ssm_metarl.console import show
-from ssm_metarl.env_runner.tasks import Parameter
 from ssm_metarl.evaluation.report import counted
 from ssm_metarl.training.settings import check_settings, setting
 
@@ -38,7 +37,7 @@ def run(asked: Envs, _: Collection[str]) -> int:
             table.add_row(
                 parameter.name,
                 parameter.range_text,
-                _shifted_text(parameter),
+                parameter.shifted_text,
                 f"{parameter.default:g}",
                 parameter.unit,
                 parameter.description,
@@ -47,9 +46,3 @@ def run(asked: Envs, _: Collection[str]) -> int:
     print("Meta-World's ML1-reach-v3 (or another of its tasks), ML10 and ML45 are families too,")
     print("with the extra [metaworld]. Any other Gymnasium id works, as a family of one task.")
     return 0
-
-
-def _shifted_text(parameter: Parameter) -> str:
-    if parameter.shifted is None:
-        return "the same"
-    return ", ".join(f"{low:g} to {high:g}" for low, high in parameter.shifted)

@@ -32,6 +32,7 @@ from ssm_metarl.console import (
     warnings_as_lines,
 )
 from ssm_metarl.errors import SsmMetaRLError, UserError
+from ssm_metarl.training.command import train_command
 from ssm_metarl.training.config import TrainConfig
 from ssm_metarl.training.search_space import FORMS, Searched, check_corners, search_space
 from ssm_metarl.training.settings import check_settings, setting, settings_of
@@ -127,7 +128,7 @@ def run(asked: Sweep, given: Collection[str]) -> int:
     `given` has the names of the settings that were typed.
     """
     _check_installed()
-    from ssm_metarl.commands.sweep_report import ranked, tell, train_command
+    from ssm_metarl.commands.sweep_report import ranked, tell
     from ssm_metarl.commands.sweep_study import naming_database, open_study, outcomes, run_of
 
     asked, family = _checked(asked, given)

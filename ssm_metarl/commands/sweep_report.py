@@ -1,8 +1,7 @@
 """What a sweep has found: the best trials, what mattered, and the command of the best one."""
 
-import shlex
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -98,14 +97,3 @@ def importance(done: Sequence[FrozenTrial]) -> dict[str, float]:
         evaluator = optuna.importance.FanovaImportanceEvaluator(seed=0)
         found = optuna.importance.get_param_importances(study, evaluator=evaluator)
     return {name: float(share) for name, share in found.items()}
-
-
-def train_command(settings: Mapping[str, object], family: Path | None) -> str:
-    """Return the command that trains with these settings."""
-    parts = ["ssm-metarl", "train"]
-    for name, value in settings.items():
-        if isinstance(value, bool):
-            parts.append(f"--{name}" if value else f"--no_{name}")
-        elif not (family and name == "env_name"):
-            parts += [f"--{name}", str(value)]
-    return shlex.join([*parts, *(["--family", str(family)] if family else [])])

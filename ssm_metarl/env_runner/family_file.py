@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from ssm_metarl.core.shipped import shipped
 from ssm_metarl.env_runner import recipe
 from ssm_metarl.env_runner.declared_robot import ModelCheck, robot_world
 from ssm_metarl.env_runner.family import NO_LIMIT_STEPS, TaskFamily
@@ -39,13 +40,13 @@ def read_family(path: str | Path, *, trust_env_code: bool = False) -> TaskFamily
     """Read a family from a TOML file.
 
     Args:
-        path: The file.
+        path: The file; ``examples/families/NAME.toml`` comes with the package.
         trust_env_code: Also accept environments and wrappers that import code.
 
     Raises:
         UserError: There is no such file, or something in it is not valid: by file, line and key.
     """
-    path = Path(path)
+    path = shipped(Path(path))
     try:
         if path.stat().st_size > LARGEST:
             raise UserError(f"{path} is larger than {LARGEST} bytes, and no family's file")

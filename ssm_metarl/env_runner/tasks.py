@@ -94,6 +94,13 @@ class Parameter:
             return f"{text}, normal around {self.mean:g} +- {self.std:g}"
         return text if self.distribution == "uniform" else f"{text}, log-uniform"
 
+    @property
+    def shifted_text(self) -> str:
+        """How it is drawn for the shifted test set, likewise."""
+        if self.shifted is None:
+            return "the same"
+        return ", ".join(f"{low:g} to {high:g}" for low, high in self.shifted)
+
     def transform(self, uniform: np.ndarray, shifted: bool = False) -> np.ndarray:
         """Map numbers uniform on [0, 1) to values of this parameter, float64 of the same shape.
 

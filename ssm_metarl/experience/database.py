@@ -117,6 +117,16 @@ def open_database(path: Path, *, writable: bool) -> sqlite3.Connection:
         return database
 
 
+def copy_database(path: Path, target: Path) -> None:
+    """Copy the file of a store, with what its write-ahead log still holds, into a new file.
+
+    Raises:
+        StoreError: It is missing, damaged, or not the file of a store; or there is no room.
+    """
+    with naming(path), contextlib.closing(open_database(path, writable=False)) as source:
+        source.execute("VACUUM INTO ?", (str(target),))
+
+
 @contextlib.contextmanager
 def transaction(
     database: sqlite3.Connection, kind: str = "IMMEDIATE", *, durable: bool = False

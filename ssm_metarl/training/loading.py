@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,10 +17,13 @@ from ssm_metarl.checkpoint.format import Checkpoint, load_checkpoint, save_check
 from ssm_metarl.core.config import from_settings
 from ssm_metarl.core.parameters import partition
 from ssm_metarl.core.policy import Policy, PolicyConfig
+from ssm_metarl.core.shipped import shipped
 from ssm_metarl.core.torch_state import in_usual_torch
 from ssm_metarl.env_runner.family import TaskFamily
 from ssm_metarl.env_runner.software import warn_of_simulators
 from ssm_metarl.errors import CheckpointError, UserError
+from ssm_metarl.hub.client import is_address, read_address
+from ssm_metarl.hub.download import fetch
 from ssm_metarl.meta_rl.inner_rule import ACTING
 from ssm_metarl.training.config import TrainConfig
 from ssm_metarl.training.learners import load_agent
@@ -30,8 +32,6 @@ from ssm_metarl.training.run_family import FAMILY, find_family, kept_family, run
 from ssm_metarl.training.saved import CONFIG, check_same_shapes, part, read_config, read_spaces
 
 AGENT = "agent"  # the folder, and the key of the settings in its manifest
-HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
-HUB_FILES = [CONFIG, FAMILY, f"{CHECKPOINT}/*", "agent/*", EXPERIENCE]
 ADAPTATION_SETTINGS = {
     "inner_lr": "inner_lr",
     "inner_steps": "inner_steps",
@@ -48,19 +48,22 @@ ADAPTATION_SETTINGS = {
 
 
 @in_usual_torch
-def load(folder: str | Path, *, trust_env_code: bool = False) -> Agent:
+def load(folder: str | Path, *, revision: str | None = None, trust_env_code: bool = False) -> Agent:
     """Load the best agent of a run, or one that was saved by itself.
 
     Args:
-        folder: What ``train`` or :func:`save` wrote; or ``hf://owner/name``, a repository on the
-            Hugging Face Hub that holds it.
+        folder: What ``train`` or :func:`save` wrote; or ``pretrained/cartpole`` or
+            ``pretrained/cartpole-in-context``, which come with the package; or ``hf://owner/name``,
+            a repository on the Hugging Face Hub, also as ``hf://owner/name@revision``.
+        revision: Of a repository on the Hub: a branch, tag or commit; None for the newest.
         trust_env_code: Allow a run to name its environment as module:Env-v0, which runs code.
 
     Raises:
         UserError: The folder is neither.
+        SsmMetaRLError: The Hub cannot be reached.
         CheckpointError: What it holds is missing, damaged or does not fit together.
     """
-    folder = locate(folder)
+    folder = locate(folder, revision)
     if not (folder / CONFIG).exists() and (folder / AGENT).is_dir():
         agent = _read_agent(load_checkpoint(folder / AGENT), str(folder / AGENT))
         warn_of_simulators(str(folder), agent.simulators)
@@ -79,35 +82,23 @@ def load(folder: str | Path, *, trust_env_code: bool = False) -> Agent:
     return dataclasses.replace(agent, experience=experience, run=run, simulators=simulators)
 
 
-def locate(folder: str | Path) -> Path:
+def locate(folder: str | Path, revision: str | None = None) -> Path:
     """Return where a run is: the folder itself, or where one of the Hub has been downloaded to.
 
     Raises:
-        UserError: It is ``hf://...``, and cannot be downloaded.
+        UserError: It is ``hf://...``, and there is none; or no such thing, and has a revision.
+        SsmMetaRLError: The Hub cannot be reached.
     """
-    if not str(folder).startswith("hf:/"):  # Path makes hf:/owner/name of hf://owner/name
-        return Path(folder)
-    name = str(folder).removeprefix("hf:").lstrip("/")
-    if not HUB_ID.fullmatch(name):
-        raise UserError(f"{folder} is not valid; a run on the Hugging Face Hub is hf://owner/name")
-    return _download(name)
-
-
-def _download(name: str) -> Path:
-    """Download what belongs to a run or an agent from the Hub, as plain files."""
-    try:
-        from huggingface_hub import snapshot_download
-        from huggingface_hub.errors import HfHubHTTPError
-    except ImportError:
-        raise UserError(f"hf://{name} needs the extra: pip install 'ssm-metarl[hub]'") from None
-    place = Path.home() / ".cache" / "ssm-metarl" / name.replace("/", "--")
-    try:
-        # Not the shared cache, which is made of links: checkpoints refuse those.
-        snapshot_download(name, local_dir=place, allow_patterns=HUB_FILES)
-    except (HfHubHTTPError, OSError, ValueError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise UserError(f"hf://{name} cannot be downloaded: {reason}") from error
-    return place
+    if not is_address(folder):
+        if revision is not None:
+            raise UserError(
+                f"{folder} is a folder, which has no revision {revision!r}; leave it out"
+            )
+        return shipped(Path(folder))
+    name, own = read_address(str(folder))
+    if own and revision:
+        raise UserError(f"{folder} names a revision already; leave out revision={revision!r}")
+    return fetch(name, own or revision)
 
 
 def save(agent: Agent, folder: str | Path) -> Path:

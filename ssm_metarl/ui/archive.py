@@ -5,9 +5,7 @@ beside the runs, under a name that no run can have, and becomes a run only after
 read the way it will be used.
 """
 
-import contextlib
 import re
-import sqlite3
 import struct
 import tempfile
 import zipfile
@@ -17,8 +15,9 @@ from typing import BinaryIO
 
 from ssm_metarl.checkpoint.format import load_checkpoint
 from ssm_metarl.env_runner.registry import get_family
-from ssm_metarl.errors import SsmMetaRLError, UserError
+from ssm_metarl.errors import SsmMetaRLError, StoreError, UserError
 from ssm_metarl.experience.buffer import ExperienceStore
+from ssm_metarl.experience.database import copy_database
 from ssm_metarl.training.loading import load
 from ssm_metarl.training.loop import CHECKPOINT, EXPERIENCE, METRICS
 from ssm_metarl.training.run_family import FAMILY
@@ -55,7 +54,10 @@ def pack(run: Path, archive: Path, *, with_experience: bool = False) -> None:
             if (run / EXPERIENCE).stat().st_size > UPLOAD_BYTES:  # and could not come back
                 raise UserError(f"its experience is more than {UPLOAD_BYTES // 10**6} MB")
             copied = archive.with_suffix(".sqlite")
-            _copy_store(run / EXPERIENCE, copied)
+            try:
+                copy_database(run / EXPERIENCE, copied)
+            except StoreError as error:  # whose line has a path
+                raise SsmMetaRLError("its experience cannot be read") from error
             sink.write(copied, EXPERIENCE)
             copied.unlink()
 
@@ -147,12 +149,3 @@ def _check_run(folder: Path) -> None:
         raise UserError(f"that zip's {METRICS} does not cover the whole training")
     if (folder / EXPERIENCE).exists():
         ExperienceStore.open(folder / EXPERIENCE, family).close()
-
-
-def _copy_store(store: Path, target: Path) -> None:
-    """Copy a store, with what its write-ahead log still holds."""
-    try:
-        with contextlib.closing(sqlite3.connect(f"{store.as_uri()}?mode=ro", uri=True)) as source:
-            source.execute("VACUUM INTO ?", (str(target),))
-    except sqlite3.Error as error:
-        raise SsmMetaRLError("its experience cannot be read") from error

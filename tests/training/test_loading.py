@@ -289,40 +289,15 @@ def test_a_run_s_network_that_was_never_saved_takes_no_memory(
         load(tmp_path)
 
 
-def test_only_what_is_named_as_of_the_hub_is_asked_for_there(
-    run_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    asked: list[str] = []
-
-    def snapshot(name: str, *, local_dir: Path, allow_patterns: list[str]) -> None:
-        asked.append(name)
-        if name == "nobody/nothing":
-            raise OSError("404 Client Error")
-        for pattern in allow_patterns:
-            for file in run_dir.glob(pattern):
-                (local_dir / file.relative_to(run_dir)).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copy(file, local_dir / file.relative_to(run_dir))
-
-    monkeypatch.setattr("huggingface_hub.snapshot_download", snapshot)
-    monkeypatch.setenv("HOME", str(tmp_path))
+def test_a_path_is_a_path(run_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ssm_metarl.training.loading.fetch", lambda *_: pytest.fail("was asked"))
     monkeypatch.chdir(tmp_path)
-    fetched, here = load("hf://somebody/cartpole"), load(run_dir)
-    assert all(torch.equal(fetched.params[name], value) for name, value in here.params.items())
-    assert fetched.experience is not None
-    assert fetched.experience.exists()
-    assert (locate("hf://somebody/cartpole") / "checkpoint").is_dir()
-    assert locate(Path("hf://somebody/cartpole")) == locate("hf://somebody/cartpole")
     assert locate(run_dir) == run_dir
-    with pytest.raises(UserError, match=r"hf://nobody/nothing cannot be downloaded: 404"):
-        load("hf://nobody/nothing")
-    with pytest.raises(UserError, match=r"hf://somebody is not valid"):
-        load("hf://somebody")
     for path in ("runs/demo", "demo", "./runs/demo"):
         with pytest.raises(
             UserError, match=r"is not a run: .* \(a run on the .* is hf://owner/name"
         ):
             load(path)
-    assert asked == ["somebody/cartpole"] * 4 + ["nobody/nothing"]
 
 
 def test_experience_of_another_run_is_refused(run_dir: Path, tmp_path: Path) -> None:

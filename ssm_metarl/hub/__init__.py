@@ -1,0 +1,1 @@
+"""Runs and agents on the Hugging Face Hub: what is downloaded, what is uploaded, the model card."""
