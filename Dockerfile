@@ -1,15 +1,19 @@
 # The web page on a CPU, as a user without rights:
 #   docker build -t ssm-metarl . && docker run --rm -p 127.0.0.1:7860:7860 ssm-metarl
 # To keep runs, add -v ssm-metarl-runs:/home/page/runs
-FROM python:3.11-slim
+# Any command instead of the page:
+#   docker run --rm ssm-metarl ssm-metarl adapt pretrained/cartpole --episodes 5 --out /tmp/adapted
+FROM python:3.13-slim
 
 RUN useradd --create-home --uid 1000 page
 WORKDIR /home/page/ssm-metarl
 
 COPY pyproject.toml constraints.txt README.md LICENSE ./
+COPY examples/families examples/families
 COPY ssm_metarl ssm_metarl
-RUN pip install --no-cache-dir -c constraints.txt \
-      --extra-index-url https://download.pytorch.org/whl/cpu ".[app]"
+# torch comes first and from PyTorch's own index alone, whose builds for the CPU are a tenth as large.
+RUN pip install --no-cache-dir -c constraints.txt --index-url https://download.pytorch.org/whl/cpu torch \
+ && pip install --no-cache-dir -c constraints.txt ".[app,hub]"
 
 USER page
 WORKDIR /home/page

@@ -3,13 +3,11 @@
 import subprocess
 import sys
 import venv
-from collections.abc import Iterable
-from importlib.metadata import distribution
 from pathlib import Path
 from typing import Any
 
 import pytest
-from packaging.requirements import Requirement
+from linking import link_requirements
 from visiting import serving
 
 ROOT = Path(__file__).parents[2]
@@ -45,30 +43,6 @@ def test_it_replaces_itself_and_nothing_else(space: Path, tmp_path: Path) -> Non
     assert other.returncode == 1
     assert "is no Space" in other.stderr
     assert (tmp_path / "precious").exists()
-
-
-def link_requirements(lines: Iterable[str], environment: Path) -> None:
-    """Link into a fresh environment what these requirements bring, and nothing else.
-
-    They are pinned to the versions that pip has put together here, so that this is what pip would
-    install: copying gigabytes would not show more.
-    """
-    (packages,) = environment.glob("lib/python*/site-packages")
-    wanted, seen = [Requirement(line) for line in lines], set()
-    while wanted:
-        one = wanted.pop()
-        if (one.name, *one.extras) in seen:
-            continue
-        seen.add((one.name, *one.extras))
-        found = distribution(one.name)
-        assert one.specifier.contains(found.version, prereleases=True), one
-        for name in {file.parts[0] for file in found.files or []} - {"..", "__pycache__"}:
-            if not (packages / name).exists():
-                (packages / name).symlink_to(Path(str(found.locate_file(name))))
-        for need in map(Requirement, found.requires or []):
-            extras = [{"extra": extra} for extra in ("", *one.extras)]
-            if need.marker is None or any(need.marker.evaluate(extra) for extra in extras):
-                wanted.append(need)
 
 
 def test_it_opens_where_nothing_else_is_installed(space: Path, browser: Any) -> None:
