@@ -150,7 +150,11 @@ def test_sessions_are_told_how_to_adapt(mode: str, monkeypatch: pytest.MonkeyPat
 
 
 def test_other_families_are_refused() -> None:
-    with pytest.raises(UserError, match="CartPole-v1 is none of Meta-World's"):
+    expected = (
+        "CartPole-v1 is none of Meta-World's families; "
+        "valid: ML1-reach-v3 or another of its tasks, ML10, ML45"
+    )
+    with pytest.raises(UserError, match=f"^{expected}$"):
         list(evaluate_metaworld(make_agent(), get_family("CartPole-v1"), ["zero_shot"]))
 
 
