@@ -6,17 +6,20 @@ from typing import Any
 
 import pytest
 import torch
+from chance import CHANCE, Chance
+from numpy.random import SeedSequence
 
 from ssm_metarl.adaptation.agent import Agent
 from ssm_metarl.adaptation.config import AdaptationConfig
 from ssm_metarl.adaptation.hybrid import Memory
-from ssm_metarl.adaptation.standard import Adapted
+from ssm_metarl.adaptation.standard import Adapted, play_tasks
 from ssm_metarl.core.policy import Policy, PolicyConfig
 from ssm_metarl.env_runner.family import TaskFamily, Tasks
 from ssm_metarl.env_runner.registry import get_family
 from ssm_metarl.env_runner.software import current_software
 from ssm_metarl.env_runner.spaces import policy_spaces
 from ssm_metarl.evaluation.evaluate import ADAPTATION_STREAM, EvaluationPlan, evaluate, summarise
+from ssm_metarl.evaluation.play import play_episodes
 from ssm_metarl.evaluation.report import Evaluation, differences
 
 FAMILY = dataclasses.replace(get_family("CartPole-v1"), max_episode_steps=20)
@@ -75,3 +78,13 @@ def test_a_summary_says_what_was_measured_with_what_and_seed(agent: Agent) -> No
     gains = differences(rows, 3)
     expected = Evaluation(FAMILY.name, 3, 3, "shifted", tuple(rows), gains, software=software)
     assert found == expected
+
+
+def test_lanes_whose_episode_has_ended_do_not_begin_another() -> None:
+    policy = Policy(PolicyConfig(width=8, state_size=4), policy_spaces(CHANCE))
+    params = policy.init(torch.Generator().manual_seed(0))
+    agent = Agent(policy, params, 0.1, AdaptationConfig(horizon=20), CHANCE.name)
+    tasks, seed, before = CHANCE.held_out(1), SeedSequence(0), Chance.begun
+    play_episodes(policy, params, CHANCE, tasks, 3, seed)
+    play_tasks(agent, params, CHANCE, tasks, 3, seed)
+    assert Chance.begun - before == 2 * 3

@@ -1,12 +1,10 @@
 """PPO on one task: whole episodes in, a better policy out."""
 
 import dataclasses
-from typing import Any
 
-import gymnasium
-import numpy as np
 import pytest
 import torch
+from chance import CHANCE, Chance
 from numpy.random import SeedSequence
 from resolved import resolved
 from torch import Tensor
@@ -16,7 +14,6 @@ from ssm_metarl.env_runner.family import TaskFamily
 from ssm_metarl.env_runner.registry import get_family
 from ssm_metarl.env_runner.rollout import Trajectory, collect_episodes
 from ssm_metarl.env_runner.spaces import policy_spaces
-from ssm_metarl.env_runner.tasks import Parameter
 from ssm_metarl.errors import DivergenceError
 from ssm_metarl.meta_rl.policy_gradient import PolicyGradient, _nothing_to_learn
 from ssm_metarl.meta_rl.returns import discounted_sum
@@ -57,28 +54,9 @@ def test_every_episode_asked_for_is_played_and_no_more() -> None:
     assert counts == [8, 16, 19]
 
 
-class Chance(gymnasium.Env):
-    """Lasts for some steps or others, and counts how often it begins."""
-
-    observation_space = gymnasium.spaces.Box(-1, 1, (1,), np.float32)
-    action_space = gymnasium.spaces.Discrete(2)
-    begun = 0
-
-    def reset(self, *, seed: int | None = None, options: dict | None = None) -> tuple:
-        super().reset(seed=seed)
-        Chance.begun += 1
-        self.left = int(self.np_random.integers(1, 8))
-        return np.zeros(1, np.float32), {}
-
-    def step(self, action: Any) -> tuple:  # noqa: ANN401
-        self.left -= 1
-        return np.zeros(1, np.float32), 1.0, not self.left, False, {}
-
-
 def test_lanes_whose_episode_has_ended_do_not_begin_another() -> None:
-    only = [Parameter("one", choices=(1,))]
-    family = TaskFamily("Chance", make=lambda _: Chance(), parameters=only, max_episode_steps=9)
-    learning = learner(family, Policy(PolicyConfig(), policy_spaces(family)), episodes=6, epochs=1)
+    policy = Policy(PolicyConfig(), policy_spaces(CHANCE))
+    learning = learner(CHANCE, policy, episodes=6, epochs=1)
     before = Chance.begun
     learning.iterate(SeedSequence(0), 1)
     assert Chance.begun - before == 6
