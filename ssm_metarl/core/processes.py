@@ -1,7 +1,8 @@
 """Several processes that train one agent, as torchrun starts them: who does which part.
 
-All have the same parameters, play and differentiate for a part of the tasks each, and exchange what
-they played and the sums of their gradients. In a process by itself everything here does nothing.
+All have the same parameters, play, prepare and differentiate for a part of the tasks each, and
+exchange what they played and the sums of their gradients. In a process by itself everything here
+does nothing.
 
 ``DistributedDataParallel`` is of no use: it averages gradients of its own forward pass only, and
 not those that ``torch.autograd.grad`` or functional parameters lead to.
@@ -15,6 +16,7 @@ from typing import TypeVar
 
 import torch
 import torch.distributed as dist
+from jaxtyping import Shaped
 from torch import Tensor
 
 from ssm_metarl.errors import SsmMetaRLError, UserError
@@ -107,6 +109,11 @@ def gathered(part: Part) -> list[Part]:
     with _reaching_all():
         dist.all_gather_object(parts, part, group=_group[0])
     return parts
+
+
+def of_all(mine: Shaped[Tensor, "mine *rest"]) -> Shaped[Tensor, "all *rest"]:
+    """Return what all processes have, one after the other; all must ask."""
+    return torch.cat([part.to(mine.device) for part in gathered(mine.cpu())])
 
 
 def sum_gradients(tensors: Iterable[Tensor], loss: float) -> float:

@@ -10,6 +10,8 @@ from ssm_metarl.core.processes import gathered
 from ssm_metarl.env_runner.trajectory import Trajectory, episode_successes
 from ssm_metarl.meta_rl.losses import step_mean
 
+ROUNDING = 1e-5  # of float32, after the sums and the least squares behind a target
+
 Diagnostics = Mapping[str, Tensor]
 """Name to one number per task, ``[K]``, constant under the gradient."""
 
@@ -43,22 +45,17 @@ def averaged(parts: Sequence[Diagnostics]) -> dict[str, float]:
 
 
 @torch.no_grad()
-def explained_variance(
-    value: Float[Tensor, "T K E"], target: Float[Tensor, "T K E"], valid: Bool[Tensor, "T K E"]
-) -> float:
-    """Return ``1 - Var(target - value) / Var(target)``, over all valid steps together.
+def explained_variance(value: Float[Tensor, "N"], target: Float[Tensor, "N"]) -> float:
+    """Return ``1 - Var(target - value) / Var(target)``, over N steps together.
 
     1 is a perfect baseline, 0 one that might as well be constant; also 0 where the targets do not
-    vary, of which there is nothing to explain, or where there are none.
+    vary but for rounding, of which there is nothing to explain, or where there are none.
     """
-    aim = target[valid].double()
-    if not len(aim):
+    aim = target.double()
+    if not len(aim) or aim.std(correction=0) <= ROUNDING * aim.abs().max():
         return 0.0
-    variance = aim.var(correction=0)
-    if variance == 0.0:
-        return 0.0
-    left = (aim - value[valid].double()).var(correction=0)
-    return (1.0 - left / variance).item()
+    left = (aim - value.double()).var(correction=0)
+    return (1.0 - left / aim.var(correction=0)).item()
 
 
 def success_rates(played: Trajectory, episodes: int = 1) -> list[float]:

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from ssm_metarl.core.parameters import Params, in_groups
 from ssm_metarl.core.policy import Policy
-from ssm_metarl.core.processes import my_part
+from ssm_metarl.core.processes import my_part, of_all
 from ssm_metarl.env_runner.family import TaskFamily, Tasks
 from ssm_metarl.env_runner.rollout import Trajectory
 from ssm_metarl.env_runner.streams import substream
@@ -85,11 +85,13 @@ class MAML(Learner):
         seed, own = substream(seed, iteration), self.settings
         self.optimizer.anneal(self.progress(iteration))
         tasks = self.family.sample(own.tasks_per_epoch, substream(seed, TASK_STREAM))
-        rollouts = self._collect(tasks, substream(seed, ROLLOUT_STREAM))
-        *supports, query = [self._batch(rollout) for rollout in rollouts]
+        mine = my_part(len(tasks))
+        collected = list(self._collect(tasks[mine], substream(seed, ROLLOUT_STREAM)))
+        rollouts = [of_all_processes(rollout) for rollout, _ in collected]
+        *supports, query = [batch for _, batch in collected]
         if INNER_LOSSES[own.surrogate].credits_sampling:
-            credit = sampling_credit(_reward_per_episode(rollouts[-1]), query.unit)
-            supports = [replace(support, credit=credit) for support in supports]
+            credit = sampling_credit(_reward_per_episode(rollouts[-1]), of_all(query.unit))
+            supports = [replace(support, credit=credit[mine]) for support in supports]
         self.on_phase("update")
         metrics = {
             "support_reward": _reward_per_episode(rollouts[0]).nanmean().item(),
@@ -102,10 +104,9 @@ class MAML(Learner):
         played = [(tasks, rollout) for rollout in rollouts]
         return Report(steps, metrics, experience=played[0], played=played)
 
-    def _collect(self, tasks: Tasks, seed: SeedSequence) -> list[Trajectory]:
-        """Return the support data of each inner step and, last, the query data."""
-        rule, own, rollouts = self.rule(), self.settings, []
-        tasks = tasks[my_part(len(tasks))]
+    def _collect(self, tasks: Tasks, seed: SeedSequence) -> Iterator[tuple[Trajectory, Batch]]:
+        """Yield the support data of each inner step and, last, the query data."""
+        rule, own = self.rule(), self.settings
         theta = self.detached()
         for step in range(own.inner_steps + 1):
             last = step == own.inner_steps
@@ -121,14 +122,10 @@ class MAML(Learner):
                 device=self.device,
                 compiled=self.compiled,
             )
-            rollouts.append(rollout)
+            batch = make_batch(rollout, self.policy, own.discount, own.gae_lambda)
+            yield rollout, batch
             if not last:
-                theta = rule.step(theta, self._batch(rollout))
-        return [of_all_processes(rollout) for rollout in rollouts]
-
-    def _batch(self, trajectory: Trajectory) -> Batch:
-        own = self.settings
-        return make_batch(trajectory, self.policy, own.discount, own.gae_lambda)
+                theta = rule.step(theta, batch)
 
     def _update(self, supports: Sequence[Batch], query: Batch) -> dict[str, float]:
         """Take the epochs of outer steps; return the metrics of the update."""
@@ -142,23 +139,24 @@ class MAML(Learner):
             "gradient_norm": steps[0].gradient_norm,
             "learning_rate": self.optimizer.learning_rate,
             **averaged(parts),
-            "explained_variance": explained_variance(query.value, query.target, query.valid),
+            "explained_variance": explained_variance(
+                of_all(query.value[query.valid]), of_all(query.target[query.valid])
+            ),
         }
 
     def _losses(
         self, supports: Sequence[Batch], query: Batch, diagnostics: list[Diagnostics]
     ) -> Iterator[Tensor]:
         """Yield the share of the outer loss of each chunk of tasks."""
-        tasks = self.settings.tasks_per_epoch
-        mine = my_part(tasks)
-        at_once = max(1, min(self.chunk, self.chunk_steps // query.valid[:, 0].numel()))
-        for first in range(mine.start, mine.stop, at_once):
-            part = slice(first, min(first + at_once, mine.stop))
+        _, tasks, lanes = query.valid.shape
+        at_once = max(1, min(self.chunk, self.chunk_steps // (len(query.valid) * lanes)))
+        for first in range(0, tasks, at_once):
+            part = slice(first, first + at_once)
             outer = self.objective()(
                 [support.tasks(part) for support in supports], query.tasks(part), self.params
             )
             diagnostics.append(outer.diagnostics)
-            yield outer.loss.sum() / tasks
+            yield outer.loss.sum() / self.settings.tasks_per_epoch
 
 
 def _reward_per_episode(trajectory: Trajectory) -> Float[Tensor, "K"]:

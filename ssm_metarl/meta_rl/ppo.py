@@ -94,7 +94,9 @@ class PPOLearner(Learner):
             "gradient_norm": step.gradient_norm,
             "learning_rate": self.optimizer.learning_rate,
             **averaged(parts),
-            "explained_variance": explained_variance(targets.value, targets.target, rollout.valid),
+            "explained_variance": explained_variance(
+                targets.value[rollout.valid], targets.target[rollout.valid]
+            ),
         }
 
     def loss(

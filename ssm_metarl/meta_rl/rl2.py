@@ -19,7 +19,7 @@ from numpy.random import SeedSequence, default_rng
 
 from ssm_metarl.core.parameters import Params
 from ssm_metarl.core.policy import Policy
-from ssm_metarl.core.processes import my_part
+from ssm_metarl.core.processes import my_part, of_all
 from ssm_metarl.env_runner.family import TaskFamily, Tasks
 from ssm_metarl.env_runner.rollout import Trajectory, collect_trials, per_trial_episode
 from ssm_metarl.env_runner.streams import substream
@@ -94,12 +94,12 @@ class RL2(PPOLearner):
     @torch.no_grad()
     def _targets(self, rollout: Trajectory) -> Targets:
         bound, own = self.policy.bind(self.params), self.settings
-        parts = torch.arange(own.tasks_per_epoch).tensor_split(
-            min(self.minibatches, own.tasks_per_epoch)
-        )
-        value = torch.cat(
-            [self.value(bound, rollout.tasks(part).features(bound)) for part in parts], dim=1
-        )
+        mine = torch.arange(own.tasks_per_epoch)[my_part(own.tasks_per_epoch)]
+        parts = [
+            self.value(bound, rollout.tasks(part).features(bound)).movedim(1, 0)
+            for part in mine.tensor_split(min(self.minibatches, len(mine)))
+        ]
+        value = of_all(torch.cat(parts)).movedim(0, 1)
         return make_targets(rollout, value, own.discount, own.gae_lambda)
 
 

@@ -69,6 +69,9 @@ def train(
         UserError: Bad configuration, or the folder exists; nothing was written.
         DivergenceError: While training: names the iteration and the last good checkpoint.
     """
+    if not isinstance(config, TrainConfig):
+        kind = type(config).__name__
+        raise UserError(f"config is of type {kind}; valid: a TrainConfig, as TrainConfig(seed=1)")
     run_dir = Path(run_dir).absolute()  # another working folder later changes nothing
     join(config.device)
     if not rank() and run_dir.exists():

@@ -83,7 +83,7 @@ def test_rewards_are_reported_of_the_first_and_of_the_last_rollout() -> None:
 
     learning._collect = kept
     metrics = learning.iterate(SeedSequence(3), 1).metrics
-    first, middle, last = [(one.reward.sum() / one.done.sum()).item() for one in rollouts]
+    first, middle, last = [(one.reward.sum() / one.done.sum()).item() for one, _ in rollouts]
     assert middle != last
     assert (metrics["support_reward"], metrics["query_reward"]) == (first, last)
 
@@ -91,8 +91,7 @@ def test_rewards_are_reported_of_the_first_and_of_the_last_rollout() -> None:
 def test_the_outer_loss_is_the_mean_over_tasks() -> None:
     learning = learner(chunk=2)
     tasks = FAMILY.sample(3, SeedSequence(1))
-    rollouts = learning._collect(tasks, SeedSequence(2))
-    support, query = [learning._batch(rollout) for rollout in rollouts]
+    support, query = [batch for _, batch in learning._collect(tasks, SeedSequence(2))]
     query = dataclasses.replace(query, advantage=query.advantage + 1.0)  # so that it is not 0
     mean = learning.objective()([support], query, learning.params).loss.mean()
     assert mean < -0.5

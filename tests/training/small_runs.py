@@ -27,7 +27,9 @@ ONE = dataclasses.replace(META, num_epochs=1)
 CONFIGS = {
     "meta_rl": META,
     "learned rates": dataclasses.replace(META, learn_inner_lr=True),
-    "memory of a trial": dataclasses.replace(META, memory="trial", episodes_per_trial=2),
+    "memory of a trial": dataclasses.replace(
+        META, memory="trial", episodes_per_trial=2, surrogate="emaml"
+    ),
     "little experience": dataclasses.replace(META, experience=70),
     "rl2": dataclasses.replace(META, mode="rl2", episodes_per_trial=2),
     "policy_gradient": dataclasses.replace(META, mode="policy_gradient", num_episodes=32),
