@@ -10,13 +10,17 @@ from ssm_metarl.core.torch_state import is_exporting
 
 tanh_gradient = torch.ops.aten.tanh_backward
 silu_gradient = torch.ops.aten.silu_backward
+SMALL = 2048
+"""Numbers up to which one operation, though slow, is quicker than four when acting."""
 
 
 def tanh(x: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
     """Return ``tanh(x)``, on a CPU to 2e-7 and in a quarter of ``torch.tanh``'s time."""
     if x.device.type != "cpu" or is_exporting():
         return x.tanh()
-    return _Tanh.apply(x) if torch.is_grad_enabled() else _tanh(x)  # pyright: ignore[reportReturnType]
+    if torch.is_grad_enabled():
+        return _Tanh.apply(x)  # pyright: ignore[reportReturnType]
+    return x.tanh() if x.numel() <= SMALL else _tanh(x)
 
 
 def _tanh(x: Tensor) -> Tensor:

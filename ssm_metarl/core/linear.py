@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor
 
-from ssm_metarl.core.product import NARROW, product
+from ssm_metarl.core.product import NARROW, ROWS, product
 from ssm_metarl.core.torch_state import is_exporting
 
 
@@ -23,18 +23,25 @@ def linear(
         weight: ``[I, O]``, shared, or ``[K, I, O]``, one per task.
         bias: ``[O]`` or ``[K, O]``, likewise.
     """
-    timed = x.ndim == 4
-    tasks_first = x.transpose(0, 1) if timed else x
+    if x.ndim == 3:
+        return _rows_times(x, weight, bias)
+    tasks_first = x.transpose(0, 1)
+    rows = tasks_first if weight.ndim == 2 else tasks_first.flatten(1, 2)
+    return _rows_times(rows, weight, bias).view(*tasks_first.shape[:-1], -1).transpose(0, 1)
+
+
+def _rows_times(
+    x: Float[Tensor, "K *rows I"],
+    weight: Float[Tensor, "*tasks I O"],
+    bias: Float[Tensor, "*tasks O"] | None,
+) -> Float[Tensor, "K *rows O"]:
     if weight.ndim == 3:
-        y = product(tasks_first.flatten(1, -2) if timed else x, weight, bias)
-    elif weight.shape[1] > NARROW or is_exporting():  # for batches of any size
-        y = torch.nn.functional.linear(tasks_first, weight.mT, bias)
-        return y.transpose(0, 1) if timed else y
-    else:
-        rows = tasks_first.flatten(0, -2).unsqueeze(0)
-        y = product(rows, weight.unsqueeze(0), None if bias is None else bias.unsqueeze(0))
-    y = y.view(*tasks_first.shape[:-1], -1)
-    return y.transpose(0, 1) if timed else y
+        return product(x, weight, bias)
+    if weight.shape[1] > NARROW or is_exporting() or x.shape[:-1].numel() < ROWS:
+        return torch.nn.functional.linear(x, weight.mT, bias)
+    rows = x.flatten(0, -2).unsqueeze(0)
+    y = product(rows, weight.unsqueeze(0), None if bias is None else bias.unsqueeze(0))
+    return y.view(*x.shape[:-1], -1)
 
 
 def per_lane(vector: Shaped[Tensor, "*tasks D"]) -> Shaped[Tensor, "..."]:

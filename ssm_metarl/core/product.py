@@ -12,8 +12,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 NARROW = 8
-"""Columns up to which a product is computed as its transpose, and `ROWS` from which it is."""
-ROWS = 16
+"""Columns up to which a product is computed as its transpose, and `ROWS` of all tasks together
+from which it is."""
+ROWS = 200
 MANY = 128
 """Rows from which a gradient that is laid out well is worth the Python that it takes."""
 
@@ -28,7 +29,7 @@ def product(
 
 
 def _product(x: Tensor, w: Tensor, bias: Tensor | None) -> Tensor:
-    if w.shape[-1] > NARROW or x.shape[1] < ROWS:
+    if w.shape[-1] > NARROW or x.shape[0] * x.shape[1] < ROWS:
         return torch.bmm(x, w) if bias is None else torch.baddbmm(bias.unsqueeze(1), x, w)
     columns = w.mT, x.mT
     y = torch.bmm(*columns) if bias is None else torch.baddbmm(bias.unsqueeze(2), *columns)

@@ -31,6 +31,7 @@ from ssm_metarl.core.config import PolicyConfig
 from ssm_metarl.core.linear import linear, normal, per_lane, random_matrix, uniform
 from ssm_metarl.core.parameters import Params
 from ssm_metarl.core.scan import linear_recurrence
+from ssm_metarl.core.torch_state import is_exporting
 
 
 @dataclass(frozen=True)
@@ -106,11 +107,10 @@ class BoundDiagonalSSM:
         if keep is not None:
             state = state * keep.unsqueeze(-1)
         drive = linear(x, self.B)
-        if torch.compiler.is_compiling():  # compilers generate no code for complex numbers
+        if torch.compiler.is_compiling() or is_exporting():  # neither does well on complex numbers
             state = drive + rotate(state, self.rotation)
         else:
-            moved = self.decay * as_complex(state)  # ONNX has no complex addcmul
-            state = as_pairs(as_complex(drive) + moved)
+            state = as_pairs(torch.addcmul(as_complex(drive), self.decay, as_complex(state)))
         return self._output(state, x), state
 
     def scan(
@@ -132,7 +132,7 @@ class BoundDiagonalSSM:
 
 def as_complex(pairs: Float[Tensor, "*batch S"]) -> Complex[Tensor, "*batch N"]:
     """View neighbouring (real, imaginary) numbers as complex ones."""
-    return torch.view_as_complex(pairs.unflatten(-1, (-1, 2)))
+    return torch.view_as_complex(pairs.view(*pairs.shape[:-1], -1, 2))
 
 
 def as_pairs(numbers: Complex[Tensor, "*batch N"]) -> Float[Tensor, "*batch S"]:
