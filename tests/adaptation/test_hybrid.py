@@ -150,11 +150,6 @@ def test_a_memory_of_an_agent_with_other_parameters_is_refused(
             Adaptation(other, 1, seed=SeedSequence(0), memory=memory)
 
 
-def test_a_memory_of_one_task_is_refused(agent: Agent, memory: Memory) -> None:
-    with pytest.raises(UserError, match="at least 2"):
-        Memory(agent, {100: memory.tasks[100]})
-
-
 def trials_of(agent: Agent, tasks: Tasks, lanes: int, seed: int) -> Trajectory:
     """Play trials of two short episodes each."""
     return collect_data(
@@ -219,8 +214,15 @@ def test_ten_tasks_are_recalled_or_all_if_there_are_fewer(agent: Agent, memory: 
     assert memory.recall(played).tasks.shape == (2, 10)
     small = Memory(agent, dict(list(memory.tasks.items())[:3]))
     assert small.recall(played).tasks.shape == (2, 3)
+    two = Memory(agent, dict(list(memory.tasks.items())[:2]))
+    assert two.recall(played).tasks.shape == (2, 2)
     with pytest.raises(UserError, match="at least 2 tasks, got 1"):
         Memory(agent, dict(list(memory.tasks.items())[:1]))
+
+
+def test_who_asks_for_a_memory_that_is_not_there_is_warned(agent: Agent) -> None:
+    with pytest.warns(UserWarning, match="^this agent came with no experience .*: hybrid adapts"):
+        assert Memory.of(agent) is None
 
 
 def test_a_task_at_the_limit_is_still_recalled(agent: Agent, memory: Memory) -> None:

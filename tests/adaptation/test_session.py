@@ -274,7 +274,7 @@ def test_calls_out_of_turn_and_bad_observations_are_refused(agent: Agent) -> Non
 def test_what_an_agent_cannot_do_is_refused(agent: Agent) -> None:
     for wrong, words in (
         ({"mode": "standart"}, "did you mean 'standard'"),
-        ({"mode": "in_context"}, "--mode rl2"),
+        ({"mode": "in_context"}, "adapt with between them; train one whose .*: .* --mode rl2"),
         ({"mode": "standard", "deterministic": True}, "deterministic is not valid"),
         ({"episodes": 0}, "episodes is 0"),
         ({"seed": -1}, "seed is -1"),

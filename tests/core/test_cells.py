@@ -150,7 +150,7 @@ def test_numbers_of_another_default_type_do_not_change_what_is_drawn() -> None:
     finally:
         torch.set_default_dtype(torch.float32)
     for name, value in expected.items():
-        assert torch.equal(found[name], value)
+        torch.testing.assert_close(found[name], value, rtol=0.0, atol=0.0)  # and the same type
 
 
 def test_samples_add_the_noise_and_choose_along_the_last_axis() -> None:

@@ -197,9 +197,9 @@ def test_observations_are_clipped_around_their_typical_value() -> None:
 def test_several_choices_stand_side_by_side() -> None:
     policy = Policy(PolicyConfig(), Spaces((1.0,), 5, True, choices=(2, 3)))
     like = torch.zeros(1, dtype=torch.float64)
-    acted = policy.action_features(torch.tensor([[1, 0], [-1, 2]]), like)
+    acted = policy.action_features(torch.tensor([[[1, 0], [-1, 2], [0, -1]]]), like)
     assert acted.dtype == torch.float64
-    assert acted.tolist() == [[0, 1, 1, 0, 0], [0, 0, 0, 0, 1]]
+    assert acted.tolist() == [[[0, 1, 1, 0, 0], [0, 0, 0, 0, 1], [1, 0, 0, 0, 0]]]
     assert torch.equal(policy.action_features(acted, like), acted)
     bound = policy.bind(policy.init(torch.Generator().manual_seed(0)))
     found = bound.distribution(torch.zeros(1, 1, 32))

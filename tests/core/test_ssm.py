@@ -56,6 +56,16 @@ def test_equals_the_equations_with_complex_numbers() -> None:
     torch.testing.assert_close(state, last)
 
 
+def test_what_is_compiled_computes_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    cell = DiagonalSSM("a", PolicyConfig(width=3, state_size=4))
+    bound = cell.bind(cell.init(torch.Generator().manual_seed(0)))
+    x, state = torch.randn(2, 5, 3), torch.randn(2, 5, 8)
+    expected = bound.step(x, state, None)
+    monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
+    for found, wanted in zip(bound.step(x, state, None), expected, strict=True):
+        torch.testing.assert_close(found, wanted)
+
+
 def test_time_constants_are_log_uniform_and_phases_small() -> None:
     cell = DiagonalSSM("a", PolicyConfig(state_size=4000, max_time_constant=200.0))
     decay = cell.bind(cell.init(torch.Generator().manual_seed(0))).decay

@@ -43,7 +43,7 @@ def test_equals_the_loop(
     for laid_out in (drive, tasks_first):
         expected, states = torch.empty_like(laid_out), torch.empty_like(laid_out)
         loop(decay, laid_out, initial, mask, reverse, expected)
-        triton_scan(decay, laid_out, initial, mask, reverse, states)
+        scan.BACKENDS["on_gpu"](decay, laid_out, initial, mask, reverse, states)
         torch.testing.assert_close(states, expected)
 
 

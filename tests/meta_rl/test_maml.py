@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import numpy as np
 import pytest
 import torch
 from numpy.random import SeedSequence
@@ -14,10 +15,12 @@ from ssm_metarl.core.parameters import Params
 from ssm_metarl.core.policy import Policy, PolicyConfig
 from ssm_metarl.env_runner.registry import get_family
 from ssm_metarl.env_runner.spaces import policy_spaces
+from ssm_metarl.env_runner.streams import substream
 from ssm_metarl.errors import DivergenceError
 from ssm_metarl.evaluation.play import mean_returns
 from ssm_metarl.meta_rl import maml, objective
 from ssm_metarl.meta_rl.batch import Batch, collect_data, make_batch
+from ssm_metarl.meta_rl.learner import TASK_STREAM
 from ssm_metarl.meta_rl.losses import sampling_loss
 from ssm_metarl.meta_rl.maml import MAML
 
@@ -178,6 +181,13 @@ def test_an_iteration_depends_on_the_seed_and_its_number_alone() -> None:
         torch.equal(a, b)
         for a, b in zip(after_one_iteration().values(), after_one_iteration().values(), strict=True)
     )
+    learning = learner()
+    report = learning.iterate(SeedSequence(3), 1)
+    stream = substream(SeedSequence(3), 1, TASK_STREAM)
+    expected = FAMILY.sample(learning.settings.tasks_per_epoch, stream).values
+    for tasks, _ in report.played:
+        assert all(np.array_equal(tasks.values[name], values) for name, values in expected.items())
+    assert report.experience == report.played[0]
 
 
 def test_learned_rates_start_at_inner_lr_and_move() -> None:

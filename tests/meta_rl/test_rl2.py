@@ -1,5 +1,6 @@
 """RL^2: advantages that end with the episode, a memory that does not, and learning from both."""
 
+import numpy as np
 import pytest
 import torch
 from numpy.random import SeedSequence
@@ -10,7 +11,9 @@ from ssm_metarl.core.policy import Policy, PolicyConfig
 from ssm_metarl.env_runner.registry import get_family
 from ssm_metarl.env_runner.rollout import Trajectory
 from ssm_metarl.env_runner.spaces import policy_spaces
+from ssm_metarl.env_runner.streams import substream
 from ssm_metarl.errors import DivergenceError
+from ssm_metarl.meta_rl.learner import TASK_STREAM
 from ssm_metarl.meta_rl.rl2 import RL2
 
 FAMILY = get_family("CartPole-v1")
@@ -145,6 +148,9 @@ def test_an_iteration_depends_on_the_seed_and_its_number_alone() -> None:
     b.optimizer.load_state(a.optimizer.state())
     reports = [learning.iterate(SeedSequence(0), 3) for learning in (a, b)]
     assert reports[0] == reports[1]
+    expected = FAMILY.sample(4, substream(SeedSequence(0), 3, TASK_STREAM)).values
+    ((tasks, _),) = reports[0].played
+    assert all(np.array_equal(tasks.values[name], values) for name, values in expected.items())
     assert all(torch.equal(a.params[name], b.params[name]) for name in a.params)
 
 
