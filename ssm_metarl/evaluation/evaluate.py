@@ -17,6 +17,7 @@ from ssm_metarl.adaptation.hybrid import Memory
 from ssm_metarl.adaptation.session import check_mode
 from ssm_metarl.adaptation.standard import Adapted, adapt_tasks
 from ssm_metarl.core.parameters import Params, device_of
+from ssm_metarl.core.policy import Policy
 from ssm_metarl.env_runner.family import TaskFamily, Tasks
 from ssm_metarl.env_runner.software import current_software
 from ssm_metarl.env_runner.streams import substream
@@ -35,6 +36,7 @@ from ssm_metarl.evaluation.report import (
 )
 from ssm_metarl.evaluation.statistics import iqm, mean, stratified_bootstrap
 
+LANES = 2000  # of episodes that are played side by side
 ADAPTATION_STREAM, RETURN_STREAM, MODE_STREAM, INITIAL_STREAM = 0, 1, 2, 3
 
 
@@ -110,7 +112,7 @@ def evaluate(
         measuring = _Measuring(agent, kept, tasks, plan)
         for mode in modes_of(agent, plan):
             if mode == "zero_shot":
-                yield measuring.episodes(mode, measuring.start)
+                yield from measuring.episodes(mode, [measuring.start])
             elif mode == "in_context":
                 yield from measuring.trials(measuring.start)
             else:
@@ -136,8 +138,18 @@ class _Measuring:
         if mode == "from_scratch":
             fresh = dataclasses.replace(self.agent, params=untrained(self.agent, seed))
             self = dataclasses.replace(self, agent=fresh)
-            yield self.episodes(mode, self.start)
+            yield from self.episodes(mode, [self.start])
         both = mode == "standard" and "in_context" in modes_of(self.agent, self.plan)
+        adapted = self._adapted(seed, memory)
+        while stages := list(itertools.islice(adapted, self._at_once())):
+            for stage, measured in zip(stages, self.episodes(mode, stages), strict=True):
+                yield measured
+                if both:
+                    *_, last = self.trials(stage)
+                    yield last
+
+    def _adapted(self, seed: SeedSequence, memory: Memory | None) -> Iterator[Adapted]:
+        """Adapt from each budget; yield what every gradient step leads to."""
         for episodes, steps in self.plan.adaptations():
             adapted = adapt_tasks(
                 self.agent,
@@ -149,20 +161,29 @@ class _Measuring:
                 memory=memory,
                 guarded=self.plan.guarded,
             )
-            for stage in itertools.islice(adapted, 1, None):
-                yield self.episodes(mode, stage)
-                if both:
-                    *_, last = self.trials(stage)
-                    yield last
+            yield from itertools.islice(adapted, 1, None)
 
-    def episodes(self, mode: str, adapted: Adapted) -> Measurement:
-        """Measure complete episodes."""
+    def _at_once(self) -> int:
+        """Return how many adaptations are played side by side.
+
+        A step of few lanes takes as long as one of many where all of them are one batch of tensors,
+        but not where each is an environment of its own.
+        """
+        lanes = len(self.tasks) * self.plan.return_episodes
+        return max(1, LANES // lanes) if self.family.simulator else 1
+
+    def episodes(self, mode: str, stages: Sequence[Adapted]) -> Iterator[Measurement]:
+        """Measure complete episodes of several adaptations to the tasks, side by side."""
         seed = substream(SeedSequence(self.plan.seed), RETURN_STREAM)
-        played = self.agent.policy, adapted.params, self.family, self.tasks
-        played = *played, self.plan.return_episodes
+        every = np.arange(len(self.tasks))
+        tasks = self.tasks[np.tile(every, len(stages))]
+        params = _side_by_side(self.agent.policy, [one.params for one in stages], len(every))
+        played = self.agent.policy, params, self.family, tasks, self.plan.return_episodes
         sampled = play_episodes(*played, seed)
         greedy = play_episodes(*played, substream(seed, MODE_STREAM), deterministic=True)
-        return self._result(mode, adapted, sampled, greedy)
+        for n, adapted in enumerate(stages):
+            own = every + n * len(every)
+            yield self._result(mode, adapted, sampled.tasks(own), greedy.tasks(own))
 
     def trials(self, adapted: Adapted) -> Iterator[Measurement]:
         """Yield a result per episode of a trial, each with those before it in memory."""
@@ -227,6 +248,20 @@ class _Measuring:
         else:
             sample = per_task(values)
         return stratified_bootstrap(sample[None], seed=self.plan.seed)
+
+
+def _side_by_side(policy: Policy, several: Sequence[Params], tasks: int) -> Params:
+    """Join parameters of the same K tasks along the tasks."""
+    if len(several) == 1:
+        return several[0]
+
+    def each(name: str, value: Tensor) -> Tensor:
+        shared = value.ndim == len(policy.leaves[name].shape)
+        return value.expand(tasks, *value.shape) if shared else value
+
+    return {
+        name: torch.cat([each(name, params[name]) for params in several]) for name in several[0]
+    }
 
 
 def modes_of(agent: Agent, plan: EvaluationPlan) -> tuple[str, ...]:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from numpy.random import SeedSequence
 from torch import Tensor
 
@@ -35,6 +35,11 @@ class Episodes:
     def failed(self) -> int:
         """How many are void, since the environment broke down in them."""
         return int(self.returns.isnan().sum())
+
+    def tasks(self, tasks: Int[np.ndarray, "chosen"]) -> "Episodes":
+        """Return those of some of the tasks."""
+        success = None if self.success is None else self.success[tasks]
+        return Episodes(self.returns[tasks], success)
 
 
 @dataclass(frozen=True)

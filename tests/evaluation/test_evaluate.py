@@ -14,6 +14,7 @@ from ssm_metarl.adaptation.standard import play_tasks
 from ssm_metarl.env_runner.registry import get_family
 from ssm_metarl.env_runner.streams import substream
 from ssm_metarl.errors import UserError
+from ssm_metarl.evaluation import evaluate as evaluate_module
 from ssm_metarl.evaluation.evaluate import (
     MODE_STREAM,
     RETURN_STREAM,
@@ -264,3 +265,16 @@ def test_the_interval_of_a_single_task_is_over_its_episodes(remembering: Agent) 
     for row in rows:
         assert row.ci95[0] < row.mean < row.ci95[1]
     assert summarise(FAMILY, TASKS[:1], "held_out", plan, rows).differences == ()
+
+
+def test_adaptations_side_by_side_bring_what_each_brings_alone(
+    agent: Agent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    memory, plan = Memory.of(agent), EvaluationPlan(budgets=(1, 2), steps=2, return_episodes=3)
+    together = [one.result for one in evaluate(agent, FAMILY, TASKS, plan, memory)]
+    monkeypatch.setattr(evaluate_module, "LANES", 2 * 3 * len(TASKS))
+    in_pairs = [one.result for one in evaluate(agent, FAMILY, TASKS, plan, memory)]
+    monkeypatch.setattr(evaluate_module, "LANES", 1)
+    alone = [one.result for one in evaluate(agent, FAMILY, TASKS, plan, memory)]
+    assert together == in_pairs == alone
+    assert len({row.per_task for row in alone}) > 4
