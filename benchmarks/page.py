@@ -43,7 +43,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "ui"))
 from conftest import CHROMIUM, QUIET
 from visiting import Site, serving
 
-from ssm_metarl.training.tracking import read_metrics
+from ssm_metarl.training.metrics import read_metrics
 
 RESULTS = Path(__file__).parent / "results"
 VISITORS, VISITS, CLICKS, WARM = 20, 15, 200, 20

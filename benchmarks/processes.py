@@ -28,7 +28,7 @@ from rich.progress import track
 
 from benchmarks.measure.machine import machine, versions
 from ssm_metarl.checkpoint.format import load_checkpoint
-from ssm_metarl.training.tracking import read_metrics
+from ssm_metarl.training.metrics import read_metrics
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"

@@ -13,7 +13,6 @@ from ssm_metarl.commands.common import (
     TRUST,
     Loaded,
     attempt,
-    best_return,
     check_results_folder,
     load_agent,
     made,
@@ -191,7 +190,7 @@ def _draw(
         records,
         float(after.returns.mean()),
         family=family.name,
-        best=best_return(family),
+        best=family.best_return,
         cut=None if whole else horizon,
     )
     return write_png(figure, folder / "episodes.png")

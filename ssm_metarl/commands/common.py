@@ -169,11 +169,6 @@ def made(what: str, where: object) -> None:
     print(f"  {what:<15}", str(where).replace("\n", f"\n{'':<18}"))
 
 
-def best_return(family: "TaskFamily") -> float | None:
-    """Return the best possible return, where it is known: CartPole gives 1 per step."""
-    return float(family.max_episode_steps) if family.env_id == "CartPole-v1" else None
-
-
 def plain_table(title: str, caption: str) -> Table:
     """Return a table with its title and caption to the left, and no columns yet."""
     return Table(

@@ -16,7 +16,6 @@ from ssm_metarl.commands.common import (
     TRUST,
     Loaded,
     attempt,
-    best_return,
     check_results_folder,
     load_agent,
     made,
@@ -225,7 +224,7 @@ def _draw_evaluation(
     from ssm_metarl.evaluation import figures
     from ssm_metarl.video.before_after import task_groups
 
-    best, rows = best_return(family), evaluation.results
+    best, rows = family.best_return, evaluation.results
     panels = _scatters(evaluation, task_groups(family, tasks))
     stepped = any(row.steps for row in rows)
     budgets = len({row.shots for row in rows if row.steps == 1}) > 1

@@ -27,9 +27,9 @@ from ssm_metarl.env_runner.streams import substream
 from ssm_metarl.errors import SsmMetaRLError, UserError
 from ssm_metarl.training import loop
 from ssm_metarl.training.config import TrainConfig
+from ssm_metarl.training.metrics import METRICS, read_metrics
 from ssm_metarl.training.saved import CONFIG
 from ssm_metarl.training.settings import settings_of
-from ssm_metarl.training.tracking import METRICS, read_metrics
 
 if TYPE_CHECKING:  # it imports this module
     from ssm_metarl.commands.sweep import Sweep

@@ -15,7 +15,6 @@ from ssm_metarl.commands.common import (
     FAMILY_FLAG,
     TRACK_FLAG,
     attempt,
-    best_return,
     check_is_of,
     made,
     naming_flag,
@@ -27,8 +26,9 @@ from ssm_metarl.console import INTERRUPTED, Bar, Interruption
 from ssm_metarl.core.config import from_settings
 from ssm_metarl.errors import CheckpointError, SsmMetaRLError, UserError
 from ssm_metarl.training.config import TrainConfig
+from ssm_metarl.training.metrics import METRICS, read_metrics
 from ssm_metarl.training.settings import setting, settings_of
-from ssm_metarl.training.tracking import METRICS, how_to_look, read_metrics
+from ssm_metarl.training.tracking import how_to_look
 
 if TYPE_CHECKING:  # it imports torch
     from ssm_metarl.env_runner.family import TaskFamily
@@ -244,7 +244,7 @@ def _summarise(last: "Progress", config: TrainConfig, run_dir: Path) -> None:
     path = run_dir / "figures" / "learning-curve.png"
 
     def draw() -> object:
-        figure = learning_curve(records, family=family.name, best=best_return(family))
+        figure = learning_curve(records, family=family.name, best=family.best_return)
         return write_png(figure, path)
 
     attempt("learning curve", draw)

@@ -122,6 +122,11 @@ class TaskFamily:
         make = self.make or RegisteredId(self.env_id, self.max_episode_steps)
         return GymnasiumWorld(make, self.nominal().parameters(0), self.success_key)
 
+    @property
+    def best_return(self) -> float | None:
+        """The best possible return, where it is known: CartPole gives 1 per step."""
+        return float(self.max_episode_steps) if self.env_id == "CartPole-v1" else None
+
     def reusing(self) -> "TaskFamily":
         """Return this family, with what it builds kept for one rollout after another.
 

@@ -29,9 +29,10 @@ from ssm_metarl.training.learners import (
     take_part,
     trained_spaces,
 )
+from ssm_metarl.training.metrics import METRICS, MetricsFile
 from ssm_metarl.training.run_family import keep_family, run_family
 from ssm_metarl.training.saved import CONFIG, read_config, saved_spaces, saved_statistics
-from ssm_metarl.training.tracking import METRICS, MetricsFile, make_tracker
+from ssm_metarl.training.tracking import make_tracker
 
 UNITS_STREAM = 3
 SAVE_EVERY = 20.0  # seconds between checkpoints, beside the one at the end

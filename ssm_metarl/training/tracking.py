@@ -1,11 +1,10 @@
-"""What a run reports: `metrics.jsonl`, always, and a tracker such as TensorBoard, if asked for."""
+"""Trackers, such as TensorBoard, that show the metrics of a run besides `metrics.jsonl`."""
 
 import contextlib
 import contextvars
 import importlib
 import io
 import json
-import math
 import os
 import secrets
 import shlex
@@ -13,72 +12,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ssm_metarl.checkpoint.files import parse_json, write_bytes_atomically, write_text_atomically
-from ssm_metarl.errors import CheckpointError, UserError, nearest
+from ssm_metarl.checkpoint.files import write_text_atomically
+from ssm_metarl.errors import UserError, nearest
 
-METRICS = "metrics.jsonl"
 PROJECT = "ssm-metarl"  # what trackio and wandb group runs by
-
-
-class MetricsFile:
-    """`metrics.jsonl`: one JSON object per line, one line per iteration."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def append(self, record: Mapping[str, float | int | None]) -> None:
-        """Add a record with the key "iteration"; once this returns, it survives a kill.
-
-        NaN and infinite numbers, which JSON has not, are written as null.
-
-        Raises:
-            OSError: The disk is full; the line may be torn, which `truncate_after` repairs.
-        """
-        plain = {
-            name: None if isinstance(value, float) and not math.isfinite(value) else value
-            for name, value in record.items()
-        }
-        with self.path.open("ab") as file:
-            file.write(json.dumps(plain, allow_nan=False).encode() + b"\n")
-
-    def truncate_after(self, iteration: int) -> None:
-        """Forget what came after an iteration, so that a resumed run continues from there.
-
-        Lines are kept byte for byte; a last line that was torn by a kill is dropped.
-
-        Raises:
-            CheckpointError: A line that is not torn but damaged; nothing was changed.
-        """
-        kept = [line for line, record in _lines(self.path) if record["iteration"] <= iteration]
-        if self.path.exists() and b"".join(kept) != self.path.read_bytes():
-            write_bytes_atomically(self.path, b"".join(kept))
-
-
-def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """Return the records of all complete lines; the file may be growing, or missing.
-
-    Raises:
-        CheckpointError: A line is damaged; names the file and the line.
-    """
-    return [record for _, record in _lines(path)]
-
-
-def _lines(path: Path) -> list[tuple[bytes, dict[str, Any]]]:
-    """Return (line with its end, parsed record) of each complete line."""
-    complete: list[tuple[bytes, dict[str, Any]]] = []
-    if not path.exists():
-        return complete
-    for number, line in enumerate(path.read_bytes().splitlines(keepends=True), start=1):
-        if not line.endswith(b"\n"):  # torn by a kill, or being written right now
-            break
-        try:
-            record = parse_json(line)
-        except ValueError as error:
-            raise CheckpointError(f"{path}: line {number} is not JSON: {error}") from error
-        if not isinstance(record, dict) or type(record.get("iteration")) is not int:
-            raise CheckpointError(f"{path}: line {number} is not a record with an iteration")
-        complete.append((line, record))
-    return complete
 
 
 class Tracker:

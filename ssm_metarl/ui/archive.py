@@ -20,11 +20,11 @@ from ssm_metarl.experience.buffer import ExperienceStore
 from ssm_metarl.experience.database import copy_database
 from ssm_metarl.training.loading import load
 from ssm_metarl.training.loop import CHECKPOINT, EXPERIENCE, METRICS
+from ssm_metarl.training.metrics import PROGRESS, check_numbers, is_plain, read_records
 from ssm_metarl.training.run_family import FAMILY
 from ssm_metarl.training.saved import CONFIG, read_config
 from ssm_metarl.ui.jobs import Jobs
 from ssm_metarl.ui.limits import UPLOAD_BYTES, UPLOAD_FILES
-from ssm_metarl.ui.metrics import PROGRESS, check_numbers, is_plain, read_records
 from ssm_metarl.ui.store import RunStore, check_family
 from ssm_metarl.ui.train_settings import iterations_of
 

@@ -12,7 +12,6 @@ import pandas as pd
 
 from ssm_metarl.adaptation.hybrid import Memory
 from ssm_metarl.checkpoint.files import write_json_atomically
-from ssm_metarl.commands.common import best_return
 from ssm_metarl.env_runner.family import TaskFamily, Tasks
 from ssm_metarl.errors import UserError
 from ssm_metarl.evaluation.evaluate import EvaluationPlan, evaluate, summarise
@@ -267,7 +266,7 @@ def as_png(found: Sequence[Measured], folder: Path) -> Path | None:
     for group in by_family([one for one in found if one.drawable]):
         drawn = folder / f"{len(pictures)}.png"
         titles, evaluations = [one.run for one in group], [one.evaluation() for one in group]
-        best = best_return(group[0].family)
+        best = group[0].family.best_return
         figures = [budget_curve(evaluations, best=best, titles=titles)]
         if all(one.rated for one in group):
             figures.append(budget_curve(evaluations, titles=titles, success=True))

@@ -9,7 +9,6 @@ from typing import Any
 import gradio as gr
 import pandas as pd
 
-from ssm_metarl.commands.common import best_return
 from ssm_metarl.evaluation.figures.style import COLOURS, FAINT
 from ssm_metarl.meta_rl.registry import LEARNERS
 from ssm_metarl.training.config import TrainConfig
@@ -53,7 +52,7 @@ class Monitor:
         self._recent: deque[Record] = deque(maxlen=WINDOW)
         self._started = time.monotonic()  # of the iteration that is going on
         own = (family for family in page_families() if family.name == config.env_name)
-        self._best = next(map(best_return, own), None)
+        self._best = next((family.best_return for family in own), None)
 
     @property
     def done(self) -> int:

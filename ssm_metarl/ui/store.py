@@ -21,10 +21,10 @@ from ssm_metarl.errors import SsmMetaRLError, UserError
 from ssm_metarl.training.config import TrainConfig
 from ssm_metarl.training.loading import load
 from ssm_metarl.training.loop import CHECKPOINT, METRICS
+from ssm_metarl.training.metrics import last_record, read_records
 from ssm_metarl.training.saved import CONFIG, read_config
 from ssm_metarl.ui.families import page_families
 from ssm_metarl.ui.limits import RUNS
-from ssm_metarl.ui.metrics import last_record, read_records
 
 PRETRAINED = Path(__file__).parent.parent / "pretrained"
 

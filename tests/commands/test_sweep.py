@@ -21,7 +21,7 @@ from ssm_metarl.errors import DivergenceError, SsmMetaRLError
 from ssm_metarl.meta_rl.maml import MAML
 from ssm_metarl.parsing import parse
 from ssm_metarl.training.loading import load
-from ssm_metarl.training.tracking import read_metrics
+from ssm_metarl.training.metrics import read_metrics
 
 optuna = pytest.importorskip("optuna")
 pytest.importorskip("sklearn")

@@ -38,8 +38,8 @@ from ssm_metarl.evaluation.statistics import paired_difference, stratified_boots
 from ssm_metarl.evaluation.table import make_difference_table, make_table
 from ssm_metarl.training.config import TrainConfig
 from ssm_metarl.training.loop import train
+from ssm_metarl.training.metrics import read_metrics
 from ssm_metarl.training.recipes import initial_params, make_agent, make_policy
-from ssm_metarl.training.tracking import read_metrics
 
 TINY = {"tasks_per_epoch": 2, "width": 4, "state_size": 2, "validation_tasks": 2, "num_epochs": 1}
 PLAN = EvaluationPlan(["zero_shot", "standard"], (3, 6), 1, return_episodes=8, seed=5)

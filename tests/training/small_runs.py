@@ -10,7 +10,7 @@ from ssm_metarl.experience.buffer import ExperienceStore
 from ssm_metarl.experience.records import StoredTask
 from ssm_metarl.training.config import TrainConfig
 from ssm_metarl.training.loop import EXPERIENCE
-from ssm_metarl.training.tracking import read_metrics
+from ssm_metarl.training.metrics import read_metrics
 
 META = TrainConfig(
     num_epochs=4,

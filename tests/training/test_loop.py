@@ -31,7 +31,7 @@ from ssm_metarl.training.config import TrainConfig
 from ssm_metarl.training.learners import VALIDATION_STREAM
 from ssm_metarl.training.loading import load
 from ssm_metarl.training.loop import resume, train
-from ssm_metarl.training.tracking import read_metrics
+from ssm_metarl.training.metrics import read_metrics
 from ssm_metarl.training.validation import EPISODES
 
 pytestmark = pytest.mark.slow

@@ -17,7 +17,7 @@ from ssm_metarl.commands.train import JOB, Train, _among_processes
 from ssm_metarl.errors import UserError
 from ssm_metarl.training import loop
 from ssm_metarl.training.config import TrainConfig
-from ssm_metarl.training.tracking import read_metrics
+from ssm_metarl.training.metrics import read_metrics
 
 HERE = Path(__file__).parent
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run"]

@@ -21,7 +21,7 @@ from ssm_metarl.experience.buffer import ExperienceStore
 from ssm_metarl.training.config import TrainConfig
 from ssm_metarl.training.loading import load
 from ssm_metarl.training.loop import resume, train
-from ssm_metarl.training.tracking import MetricsFile, read_metrics
+from ssm_metarl.training.metrics import MetricsFile, read_metrics
 
 pytestmark = pytest.mark.slow
 Whole = Callable[[str], Path]

@@ -1,4 +1,4 @@
-"""metrics.jsonl survives kills and resumes; trackers get its numbers, or say what they need."""
+"""Trackers get the numbers of metrics.jsonl, or say what they need."""
 
 import json
 import os
@@ -12,101 +12,8 @@ from typing import Any
 
 import pytest
 
-from ssm_metarl.errors import CheckpointError, UserError
-from ssm_metarl.training.tracking import MetricsFile, how_to_look, make_tracker, read_metrics
-
-
-def write_iterations(path: Path, count: int) -> MetricsFile:
-    metrics = MetricsFile(path)
-    for iteration in range(1, count + 1):
-        metrics.append({"iteration": iteration, "return": iteration / 3})
-    return metrics
-
-
-# ---------------------------------------------------------------- metrics.jsonl
-
-
-def test_records_come_back_in_order(tmp_path: Path) -> None:
-    path = tmp_path / "metrics.jsonl"
-    assert read_metrics(path) == []
-    records = [
-        {"iteration": 1, "return": 0.1, "é\n": 3},
-        {"iteration": 2, "return": None},
-    ]
-    for record in records:
-        MetricsFile(path).append(record)
-        assert read_metrics(path)[-1] == record  # there at once
-    assert read_metrics(path) == records
-    assert len(path.read_bytes().splitlines()) == 2
-
-
-def test_numbers_that_json_has_not_become_null(tmp_path: Path) -> None:
-    path = tmp_path / "metrics.jsonl"
-    nan, infinity = float("nan"), float("inf")
-    MetricsFile(path).append({"iteration": 1, "a": nan, "b": infinity, "c": -infinity, "d": 1.0})
-    assert read_metrics(path) == [{"iteration": 1, "a": None, "b": None, "c": None, "d": 1.0}]
-
-
-def test_truncation_keeps_lines_up_to_an_iteration_byte_for_byte(tmp_path: Path) -> None:
-    path = tmp_path / "metrics.jsonl"
-    metrics = write_iterations(path, 5)
-    lines = path.read_bytes().splitlines(keepends=True)
-    metrics.truncate_after(7)
-    assert path.read_bytes() == b"".join(lines)
-    metrics.truncate_after(3)
-    assert path.read_bytes() == b"".join(lines[:3])
-    metrics.append({"iteration": 4, "return": 4 / 3})
-    assert path.read_bytes() == b"".join(lines[:4])
-    metrics.truncate_after(0)
-    assert path.read_bytes() == b""
-    assert os.listdir(tmp_path) == ["metrics.jsonl"]
-
-
-def test_truncating_nothing_makes_no_file(tmp_path: Path) -> None:
-    MetricsFile(tmp_path / "metrics.jsonl").truncate_after(3)
-    assert os.listdir(tmp_path) == []
-
-
-def test_a_torn_last_line_is_not_read_and_is_dropped_on_resume(tmp_path: Path) -> None:
-    path = tmp_path / "metrics.jsonl"
-    metrics = write_iterations(path, 3)
-    whole = path.read_bytes()
-    last = len(whole.splitlines(keepends=True)[-1])
-    for cut in range(1, last + 1):
-        path.write_bytes(whole[:-cut])
-        assert [record["iteration"] for record in read_metrics(path)] == [1, 2]
-        metrics.truncate_after(3)
-        assert path.read_bytes() == whole[:-last]
-
-
-@pytest.mark.parametrize(
-    ("line", "reason"),
-    [
-        (b'{"iteration": 2, "retu', "line 2 is not JSON"),
-        (b'{"iteration": 2, "return": NaN}', "line 2 is not JSON: NaN is not a number"),
-        (b"\x00\x00", "line 2 is not JSON"),
-        (b"[2]", "line 2 is not a record with an iteration"),
-        (b'{"return": 2}', "line 2 is not a record with an iteration"),
-        (b'{"iteration": "2"}', "line 2 is not a record with an iteration"),
-        (b'{"iteration": true}', "line 2 is not a record with an iteration"),
-    ],
-)
-def test_a_damaged_line_is_named_and_nothing_is_changed(
-    line: bytes, reason: str, tmp_path: Path
-) -> None:
-    path = tmp_path / "metrics.jsonl"
-    metrics = write_iterations(path, 3)
-    lines = path.read_bytes().splitlines()
-    path.write_bytes(b"\n".join([lines[0], line, lines[2], b""]))
-    before = path.read_bytes()
-    with pytest.raises(CheckpointError, match=f"metrics.jsonl: {reason}"):
-        read_metrics(path)
-    with pytest.raises(CheckpointError, match=reason):
-        metrics.truncate_after(1)
-    assert path.read_bytes() == before
-
-
-# ---------------------------------------------------------------- trackers
+from ssm_metarl.errors import UserError
+from ssm_metarl.training.tracking import how_to_look, make_tracker
 
 
 def test_no_tracker_takes_everything(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from gradio_client.utils import Status
 from visiting import serving
 
 from ssm_metarl.checkpoint.format import load_checkpoint
-from ssm_metarl.training.tracking import read_metrics
+from ssm_metarl.training.metrics import read_metrics
 
 pytestmark = pytest.mark.slow
 

@@ -10,7 +10,6 @@ import numpy as np
 import pandas as pd
 
 from ssm_metarl.adaptation.agent import Agent
-from ssm_metarl.commands.common import best_return
 from ssm_metarl.core.parameters import Params
 from ssm_metarl.env_runner.family import TaskFamily
 from ssm_metarl.env_runner.registry import get_family
@@ -210,7 +209,7 @@ def summary(rows: Sequence[ModeResult]) -> str:
 
 def headline(rows: Sequence[ModeResult], family: TaskFamily) -> str:
     """Return the mean return before and after adapting as one number and one line."""
-    after, best = leading(rows), best_return(family)
+    after, best = leading(rows), family.best_return
     of_best = f" of {best:.0f}" if best else ""
     number = message(f"{rows[0].mean:.4g} → {after.mean:.4g}{of_best}", "outcome")
     return number + message(summary(rows), "others")
@@ -221,7 +220,7 @@ def curve_of(found: Measured) -> str:
 
     That is the mean return and, where there is one, the success rate.
     """
-    shown, best = "", best_return(found.family)
+    shown, best = "", found.family.best_return
     for success in (False, True)[: 1 + found.rated]:
         what = "Success rate" if success else "Mean return"
         if found.drawable:

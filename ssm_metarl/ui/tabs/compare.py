@@ -10,7 +10,6 @@ from typing import Any
 import gradio as gr
 import numpy as np
 
-from ssm_metarl.commands.common import best_return
 from ssm_metarl.evaluation.figures import Scatter, budget_curve, task_scatter
 from ssm_metarl.evaluation.report import MODES, counted, solved
 from ssm_metarl.ui.api import Json, endpoint
@@ -206,7 +205,7 @@ def curves(found: Sequence[Measured]) -> str:
         svg(
             budget_curve(
                 one.evaluation(),
-                best=None if success else best_return(one.family),
+                best=None if success else one.family.best_return,
                 titles=[f"{one.run} on {one.family.name}"],
                 success=success,
             ),

@@ -20,7 +20,7 @@ from ssm_metarl.checkpoint.format import load_checkpoint
 from ssm_metarl.errors import UserError
 from ssm_metarl.meta_rl.registry import LEARNERS
 from ssm_metarl.training.loop import resume, train
-from ssm_metarl.training.tracking import read_metrics
+from ssm_metarl.training.metrics import read_metrics
 from ssm_metarl.ui.jobs import Job, Jobs
 from ssm_metarl.ui.monitor import Monitor
 from ssm_metarl.ui.store import RunStore
