@@ -4,7 +4,7 @@ Processor time on one core, with the default settings but for --iterations: grow
 over any number of iterations, and agents that improve play longer episodes. In a checkout (half an
 hour):
 
-    python benchmarks/pace.py --out ssm_metarl/ui/pace.json
+    python benchmarks/pace.py --out ssm_metarl/training/pace.json
 """
 
 import argparse

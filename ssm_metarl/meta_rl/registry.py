@@ -41,6 +41,11 @@ class LearnerSpec:
     defaults: Mapping[str, Any] = field(default_factory=dict)
     trial_defaults: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def counts_iterations(self) -> bool:
+        """Whether its budget is in iterations, or else in episodes."""
+        return "num_epochs" in self.uses
+
     def load(self) -> Callable[..., Any]:
         """Import the learner's module and return what builds it."""
         return importlib.import_module(self.module).make

@@ -10,17 +10,15 @@ from ssm_metarl.env_runner.registry import get_family
 from ssm_metarl.errors import UserError
 from ssm_metarl.meta_rl.registry import LEARNERS
 from ssm_metarl.training.config import TrainConfig
+from ssm_metarl.training.pace import expected_seconds, is_large
 from ssm_metarl.training.settings import settings_of
 from ssm_metarl.ui.families import page_families
 from ssm_metarl.ui.limits import training_range
 from ssm_metarl.ui.store import RunStore
 from ssm_metarl.ui.train_settings import (
     ADVANCED,
-    counts_iterations,
     defaults,
     duration,
-    expected_seconds,
-    is_large,
     train_settings,
 )
 from ssm_metarl.ui.widgets import FOLLOWING, REFILL, slider
@@ -74,7 +72,7 @@ class Form:
         """Let the inputs follow each other, and show what is there when the page opens."""
 
         def choose(family: str, learner: str) -> list[Any]:
-            usual, iterations = defaults(family, learner), counts_iterations(learner)
+            usual, iterations = defaults(family, learner), LEARNERS[learner].counts_iterations
             return [
                 gr.update(info=get_family(family).description),
                 gr.update(visible=iterations),

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ssm_metarl.errors import UserError
+from ssm_metarl.training.archive import MOST_BYTES
 from ssm_metarl.training.config import TrainConfig
 from ssm_metarl.training.settings import settings_of
 
@@ -61,9 +62,7 @@ LEAST_RATE = 1e-6
 
 CLIP_STEPS = 500  # of an episode, at most
 ADAPT_SECONDS, TRAIN_SECONDS, EVALUATE_SECONDS = 120.0, 1800.0, 600.0
-UPLOAD_BYTES = 64 * 2**20  # of a zip, and of all that is in it
-UPLOADS_BYTES = 4 * UPLOAD_BYTES  # of all that is kept for an hour, of all visitors
-UPLOAD_FILES = 64
+UPLOADS_BYTES = 4 * MOST_BYTES  # of all that is kept for an hour, of all visitors
 RUNS = 200  # in the store
 
 

@@ -11,8 +11,9 @@ import gradio as gr
 from starlette.middleware import Middleware
 
 from ssm_metarl.core.memory import give_back, keep_large_blocks
+from ssm_metarl.training.archive import MOST_BYTES
 from ssm_metarl.ui.jobs import Jobs
-from ssm_metarl.ui.limits import UPLOAD_BYTES, UPLOADS_BYTES
+from ssm_metarl.ui.limits import UPLOADS_BYTES
 from ssm_metarl.ui.page import build
 from ssm_metarl.ui.sliders import range_marks
 from ssm_metarl.ui.store import RunStore
@@ -48,7 +49,7 @@ def serve(runs: Path, host: str = "127.0.0.1", port: int = 7860) -> None:
             share=False,
             show_error=False,
             quiet=True,
-            max_file_size=UPLOAD_BYTES,
+            max_file_size=MOST_BYTES,
             state_session_capacity=SESSIONS,
             theme=theme(),
             head=f"<style>{CSS}{range_marks()}</style><script>{LEAVING}</script>",

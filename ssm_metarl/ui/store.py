@@ -8,6 +8,7 @@ not valid.
 import contextlib
 import os
 import shutil
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from ssm_metarl.checkpoint.names import RUN_ID, as_name
 from ssm_metarl.env_runner.family import TaskFamily
 from ssm_metarl.env_runner.registry import get_family
 from ssm_metarl.errors import SsmMetaRLError, UserError
+from ssm_metarl.training.archive import check_run, unzip
 from ssm_metarl.training.config import TrainConfig
 from ssm_metarl.training.loading import load
 from ssm_metarl.training.loop import CHECKPOINT, METRICS
@@ -144,6 +146,22 @@ class RunStore:
     def unfinished(self) -> list[str]:
         """Return the page's own runs that can be continued."""
         return [run.name for run in self.summaries() if run.own and run.unfinished]
+
+    def import_zip(self, archive: Path, run: object) -> None:
+        """Make a run of a zip, all of it or nothing.
+
+        Raises:
+            UserError: It is no zip of a run, or too large, or there is such a run already.
+            SsmMetaRLError: What it holds is damaged.
+        """
+        self.runs.mkdir(parents=True, exist_ok=True)
+        # A name that no run can have.
+        with tempfile.TemporaryDirectory(prefix=".import-", dir=self.runs) as place:
+            folder = Path(place) / self.new_folder(run).name
+            unzip(archive, folder)
+            check_family(read_config(folder).env_name)  # before anything is imported for it
+            check_run(folder)
+            folder.rename(self.new_folder(run))
 
     def delete(self, run: object) -> None:
         """Delete one of the page's own runs; a UserError if it is another or being trained."""

@@ -1,12 +1,8 @@
-"""What a visitor asks to train, and how long that takes."""
+"""What a visitor asks to train."""
 
-import json
-import math
-from pathlib import Path
 from typing import Any
 
 from ssm_metarl.env_runner.registry import get_family
-from ssm_metarl.meta_rl.policy_gradient import PolicyGradient
 from ssm_metarl.meta_rl.registry import LEARNERS
 from ssm_metarl.training.config import TrainConfig
 from ssm_metarl.ui.limits import SEED, integer, training_range
@@ -15,9 +11,6 @@ from ssm_metarl.ui.store import check_family
 ADVANCED = ("inner_lr", "outer_lr", "tasks_per_epoch", "width", "state_size")
 VALIDATIONS = 20  # of a training: the points of its curve
 EXPERIENCE = 200_000  # steps kept for hybrid adaptation: about 25 MB
-PACE: dict[str, dict[str, float]] = json.loads(
-    (Path(__file__).parent / "pace.json").read_text(encoding="utf-8")
-)["seconds_per_iteration"]
 
 
 def train_settings(
@@ -49,7 +42,7 @@ def train_settings(
     return TrainConfig(
         mode=learner,
         env_name=name,
-        num_epochs=epochs if counts_iterations(learner) else None,
+        num_epochs=epochs if LEARNERS[learner].counts_iterations else None,
         num_episodes=integer(training_range("num_episodes"), "episodes", episodes),
         validate_every=max(1, epochs // VALIDATIONS),
         experience=EXPERIENCE,
@@ -57,43 +50,10 @@ def train_settings(
     )
 
 
-def counts_iterations(learner: str) -> bool:
-    """Whether the budget of a learner is in iterations, or else in episodes."""
-    return "num_epochs" in LEARNERS[learner].uses
-
-
 def defaults(family: str, learner: Any) -> dict[str, float | None]:
     """Return the advanced settings where nothing is asked; None is of no use to the learner."""
     config = TrainConfig(mode=learner, env_name=family).resolve(get_family(family))
     return {name: getattr(config, name) for name in ADVANCED}
-
-
-def iterations_of(config: TrainConfig) -> int:
-    """Return how many iterations a training has."""
-    if counts_iterations(config.mode):
-        epochs = config.resolve(get_family(config.env_name)).num_epochs
-        assert epochs is not None
-        return epochs
-    return math.ceil(config.num_episodes / PolicyGradient.episodes)
-
-
-def expected_seconds(config: TrainConfig) -> float | None:
-    """Return about how long a training takes on one core, as measured with default settings.
-
-    An iteration of twice the tasks takes twice as long; other settings are not looked at. None for
-    a family whose pace nobody has measured.
-    """
-    if config.env_name not in PACE:
-        return None
-    usual = defaults(config.env_name, config.mode)["tasks_per_epoch"]
-    share = config.tasks_per_epoch / usual if usual and config.tasks_per_epoch else 1.0
-    return PACE[config.env_name][config.mode] * iterations_of(config) * share
-
-
-def is_large(config: TrainConfig) -> bool:
-    """Whether a network is larger than those whose pace was measured."""
-    usual = defaults(config.env_name, config.mode)
-    return any((getattr(config, key) or 0) > (usual[key] or 0) for key in ("width", "state_size"))
 
 
 def duration(seconds: float) -> str:

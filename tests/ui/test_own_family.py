@@ -16,12 +16,12 @@ import gradio as gr
 import ssm_metarl as sm
 from ssm_metarl.env_runner import registry
 from ssm_metarl.errors import UserError
+from ssm_metarl.training.archive import pack
 from ssm_metarl.training.config import TrainConfig
 from ssm_metarl.training.loop import train
-from ssm_metarl.ui.archive import pack, unpack
 from ssm_metarl.ui.comparison import as_csv, differences_table, measure, results_table
 from ssm_metarl.ui.form import expect
-from ssm_metarl.ui.jobs import Job, Jobs
+from ssm_metarl.ui.jobs import Job
 from ssm_metarl.ui.monitor import Monitor
 from ssm_metarl.ui.query import Query, Subject, answers
 from ssm_metarl.ui.sliders import _input, _number, _setting, outside, range_marks
@@ -150,10 +150,10 @@ def test_a_zip_brings_no_family(store: RunStore, tmp_path: Path) -> None:
     pack(store.folder("mine"), tmp_path / "a.zip")
     with zipfile.ZipFile(tmp_path / "a.zip", "a") as archive:
         assert "family.toml" not in archive.namelist()
-        unpack(tmp_path / "a.zip", store, Jobs(), "again")
+        store.import_zip(tmp_path / "a.zip", "again")
         archive.writestr("family.toml", OWN.source)
     with pytest.raises(UserError, match=r"takes no families from visitors.*app --family FILE"):
-        unpack(tmp_path / "a.zip", store, Jobs(), "other")
+        store.import_zip(tmp_path / "a.zip", "other")
     assert "other" not in store.ids()
 
 

@@ -12,8 +12,8 @@ import gradio as gr
 
 from ssm_metarl.errors import SsmMetaRLError, UserError
 from ssm_metarl.evaluation.report import counted
+from ssm_metarl.training.archive import pack
 from ssm_metarl.ui.api import Json, endpoint
-from ssm_metarl.ui.archive import pack, unpack
 from ssm_metarl.ui.errors import field
 from ssm_metarl.ui.families import page_families
 from ssm_metarl.ui.figures import line_plot
@@ -119,7 +119,8 @@ class Actions:
         if not file:
             raise UserError("choose a zip to import")
         given = checked_id(name) if name else self.store.free_name(Path(file).stem)
-        unpack(Path(file), self.store, self.jobs, given)
+        with self.jobs.hold(self.store.new_folder(given).name):
+            self.store.import_zip(Path(file), given)
         return given
 
     def delete_run(self, run: str) -> None:

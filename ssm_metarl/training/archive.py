@@ -1,13 +1,11 @@
 """A run as a zip: safetensors, JSON and the experience store, and nothing else.
 
-Nothing in a visitor's zip is trusted: not its names, its sizes or its contents. It is unpacked
-beside the runs, under a name that no run can have, and becomes a run only after all of it has been
-read the way it will be used.
+Nothing in a zip is trusted: not its names, its sizes or its contents. It is a run only after all of
+it has been read the way it will be used.
 """
 
 import re
 import struct
-import tempfile
 import zipfile
 import zlib
 from pathlib import Path
@@ -21,21 +19,20 @@ from ssm_metarl.experience.database import copy_database
 from ssm_metarl.training.loading import load
 from ssm_metarl.training.loop import CHECKPOINT, EXPERIENCE, METRICS
 from ssm_metarl.training.metrics import PROGRESS, check_numbers, is_plain, read_records
+from ssm_metarl.training.pace import iterations_of
 from ssm_metarl.training.run_family import FAMILY
 from ssm_metarl.training.saved import CONFIG, read_config
-from ssm_metarl.ui.jobs import Jobs
-from ssm_metarl.ui.limits import UPLOAD_BYTES, UPLOAD_FILES
-from ssm_metarl.ui.store import RunStore, check_family
-from ssm_metarl.ui.train_settings import iterations_of
 
 ALLOWED = re.compile(
     rf"{re.escape(CONFIG)}|{re.escape(METRICS)}|{CHECKPOINT}/checkpoint\.json"
     rf"|{CHECKPOINT}/state-[0-9]{{1,9}}\.safetensors|{re.escape(EXPERIENCE)}"
 )
 FOLDERS = {f"{CHECKPOINT}/", f"{Path(EXPERIENCE).parent}/"}
+MOST_BYTES = 64 * 2**20  # of a zip, and of all that is in it
+MOST_FILES = 64
 CHUNK = 2**16
 END = struct.Struct("<4s4H2LH")  # of a zip: signature, counts, size and place of its directory
-DIRECTORY_BYTES = UPLOAD_FILES * 1024
+DIRECTORY_BYTES = MOST_FILES * 1024
 NOT_A_ZIP = "that file is not a zip that this page can read; upload one that it has made"
 ENCRYPTED = RuntimeError  # what zipfile raises
 UNREADABLE = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, ENCRYPTED)
@@ -51,8 +48,8 @@ def pack(run: Path, archive: Path, *, with_experience: bool = False) -> None:
             if ALLOWED.fullmatch(name) and is_plain(file):
                 sink.write(file, name)
         if with_experience and is_plain(run / EXPERIENCE):
-            if (run / EXPERIENCE).stat().st_size > UPLOAD_BYTES:  # and could not come back
-                raise UserError(f"its experience is more than {UPLOAD_BYTES // 10**6} MB")
+            if (run / EXPERIENCE).stat().st_size > MOST_BYTES:  # and could not come back
+                raise UserError(f"its experience is more than {MOST_BYTES // 10**6} MB")
             copied = archive.with_suffix(".sqlite")
             try:
                 copy_database(run / EXPERIENCE, copied)
@@ -62,28 +59,13 @@ def pack(run: Path, archive: Path, *, with_experience: bool = False) -> None:
             copied.unlink()
 
 
-def unpack(archive: Path, store: RunStore, jobs: Jobs, name: str) -> None:
-    """Make a run of a zip, all of it or nothing.
+def unzip(archive: Path, folder: Path) -> None:
+    """Make a new folder of a zip, whose files are those of a run, by name.
 
     Raises:
-        UserError: It is no zip of a run, or too large, or there is such a run already.
-        SsmMetaRLError: Its checkpoint, metrics or experience are damaged.
+        UserError: It is no zip of a run, or too large; what it has left is to be removed.
     """
-    with jobs.hold(store.new_folder(name).name):
-        store.runs.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".import-", dir=store.runs) as place:
-            folder = Path(place) / name
-            folder.mkdir()
-            try:
-                _unzip(archive, folder)
-                _check_run(folder)
-            except SsmMetaRLError as error:  # names files as the zip does, not where they lie
-                line = str(error).replace(f"{folder}/", "").replace(str(folder), "that run")
-                raise type(error)(line) from error
-            folder.rename(store.new_folder(name))
-
-
-def _unzip(archive: Path, folder: Path) -> None:
+    folder.mkdir()
     try:
         with archive.open("rb") as file:
             _check_directory(file)
@@ -93,10 +75,28 @@ def _unzip(archive: Path, folder: Path) -> None:
         raise UserError(NOT_A_ZIP) from error
 
 
+def check_run(folder: Path) -> None:
+    """Read all of a run the way it will be used.
+
+    Raises:
+        SsmMetaRLError: Its settings, checkpoint, metrics or experience are damaged.
+    """
+    config = read_config(folder)
+    family = get_family(config.env_name)
+    load(folder)
+    meta, iterations = load_checkpoint(folder / CHECKPOINT).meta, iterations_of(config)
+    check_numbers(meta, PROGRESS | {"iteration": (int, 0, iterations)}, folder / CHECKPOINT)
+    last = (read_records(folder / METRICS) or [{"iterations": 0}])[-1]
+    if last["iterations"] != iterations or last["iteration"] < meta["iteration"]:
+        raise UserError(f"that zip's {METRICS} does not cover the whole training")
+    if (folder / EXPERIENCE).exists():
+        ExperienceStore.open(folder / EXPERIENCE, family).close()
+
+
 def _check_directory(file: BinaryIO) -> None:
     """Bound the directory of a zip before it is parsed: millions of names would fill the memory."""
     size = file.seek(0, 2)
-    if not END.size <= size <= UPLOAD_BYTES:
+    if not END.size <= size <= MOST_BYTES:
         raise UserError(NOT_A_ZIP)
     file.seek(max(0, size - END.size - 20))
     tail = file.read()
@@ -109,8 +109,8 @@ def _check_directory(file: BinaryIO) -> None:
 def _extract(archive: zipfile.ZipFile, folder: Path) -> None:
     """Unpack the files of a run, counting the bytes that come out: headers may lie."""
     entries = [entry for entry in archive.infolist() if entry.filename not in FOLDERS]
-    if len(entries) > UPLOAD_FILES:
-        raise UserError(f"that zip has {len(entries)} entries, of at most {UPLOAD_FILES}")
+    if len(entries) > MOST_FILES:
+        raise UserError(f"that zip has {len(entries)} entries, of at most {MOST_FILES}")
     names = {entry.filename for entry in entries}
     if FAMILY in names:
         raise UserError(
@@ -122,7 +122,7 @@ def _extract(archive: zipfile.ZipFile, folder: Path) -> None:
             f"that zip is not of a run: it may hold {CONFIG}, {METRICS}, {CHECKPOINT}/ and "
             f"{EXPERIENCE}, each once, and nothing else"
         )
-    left = UPLOAD_BYTES
+    left = MOST_BYTES
     for entry in entries:
         if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
             raise UserError(NOT_A_ZIP)
@@ -132,20 +132,6 @@ def _extract(archive: zipfile.ZipFile, folder: Path) -> None:
             while chunk := source.read(CHUNK):
                 left -= len(chunk)
                 if left < 0:
-                    most = UPLOAD_BYTES // 10**6
+                    most = MOST_BYTES // 10**6
                     raise UserError(f"that zip unpacks to more than {most} MB, the most allowed")
                 sink.write(chunk)
-
-
-def _check_run(folder: Path) -> None:
-    """Read all of a run the way it will be used."""
-    config = read_config(folder)
-    family = get_family(check_family(config.env_name))
-    load(folder)
-    meta, iterations = load_checkpoint(folder / CHECKPOINT).meta, iterations_of(config)
-    check_numbers(meta, PROGRESS | {"iteration": (int, 0, iterations)}, folder / CHECKPOINT)
-    last = (read_records(folder / METRICS) or [{"iterations": 0}])[-1]
-    if last["iterations"] != iterations or last["iteration"] < meta["iteration"]:
-        raise UserError(f"that zip's {METRICS} does not cover the whole training")
-    if (folder / EXPERIENCE).exists():
-        ExperienceStore.open(folder / EXPERIENCE, family).close()
