@@ -16,10 +16,11 @@ import gradio as gr
 import ssm_metarl as sm
 from ssm_metarl.env_runner import registry
 from ssm_metarl.errors import UserError
+from ssm_metarl.evaluation.comparison import as_csv
 from ssm_metarl.training.archive import pack
 from ssm_metarl.training.config import TrainConfig
 from ssm_metarl.training.loop import train
-from ssm_metarl.ui.comparison import as_csv, differences_table, measure, results_table
+from ssm_metarl.ui.comparison import differences_table, measure, results_table
 from ssm_metarl.ui.form import expect
 from ssm_metarl.ui.jobs import Job
 from ssm_metarl.ui.monitor import Monitor

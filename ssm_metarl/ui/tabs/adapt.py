@@ -14,6 +14,7 @@ from ssm_metarl.core.parameters import Params
 from ssm_metarl.env_runner.family import TaskFamily
 from ssm_metarl.env_runner.registry import get_family
 from ssm_metarl.errors import UserError
+from ssm_metarl.evaluation.comparison import Measured
 from ssm_metarl.evaluation.figures import budget_curve
 from ssm_metarl.evaluation.modes import EXPLAINED
 from ssm_metarl.evaluation.report import (
@@ -26,7 +27,6 @@ from ssm_metarl.evaluation.report import (
 )
 from ssm_metarl.ui.api import Json, endpoint
 from ssm_metarl.ui.clips import clips, player
-from ssm_metarl.ui.comparison import Measured
 from ssm_metarl.ui.figures import svg
 from ssm_metarl.ui.jobs import Job, Jobs
 from ssm_metarl.ui.limits import ADAPT_SECONDS, EPISODES, SEED, STEPS

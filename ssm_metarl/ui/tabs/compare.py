@@ -10,19 +10,11 @@ from typing import Any
 import gradio as gr
 import numpy as np
 
+from ssm_metarl.evaluation.comparison import Measured, as_csv, as_json, as_png
 from ssm_metarl.evaluation.figures import Scatter, budget_curve, task_scatter
 from ssm_metarl.evaluation.report import MODES, counted, solved
 from ssm_metarl.ui.api import Json, endpoint
-from ssm_metarl.ui.comparison import (
-    SPLITS,
-    Measured,
-    as_csv,
-    as_json,
-    as_png,
-    differences_table,
-    measure,
-    results_table,
-)
+from ssm_metarl.ui.comparison import SPLITS, differences_table, measure, results_table
 from ssm_metarl.ui.figures import svg
 from ssm_metarl.ui.jobs import Job, Jobs
 from ssm_metarl.ui.limits import EPISODES, EVALUATE_SECONDS, EVALUATION_TASKS, SEED, STEPS

@@ -16,16 +16,9 @@ pytest.importorskip("gradio")
 from ssm_metarl.adaptation.hybrid import Memory
 from ssm_metarl.env_runner.registry import get_family
 from ssm_metarl.errors import UserError
+from ssm_metarl.evaluation.comparison import Measured, as_csv, as_json, as_png
 from ssm_metarl.evaluation.evaluate import EvaluationPlan, evaluate
-from ssm_metarl.ui.comparison import (
-    Measured,
-    as_csv,
-    as_json,
-    as_png,
-    differences_table,
-    measure,
-    results_table,
-)
+from ssm_metarl.ui.comparison import differences_table, measure, results_table
 from ssm_metarl.ui.jobs import Job
 from ssm_metarl.ui.store import RunStore
 from ssm_metarl.ui.tabs.compare import curves, follow, headline, scatters
