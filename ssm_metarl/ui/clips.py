@@ -1,15 +1,11 @@
 """Videos of the agents of an answer on one task, which play side by side and in step."""
 
 import base64
-import contextlib
 import dataclasses
-import itertools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import gradio as gr
-import numpy as np
-from PIL import Image
 
 from ssm_metarl.adaptation.agent import Agent
 from ssm_metarl.adaptation.hybrid import Memory
@@ -20,10 +16,7 @@ from ssm_metarl.ui.limits import CLIP_STEPS
 from ssm_metarl.ui.query import Query, Subject
 from ssm_metarl.ui.theme import PLAYER
 from ssm_metarl.video.episode import RecordedEpisode, frames_per_second
-from ssm_metarl.video.writer import Frame, encoded
 
-FRAMES_PER_SECOND = 25  # at most, of the video
-SHRUNK = 480  # pixels: wider pictures are halved
 TEMPLATE = """
 <div class="stage"></div>
 <div class="controls" hidden>
@@ -103,19 +96,9 @@ def record_clip(
     Before it the agent plays ``remembered`` others of the task, which stay in its memory.
     """
     family = subject.family
-    speed = frames_per_second(family, subject.task)
-    every = -(-speed // FRAMES_PER_SECOND)
+    fps = frames_per_second(family, subject.task)
     episode = RecordedEpisode(agent, family, subject.task, seed, remembered)
-    with contextlib.closing(episode.frames(every)) as frames:
-        pictures = itertools.islice(frames, CLIP_STEPS // every + 1)
-        mp4 = base64.b64encode(encoded(map(shrunk, pictures), speed / every)).decode()
+    mp4 = base64.b64encode(episode.encoded(fps, CLIP_STEPS)).decode()
     first = "" if episode.ended else "the first "
     ending = f"return {episode.total:.4g} after {first}{episode.steps} steps"
-    return Clip(name, style, mp4, episode.steps, 1 / speed, ending, family.picture)
-
-
-def shrunk(picture: Frame) -> np.ndarray:
-    """Halve a large picture, and leave its sides even, as H.264 wants them."""
-    image = Image.fromarray(picture)
-    image = image.reduce(2) if image.width > SHRUNK else image
-    return np.asarray(image.crop((0, 0, image.width & ~1, image.height & ~1)))
+    return Clip(name, style, mp4, episode.steps, 1 / fps, ending, family.picture)

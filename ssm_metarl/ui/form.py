@@ -12,9 +12,8 @@ from ssm_metarl.meta_rl.registry import LEARNERS
 from ssm_metarl.training.config import TrainConfig
 from ssm_metarl.training.pace import expected_seconds, is_large
 from ssm_metarl.training.settings import settings_of
-from ssm_metarl.ui.families import page_families
 from ssm_metarl.ui.limits import training_range
-from ssm_metarl.ui.store import RunStore
+from ssm_metarl.ui.store import RunStore, page_families
 from ssm_metarl.ui.train_settings import (
     ADVANCED,
     defaults,

@@ -13,8 +13,8 @@ from ssm_metarl.evaluation.figures.style import COLOURS, FAINT
 from ssm_metarl.meta_rl.registry import LEARNERS
 from ssm_metarl.training.config import TrainConfig
 from ssm_metarl.training.pace import expected_seconds, iterations_of
-from ssm_metarl.ui.families import page_families
 from ssm_metarl.ui.figures import line_plot, lines_of
+from ssm_metarl.ui.store import page_families
 from ssm_metarl.ui.train_settings import duration
 from ssm_metarl.ui.widgets import message, tiles
 

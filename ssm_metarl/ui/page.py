@@ -8,7 +8,6 @@ from ssm_metarl import __version__
 from ssm_metarl.env_runner.registry import get_family
 from ssm_metarl.errors import SsmMetaRLError
 from ssm_metarl.meta_rl.registry import LEARNERS
-from ssm_metarl.ui import api
 from ssm_metarl.ui.errors import Page, field
 from ssm_metarl.ui.jobs import Jobs
 from ssm_metarl.ui.store import RunStore
@@ -45,7 +44,6 @@ def build(store: RunStore, jobs: Jobs) -> gr.Blocks:
             with gr.Tab("Inside", id="inside"):
                 inside.build(store, run, query, place)
         tabs.select(chosen, None, place, **QUIET)
-        api.build(store)
         run.change(partial(about, store), run, description, **FOLLOWING)
         page.load(lambda: gr.update(choices=store.trained()), None, run, **FOLLOWING)
         page.unload(jobs.stop)

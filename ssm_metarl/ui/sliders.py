@@ -11,7 +11,7 @@ from gradio.components import Component
 
 from ssm_metarl.analysis.names import choice_effect, is_switch
 from ssm_metarl.env_runner.family import Parameter, TaskFamily
-from ssm_metarl.ui.families import page_families
+from ssm_metarl.ui.store import page_families
 from ssm_metarl.ui.widgets import QUIET
 
 ROOM = 0.25  # of the training range, on both sides, where a family has no shifted tasks

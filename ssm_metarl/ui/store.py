@@ -10,6 +10,7 @@ import os
 import shutil
 import tempfile
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from ssm_metarl.adaptation.agent import Agent
 from ssm_metarl.checkpoint.lock import RunLock
 from ssm_metarl.checkpoint.names import RUN_ID, as_name
 from ssm_metarl.env_runner.family import TaskFamily
-from ssm_metarl.env_runner.registry import get_family
+from ssm_metarl.env_runner.registry import get_family, list_families
 from ssm_metarl.errors import SsmMetaRLError, UserError
 from ssm_metarl.training.archive import check_run, unzip
 from ssm_metarl.training.config import TrainConfig
@@ -25,7 +26,6 @@ from ssm_metarl.training.loading import load
 from ssm_metarl.training.loop import CHECKPOINT, METRICS
 from ssm_metarl.training.metrics import last_record, read_records
 from ssm_metarl.training.saved import CONFIG, read_config
-from ssm_metarl.ui.families import page_families
 from ssm_metarl.ui.limits import RUNS
 
 PRETRAINED = Path(__file__).parent.parent / "pretrained"
@@ -176,6 +176,11 @@ def checked_id(run: object) -> str:
     if not isinstance(run, str) or not RUN_ID.fullmatch(run):
         raise UserError("a run's name is made of a to z, 0 to 9 and -, at most 64 of them")
     return run
+
+
+def page_families() -> tuple[TaskFamily, ...]:
+    """Return the families that can be built: those of robots only where MuJoCo is installed."""
+    return list_families(extras=all(map(find_spec, ("mujoco", "imageio"))))
 
 
 def check_family(name: object) -> str:

@@ -1,6 +1,7 @@
 """One episode of an agent, with a picture of every step."""
 
 import contextlib
+import itertools
 import math
 import os
 from collections.abc import Generator, Iterator
@@ -12,9 +13,11 @@ from ssm_metarl.adaptation.session import Session
 from ssm_metarl.env_runner.failures import SIMULATION_FAILED, failures_named
 from ssm_metarl.env_runner.family import TaskFamily, Tasks
 from ssm_metarl.errors import UserError
-from ssm_metarl.video.writer import Frame
+from ssm_metarl.video.writer import Frame, encoded
 
 DEFAULT_FPS = 30  # of environments that do not declare one
+SMALL_FPS = 25  # at most, of a small video
+SMALL_WIDTH = 480  # pixels: wider pictures are halved
 
 
 class RecordedEpisode:
@@ -55,6 +58,16 @@ class RecordedEpisode:
         finally:
             with contextlib.suppress(Exception):  # nothing more is wanted of it
                 self.env.close()
+
+    def encoded(self, fps: int, most: int) -> bytes:
+        """Play it, or so many steps of it at most, as a small H.264 video.
+
+        ``fps`` is how many steps are a second of it.
+        """
+        every = -(-fps // SMALL_FPS)
+        with contextlib.closing(self.frames(every)) as frames:
+            pictures = itertools.islice(frames, most // every + 1)
+            return encoded(map(_small, pictures), fps / every)
 
     def _episode(self, seed: int) -> Iterator[bool]:
         """Play an episode; yield at its start and after every step whether it has ended."""
@@ -104,3 +117,12 @@ def frames_per_second(family: TaskFamily, task: Tasks) -> int:
         raise UserError(f"{family.name} cannot draw itself: it has no render mode rgb_array")
     fps = metadata.get("render_fps")
     return int(fps) if isinstance(fps, int | float) and 1 <= fps <= 1000 else DEFAULT_FPS
+
+
+def _small(picture: Frame) -> Frame:
+    """Halve a large picture, and leave its sides even, as H.264 wants them."""
+    from PIL import Image
+
+    image = Image.fromarray(picture)
+    image = image.reduce(2) if image.width > SMALL_WIDTH else image
+    return np.asarray(image.crop((0, 0, image.width & ~1, image.height & ~1)))

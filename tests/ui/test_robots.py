@@ -20,11 +20,11 @@ from ssm_metarl.errors import UserError
 from ssm_metarl.training.config import TrainConfig
 from ssm_metarl.ui import families
 from ssm_metarl.ui.clips import record_clip
-from ssm_metarl.ui.families import page_families
 from ssm_metarl.ui.form import expect
 from ssm_metarl.ui.monitor import Monitor
 from ssm_metarl.ui.query import Subject
 from ssm_metarl.ui.sliders import Sliders, _input, range_marks
+from ssm_metarl.ui.store import page_families
 
 ROBOTS = {family.name for family in FAMILIES}
 

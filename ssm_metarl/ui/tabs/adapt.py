@@ -25,7 +25,6 @@ from ssm_metarl.evaluation.report import (
     success_rates,
     with_success,
 )
-from ssm_metarl.ui.api import Json, endpoint
 from ssm_metarl.ui.clips import clips, player
 from ssm_metarl.ui.figures import svg
 from ssm_metarl.ui.jobs import Job, Jobs
@@ -103,13 +102,13 @@ def build_api(store: RunStore, jobs: Jobs) -> None:
 
     def adapt(
         request: gr.Request,
-        run: Json,
-        task: Json = None,
-        modes: Json = None,
-        episodes: Json = EPISODES.default,
-        steps: Json = STEPS.default,
-        seed: Json = SEED.default,
-    ) -> Json:
+        run: Any,
+        task: Any = None,
+        modes: Any = None,
+        episodes: Any = EPISODES.default,
+        steps: Any = STEPS.default,
+        seed: Any = SEED.default,
+    ) -> Any:
         """Adapt an agent to one task; return the mean return in every mode, at every budget."""
         if modes is None:
             modes = able_modes(store.agent(run)[0])
@@ -123,7 +122,7 @@ def build_api(store: RunStore, jobs: Jobs) -> None:
                     break
         return {"summary": [summary(rows)], "results": [row.to_record() for row in rows]}
 
-    endpoint(adapt, **ONE_SLOT)
+    gr.api(adapt, **ONE_SLOT)
 
 
 def follow(store: RunStore, query: Query, job: Job) -> Iterator[tuple[Any, ...]]:

@@ -13,7 +13,6 @@ import numpy as np
 from ssm_metarl.evaluation.comparison import Measured, as_csv, as_json, as_png
 from ssm_metarl.evaluation.figures import Scatter, budget_curve, task_scatter
 from ssm_metarl.evaluation.report import MODES, counted, solved
-from ssm_metarl.ui.api import Json, endpoint
 from ssm_metarl.ui.comparison import SPLITS, differences_table, measure, results_table
 from ssm_metarl.ui.figures import svg
 from ssm_metarl.ui.jobs import Job, Jobs
@@ -129,14 +128,14 @@ def build_api(store: RunStore, jobs: Jobs) -> None:
 
     def compare(
         request: gr.Request,
-        runs: Json,
-        modes: Json = None,
-        split: Json = "held_out",
-        tasks: Json = EVALUATION_TASKS.default,
-        episodes: Json = EPISODES.default,
-        steps: Json = STEPS.default,
-        seed: Json = SEED.default,
-    ) -> Json:
+        runs: Any,
+        modes: Any = None,
+        split: Any = "held_out",
+        tasks: Any = EVALUATION_TASKS.default,
+        episodes: Any = EPISODES.default,
+        steps: Any = STEPS.default,
+        seed: Any = SEED.default,
+    ) -> Any:
         """Evaluate agents on unseen tasks; return each one's ``evaluation.json``."""
         wanted = list(ADAPTING) if modes is None else modes
         found: Sequence[Measured] = []
@@ -146,7 +145,7 @@ def build_api(store: RunStore, jobs: Jobs) -> None:
                     break
         return {one.run: json.loads(one.evaluation().to_json()) for one in found}
 
-    endpoint(compare, **ONE_SLOT)
+    gr.api(compare, **ONE_SLOT)
 
 
 def follow(measured: Iterable[Sequence[Measured]], job: Job) -> Iterator[list[Any]]:

@@ -14,7 +14,6 @@ from ssm_metarl.analysis.names import action_names, choice_effect
 from ssm_metarl.analysis.traces import RecordedAgent, Trace, principal_components
 from ssm_metarl.evaluation.figures import eigenvalue_plot, trace_plot
 from ssm_metarl.evaluation.report import MODES, counted
-from ssm_metarl.ui.api import Json, endpoint
 from ssm_metarl.ui.clips import Clip, agent_after, player, record_clip
 from ssm_metarl.ui.figures import svg
 from ssm_metarl.ui.lazy_tab import fill, query_of, task_line
@@ -63,12 +62,12 @@ def build(store: RunStore, run: gr.Dropdown, query: gr.State, place: gr.State) -
         yield from shown(Subject.of(store, asked), asked, mine=mine)
 
     def inside(
-        run: Json,
-        task: Json = None,
-        episodes: Json = EPISODES.default,
-        steps: Json = STEPS.default,
-        seed: Json = SEED.default,
-    ) -> Json:
+        run: Any,
+        task: Any = None,
+        episodes: Any = EPISODES.default,
+        steps: Any = STEPS.default,
+        seed: Any = SEED.default,
+    ) -> Any:
         """Return an agent's eigenvalues before and after it adapts, with time constants in steps.
 
         It adapts by the first of hybrid and standard that it can; the answer also has how much each
@@ -82,7 +81,7 @@ def build(store: RunStore, run: gr.Dropdown, query: gr.State, place: gr.State) -
 
     outputs = [outcome, clips, traces, disc, every, values, changed, parts]
     fill("Inside", place, [run, query], show, outputs)
-    endpoint(inside, **ONE_SLOT)
+    gr.api(inside, **ONE_SLOT)
 
 
 def mode_shown(subject: Subject, query: Query) -> str:

@@ -15,7 +15,6 @@ from ssm_metarl.analysis.retrieval import Retrieval
 from ssm_metarl.env_runner.family import Parameter, TaskFamily
 from ssm_metarl.evaluation.report import counted
 from ssm_metarl.experience.records import StoredTask
-from ssm_metarl.ui.api import Json, endpoint
 from ssm_metarl.ui.figures import line_plot, lines_of
 from ssm_metarl.ui.lazy_tab import fill, query_of, task_line
 from ssm_metarl.ui.limits import SEED
@@ -67,7 +66,7 @@ def build(store: RunStore, run: gr.Dropdown, query: gr.State, place: gr.State) -
         asked, mine = query_of(store, run_id, last)
         yield shown(Subject.of(store, asked), asked, by, mine=mine)
 
-    def memory(run: Json, task: Json = None, episodes: Json = 1, seed: Json = SEED.default) -> Json:
+    def memory(run: Any, task: Any = None, episodes: Any = 1, seed: Any = SEED.default) -> Any:
         """Return which earlier tasks hybrid adaptation recalls for a task, with their weights."""
         asked = Query.asked(run, task or {}, [], episodes, 1, seed)
         subject = Subject.of(store, asked)
@@ -76,7 +75,7 @@ def build(store: RunStore, run: gr.Dropdown, query: gr.State, place: gr.State) -
 
     outputs = [outcome, own, found, matches, why, response, observed, *everything]
     fill("Memory", place, [run, query, own], show, outputs)
-    endpoint(memory, **ONE_SLOT)
+    gr.api(memory, **ONE_SLOT)
 
 
 def store_outputs() -> list[Component]:

@@ -1,5 +1,6 @@
 """Runs: what is on disk, with download, import and deletion."""
 
+import contextlib
 import dataclasses
 import tempfile
 import time
@@ -13,13 +14,12 @@ import gradio as gr
 from ssm_metarl.errors import SsmMetaRLError, UserError
 from ssm_metarl.evaluation.report import counted
 from ssm_metarl.training.archive import pack
-from ssm_metarl.ui.api import Json, endpoint
 from ssm_metarl.ui.errors import field
-from ssm_metarl.ui.families import page_families
 from ssm_metarl.ui.figures import line_plot
 from ssm_metarl.ui.jobs import Jobs
 from ssm_metarl.ui.monitor import Monitor
-from ssm_metarl.ui.store import RunStore, RunSummary, checked_id
+from ssm_metarl.ui.query import able_modes
+from ssm_metarl.ui.store import RunStore, RunSummary, checked_id, page_families
 from ssm_metarl.ui.widgets import FOLLOWING, TABLE, message
 
 HEADERS = ["Run", "Family", "Learner", "Iterations", "Best return", "Size", "Changed"]
@@ -69,8 +69,8 @@ def build(store: RunStore, jobs: Jobs, run: gr.Dropdown, tab: gr.Tab) -> None:
     upload.upload(actions.import_run, [upload, name], chosen, api_name="import_run").success(
         **refresh
     ).then(select, chosen, run, **FOLLOWING)
-    endpoint(actions.runs, queue=False)
-    endpoint(actions.describe, queue=False)
+    for endpoint in (actions.list_agents, actions.runs, actions.describe):
+        gr.api(endpoint, queue=False)
 
 
 def import_inputs() -> tuple[gr.Textbox, gr.UploadButton]:
@@ -128,11 +128,20 @@ class Actions:
         with self.jobs.hold(self.store.folder(run).name):
             self.store.delete(run)
 
-    def runs(self) -> Json:
+    def runs(self) -> Any:
         """Return what is on disk: every run's family, learner, iterations, return and size."""
         return [dataclasses.asdict(run) for run in self.store.summaries()]
 
-    def describe(self, run: Json) -> Json:
+    def list_agents(self) -> Any:
+        """List the agents, their families and the modes in which each can adapt."""
+        found = []
+        for run in self.store.trained():
+            with contextlib.suppress(SsmMetaRLError):  # damaged: whoever asks for it hears how
+                agent, family = self.store.agent(run)
+                found.append({"run": run, "family": family.name, "modes": able_modes(agent)})
+        return found
+
+    def describe(self, run: Any) -> Any:
         """Return one run: its summary, its settings and its metrics."""
         return {
             **dataclasses.asdict(self.store.summary(run)),
