@@ -221,7 +221,7 @@ def _returns(progress: "Progress", config: TrainConfig) -> str:
     if before is None or best is None:
         return ""
     if config.mode == "rl2" and after is not None:
-        adapted = f" in episode 1, {after:.1f} in episode {config.episodes_per_trial}"
+        adapted = f" in the first episode, {after:.1f} in the last"
     else:
         adapted = "" if after is None else f" before, {after:.1f} after adapting"
     return f"return {before:.1f}{adapted}; best {best:.1f}; "
@@ -244,7 +244,7 @@ def _summarise(last: "Progress", config: TrainConfig, run_dir: Path) -> None:
     path = run_dir / "figures" / "learning-curve.png"
 
     def draw() -> object:
-        figure = learning_curve(records, family=family.name, best=family.best_return)
-        return write_png(figure, path)
+        named = {"family": family.name, "learner": config.mode, "best": family.best_return}
+        return write_png(learning_curve(records, **named), path)
 
     attempt("learning curve", draw)

@@ -11,6 +11,12 @@ from typing import Any, Literal
 from ssm_metarl.core.registry import Entry
 
 Validation = Literal["adaptation", "trials", "training"]
+RETURNS: dict[Validation, Mapping[str, str]] = {
+    "adaptation": {"before adapting": "zero_shot", "after adapting": "standard"},
+    "trials": {"first episode": "zero_shot", "last episode": "in_context"},
+    "training": {"training episodes": "standard"},
+}
+"""What ``return_before`` and ``return_after`` are called, and the mode whose colour they have."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +46,11 @@ class LearnerSpec:
     rates: tuple[str, ...] = ("outer_lr",)
     defaults: Mapping[str, Any] = field(default_factory=dict)
     trial_defaults: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def returns(self) -> Mapping[str, str]:
+        """Its entry in :data:`RETURNS`."""
+        return RETURNS[self.validation]
 
     @property
     def counts_iterations(self) -> bool:

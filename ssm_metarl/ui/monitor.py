@@ -1,7 +1,6 @@
 """A training as one watches it: what is happening, how fast, how long still, and the curves."""
 
 import time
-from collections import deque
 from collections.abc import Iterable, Mapping
 from html import escape
 from typing import Any
@@ -10,7 +9,7 @@ import gradio as gr
 import pandas as pd
 
 from ssm_metarl.evaluation.figures.style import COLOURS, FAINT
-from ssm_metarl.meta_rl.registry import LEARNERS
+from ssm_metarl.meta_rl.registry import LEARNERS, RETURNS
 from ssm_metarl.training.config import TrainConfig
 from ssm_metarl.training.pace import expected_seconds, iterations_of
 from ssm_metarl.ui.figures import line_plot, lines_of
@@ -21,22 +20,10 @@ from ssm_metarl.ui.widgets import message, tiles
 Record = Mapping[str, Any]
 WINDOW = 8  # iterations that the speed is measured over
 SHORTEST_AXIS = 20  # iterations; a shorter axis would be labelled in fractions of them
-# By what a learner's validation measures: name and colour of each return. Names are short, since
-# Gradio's legend is one row, on a phone too.
-LINES = {
-    "adaptation": {
-        "return_before": ("unadapted", "zero_shot"),
-        "return_after": ("adapted", "standard"),
-    },
-    "trials": {
-        "return_before": ("first episode", "zero_shot"),
-        "return_after": ("last episode", "in_context"),
-    },
-    "training": {"return_before": ("training episodes", "standard")},
-}
+KEYS = ("return_before", "return_after")
 BEST = "max"
 COLOUR_MAP = {
-    **{name: COLOURS[mode] for lines in LINES.values() for name, mode in lines.values()},
+    **{name: COLOURS[mode] for names in RETURNS.values() for name, mode in names.items()},
     BEST: FAINT,
 }
 
@@ -50,7 +37,6 @@ class Monitor:
         self.config, self.phase = config, ""
         self.iterations = iterations_of(config) if iterations is None else iterations
         self._records = list(records)
-        self._recent: deque[Record] = deque(maxlen=WINDOW)
         self._started = time.monotonic()  # of the iteration that is going on
         own = (family for family in page_families() if family.name == config.env_name)
         self._best = next((family.best_return for family in own), None)
@@ -63,7 +49,6 @@ class Monitor:
     def add(self, record: Record) -> None:
         """Take in an iteration."""
         self._started = time.monotonic()
-        self._recent.append(record)
         self._records.append(record)
 
     def enter(self, phase: str) -> None:
@@ -85,10 +70,10 @@ class Monitor:
 
     @property
     def curves(self) -> pd.DataFrame:
-        """The returns before and after adaptation against the iterations.
+        """The returns against the iterations.
 
-        The lines of other learners are there, too, without a point: Gradio draws no line that a
-        plot did not have when it was made (6.31).
+        Other learners' lines are there, too, without a point: Gradio (6.31) draws no line that a
+        plot did not have when it was made.
         """
         return lines_of({**dict.fromkeys(COLOUR_MAP, ()), **self._lines})
 
@@ -96,7 +81,7 @@ class Monitor:
     def _lines(self) -> dict[str, list[tuple[float, float]]]:
         best = self._best
         lines = {BEST: [(0.0, best), (float(self._axis), best)]} if best else {}
-        for key, (name, _) in LINES[LEARNERS[self.config.mode].validation].items():
+        for key, name in zip(KEYS, LEARNERS[self.config.mode].returns, strict=False):
             shown = (record for record in self._records if record[key] is not None)
             lines[name] = [(float(one["iteration"]), float(one[key])) for one in shown]
         return lines
@@ -142,20 +127,20 @@ class Monitor:
 
     def _pace(self) -> tuple[float, int, int]:
         """Return the seconds, environment steps and number of the recent iterations."""
-        if len(self._recent) < 2:
+        recent = self._records[-WINDOW:]
+        if len(recent) < 2:
             return 0.0, 0, 0
-        first, last = self._recent[0], self._recent[-1]
         keys = ("seconds", "environment_steps", "iteration")
-        seconds, steps, iterations = (last[key] - first[key] for key in keys)
+        seconds, steps, iterations = (recent[-1][key] - recent[0][key] for key in keys)
         return seconds, steps, iterations
 
     def outcome(self, name: str, *, timed_out: bool) -> str:
         """Return how a training ended: the returns, and how far it came."""
+        names = ", ".join(LEARNERS[self.config.mode].returns)
         looks = [record for record in self._records if record["return_before"] is not None]
-        lines = LINES[LEARNERS[self.config.mode].validation]
-        pairs = [(looks[-1][key], line) for key, (line, _) in lines.items()] if looks else []
-        number = " → ".join(f"{value:.4g}" for value, _ in pairs if value is not None)
-        text = f"Mean return: {', '.join(line for _, line in pairs)}." if pairs else ""
+        last = [looks[-1][key] for key in KEYS] if looks else []
+        number = " → ".join(f"{value:.4g}" for value in last if value is not None)
+        text = f"Mean return: {names}." if looks else ""
         text += f" Solved in {self._success} of the last episodes." if self._success else ""
         end = f"Finished all {self.iterations} iterations"
         if self.done < self.iterations:

@@ -119,7 +119,7 @@ def frames_per_second(family: TaskFamily, task: Tasks) -> int:
     return int(fps) if isinstance(fps, int | float) and 1 <= fps <= 1000 else DEFAULT_FPS
 
 
-def _small(picture: Frame) -> Frame:
+def _small(picture: Frame) -> np.ndarray:
     """Halve a large picture, and leave its sides even, as H.264 wants them."""
     from PIL import Image
 

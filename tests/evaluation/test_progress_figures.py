@@ -27,7 +27,7 @@ def test_learning_curve_draws_records_and_their_mean() -> None:
     # A centred mean leaves a straight line where it was; of 5 records, so 2 are lost at each end.
     np.testing.assert_allclose(mean_before, raw_before[2:-2])
     np.testing.assert_allclose(mean_after, raw_after[2:-2])
-    assert texts(axes) == ["before adaptation", "after adaptation", "best possible: 500"]
+    assert texts(axes) == ["before adapting", "after adapting", "best possible: 500"]
 
 
 def test_learning_curve_passes_over_iterations_that_did_not_look() -> None:
@@ -38,9 +38,14 @@ def test_learning_curve_passes_over_iterations_that_did_not_look() -> None:
 
 def test_learning_curve_of_training_without_adaptation_has_one_line() -> None:
     plain = [{**record, "return_after": None} for record in METRICS]
-    figure = figures.learning_curve(plain, family="Pendulum-v1")
+    figure = figures.learning_curve(plain, family="Pendulum-v1", learner="policy_gradient")
     (axes,) = figure.axes
-    assert texts(axes) == ["return"]
+    assert texts(axes) == ["training episodes"]
+
+
+def test_learning_curve_of_trials_names_their_episodes() -> None:
+    figure = figures.learning_curve(METRICS, family="Pendulum-v1", learner="rl2")
+    assert texts(figure.axes[0]) == ["first episode", "last episode"]
 
 
 def test_short_runs_are_drawn_too(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 from ssm_metarl.errors import UserError
 from ssm_metarl.evaluation.figures.panel import Panel, finish
 from ssm_metarl.evaluation.figures.style import COLOURS, style, subplots
+from ssm_metarl.meta_rl.registry import LEARNERS
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -20,13 +21,14 @@ def learning_curve(
     metrics: Sequence[Mapping[str, object]],
     *,
     family: str,
+    learner: str = "meta_rl",
     best: float | None = None,
 ) -> "Figure":
-    """Draw return before and after adaptation against the environment steps of training.
+    """Draw the returns that a learner reports against the environment steps of training.
 
     Thin lines are the returns as recorded, thick ones their centred mean over a tenth of them.
-    Records (of metrics.jsonl) without a return are left out; training without adaptation has one
-    return only. The best possible return of the task is drawn as a line.
+    Records (of metrics.jsonl) without a return are left out. The best possible return of the task
+    is drawn as a line.
 
     Raises:
         UserError: No returns, or a record without the keys that are drawn.
@@ -44,16 +46,15 @@ def learning_curve(
     panel = Panel(axes)
     env_steps = np.array([record["environment_steps"] for record in looks], np.float64)
     reach = len(looks) // 20
-    adapts = looks[0]["return_after"] is not None
-    for mode, when in (("zero_shot", "before"), ("standard", "after"))[: 1 + adapts]:
-        returns = np.array([record[f"return_{when}"] for record in looks], np.float64)
+    drawn = zip(("return_before", "return_after"), LEARNERS[learner].returns.items(), strict=False)
+    for key, (name, mode) in drawn:
+        returns = np.array([record[key] for record in looks], np.float64)
         smooth = np.convolve(returns, np.full(2 * reach + 1, 1 / (2 * reach + 1)), "valid")
         colour = COLOURS[mode]
         axes.plot(env_steps, returns, color=colour, alpha=0.35, linewidth=1.0)
         marker = "o" if len(looks) < FEW_POINTS else ""
         middle = env_steps[reach : len(looks) - reach]
         axes.plot(middle, smooth, color=colour, marker=marker, clip_on=False)
-        name = f"{when} adaptation" if adapts else "return"
         panel.ends.append((env_steps[-1], smooth[-1], name, colour))
     if env_steps[-1] > 0:
         axes.set_xlim(left=0.0)

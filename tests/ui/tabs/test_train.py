@@ -57,9 +57,9 @@ def test_a_training_ends_with_words_curves_and_the_name_of_its_run(tmp_path: Pat
     status, curve, name = last
     assert name == "mine"
     assert "mine: " in status
-    assert "unadapted, adapted" in status
+    assert "before adapting, after adapting" in status
     assert "Finished all 2 iterations" in status
-    assert drawn(curve) == {"max": 2, "unadapted": 2, "adapted": 2}
+    assert drawn(curve) == {"max": 2, "before adapting": 2, "after adapting": 2}
 
 
 def test_stopping_keeps_the_iteration_and_resuming_ends_where_it_would_have(
@@ -74,7 +74,7 @@ def test_stopping_keeps_the_iteration_and_resuming_ends_where_it_would_have(
     assert load_checkpoint(stopped / "checkpoint").meta["iteration"] == 1
     *_, (status, curve, name) = seen(stopped, Job("a", "training"), again=True)
     assert name == "mine"
-    assert drawn(curve)["unadapted"] == 2  # with that of before the stop
+    assert drawn(curve)["before adapting"] == 2  # with that of before the stop
     there, straight = (load_checkpoint(run / "checkpoint").tensors for run in (stopped, tiny_run))
     assert all((there[key] == value).all() for key, value in straight.items())
 
