@@ -25,6 +25,8 @@ from ssm_metarl.evaluation.statistics import Difference, paired_difference
 
 REPRESENTATIVE = ("hybrid", "in_context", "standard", "from_scratch")  # fixed: not the best mode
 
+ENOUGH = 0.95  # of the gain in return: the least data that reaches it leads
+
 
 @dataclass
 class Measured:
@@ -66,6 +68,18 @@ class Measured:
     def drawable(self) -> bool:
         """Whether a budget curve has two points."""
         return len({row.shots for row in self.rows if row.shots and row.steps in (0, 1)}) > 1
+
+
+def leading(rows: Sequence[ModeResult]) -> ModeResult:
+    """Return the result with the least data that reaches nearly all of the gain in return.
+
+    The untrained network is there to compare with, and leads only where it is alone.
+    """
+    adapted = [row for row in rows if row.shots and row.mode != "from_scratch"]
+    adapted = adapted or [row for row in rows if row.shots] or list(rows)
+    before, best = rows[0].mean, max(row.mean for row in adapted)
+    goal = min(best, before + ENOUGH * (best - before))
+    return min((row for row in adapted if row.mean >= goal), key=lambda row: row.shots)
 
 
 class Gain(NamedTuple):

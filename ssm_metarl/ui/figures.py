@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 import pandas as pd
 
+from ssm_metarl.evaluation.comparison import Measured
+from ssm_metarl.evaluation.figures import budget_curve
 from ssm_metarl.evaluation.figures.style import COLOURS, FAINT, INK, QUIET
 
 if TYPE_CHECKING:
@@ -42,6 +44,17 @@ def svg(figure: "Figure", alt: str, size: tuple[float, float] | None = SIZE) -> 
     for colour, variable in VARIABLES.items():
         drawn = drawn.replace(colour, f"var({variable})")
     return f'<figure class="figure" role="img" aria-label="{escape(alt)}">{drawn}</figure>'
+
+
+def budget_curves(found: Measured, title: str = "") -> str:
+    """Draw the mean return, and the success rate, against the episodes used, from two budgets on."""
+    drawn = []
+    for success in (False, True)[: 1 + found.rated] if found.drawable else ():
+        best = None if success else found.family.best_return
+        figure = budget_curve(found.evaluation(), best=best, titles=[title], success=success)
+        what = "success rate" if success else "mean return"
+        drawn.append(svg(figure, f"{found.run}: {what} against the episodes used; see the table"))
+    return "".join(drawn)
 
 
 def line_plot(**how: Any) -> gr.LinePlot:

@@ -29,7 +29,7 @@ class Form:
     """The inputs on the left."""
 
     def __init__(self) -> None:
-        with gr.Row(elem_classes="actions"):
+        with gr.Row():
             self.go = gr.Button("Train", variant="primary", elem_id="train")
             self.stop = gr.Button("Stop", interactive=False, elem_id="stop")
         families = page_families()
@@ -95,7 +95,7 @@ class Form:
 
 def unfinished_runs() -> tuple[gr.Dropdown, gr.Button]:
     """Add a menu of runs that can be continued, and the button that does it."""
-    with gr.Group(elem_classes="continue"):
+    with gr.Group():
         runs = gr.Dropdown(
             [],
             label="Unfinished runs",

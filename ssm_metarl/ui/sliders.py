@@ -63,7 +63,10 @@ def _input(family: TaskFamily, parameter: Parameter) -> Component:
     words = parameter.name.replace("_", " ")
     unit = f" {parameter.unit}".rstrip()
     if is_switch(parameter):
-        return gr.Checkbox(label=words, info=choice_effect(parameter), elem_classes="switch")
+        return gr.Checkbox(
+            label=words,
+            info=choice_effect(parameter),
+        )
     if parameter.choices:
         choices = [(f"{choice:g}{unit}", choice) for choice in parameter.choices]
         return gr.Radio(choices, value=parameter.default, label=words, info=parameter.description)

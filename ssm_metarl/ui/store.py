@@ -6,7 +6,6 @@ not valid.
 """
 
 import contextlib
-import os
 import shutil
 import tempfile
 from dataclasses import dataclass
@@ -24,31 +23,12 @@ from ssm_metarl.training.archive import check_run, unzip
 from ssm_metarl.training.config import TrainConfig
 from ssm_metarl.training.loading import load
 from ssm_metarl.training.loop import CHECKPOINT, METRICS
-from ssm_metarl.training.metrics import last_record, read_records
+from ssm_metarl.training.metrics import read_records
 from ssm_metarl.training.saved import CONFIG, read_config
+from ssm_metarl.training.summary import RunSummary, summarise
 from ssm_metarl.ui.limits import RUNS
 
 PRETRAINED = Path(__file__).parent.parent / "pretrained"
-
-
-@dataclass(frozen=True)
-class RunSummary:
-    """One run at a glance."""
-
-    name: str
-    family: str  # empty, as is the learner, if its settings or last metrics cannot be read
-    learner: str
-    done: int  # iterations
-    iterations: int  # in all; 0 where none is done yet
-    best_return: float | None
-    bytes: int
-    changed: float  # seconds since 1970
-    own: bool  # may be continued and deleted
-
-    @property
-    def unfinished(self) -> bool:
-        """Whether there is something to continue."""
-        return bool(self.family) and (self.iterations == 0 or self.done < self.iterations)
 
 
 @dataclass(frozen=True)
@@ -121,23 +101,7 @@ class RunStore:
 
     def summary(self, run: object) -> RunSummary:
         """Return a run at a glance; what is damaged is left empty."""
-        folder = self.folder(run)
-        try:
-            config, last = self.config(run), last_record(folder / METRICS)
-            family, learner = config.env_name, config.mode
-        except SsmMetaRLError:
-            family, learner, last = "", "", {}
-        return RunSummary(
-            name=folder.name,
-            family=family,
-            learner=learner,
-            done=last.get("iteration", 0),
-            iterations=last.get("iterations", 0),
-            best_return=last.get("best_return"),
-            bytes=size(folder),
-            changed=max(path.lstat().st_mtime for path in (folder, *folder.iterdir())),
-            own=folder.parent == self.runs,
-        )
+        return summarise(self.folder(run), own=self.is_own(run))
 
     def summaries(self) -> list[RunSummary]:
         """Return all runs, in the order of :meth:`ids`."""
@@ -198,12 +162,6 @@ def is_run(folder: Path) -> bool:
     """Whether a folder is a run; a link, or one whose settings are a link, is not."""
     linked = folder.is_symlink() or (folder / CONFIG).is_symlink()
     return not linked and (folder / CONFIG).is_file()
-
-
-def size(folder: Path) -> int:
-    """Return the bytes of all files in a folder, without following links."""
-    files = (Path(place) / name for place, _, names in os.walk(folder) for name in names)
-    return sum(file.lstat().st_size for file in files)
 
 
 def _runs_in(place: Path) -> list[Path]:

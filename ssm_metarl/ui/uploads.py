@@ -5,7 +5,7 @@ from pathlib import Path
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from ssm_metarl.ui.store import size
+from ssm_metarl.training.summary import size
 
 FULL = "There have been many uploads; those of the last hour are kept. Please try again later."
 UNSIZED = "Say how large the upload is (Content-Length)."

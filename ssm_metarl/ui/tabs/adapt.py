@@ -14,19 +14,17 @@ from ssm_metarl.core.parameters import Params
 from ssm_metarl.env_runner.family import TaskFamily
 from ssm_metarl.env_runner.registry import get_family
 from ssm_metarl.errors import UserError
-from ssm_metarl.evaluation.comparison import Measured
-from ssm_metarl.evaluation.figures import budget_curve
+from ssm_metarl.evaluation.comparison import Measured, leading
 from ssm_metarl.evaluation.modes import EXPLAINED
 from ssm_metarl.evaluation.report import (
     MODES,
     ModeResult,
     counted,
     solved,
-    success_rates,
     with_success,
 )
 from ssm_metarl.ui.clips import clips, player
-from ssm_metarl.ui.figures import svg
+from ssm_metarl.ui.figures import budget_curves
 from ssm_metarl.ui.jobs import Job, Jobs
 from ssm_metarl.ui.limits import ADAPT_SECONDS, EPISODES, SEED, STEPS
 from ssm_metarl.ui.query import Query, Subject, able_modes, answers
@@ -38,7 +36,6 @@ from ssm_metarl.ui.widgets import ONE_SLOT, QUIET, REFILL, adaptation_inputs, me
 KIND = "adapting"
 PATIENCE = 5.0  # seconds for a discarded job to end
 REDRAW = 1.0  # seconds between drawings of the curve, at least
-ENOUGH = 0.95  # of the gain in return: the headline names the least data that reaches it
 COMING = "The clips come when all is measured."
 WAITING = "Press Adapt: the agent plays this task before and after adapting, here side by side."
 
@@ -46,17 +43,18 @@ WAITING = "Press Adapt: the agent plays this task before and after adapting, her
 def build(store: RunStore, jobs: Jobs, run: gr.Dropdown, query: gr.State) -> None:
     """Add the tab to the page: of the agent ``run``; the other tabs get the last ``query``."""
     agent, family = store.agent(run.value)
-    with gr.Row(elem_classes="screen"):
+    with gr.Row():
         with gr.Column(scale=2, min_width=300, elem_classes="controls-column"):
             go, stop, surprise = action_buttons()
             modes = gr.CheckboxGroup(
                 label="Modes of adapting", elem_id="modes", **choices_of(agent)
             )
-            gr.HTML(modes_explained(), js_on_load=REFILL)
-            gr.HTML("<h3>The task</h3>")
+            with gr.Accordion("What are these?", open=False):
+                gr.Markdown("\n".join(f"- **{MODES[k]}** {how}" for k, how in EXPLAINED.items()))
+            gr.HTML("<h3>The task</h3>", js_on_load=REFILL)
             sliders = Sliders(family.name)
             adaptation = adaptation_inputs("the task")
-        with gr.Column(scale=5, min_width=320, elem_classes="results-column"):
+        with gr.Column(scale=5, min_width=320):
             sentence = gr.HTML(introduction(family), elem_id="sentence", elem_classes="sentence")
             shown = player(WAITING, "clips")
             curve = gr.HTML(elem_id="curve")
@@ -89,7 +87,7 @@ def build(store: RunStore, jobs: Jobs, run: gr.Dropdown, query: gr.State) -> Non
 
 def action_buttons() -> list[gr.Button]:
     """Add Adapt, Stop and Surprise me."""
-    with gr.Row(elem_classes="actions"):
+    with gr.Row():
         return [
             gr.Button("Adapt", variant="primary", elem_id="adapt", min_width=80),
             gr.Button("Stop", elem_id="adapt-stop", interactive=False, min_width=80),
@@ -167,15 +165,6 @@ def choices_of(agent: Agent) -> dict[str, Any]:
     return {"choices": [(MODES[mode], mode) for mode in able], "value": able}
 
 
-def modes_explained() -> str:
-    """Return a folded list of the modes and what an agent does in each."""
-    rows = "".join(
-        f"<dt>{escape(MODES[mode])}</dt><dd>{escape(words)}</dd>"
-        for mode, words in EXPLAINED.items()
-    )
-    return f'<details class="modes"><summary>What are these?</summary><dl>{rows}</dl></details>'
-
-
 def introduction(family: TaskFamily) -> str:
     """Say what a visitor is looking at."""
     return (
@@ -183,18 +172,6 @@ def introduction(family: TaskFamily) -> str:
         "know which task it is on until it has tried. Choose one that it has never met and see "
         "what a few episodes teach it.</p>"
     )
-
-
-def leading(rows: Sequence[ModeResult]) -> ModeResult:
-    """Return the result with the least data that reaches nearly all of the gain in return.
-
-    The untrained network is there to compare with, and leads only where it is alone.
-    """
-    adapted = [row for row in rows if row.shots and row.mode != "from_scratch"]
-    adapted = adapted or [row for row in rows if row.shots] or list(rows)
-    before, best = rows[0].mean, max(row.mean for row in adapted)
-    goal = min(best, before + ENOUGH * (best - before))
-    return min((row for row in adapted if row.mean >= goal), key=lambda row: row.shots)
 
 
 def summary(rows: Sequence[ModeResult]) -> str:
@@ -215,37 +192,17 @@ def headline(rows: Sequence[ModeResult], family: TaskFamily) -> str:
 
 
 def curve_of(found: Measured) -> str:
-    """Draw what was measured against the episodes used, with two budgets or more, and tables.
-
-    That is the mean return and, where there is one, the success rate.
-    """
-    shown, best = "", found.family.best_return
-    for success in (False, True)[: 1 + found.rated]:
-        what = "Success rate" if success else "Mean return"
-        if found.drawable:
-            figure = budget_curve(
-                found.evaluation(), best=None if success else best, titles=[""], success=success
-            )
-            shown += svg(figure, f"{what} against the episodes used. {summary(found.rows)}")
-        rows = success_rates(with_success(found.rows)) if success else found.rows
-        if rows:
-            shown += means_table(rows, what, "{:.0%}" if success else "{:.4g}")
-    return shown
+    """Draw what was measured against the episodes used, and add a table of it."""
+    return budget_curves(found) + (means_table(found.rows) if found.rows else "")
 
 
-def means_table(
-    rows: Sequence[ModeResult], what: str = "Mean return", written: str = "{:.4g}"
-) -> str:
-    """Return all means: a row for each mode, a column for each number of episodes."""
-    means = pd.Series({(row.mode, row.shots): row.mean for row in rows}).unstack()
-    means = means.loc[list(dict.fromkeys(row.mode for row in rows))]
-    drawn = (
-        means.rename_axis(columns="Episodes used")
-        .style.format(written, na_rep="")
-        .format_index(MODES.__getitem__)
-        .apply_index(lambda modes: [f"--mark: var(--mode-{mode})" for mode in modes])
-    )
-    return (
-        f'<div class="scroll" tabindex="0" role="region" aria-label="{what}">'
-        f"{drawn.to_html()}</div>"
-    )
+def means_table(rows: Sequence[ModeResult]) -> str:
+    """Return all means: a row for each number of episodes used, a column for each mode."""
+    rows = with_success(rows)
+    solved = {row: f" ({row.success.mean:.0%})" if row.success else "" for row in rows}
+    texts = {(row.shots, row.mode): f"{row.mean:.4g}{solved[row]}" for row in rows}
+    table = pd.Series(texts).unstack(fill_value="")[[*dict.fromkeys(row.mode for row in rows)]]
+    drawn = table.rename_axis("Episodes used").style.format_index(MODES.__getitem__, axis=1)
+    drawn.apply_index(lambda modes: [f"--mark: var(--mode-{mode})" for mode in modes], axis=1)
+    what = "Mean return (success rate)" if rows[0].success else "Mean return"
+    return f"<div class='means'>{drawn.set_caption(what).to_html()}</div>"

@@ -11,10 +11,10 @@ import gradio as gr
 import numpy as np
 
 from ssm_metarl.evaluation.comparison import Measured, as_csv, as_json, as_png
-from ssm_metarl.evaluation.figures import Scatter, budget_curve, task_scatter
+from ssm_metarl.evaluation.figures import Scatter, task_scatter
 from ssm_metarl.evaluation.report import MODES, counted, solved
 from ssm_metarl.ui.comparison import SPLITS, differences_table, measure, results_table
-from ssm_metarl.ui.figures import svg
+from ssm_metarl.ui.figures import budget_curves, svg
 from ssm_metarl.ui.jobs import Job, Jobs
 from ssm_metarl.ui.limits import EPISODES, EVALUATE_SECONDS, EVALUATION_TASKS, SEED, STEPS
 from ssm_metarl.ui.query import ADAPTING
@@ -37,9 +37,9 @@ REDRAW = 2.0  # seconds between drawings of the curves, at least
 
 def build(store: RunStore, jobs: Jobs, place: gr.State, run: gr.Dropdown) -> None:
     """Add the tab to the page, which starts from the agent ``run`` when ``place`` is changed."""
-    with gr.Row(elem_classes="screen"):
+    with gr.Row():
         with gr.Column(scale=2, min_width=300):
-            with gr.Row(elem_classes="actions"):
+            with gr.Row():
                 go = gr.Button("Compare", variant="primary", elem_id="compare-go")
                 stop = gr.Button("Stop", elem_id="compare-stop", interactive=False)
             runs, *settings = controls(store)
@@ -82,7 +82,7 @@ def controls(store: RunStore) -> list[Any]:
 def results() -> list[Any]:
     """Lay out what :func:`follow` yields, and return it in that order."""
     headline = gr.HTML(INTRODUCTION, elem_id="compare-sentence", elem_classes="sentence")
-    curves = gr.HTML(elem_id="compare-curves")
+    curves = gr.HTML()
     with gr.Row(elem_classes="downloads"):
         files = [
             gr.DownloadButton(
@@ -104,7 +104,7 @@ def results() -> list[Any]:
         pinned_columns=1,
         elem_id="compare-table",
     )
-    spread = gr.HTML(elem_id="compare-tasks")
+    spread = gr.HTML()
     return [headline, curves, differences, table, spread, *files]
 
 
@@ -191,21 +191,8 @@ def headline(found: Sequence[Measured]) -> str:
 
 
 def curves(found: Sequence[Measured]) -> str:
-    """Draw the mean return, and the success rate, of every agent against the episodes used."""
-    return _side_by_side(
-        svg(
-            budget_curve(
-                one.evaluation(),
-                best=None if success else one.family.best_return,
-                titles=[f"{one.run} on {one.family.name}"],
-                success=success,
-            ),
-            f"{one.run}: {what} against the episodes used; the table has the numbers",
-        )
-        for success, what in ((False, "mean return"), (True, "success rate"))
-        for one in found
-        if one.drawable and (one.rated or not success)
-    )
+    """Draw the results of every agent against the episodes used."""
+    return _side_by_side(budget_curves(one, f"{one.run} on {one.family.name}") for one in found)
 
 
 def scatters(found: Sequence[Measured]) -> str:

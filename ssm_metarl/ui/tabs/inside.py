@@ -4,14 +4,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import gradio as gr
-import numpy as np
 import pandas as pd
 
 from ssm_metarl.adaptation.agent import Agent
 from ssm_metarl.analysis import linear_probe, spectrum
 from ssm_metarl.analysis.linear_probe import LinearProbe
-from ssm_metarl.analysis.names import action_names, choice_effect
-from ssm_metarl.analysis.traces import RecordedAgent, Trace, principal_components
+from ssm_metarl.analysis.names import choice_effect
+from ssm_metarl.analysis.panels import panels
+from ssm_metarl.analysis.traces import RecordedAgent, Trace
 from ssm_metarl.evaluation.figures import eigenvalue_plot, trace_plot
 from ssm_metarl.evaluation.report import MODES, counted
 from ssm_metarl.ui.clips import Clip, agent_after, player, record_clip
@@ -40,7 +40,6 @@ UNCHANGED = (
 )
 Played = Sequence[tuple[Clip, Trace]]  # before and after
 PREFERRED = ("in_context", "hybrid", "standard", "from_scratch")
-PROBED_STEPS = 60  # at the start of an episode, drawn of what a probe reads
 
 
 def build(store: RunStore, run: gr.Dropdown, query: gr.State, place: gr.State) -> None:
@@ -53,9 +52,9 @@ def build(store: RunStore, run: gr.Dropdown, query: gr.State, place: gr.State) -
         traces = gr.HTML(elem_id="inside-traces", js_on_load=TRACES)
         disc = gr.HTML(elem_id="inside-spectrum")
         with gr.Accordion("All eigenvalues, the fastest first", open=False, visible=False) as every:
-            values = gr.Dataframe(elem_id="inside-eigenvalues", max_height=420, **TABLE)
-        changed = gr.HTML(elem_id="inside-changes")
-        parts = gr.Dataframe(visible=False, elem_id="inside-parts", **TABLE)
+            values = gr.Dataframe(max_height=420, **TABLE)
+        changed = gr.HTML()
+        parts = gr.Dataframe(visible=False, **TABLE)
 
     def show(run_id: str, last: dict) -> Iterator[Sequence[Any]]:
         asked, mine = query_of(store, run_id, last)
@@ -148,53 +147,18 @@ def in_words(subject: Subject, played: Played, probe: LinearProbe | None) -> str
 def traces_shown(subject: Subject, played: Played, probe: LinearProbe | None) -> str:
     """Draw what goes on during two episodes, as HTML in which traces.js moves the cursors."""
     clips, traces = zip(*played, strict=True)
-    steps = max(clip.steps for clip in clips)
-    near = steps if probe is None else min(steps, PROBED_STEPS)
-    panels = []
-
-    def add(note: str, values: Sequence[np.ndarray], label: str, to: int, **axis: Any) -> None:
-        lines = [(c.name, c.style, v) for c, v in zip(clips, values, strict=True)]
+    drawn = ""
+    for panel in panels(subject.family, subject.agent.policy.spaces, traces, probe):
+        lines = [(c.name, c.style, v) for c, v in zip(clips, panel.values, strict=True)]
         alt = "; ".join(f"{name}: {v.min():.3g} to {v.max():.3g}" for name, _, v in lines)
-        drawn = svg(trace_plot(lines, label, steps=to, **axis), f"{label}. {alt}", None)
-        head = message(note, "note")
-        panels.append(f'<div>{head}<div class="trace" data-steps="{to}">{drawn}<i></i></div></div>')
-
-    if probe is not None:
-        note = (
-            f"Probability that the task {choice_effect(probe.parameter)}, from a linear probe of "
-            f"the hidden state that is right at {probe.accuracy:.0%} of the steps of other tasks. "
-            f"It knows the task when it is {linear_probe.CONFIDENT:.0%} sure for "
-            f"{linear_probe.CONFIDENT_STEPS} steps."
+        figure = trace_plot(lines, panel.label, steps=panel.steps, **panel.axis)
+        drawn += (
+            f'<div>{message(panel.note, "note")}<div class="trace" data-steps="{panel.steps}">'
+            f"{svg(figure, f'{panel.label}. {alt}', None)}<i></i></div></div>"
         )
-        values = [probe.probability(trace.state) for trace in traces]
-        add(note, values, "probability", near, low=0.0, high=1.0, reference=(0.5, "unknown"))
-    note, values, axis = action_shown(subject, traces)
-    add(note, values, "probability" if "high" in axis else "mean", near, **axis)
-    if traces[0].state.shape[1]:
-        components, share = principal_components(traces)
-        for number, which in enumerate(("First", "Second")[: len(share)]):
-            note = f"{which} principal component of the hidden state: {share[number]:.0%} of it."
-            add(note, [one[:, number] for one in components], "component", steps)
-        note = "Norm of the hidden state."
-        add(note, [trace.norm for trace in traces], "norm", steps, low=0.0)
     head = "<h3>What goes on inside</h3>" + message("The line moves with the clips.", "note")
     rate = 1.0 / clips[0].seconds_per_step
-    return f'{head}<div class="pair" data-rate="{rate:g}">{"".join(panels)}</div>'
-
-
-def action_shown(
-    subject: Subject, traces: Sequence[Trace]
-) -> tuple[str, list[np.ndarray], dict[str, Any]]:
-    """Return a note on the actions, one number for each step, and its axis."""
-    spaces = subject.agent.policy.spaces
-    names = action_names(subject.family, spaces.actions)
-    if not spaces.discrete:
-        return f"Mean {names[0]}.", [trace.action[:, 0] for trace in traces], {}
-    axis = {"low": 0.0, "high": 1.0, "reference": (1.0 / spaces.actions, "undecided")}
-    if spaces.actions == 2:
-        return f"Probability of {names[1]}.", [trace.action[:, 1] for trace in traces], axis
-    note = "Probability of the likeliest action."
-    return note, [trace.action.max(1) for trace in traces], axis
+    return f'{head}<div class="pair" data-rate="{rate:g}">{drawn}</div>'
 
 
 def spectrum_shown(before: Agent, after: Agent) -> tuple[str, Any, Any]:

@@ -82,12 +82,12 @@ def store_outputs() -> list[Component]:
     """Lay out what :func:`store_shown` returns, in that order."""
     with gr.Row():
         with gr.Column(min_width=320):
-            totals = gr.HTML(elem_id="memory-facts")
+            totals = gr.HTML()
         returns = gr.BarPlot(
             x="Mean return", y="Tasks", y_aggregate="sum", height=220, min_width=320
         )
     with gr.Accordion(f"The stored tasks, the newest first (at most {LISTED})", open=False):
-        return [totals, returns, gr.Dataframe(elem_id="memory-store", max_height=420, **TABLE)]
+        return [totals, returns, gr.Dataframe(max_height=420, **TABLE)]
 
 
 def shown(subject: Subject, query: Query, own: str, *, mine: bool) -> Sequence[Any]:

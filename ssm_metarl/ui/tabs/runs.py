@@ -14,12 +14,13 @@ import gradio as gr
 from ssm_metarl.errors import SsmMetaRLError, UserError
 from ssm_metarl.evaluation.report import counted
 from ssm_metarl.training.archive import pack
+from ssm_metarl.training.summary import RunSummary
 from ssm_metarl.ui.errors import field
 from ssm_metarl.ui.figures import line_plot
 from ssm_metarl.ui.jobs import Jobs
 from ssm_metarl.ui.monitor import Monitor
 from ssm_metarl.ui.query import able_modes
-from ssm_metarl.ui.store import RunStore, RunSummary, checked_id, page_families
+from ssm_metarl.ui.store import RunStore, checked_id, page_families
 from ssm_metarl.ui.widgets import FOLLOWING, TABLE, message
 
 HEADERS = ["Run", "Family", "Learner", "Iterations", "Best return", "Size", "Changed"]
@@ -32,8 +33,8 @@ def build(store: RunStore, jobs: Jobs, run: gr.Dropdown, tab: gr.Tab) -> None:
     """Add the tab to the page, which reads the disk whenever ``tab`` is opened."""
     runs = gr.Dataframe(headers=HEADERS, elem_id="runs", max_height=360, **TABLE)
     chosen = gr.Textbox(visible=False)
-    with gr.Row(elem_classes="screen"):
-        with gr.Column(scale=5, min_width=320, elem_classes="results-column"):
+    with gr.Row():
+        with gr.Column(scale=5, min_width=320):
             title = gr.HTML(elem_classes="sentence", elem_id="run-title")
             curve = line_plot(elem_id="run-curve")
         with gr.Column(scale=3, min_width=300, elem_classes="controls-column"):
@@ -43,7 +44,7 @@ def build(store: RunStore, jobs: Jobs, run: gr.Dropdown, tab: gr.Tab) -> None:
             delete = gr.Button("Delete ...", variant="stop", elem_id="delete")
             with gr.Row(visible=False) as confirm:
                 sure = gr.Button("Delete for good", variant="stop", elem_id="sure")
-                keep = gr.Button("Keep", elem_id="keep")
+                keep = gr.Button("Keep")
             name, upload = import_inputs()
             settings, every = settings_tables()
 

@@ -36,10 +36,10 @@ Shown = tuple[Any, Any, str | None]  # the status, the curves, the run once it h
 
 def build(store: RunStore, jobs: Jobs, run: gr.Dropdown) -> None:
     """Add the tab to the page; what was trained is selected as the agent ``run``."""
-    with gr.Row(elem_classes="screen"):
+    with gr.Row():
         with gr.Column(scale=2, min_width=300, elem_classes="controls-column"):
             form = Form()
-        with gr.Column(scale=5, min_width=320, elem_classes="results-column"):
+        with gr.Column(scale=5, min_width=320):
             status = gr.HTML(INTRODUCTION, elem_id="training", elem_classes="training")
             first = train_settings(*FIRST, form.epochs.value, form.episodes.value)
             curve = Monitor(first).plot(elem_id="learning-curve")
