@@ -47,7 +47,7 @@ def svg(figure: "Figure", alt: str, size: tuple[float, float] | None = SIZE) -> 
 
 
 def budget_curves(found: Measured, title: str = "") -> str:
-    """Draw the mean return, and the success rate, against the episodes used, from two budgets on."""
+    """Draw the mean return, and the success rate, against the episodes used, if there are two."""
     drawn = []
     for success in (False, True)[: 1 + found.rated] if found.drawable else ():
         best = None if success else found.family.best_return

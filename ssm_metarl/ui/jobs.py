@@ -9,8 +9,6 @@ from dataclasses import dataclass
 
 import gradio as gr
 
-from ssm_metarl.errors import UserError
-
 POLL = 0.05  # seconds
 
 
@@ -46,11 +44,10 @@ class Job:
 
 
 class Jobs:
-    """The jobs of all visitors, and the runs that are in use."""
+    """The jobs of all visitors."""
 
     def __init__(self) -> None:
         self._jobs: list[Job] = []
-        self._held: set[str] = set()
         self._lock = threading.RLock()
 
     def _of(self, request: gr.Request, kind: str | None = None) -> list[Job]:
@@ -115,31 +112,7 @@ class Jobs:
     def busy(self) -> bool:
         """Whether anything is running now."""
         with self._lock:
-            return bool(self._held) or not all(job.waiting for job in self._jobs)
-
-    @contextlib.contextmanager
-    def hold(self, run: str) -> Iterator[None]:
-        """Keep a run from being trained, deleted or made by anyone else meanwhile.
-
-        Raises:
-            UserError: Somebody else is using it.
-        """
-        with self._lock:
-            self.check_free(run)
-            self._held.add(run)
-        try:
-            yield
-        finally:
-            self._held.discard(run)
-
-    def check_free(self, run: str) -> None:
-        """Make sure that nobody is using a run.
-
-        Raises:
-            UserError: Somebody is.
-        """
-        if run in self._held:
-            raise UserError(f"{run} is in use right now; wait until that ends, or stop it")
+            return not all(job.waiting for job in self._jobs)
 
 
 def _wait_for(condition: Callable[[], bool], patience: float) -> None:

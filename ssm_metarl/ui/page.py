@@ -38,7 +38,7 @@ def build(store: RunStore, jobs: Jobs) -> gr.Blocks:
             with gr.Tab("Compare", id="compare"):
                 compare.build(store, jobs, place, run)
             with gr.Tab("Runs", id="runs") as tab:
-                runs.build(store, jobs, run, tab)
+                runs.build(store, run, tab)
             with gr.Tab("Memory", id="memory"):
                 memory.build(store, run, query, place)
             with gr.Tab("Inside", id="inside"):

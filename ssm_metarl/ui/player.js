@@ -23,7 +23,8 @@ function add(tag, parent, className, text) {
 }
 
 function build(clip) {
-  const figure = add("figure", stage, "clip mark-" + clip.style);
+  const figure = add("figure", stage, "clip");
+  figure.style.setProperty("--mark", `var(--mode-${clip.style})`);
   const video = add("video", figure, "");
   Object.assign(video, { muted: true, playsInline: true, preload: "auto", src: movie(clip.mp4) });
   video.setAttribute("aria-label", `Video of one episode, ${clip.name}: ${clip.ending}`);

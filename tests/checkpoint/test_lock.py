@@ -29,7 +29,7 @@ TINY = TrainConfig(
     width=8,
     state_size=4,
 )
-BUSY = "is being trained by another process; wait until that ends, or stop it there"
+BUSY = "is being trained or changed elsewhere; wait until that ends, or stop it there"
 HOLD = """
 import sys, time
 from pathlib import Path
@@ -106,10 +106,15 @@ def test_two_cannot_begin_the_same_new_run(tmp_path: Path, monkeypatch: pytest.M
     first.close()
 
 
-def test_where_there_are_no_locks_runs_are_trained_as_ever(
+def test_where_there_are_no_locks_a_process_still_knows_what_it_holds(
     run: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(lock, "fcntl", None)
-    one, other = RunLock(run), RunLock(run)
-    one.release()
-    other.release()
+    held = RunLock(run)
+    with pytest.raises(UserError, match=BUSY):
+        RunLock(run)
+    held.release()
+    with RunLock(run):
+        pass
+    del held
+    assert [one.iteration for one in resume(run)] == [2, 3]

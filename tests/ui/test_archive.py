@@ -11,7 +11,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import gradio as gr
 import pytest
 from visiting import TINY
 
@@ -22,9 +21,7 @@ from ssm_metarl.training.archive import ALLOWED, pack
 from ssm_metarl.training.loading import load
 from ssm_metarl.training.loop import CHECKPOINT, train
 from ssm_metarl.ui.errors import without_paths
-from ssm_metarl.ui.jobs import Jobs
 from ssm_metarl.ui.store import RunStore
-from ssm_metarl.ui.tabs.runs import Actions
 
 ONE = dataclasses.replace(TINY, num_epochs=1)
 Files = dict[str, bytes]
@@ -330,6 +327,3 @@ def test_a_name_that_is_taken_stays_who_it_is(run: Path, store: RunStore, tmp_pa
     store.import_zip(tmp_path / "mine.zip", "new")
     with pytest.raises(UserError, match="choose another name"):
         store.import_zip(tmp_path / "mine.zip", "new")
-    actions = Actions(store, Jobs(), gr.DownloadButton())
-    with actions.jobs.hold("newer"), pytest.raises(UserError, match="in use right now"):
-        actions.import_run(str(tmp_path / "mine.zip"), "newer")

@@ -4,24 +4,12 @@ import threading
 import time
 
 import gradio as gr
-import pytest
 
-from ssm_metarl.errors import UserError
 from ssm_metarl.ui.jobs import Job, Jobs
 
 
 def visitor(name: str) -> gr.Request:
     return gr.Request(session_hash=name)
-
-
-def test_a_run_is_held_by_one_visitor() -> None:
-    jobs = Jobs()
-    with jobs.hold("mine"):
-        with pytest.raises(UserError, match="mine is in use right now"), jobs.hold("mine"):
-            pass
-        with jobs.hold("yours"):
-            pass
-    jobs.check_free("mine")
 
 
 def test_who_waits_can_stop_waiting() -> None:
@@ -54,8 +42,6 @@ def test_who_waits_is_not_at_work_yet() -> None:
     jobs.enqueue(visitor("a"), "x")
     assert not jobs.busy
     with jobs.run(visitor("a"), "x", 60.0):
-        assert jobs.busy
-    with jobs.hold("mine"):
         assert jobs.busy
     assert not jobs.busy
 

@@ -83,7 +83,7 @@ def results() -> list[Any]:
     """Lay out what :func:`follow` yields, and return it in that order."""
     headline = gr.HTML(INTRODUCTION, elem_id="compare-sentence", elem_classes="sentence")
     curves = gr.HTML()
-    with gr.Row(elem_classes="downloads"):
+    with gr.Row():
         files = [
             gr.DownloadButton(
                 f"Download {kind}", interactive=False, size="sm", elem_id=f"compare-{kind.lower()}"
@@ -212,4 +212,4 @@ def scatters(found: Sequence[Measured]) -> str:
 
 
 def _side_by_side(drawn: Iterable[str]) -> str:
-    return f'<div class="pair top">{"".join(drawn)}</div>'
+    return f'<div class="pair">{"".join(drawn)}</div>'

@@ -11,13 +11,13 @@ from typing import Any
 
 import gradio as gr
 
+from ssm_metarl.checkpoint.lock import RunLock
 from ssm_metarl.errors import SsmMetaRLError, UserError
 from ssm_metarl.evaluation.report import counted
 from ssm_metarl.training.archive import pack
 from ssm_metarl.training.summary import RunSummary
 from ssm_metarl.ui.errors import field
 from ssm_metarl.ui.figures import line_plot
-from ssm_metarl.ui.jobs import Jobs
 from ssm_metarl.ui.monitor import Monitor
 from ssm_metarl.ui.query import able_modes
 from ssm_metarl.ui.store import RunStore, checked_id, page_families
@@ -29,7 +29,7 @@ HIDDEN = gr.update(visible=False)
 FETCH = '() => document.querySelector("#zip").click()'
 
 
-def build(store: RunStore, jobs: Jobs, run: gr.Dropdown, tab: gr.Tab) -> None:
+def build(store: RunStore, run: gr.Dropdown, tab: gr.Tab) -> None:
     """Add the tab to the page, which reads the disk whenever ``tab`` is opened."""
     runs = gr.Dataframe(headers=HEADERS, elem_id="runs", max_height=360, **TABLE)
     chosen = gr.Textbox(visible=False)
@@ -56,7 +56,7 @@ def build(store: RunStore, jobs: Jobs, run: gr.Dropdown, tab: gr.Tab) -> None:
         **FOLLOWING,
     }
     select = partial(selected, store)
-    actions = Actions(store, jobs, zipped)
+    actions = Actions(store, zipped)
     tab.select(**refresh)
     runs.select(actions.pick, None, details, **FOLLOWING)
     fetch.click(actions.download, [chosen, experience], zipped, api_name="download").success(
@@ -98,7 +98,6 @@ class Actions:
     """What the buttons and the endpoints of the tab do."""
 
     store: RunStore
-    jobs: Jobs
     zipped: gr.DownloadButton
 
     def pick(self, event: gr.EventData) -> list[Any]:
@@ -109,7 +108,8 @@ class Actions:
     def download(self, run: str, with_experience: bool) -> str:
         """Return a run as a zip of safetensors and JSON, with its experience if asked."""
         folder = self.store.folder(run)
-        self.jobs.check_free(folder.name)
+        if self.store.is_own(run):
+            RunLock(folder).release()  # not one that is being trained: its files are of two moments
         with tempfile.TemporaryDirectory() as place:
             made = Path(place) / f"{folder.name}.zip"
             pack(folder, made, with_experience=bool(with_experience))
@@ -120,14 +120,12 @@ class Actions:
         if not file:
             raise UserError("choose a zip to import")
         given = checked_id(name) if name else self.store.free_name(Path(file).stem)
-        with self.jobs.hold(self.store.new_folder(given).name):
-            self.store.import_zip(Path(file), given)
+        self.store.import_zip(Path(file), given)
         return given
 
     def delete_run(self, run: str) -> None:
         """Delete one of the page's own runs, for good."""
-        with self.jobs.hold(self.store.folder(run).name):
-            self.store.delete(run)
+        self.store.delete(run)
 
     def runs(self) -> Any:
         """Return what is on disk: every run's family, learner, iterations, return and size."""

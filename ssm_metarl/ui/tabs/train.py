@@ -85,7 +85,7 @@ class Trainings:
         suggested = name.rstrip("0123456789") == as_name(wanted, "-")
         if not name or (suggested and name in self.store.ids()):  # another was offered the same
             name = self.store.free_name(wanted, "-1")
-        self.jobs.check_free(self.store.new_folder(name).name)
+        self.store.new_folder(name)
         return [*self._waiting(monitor, request), name]
 
     def ready_again(self, request: gr.Request, name: str | None) -> list[Any]:
@@ -93,7 +93,6 @@ class Trainings:
         if not name:
             raise UserError("there is no unfinished run to continue")
         folder, monitor = continued(self.store, name)
-        self.jobs.check_free(folder.name)
         RunLock(folder).release()  # it is free now, and is asked again when its turn comes
         return self._waiting(monitor, request)
 
@@ -129,9 +128,8 @@ class Trainings:
             if job.should_stop:
                 yield NOTHING
                 return
-            with self.jobs.hold(name):
-                stream = loop.train(config, folder, on_phase=monitor.enter)
-                yield from follow(stream, monitor, job, name)
+            stream = loop.train(config, folder, on_phase=monitor.enter)
+            yield from follow(stream, monitor, job, name)
 
     def resume(self, name: str, request: gr.Request) -> Iterator[Shown]:
         """Continue a run where it stopped, to the same end as if it never had."""
@@ -140,9 +138,8 @@ class Trainings:
             if job.should_stop:
                 yield NOTHING
                 return
-            with self.jobs.hold(name):
-                stream = loop.resume(folder, on_phase=monitor.enter)
-                yield from follow(stream, monitor, job, name)
+            stream = loop.resume(folder, on_phase=monitor.enter)
+            yield from follow(stream, monitor, job, name)
 
     def settle(
         self, request: gr.Request, name: str | None, agent: str, family: str, learner: str
