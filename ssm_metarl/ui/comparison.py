@@ -11,7 +11,7 @@ from ssm_metarl.errors import UserError
 from ssm_metarl.evaluation.comparison import Measured, gains
 from ssm_metarl.evaluation.evaluate import EvaluationPlan, evaluate
 from ssm_metarl.evaluation.report import label, with_success
-from ssm_metarl.ui.limits import EPISODES, EVALUATION_TASKS, SEED, STEPS, integer
+from ssm_metarl.ui.limits import EPISODES, EVALUATION_TASKS, SEED, STEPS
 from ssm_metarl.ui.query import able_modes, budgets_up_to, checked_modes
 from ssm_metarl.ui.store import RunStore, checked_id
 from ssm_metarl.ui.widgets import percent
@@ -47,9 +47,8 @@ def measure(
     if split not in SPLITS:
         raise UserError(f"the tasks are one of: {', '.join(SPLITS)}")
     runs, wanted = [checked_id(run) for run in runs], checked_modes(modes)
-    count = integer(EVALUATION_TASKS, "tasks", tasks)
-    budgets = budgets_up_to(integer(EPISODES, "episodes", episodes))
-    steps, seed = integer(STEPS, "steps", steps), integer(SEED, "seed", seed)
+    count, budgets = EVALUATION_TASKS.check(tasks), budgets_up_to(EPISODES.check(episodes))
+    steps, seed = STEPS.check(steps), SEED.check(seed)
     found: list[Measured] = []
     for run in dict.fromkeys(runs):
         agent, family = store.agent(run)

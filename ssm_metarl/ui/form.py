@@ -12,7 +12,7 @@ from ssm_metarl.meta_rl.registry import LEARNERS
 from ssm_metarl.training.config import TrainConfig
 from ssm_metarl.training.pace import expected_seconds, is_large
 from ssm_metarl.training.settings import settings_of
-from ssm_metarl.ui.limits import training_range
+from ssm_metarl.ui.limits import ITERATIONS, TRAINING_EPISODES
 from ssm_metarl.ui.store import RunStore, page_families
 from ssm_metarl.ui.train_settings import (
     ADVANCED,
@@ -47,15 +47,8 @@ class Form:
             elem_id="learner",
             elem_classes="stacked",
         )
-        self.epochs = slider(
-            training_range("num_epochs", 40), "Budget: iterations", elem_id="epochs"
-        )
-        self.episodes = slider(
-            training_range("num_episodes", 200),
-            "Budget: episodes",
-            visible=False,
-            elem_id="train-episodes",
-        )
+        self.epochs = slider(ITERATIONS, "Budget: iterations", elem_id="epochs")
+        self.episodes = slider(TRAINING_EPISODES, "Budget: episodes", visible=False)
         self.expected = gr.HTML(elem_classes="note", elem_id="expected", js_on_load=REFILL)
         self.name = gr.Textbox(
             label="Name of the run", info="a to z, 0 to 9 and -", max_length=64, elem_id="run-name"

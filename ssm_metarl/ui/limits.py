@@ -17,12 +17,13 @@ from ssm_metarl.training.settings import settings_of
 class Range:
     """The numbers that one input may have; ``default`` is where it starts."""
 
+    name: str
     low: int | float
     high: int | float
     default: int | float
     whole: bool = True
 
-    def check(self, name: str, value: Any) -> int | float:
+    def check(self, value: Any) -> Any:
         """Return a number of this range; a whole one may be written as 2.0.
 
         Raises:
@@ -31,14 +32,14 @@ class Range:
         number = isinstance(value, int | float) and not isinstance(value, bool)
         if not number or not self.low <= value <= self.high or (self.whole and value % 1):
             kind = "a whole number" if self.whole else "a number"
-            raise UserError(f"{name} must be {kind} from {self.low:,} to {self.high:,}")
+            raise UserError(f"{self.name} must be {kind} from {self.low:,} to {self.high:,}")
         return int(value) if self.whole else float(value)
 
 
-EPISODES = Range(1, 50, 20)
-STEPS = Range(1, 3, 1)
-SEED = Range(0, 2**31 - 1, 0)
-EVALUATION_TASKS = Range(2, 100, 20)
+EPISODES = Range("episodes", 1, 50, 20)
+STEPS = Range("steps", 1, 3, 1)
+SEED = Range("seed", 0, 2**31 - 1, 0)
+EVALUATION_TASKS = Range("tasks", 2, 100, 20)
 
 TRAINING: dict[str, int | float] = {  # the most that the page trains with
     "num_epochs": 400,
@@ -66,13 +67,12 @@ UPLOADS_BYTES = 4 * MOST_BYTES  # of all that is kept for an hour, of all visito
 RUNS = 200  # in the store
 
 
-def training_range(name: str, default: int | float = 0) -> Range:
+def training_range(setting: str, default: int | float = 0, name: str = "") -> Range:
     """Return the values of a setting that the page trains with."""
-    one = settings_of(TrainConfig)[name]
+    one = settings_of(TrainConfig)[setting]
     least = LEAST_RATE if one.least is None else one.least
-    return Range(least, TRAINING[name], default, whole=one.type is int)
+    return Range(name or setting, least, TRAINING[setting], default, whole=one.type is int)
 
 
-def integer(limits: Range, name: str, value: Any) -> int:
-    """Return a whole number within the limits, as :meth:`Range.check`."""
-    return int(limits.check(name, value))
+ITERATIONS = training_range("num_epochs", 40, "iterations")
+TRAINING_EPISODES = training_range("num_episodes", 200, "episodes")

@@ -15,7 +15,7 @@ from ssm_metarl.env_runner.family import TaskFamily, Tasks
 from ssm_metarl.errors import UserError
 from ssm_metarl.evaluation.evaluate import EvaluationPlan, Measurement, evaluate, modes_of
 from ssm_metarl.evaluation.report import MODES
-from ssm_metarl.ui.limits import EPISODES, SEED, STEPS, integer
+from ssm_metarl.ui.limits import EPISODES, SEED, STEPS
 from ssm_metarl.ui.store import RunStore
 
 BUDGETS = (1, 2, 5, 10, 20, 50)
@@ -54,9 +54,9 @@ class Query:
             run,
             dict(task),
             checked_modes(modes),
-            integer(EPISODES, "episodes", episodes),
-            integer(STEPS, "steps", steps),
-            integer(SEED, "seed", seed),
+            EPISODES.check(episodes),
+            STEPS.check(steps),
+            SEED.check(seed),
         )
 
     def plan(self) -> EvaluationPlan:

@@ -5,7 +5,7 @@ from typing import Any
 from ssm_metarl.env_runner.registry import get_family
 from ssm_metarl.meta_rl.registry import LEARNERS
 from ssm_metarl.training.config import TrainConfig
-from ssm_metarl.ui.limits import SEED, integer, training_range
+from ssm_metarl.ui.limits import ITERATIONS, SEED, TRAINING_EPISODES, training_range
 from ssm_metarl.ui.store import check_family
 
 ADVANCED = ("inner_lr", "outer_lr", "tasks_per_epoch", "width", "state_size")
@@ -32,18 +32,18 @@ def train_settings(
     name = check_family(family)
     usual, asked = defaults(name, learner), dict(zip(ADVANCED, advanced, strict=False))
     given: dict[str, Any] = {
-        key: training_range(key).check(key, value)
+        key: training_range(key).check(value)
         for key, value in asked.items()
         if value is not None and value != usual[key]
     }
     given |= zip(("cell", "seed"), advanced[len(ADVANCED) :], strict=False)
-    given["seed"] = integer(SEED, "seed", given.get("seed", 0))
-    epochs = integer(training_range("num_epochs"), "iterations", iterations)
+    given["seed"] = SEED.check(given.get("seed", 0))
+    epochs = ITERATIONS.check(iterations)
     return TrainConfig(
         mode=learner,
         env_name=name,
         num_epochs=epochs if LEARNERS[learner].counts_iterations else None,
-        num_episodes=integer(training_range("num_episodes"), "episodes", episodes),
+        num_episodes=TRAINING_EPISODES.check(episodes),
         validate_every=max(1, epochs // VALIDATIONS),
         experience=EXPERIENCE,
         **given,

@@ -90,20 +90,9 @@ def results() -> list[Any]:
             )
             for kind in ("CSV", "JSON", "PNG")
         ]
-    differences = gr.Dataframe(
-        label="Differences on the same tasks",
-        interactive=False,
-        visible=False,
-        elem_id="compare-differences",
-    )
-    table = gr.Dataframe(
-        label="Results",
-        interactive=False,
-        visible=False,
-        max_height=900,
-        pinned_columns=1,
-        elem_id="compare-table",
-    )
+    hidden: dict[str, Any] = {"interactive": False, "visible": False}
+    differences = gr.Dataframe(label="Differences on the same tasks", **hidden)
+    table = gr.Dataframe(label="Results", elem_id="compare-table", max_height=900, **hidden)
     spread = gr.HTML()
     return [headline, curves, differences, table, spread, *files]
 
