@@ -92,7 +92,8 @@ def results() -> list[Any]:
         ]
     hidden: dict[str, Any] = {"interactive": False, "visible": False}
     differences = gr.Dataframe(label="Differences on the same tasks", **hidden)
-    table = gr.Dataframe(label="Results", elem_id="compare-table", max_height=900, **hidden)
+    tall = {"max_height": 900, "pinned_columns": 1}
+    table = gr.Dataframe(label="Results", elem_id="compare-table", **tall, **hidden)
     spread = gr.HTML()
     return [headline, curves, differences, table, spread, *files]
 
