@@ -18,7 +18,7 @@ from ssm_metarl.env_runner.registry import get_family, list_families
 from ssm_metarl.env_runner.spaces import policy_spaces
 from ssm_metarl.errors import UserError
 from ssm_metarl.training.config import TrainConfig
-from ssm_metarl.ui import families
+from ssm_metarl.ui import store
 from ssm_metarl.ui.clips import record_clip
 from ssm_metarl.ui.form import expect
 from ssm_metarl.ui.monitor import Monitor
@@ -33,7 +33,7 @@ ROBOTS = {family.name for family in FAMILIES}
 def test_robots_are_listed_where_mujoco_is_installed(
     installed: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(families, "find_spec", lambda name: installed or None)
+    monkeypatch.setattr(store, "find_spec", lambda name: installed or None)
     names = {family.name for family in page_families()}
     assert names >= {family.name for family in list_families()}
     assert names & ROBOTS == (ROBOTS if installed else set())
@@ -42,7 +42,7 @@ def test_robots_are_listed_where_mujoco_is_installed(
 def test_a_choice_of_several_is_a_list_and_comes_back_as_it_was(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(families, "find_spec", lambda name: True)
+    monkeypatch.setattr(store, "find_spec", lambda name: True)
     family = next(one for one in FAMILIES if one.name == "HalfCheetahPhysics")
     sliders = object.__new__(Sliders)  # without a page around it
     sliders.parameters = [(one.name, p) for one in page_families() for p in one.parameters]
