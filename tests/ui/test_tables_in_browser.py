@@ -13,7 +13,7 @@ from visiting import Site, Visitor
 
 from ssm_metarl.checkpoint.lock import RunLock
 from ssm_metarl.errors import UserError
-from ssm_metarl.ui.archive import pack
+from ssm_metarl.training.archive import pack
 
 pytestmark = pytest.mark.slow
 Visit = Callable[..., Visitor]
