@@ -19,7 +19,7 @@ from ssm_metarl.evaluation.figures.style import COLOURS, FAINT, INK, QUIET
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-SIZE = (5.8, 3.5)  # inches; text stays readable on a phone and is not huge on a desk
+SIZE = (4.6, 3.0)  # inches; text stays readable on a phone and is not huge on a desk
 VARIABLES = {
     INK: "--body-text-color",
     QUIET: "--body-text-color-subdued",

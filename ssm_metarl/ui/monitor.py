@@ -60,11 +60,11 @@ class Monitor:
         return line_plot(
             value=self.curves,
             x_title="Iteration",
-            y_title="Mean return",
+            y_title=f"Mean return (best possible: {self._best:g})" if self._best else "Mean return",
             x_lim=[0, self._axis],
             y_lim=[0, 1.05 * self._best] if self._best else [None, None],
             color_map=COLOUR_MAP,
-            colors_in_legend=[*self._lines],
+            colors_in_legend=[*LEARNERS[self.config.mode].returns],
             **how,
         )
 

@@ -51,7 +51,7 @@ def heavy(status: Component) -> dict[str, Any]:
     }
 
 
-TABLE: dict[str, Any] = {"interactive": False, "show_label": False, "buttons": []}
+TABLE: dict[str, Any] = {"interactive": False, "show_label": False, "buttons": [], "wrap": True}
 
 
 def percent(share: float) -> str:

@@ -16,7 +16,8 @@ def complex_points(axes: Axes, label: str) -> list[complex]:
 
 def test_both_discs_show_every_eigenvalue_before_and_after() -> None:
     before, after = [0.9 + 0.2j, 0.6 - 0.1j], [0.95 + 0.2j, 0.5 - 0.1j]
-    whole, close = figures.eigenvalue_plot(before, after).axes
+    (whole,) = figures.eigenvalue_plot(before, after).axes
+    (close,) = figures.eigenvalue_plot(before, after, close=True).axes
     for axes in (whole, close):
         assert complex_points(axes, "before") == before
         assert complex_points(axes, "after") == after

@@ -1,6 +1,7 @@
 """metrics.jsonl survives kills and resumes; numbers that no training writes are refused."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 

@@ -13,7 +13,6 @@ from ssm_metarl.evaluation.figures.style import (
     FAINT,
     QUIET,
     REFERENCE,
-    SCREEN_DPI,
     style,
     subplots,
 )
@@ -29,25 +28,27 @@ TRACE_LEFT, TRACE_RIGHT = 0.18, 0.97  # of the axes in a trace plot, in units of
 
 
 @style()
-def eigenvalue_plot(before: Sequence[complex], after: Sequence[complex]) -> "Figure":
-    """Draw eigenvalues in the unit disc, and closer: open circles before adaptation, dots after.
+def eigenvalue_plot(
+    before: Sequence[complex], after: Sequence[complex], *, close: bool = False
+) -> "Figure":
+    """Draw eigenvalues in the unit disc: open circles before adaptation, dots after.
 
     The grey rings are labelled with time constants: an eigenvalue of modulus ``exp(-1 / t)``
-    forgets all but 1/e (37%) in ``t`` steps. The angle is the phase per step.
+    forgets all but 1/e (37%) in ``t`` steps. The angle is the phase per step. ``close`` shows no
+    more of the disc than where they are.
     """
-    figure, (whole, close) = subplots(8.4, 4.5, 2)
-    figure.set_dpi(2 * SCREEN_DPI)
-    values = np.array([*before, *after], np.complex128)
-    low = min(0.0, values.imag.min())
-    side = max(1.0 - values.real.min(), values.imag.max() - low)
-    margin = MARGIN * side
-    _disc(whole, before, after, RINGS, (-1.08, -1.08), 2.16)
-    corner = (1.0 - side - margin, low - margin)
-    _disc(close, before, after, CLOSE_RINGS, corner, side + 2 * margin)
-    whole.set_title("unit disc, time constants in steps")
-    close.set_title("close-up")
-    handles = close.get_legend_handles_labels()
-    figure.legend(*handles, loc="outside lower center", ncols=2, frameon=False)
+    figure, (axes,) = subplots(4.2, 4.5)
+    if close:
+        values = np.array([*before, *after], np.complex128)
+        low = min(0.0, values.imag.min())
+        side = max(1.0 - values.real.min(), values.imag.max() - low)
+        margin = MARGIN * side
+        corner = (1.0 - side - margin, low - margin)
+        _disc(axes, before, after, CLOSE_RINGS, corner, side + 2 * margin)
+    else:
+        _disc(axes, before, after, RINGS, (-1.08, -1.08), 2.16)
+    axes.set_title("close-up" if close else "unit disc, time constants in steps")
+    figure.legend(loc="outside lower center", ncols=2, frameon=False)
     return figure
 
 
@@ -109,7 +110,7 @@ def trace_plot(
     from matplotlib.figure import Figure
 
     matplotlib.rc("figure.constrained_layout", use=False)  # the margins are fixed
-    figure = Figure(figsize=(5.4, 2.2), dpi=200)
+    figure = Figure(figsize=(4.6, 2.1), dpi=200)
     axes = figure.add_axes((TRACE_LEFT, 0.23, TRACE_RIGHT - TRACE_LEFT, 0.63))
     for order, (name, mode, values) in enumerate(lines):
         shown = values[: steps + 1]

@@ -202,7 +202,7 @@ def means_table(rows: Sequence[ModeResult]) -> str:
     solved = {row: f" ({row.success.mean:.0%})" if row.success else "" for row in rows}
     texts = {(row.shots, row.mode): f"{row.mean:.4g}{solved[row]}" for row in rows}
     table = pd.Series(texts).unstack(fill_value="")[[*dict.fromkeys(row.mode for row in rows)]]
-    table = table.rename_axis(index=None, columns="Episodes used")
+    table = table.rename_axis(index=None, columns="Episodes")
     drawn = table.style.format_index(MODES.__getitem__, axis=1)
     drawn.apply_index(lambda modes: [f"--mark: var(--mode-{mode})" for mode in modes], axis=1)
     what = "Mean return (success rate)" if rows[0].success else "Mean return"

@@ -175,14 +175,16 @@ def spectrum_shown(before: Agent, after: Agent) -> tuple[str, Any, Any]:
         f"steps; adapting changed none by more than {moved:.1%}."
     )
     note = f"{HALF_OPEN} {DISC}" if cell == "gated" else DISC
-    figure = eigenvalue_plot([one.value for one in old], [one.value for one in new])
+    values = [one.value for one in old], [one.value for one in new]
+    discs = [svg(eigenvalue_plot(*values, close=close), line, None) for close in (False, True)]
     columns = {
         "Eigenvalue": [f"block {a.block + 1}, {a.number + 1}" for a, _ in pairs],
         "Time constant before (steps)": [f"{a.time_constant:.4g}" for a, _ in pairs],
         "after (steps)": [f"{b.time_constant:.4g}" for _, b in pairs],
         "Period (steps)": [f"{b.period:.4g}" for _, b in pairs],
     }
-    drawn = head + message(note, "note") + svg(figure, line, None) + message(line, "note")
+    drawn = f'<div class="pair">{"".join(discs)}</div>'
+    drawn = head + message(note, "note") + drawn + message(line, "note")
     return drawn, gr.update(visible=True), pd.DataFrame(columns)
 
 
