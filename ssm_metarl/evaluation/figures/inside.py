@@ -119,7 +119,6 @@ def trace_plot(
     if reference is not None:
         axes.axhline(reference[0], label=reference[1], **REFERENCE)
     axes.set(xlim=(0, steps), ylim=(low, high), xlabel="step of the episode", ylabel=label)
-    axes.legend(
-        loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=3, frameon=False, fontsize="small"
-    )
+    place = {"loc": "lower left", "bbox_to_anchor": (0.0, 1.0), "ncols": 3, "frameon": False}
+    axes.legend(fontsize="small", handlelength=1.4, columnspacing=1.0, **place)
     return figure

@@ -38,7 +38,7 @@ ERROR_NOTE = (
 STORED_NOTE = "These are episodes of training before adaptation, so their returns are low."
 ONE, ALL = "the first episode", "all episodes"
 COLOURS = {"best match": "#8f6cc4", "least alike": "#c98a14", "new task": "#149e8d"}
-BINS = 12  # of the histogram of returns, about
+BINS = 8  # of the histogram of returns, about
 LISTED = 500  # stored tasks in the table, the newest
 
 
