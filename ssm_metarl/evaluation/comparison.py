@@ -19,6 +19,8 @@ from ssm_metarl.evaluation.report import (
     ModeDifference,
     ModeResult,
     Success,
+    counted,
+    solved,
     with_success,
 )
 from ssm_metarl.evaluation.statistics import Difference, paired_difference
@@ -80,6 +82,21 @@ def leading(rows: Sequence[ModeResult]) -> ModeResult:
     before, best = rows[0].mean, max(row.mean for row in adapted)
     goal = min(best, before + ENOUGH * (best - before))
     return min((row for row in adapted if row.mean >= goal), key=lambda row: row.shots)
+
+
+def change(before: ModeResult, after: ModeResult) -> str:
+    """Return ``20.7 → 500``, or one number without episodes to adapt from."""
+    return f"{before.mean:.4g} → {after.mean:.4g}" if after.shots else f"{after.mean:.4g}"
+
+
+def summary(before: ModeResult, after: ModeResult) -> str:
+    """Say the mean return before and after adapting in one line."""
+    if not after.shots:
+        return f"Mean return {after.mean:.4g} without adapting.{solved([after])}"
+    return (
+        f"Mean return {before.mean:.4g} before and {after.mean:.4g} after "
+        f"{counted(after.shots, 'episode')} ({MODES[after.mode]}).{solved([before, after])}"
+    )
 
 
 class Gain(NamedTuple):

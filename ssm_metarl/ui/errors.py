@@ -82,7 +82,7 @@ def _reason(blocks: Iterable[Any], values: Iterable[object]) -> str:
             and isinstance(value, int | float)
             and not low <= value <= high
         ):
-            return f"{block.label} goes from {low:g} to {high:g}."
+            return f"{block.label} goes from {low:,.10g} to {high:,.10g}."
         if isinstance(value, str) and choices and value not in choices:
             return f"{block.label} is one of: {', '.join(map(str, choices))}."
     return INVALID

@@ -31,7 +31,7 @@ def test_one_click_shows_the_agent_before_and_after(visit: Visit) -> None:
     assert before < 1  # it fell at once
     assert max(after) - min(after) < 0.2  # in step
     assert visitor.page.locator("#curve figure svg").count() == 1
-    assert visitor.page.locator("#curve tbody tr").count() == 4
+    assert visitor.page.locator("#curve tbody tr").count() == 6  # 0, 1, 2, 5, 10 and 20 episodes
 
 
 def test_the_page_says_when_a_task_leaves_the_training_ranges(visit: Visit) -> None:

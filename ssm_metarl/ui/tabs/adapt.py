@@ -14,13 +14,12 @@ from ssm_metarl.core.parameters import Params
 from ssm_metarl.env_runner.family import TaskFamily
 from ssm_metarl.env_runner.registry import get_family
 from ssm_metarl.errors import UserError
-from ssm_metarl.evaluation.comparison import Measured, leading
+from ssm_metarl.evaluation.comparison import Measured, change, leading, summary
 from ssm_metarl.evaluation.modes import EXPLAINED
 from ssm_metarl.evaluation.report import (
     MODES,
     ModeResult,
     counted,
-    solved,
     with_success,
 )
 from ssm_metarl.ui.clips import clips, player
@@ -118,7 +117,8 @@ def build_api(store: RunStore, jobs: Jobs) -> None:
                 rows.append(measurement.result)
                 if job.should_stop:
                     break
-        return {"summary": [summary(rows)], "results": [row.to_record() for row in rows]}
+        told = summary(rows[0], leading(rows))
+        return {"summary": [told], "results": [row.to_record() for row in rows]}
 
     gr.api(adapt, **ONE_SLOT)
 
@@ -174,21 +174,11 @@ def introduction(family: TaskFamily) -> str:
     )
 
 
-def summary(rows: Sequence[ModeResult]) -> str:
-    """Say the return before and after adapting in one line."""
-    after = leading(rows)
-    return (
-        f"Mean return {rows[0].mean:.4g} before and {after.mean:.4g} after "
-        f"{counted(after.shots, 'episode')} ({MODES[after.mode]}).{solved([rows[0], after])}"
-    )
-
-
 def headline(rows: Sequence[ModeResult], family: TaskFamily) -> str:
     """Return the mean return before and after adapting as one number and one line."""
-    after, best = leading(rows), family.best_return
-    of_best = f" of {best:.0f}" if best else ""
-    number = message(f"{rows[0].mean:.4g} → {after.mean:.4g}{of_best}", "outcome")
-    return number + message(summary(rows), "others")
+    before, after, best = rows[0], leading(rows), family.best_return
+    number = change(before, after) + (f" of {best:.0f}" if best else "")
+    return message(number, "outcome") + message(summary(before, after), "others")
 
 
 def curve_of(found: Measured) -> str:

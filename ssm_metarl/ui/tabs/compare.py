@@ -10,9 +10,9 @@ from typing import Any
 import gradio as gr
 import numpy as np
 
-from ssm_metarl.evaluation.comparison import Measured, as_csv, as_json, as_png
+from ssm_metarl.evaluation.comparison import Measured, as_csv, as_json, as_png, change, summary
 from ssm_metarl.evaluation.figures import Scatter, task_scatter
-from ssm_metarl.evaluation.report import MODES, counted, solved
+from ssm_metarl.evaluation.report import MODES, counted
 from ssm_metarl.ui.comparison import SPLITS, differences_table, measure, results_table
 from ssm_metarl.ui.figures import budget_curves, svg
 from ssm_metarl.ui.jobs import Job, Jobs
@@ -170,13 +170,10 @@ def headline(found: Sequence[Measured]) -> str:
     """Say for each agent the mean return before and after adapting."""
     lines = []
     for one in found:
-        before, after = one.row("zero_shot"), one.representative
-        how = f"{MODES[after.mode]}, {counted(after.shots, 'episode')}" if after.shots else ""
-        start = f"{before.mean:.4g} → " if before and after is not before else ""
-        lines.append(message(f"{one.run}: {start}{after.mean:.4g}", "outcome"))
-        text = f"Mean return on {counted(len(one.tasks), 'task')} before and after adapting: {how}."
-        text = text if how else "Mean return without adapting."
-        lines.append(message(f"{text}{solved([before or after, after])}", "others"))
+        before, after = one.rows[0], one.representative
+        lines.append(message(f"{one.run}: {change(before, after)}", "outcome"))
+        tasks = counted(len(one.tasks), "task")
+        lines.append(message(f"{tasks}: {summary(before, after)}", "others"))
     return "".join(lines)
 
 

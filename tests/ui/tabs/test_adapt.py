@@ -7,9 +7,9 @@ import pytest
 pytest.importorskip("gradio")
 
 from ssm_metarl.env_runner.registry import get_family
-from ssm_metarl.evaluation.comparison import leading
+from ssm_metarl.evaluation.comparison import leading, summary
 from ssm_metarl.evaluation.report import ModeResult
-from ssm_metarl.ui.tabs.adapt import headline, means_table, summary
+from ssm_metarl.ui.tabs.adapt import headline, means_table
 
 CARTPOLE = get_family("CartPole-v1")
 
@@ -37,7 +37,8 @@ def test_from_scratch_leads_only_alone() -> None:
 
 def test_the_numbers_are_shown_and_all_of_them_in_a_table() -> None:
     rows = [row("zero_shot", 0, 16.2), row("standard", 1, 500.0), row("hybrid", 1, 400.0)]
-    assert summary(rows) == "Mean return 16.2 before and 500 after 1 episode (standard)."
+    told = "Mean return 16.2 before and 500 after 1 episode (standard)."
+    assert summary(rows[0], rows[1]) == told
     assert "16.2 → 500 of 500" in headline(rows, CARTPOLE)
     assert "16.2 → 500<" in headline(rows, get_family("Pendulum-v1"))
     head, *body = means_table(rows).split("<tr>")[1:]
@@ -47,4 +48,6 @@ def test_the_numbers_are_shown_and_all_of_them_in_a_table() -> None:
 
 
 def test_nothing_but_zero_shot_can_be_shown() -> None:
-    assert "16.2 → 16.2" in headline([row("zero_shot", 0, 16.2)], CARTPOLE)
+    told = headline([row("zero_shot", 0, 16.2)], CARTPOLE)
+    assert "16.2 of 500<" in told
+    assert "Mean return 16.2 without adapting." in told
