@@ -19,6 +19,7 @@ class Job:
     Attributes:
         visitor: Whose it is, as Gradio's session hash.
         kind: What it does, such as ``"training"``.
+        run: The run that it will make, if any.
         deadline: When it has to end at the latest, in seconds of the monotonic clock.
         waiting: Whether it is queued behind the jobs of others.
         stopped: Set to stop it; what it has done so far is shown.
@@ -27,6 +28,7 @@ class Job:
 
     visitor: str
     kind: str
+    run: str = ""
     deadline: float = math.inf
     waiting: bool = True
     stopped: bool = False
@@ -55,14 +57,24 @@ class Jobs:
             own = [job for job in self._jobs if job.visitor == str(request.session_hash)]
         return [job for job in own if kind in (None, job.kind)]
 
-    def enqueue(self, request: gr.Request, kind: str) -> None:
+    def enqueue(self, request: gr.Request, kind: str, run: str = "") -> None:
         """Note that a visitor's job is queued, so that they can also stop it before it runs.
 
-        A second call, as by a double click, changes nothing.
+        A second call before the job has ended, as by a double click, changes nothing.
         """
         with self._lock:
-            if not any(job.waiting and not job.discarded for job in self._of(request, kind)):
-                self._jobs.append(Job(str(request.session_hash), kind))
+            if not self.is_active(request, kind):
+                self._jobs.append(Job(str(request.session_hash), kind, run))
+
+    def is_queued(self, request: gr.Request, kind: str) -> bool:
+        """Whether a job of a visitor waits for its turn, be it to be told that it is discarded."""
+        return any(job.waiting for job in self._of(request, kind))
+
+    @property
+    def runs(self) -> set[str]:
+        """The runs that jobs will make."""
+        with self._lock:
+            return {job.run for job in self._jobs if not job.discarded}
 
     @contextlib.contextmanager
     def run(self, request: gr.Request, kind: str, seconds: float) -> Iterator[Job]:
@@ -91,9 +103,9 @@ class Jobs:
             job.discarded = True
         return bool(waiting)
 
-    def is_active(self, request: gr.Request) -> bool:
+    def is_active(self, request: gr.Request, kind: str | None = None) -> bool:
         """Whether a visitor has a queued or running job whose result they will see."""
-        return not all(job.discarded for job in self._of(request))
+        return not all(job.discarded for job in self._of(request, kind))
 
     def discard(self, request: gr.Request, kind: str, patience: float) -> None:
         """Discard a visitor's jobs of a kind; wait at most so many seconds until they end."""

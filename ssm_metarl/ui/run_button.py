@@ -44,7 +44,7 @@ class RunButton:
             ran = start(
                 self.enqueue, inputs, [asked, *shown], js=TO_RESULTS % status.elem_id, **QUIET
             ).success(self.run, asked, list(self.outputs), **heavy(status), **PRIVATE)
-            ran.then(lambda: self.enabled(busy=False), None, buttons, **QUIET)
+            ran.then(self.settle, None, buttons, **QUIET)
             ran.failure(self.failed, None, shown, **QUIET)
         # Said first and done then, or a job that has ended would be called ending.
         self.buttons[-1].click(self.stopping, None, shown, queue=False, **PRIVATE).then(
@@ -55,6 +55,10 @@ class RunButton:
         """Return updates of the buttons."""
         *others, _ = self.buttons
         return [gr.update(interactive=not busy) for _ in others] + [gr.update(interactive=busy)]
+
+    def settle(self, request: gr.Request) -> list[Any]:
+        """Return updates of the buttons once a job has ended, or was never begun."""
+        return self.enabled(busy=self.jobs.is_active(request, self.kind))
 
     def failed(self) -> list[Any]:
         """Return updates of the status and the buttons after an error, which a toast has shown."""
@@ -67,9 +71,13 @@ class RunButton:
 
     def run(self, request: gr.Request, asked: list[Any]) -> Iterator[Any]:
         """Do what was asked; stream the outputs."""
+        skipped = [gr.skip()] * len(self.outputs)  # or Gradio would empty what is shown
+        if not self.jobs.is_queued(request, self.kind):  # the second of two clicks
+            yield skipped
+            return
         with self.jobs.run(request, self.kind, self.seconds) as job:
             if job.discarded or not asked:
-                yield [gr.skip()] * len(self.outputs)  # or Gradio would empty what is shown
+                yield skipped
             else:
                 yield from self.work(job, *asked)
 

@@ -8,6 +8,7 @@ not valid.
 import contextlib
 import shutil
 import tempfile
+from collections.abc import Collection
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -79,9 +80,9 @@ class RunStore:
             raise UserError(f"there is a run {name!r} already; choose another name")
         return self.runs / name
 
-    def free_name(self, wanted: str, ending: str = "") -> str:
+    def free_name(self, wanted: str, ending: str = "", promised: Collection[str] = ()) -> str:
         """Return an id that is not taken: a text and the ending, else a text and a number."""
-        taken = set(self.ids())
+        taken = {*self.ids(), *promised}
         endings = (ending, *(f"-{number}" for number in range(2, len(taken) + 3)))
         return next(name for end in endings if (name := as_name(wanted, end)) not in taken)
 

@@ -88,3 +88,15 @@ def test_closing_waits_for_work_that_has_begun() -> None:
     jobs.close(10.0)
     assert ended
     at_work.join()
+
+
+def test_two_clicks_are_one_job_until_it_has_ended() -> None:
+    jobs = Jobs()
+    jobs.enqueue(visitor("a"), "x", "mine")
+    jobs.enqueue(visitor("a"), "x", "mine-2")
+    assert jobs.runs == {"mine"}
+    with jobs.run(visitor("a"), "x", 60.0):
+        jobs.enqueue(visitor("a"), "x")
+        assert not jobs.is_queued(visitor("a"), "x")
+    jobs.enqueue(visitor("a"), "x")
+    assert jobs.is_queued(visitor("a"), "x")

@@ -81,23 +81,31 @@ class Trainings:
 
     def ready(self, request: gr.Request, name: str, *settings: Any) -> list[Any]:
         """Make sure that a new run can be trained, before it waits for its turn."""
+        self._check_idle(request)
         monitor, wanted = Monitor(train_settings(*settings)), "{}-{}".format(*settings)
         suggested = name.rstrip("0123456789") == as_name(wanted, "-")
-        if not name or (suggested and name in self.store.ids()):  # another was offered the same
-            name = self.store.free_name(wanted, "-1")
-        self.store.new_folder(name)
-        return [*self._waiting(monitor, request), name]
+        promised = self.jobs.runs
+        if not name or (suggested and name in {*self.store.ids(), *promised}):  # offered twice
+            name = self.store.free_name(wanted, "-1", promised)
+        if self.store.new_folder(name).name in promised:
+            raise UserError(f"somebody is about to train {name!r}; choose another name")
+        return [*self._waiting(monitor, request, name), name]
 
     def ready_again(self, request: gr.Request, name: str | None) -> list[Any]:
         """Make sure that a run can be continued, before it waits for its turn."""
+        self._check_idle(request)
         if not name:
             raise UserError("there is no unfinished run to continue")
         folder, monitor = continued(self.store, name)
         RunLock(folder).release()  # it is free now, and is asked again when its turn comes
-        return self._waiting(monitor, request)
+        return self._waiting(monitor, request, name)
 
-    def _waiting(self, monitor: Monitor, request: gr.Request) -> list[Any]:
-        self.jobs.enqueue(request, KIND)
+    def _check_idle(self, request: gr.Request) -> None:
+        if self.jobs.is_active(request, KIND):  # they have pressed twice
+            raise UserError("your training has begun; stop it before you begin another")
+
+    def _waiting(self, monitor: Monitor, request: gr.Request, name: str) -> list[Any]:
+        self.jobs.enqueue(request, KIND, name)
         return [message(QUEUED, "working"), monitor.plot(), None, *buttons(busy=True)]
 
     def train(

@@ -143,8 +143,20 @@ def test_a_name_that_somebody_chose_is_never_replaced(store: RunStore) -> None:
         (store.runs / name / "config.json").write_text(TINY.to_json())
     *_, name = trainings.ready(visitor("a"), "cartpole-v1-meta-rl-1", *ASKED)
     assert name == "cartpole-v1-meta-rl-2"
+    with pytest.raises(UserError, match="your training has begun"):
+        trainings.ready(visitor("a"), "other", *ASKED)
     with pytest.raises(UserError, match="already"):
-        trainings.ready(visitor("a"), "mine", *ASKED)
+        trainings.ready(visitor("b"), "mine", *ASKED)
+
+
+def test_a_name_is_promised_to_one_visitor_while_they_wait(store: RunStore) -> None:
+    trainings = Trainings(store, Jobs())
+    offered = "cartpole-v1-meta-rl-1"
+    given = [trainings.ready(visitor(one), offered, *ASKED)[-1] for one in "abc"]
+    assert given == [offered, "cartpole-v1-meta-rl-2", "cartpole-v1-meta-rl-3"]
+    trainings.ready(visitor("d"), "mine", *ASKED)
+    with pytest.raises(UserError, match="somebody is about to train 'mine'"):
+        trainings.ready(visitor("e"), "mine", *ASKED)
 
 
 def test_only_runs_of_the_page_are_continued(tmp_path: Path, tiny_run: Path) -> None:
