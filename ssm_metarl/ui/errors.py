@@ -2,7 +2,7 @@
 
 import logging
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from html import escape
 from typing import Any
 
@@ -92,11 +92,27 @@ def explained(error: Exception) -> gr.Error:
     """Return an error as the page shows it."""
     if isinstance(error, gr.Error):
         return error
+    line = SORRY
     if isinstance(error, SsmMetaRLError):
         line = escape(without_paths(str(error)), quote=False)
-        return gr.Error(line, print_exception=False)
-    log.error("an event failed", exc_info=error)
-    return gr.Error(SORRY, print_exception=False)
+    else:
+        log.error("an event failed", exc_info=error)
+    return gr.Error(line, print_exception=False)
+
+
+def lasting(stream: Iterable[Any], outputs: int) -> Iterator[Any]:
+    """Yield what a stream yields; why it failed stays in the first output when the toast is gone.
+
+    Raises:
+        gr.Error: It failed.
+    """
+    try:
+        yield from stream
+    except Exception as error:
+        failure = explained(error)
+        line = f'<p class="working" role="status">{failure.message}</p>'
+        yield [line, *[gr.skip()] * (outputs - 1)]
+        raise failure from None
 
 
 def field(event: gr.EventData, name: str) -> Any:

@@ -7,6 +7,7 @@ import gradio as gr
 from gradio.components import Component
 
 from ssm_metarl.env_runner.family import TaskFamily
+from ssm_metarl.ui.errors import lasting
 from ssm_metarl.ui.limits import EPISODES, SEED, STEPS
 from ssm_metarl.ui.query import Query, able_modes
 from ssm_metarl.ui.sliders import rounded
@@ -62,12 +63,14 @@ def fill(
 
     def shown(wanted: list) -> Iterator[Any]:
         """Gradio calls a state changed when it is set for the first time, to whatever."""
-        yield from show(*wanted) if wanted else [[gr.skip()] * len(outputs)]
+        nothing = [[gr.skip()] * len(outputs)]
+        yield from lasting(show(*wanted), len(outputs)) if wanted else nothing
 
     changes: list[Any] = [getattr(one, "change") for one in (place, *given)]  # noqa: B009
     # Queued, because only then does a change of state set off others.
     gr.on(changes, want, [place, wanted, *given], wanted, **QUIET)
     job = {**heavy(outputs[0]), "trigger_mode": "always_last", **PRIVATE}
     looked = wanted.change(shown, wanted, list(outputs), **job, js=STALE % screen)
-    for ended in (looked.then, looked.failure):
-        ended(None, None, None, js=FRESH % screen, **PRIVATE)
+    looked.then(None, None, None, js=FRESH % screen, **PRIVATE)
+    # Whoever comes back to a tab that failed asks again.
+    looked.failure(lambda: [], None, wanted, js=FRESH % screen, **QUIET)

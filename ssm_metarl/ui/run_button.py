@@ -6,13 +6,13 @@ from typing import Any
 
 import gradio as gr
 
+from ssm_metarl.ui.errors import lasting
 from ssm_metarl.ui.jobs import Job, Jobs
 from ssm_metarl.ui.widgets import PRIVATE, QUEUED, QUIET, TO_RESULTS, heavy, message
 
 STOPPING = "Stopping after this measurement ..."
 STOPPED = "Stopped."
 LATE = "This took too long; ask for less to see it to the end."
-FAILED = "That did not work; nothing was measured."
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class RunButton:
                 self.enqueue, inputs, [asked, *shown], js=TO_RESULTS % status.elem_id, **QUIET
             ).success(self.run, asked, list(self.outputs), **heavy(status), **PRIVATE)
             ran.then(self.settle, None, buttons, **QUIET)
-            ran.failure(self.failed, None, shown, **QUIET)
+            ran.failure(self.settle, None, buttons, **QUIET)
         # Said first and done then, or a job that has ended would be called ending.
         self.buttons[-1].click(self.stopping, None, shown, queue=False, **PRIVATE).then(
             self.stop, None, None, queue=False, **PRIVATE, api_name=f"stop_{self.kind}"
@@ -59,10 +59,6 @@ class RunButton:
     def settle(self, request: gr.Request) -> list[Any]:
         """Return updates of the buttons once a job has ended, or was never begun."""
         return self.enabled(busy=self.jobs.is_active(request, self.kind))
-
-    def failed(self) -> list[Any]:
-        """Return updates of the status and the buttons after an error, which a toast has shown."""
-        return [message(FAILED, "working"), *self.enabled(busy=False)]
 
     def enqueue(self, request: gr.Request, *inputs: Any) -> list[Any]:
         """Keep what is asked, and wait for a turn."""
@@ -79,7 +75,7 @@ class RunButton:
             if job.discarded or not asked:
                 yield skipped
             else:
-                yield from self.work(job, *asked)
+                yield from lasting(self.work(job, *asked), len(skipped))
 
     def stopping(self, request: gr.Request) -> list[Any]:
         """Say that Stop was heard; a job that only waits is cancelled at once."""

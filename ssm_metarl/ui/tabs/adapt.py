@@ -13,7 +13,7 @@ from ssm_metarl.adaptation.agent import Agent
 from ssm_metarl.core.parameters import Params
 from ssm_metarl.env_runner.family import TaskFamily
 from ssm_metarl.env_runner.registry import get_family
-from ssm_metarl.errors import UserError
+from ssm_metarl.errors import SsmMetaRLError
 from ssm_metarl.evaluation.comparison import Measured, change, leading, summary
 from ssm_metarl.evaluation.modes import EXPLAINED
 from ssm_metarl.evaluation.report import (
@@ -154,7 +154,7 @@ def follow(store: RunStore, query: Query, job: Job) -> Iterator[tuple[Any, ...]]
             yield outcome + recorded, gr.skip(), gr.skip(), asked
             if job.should_stop:
                 break
-    except UserError as error:  # it cannot be drawn; what was measured stays
+    except SsmMetaRLError as error:  # it cannot be drawn; what was measured stays
         shown = f"There are no clips: {error}."
     yield outcome, shown, gr.skip(), asked
 

@@ -12,6 +12,7 @@ from ssm_metarl.analysis.linear_probe import LinearProbe
 from ssm_metarl.analysis.names import choice_effect
 from ssm_metarl.analysis.panels import panels
 from ssm_metarl.analysis.traces import RecordedAgent, Trace
+from ssm_metarl.errors import SsmMetaRLError
 from ssm_metarl.evaluation.figures import eigenvalue_plot, trace_plot
 from ssm_metarl.evaluation.report import MODES, counted
 from ssm_metarl.ui.clips import Clip, agent_after, player, record_clip
@@ -38,6 +39,7 @@ UNCHANGED = (
     "In context no weight changes: what the agent learns of a task is in its hidden state, which "
     "lasts from one episode to the next."
 )
+NOT_DRAWN = "How long the agent remembers, and what adapting changed."
 Played = Sequence[tuple[Clip, Trace]]  # before and after
 PREFERRED = ("in_context", "hybrid", "standard", "from_scratch")
 
@@ -96,30 +98,42 @@ def shown(subject: Subject, query: Query, *, mine: bool) -> Iterator[Sequence[An
     line = task_line(subject.family, query, mine=mine)
     yield message("Recording ...", "working") + line, *[gr.skip()] * 7
     after = agent_after(subject, query, mode)
+    words, clips, traces = message(NOT_DRAWN, "outcome"), [], ""
+    probe, returns = None, {}
+    if mode == "in_context":
+        probe = linear_probe.train_probe(before, subject.family)
+    else:
+        returns = spectrum.ablated_returns(before, after, subject.family, subject.task, query.seed)
+    try:
+        played = record(subject, query, mode, after)
+        words, clips = in_words(subject, played, probe), [vars(clip) for clip, _ in played]
+        traces = traces_shown(subject, played, probe)
+    except SsmMetaRLError as error:  # of an environment that cannot be drawn
+        clips = f"There are no clips: {error}."
+    yield (
+        words + line,
+        clips,
+        traces,
+        *spectrum_shown(before, after),
+        *changes_shown(before, after, mode, returns),
+    )
+
+
+def record(subject: Subject, query: Query, mode: str, after: Agent) -> Played:
+    """Play an episode before and one after adapting."""
     remembered = query.plan().trial_episodes - 1 if mode == "in_context" else 0
     names = ("before adapting", f"after: {MODES[mode]}")
     if remembered:
         names = ("the first episode", f"after {counted(remembered, 'other')} of the task")
     played = []
     for agent, name, style, earlier in (
-        (before, names[0], "zero_shot", 0),
+        (subject.agent, names[0], "zero_shot", 0),
         (after, names[1], mode, remembered),
     ):
         recorded = RecordedAgent.of(agent)
         clip = record_clip(subject, recorded, name, style, query.seed, earlier)
         played.append((clip, recorded.last_episode(clip.steps)))
-    probe, returns = None, {}
-    if mode == "in_context":
-        probe = linear_probe.train_probe(before, subject.family)
-    else:
-        returns = spectrum.ablated_returns(before, after, subject.family, subject.task, query.seed)
-    yield (
-        in_words(subject, played, probe) + line,
-        [vars(clip) for clip, _ in played],
-        traces_shown(subject, played, probe),
-        *spectrum_shown(before, after),
-        *changes_shown(before, after, mode, returns),
-    )
+    return played
 
 
 def in_words(subject: Subject, played: Played, probe: LinearProbe | None) -> str:

@@ -1,9 +1,10 @@
 """Train: a visitor trains an agent and watches it learn to adapt."""
 
 import contextlib
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from ssm_metarl.checkpoint.lock import RunLock
 from ssm_metarl.checkpoint.names import as_name
 from ssm_metarl.errors import UserError
 from ssm_metarl.training import loop
+from ssm_metarl.ui.errors import lasting
 from ssm_metarl.ui.form import FIRST, Form
 from ssm_metarl.ui.jobs import Job, Jobs
 from ssm_metarl.ui.limits import TRAIN_SECONDS, TRAINING
@@ -31,6 +33,7 @@ INTRODUCTION = (
 UNBEGUN = "Stopped before it began; nothing was trained."
 NOTHING = (gr.skip(), gr.skip(), None)
 Stream = Generator[loop.Progress, None, None]
+Begun = tuple[Monitor, Callable[[], Stream]]  # what is shown of a training, and what starts it
 Shown = tuple[Any, Any, str | None]  # the status, the curves, the run once it has ended
 
 
@@ -79,26 +82,34 @@ class Trainings:
     store: RunStore
     jobs: Jobs
 
-    def ready(self, request: gr.Request, name: str, *settings: Any) -> list[Any]:
+    def ready(self, request: gr.Request, name: str, *settings: Any) -> Iterator[list[Any]]:
         """Make sure that a new run can be trained, before it waits for its turn."""
-        self._check_idle(request)
-        monitor, wanted = Monitor(train_settings(*settings)), "{}-{}".format(*settings)
-        suggested = name.rstrip("0123456789") == as_name(wanted, "-")
-        promised = self.jobs.runs
-        if not name or (suggested and name in {*self.store.ids(), *promised}):  # offered twice
-            name = self.store.free_name(wanted, "-1", promised)
-        if self.store.new_folder(name).name in promised:
-            raise UserError(f"somebody is about to train {name!r}; choose another name")
-        return [*self._waiting(monitor, request, name), name]
 
-    def ready_again(self, request: gr.Request, name: str | None) -> list[Any]:
+        def check() -> Iterator[list[Any]]:
+            self._check_idle(request)
+            monitor, wanted = Monitor(train_settings(*settings)), "{}-{}".format(*settings)
+            suggested = name.rstrip("0123456789") == as_name(wanted, "-")
+            promised, given = self.jobs.runs, name
+            if not name or (suggested and name in {*self.store.ids(), *promised}):  # offered twice
+                given = self.store.free_name(wanted, "-1", promised)
+            if self.store.new_folder(given).name in promised:
+                raise UserError(f"somebody is about to train {given!r}; choose another name")
+            yield [*self._waiting(monitor, request, given), given]
+
+        yield from lasting(check(), 7)
+
+    def ready_again(self, request: gr.Request, name: str | None) -> Iterator[list[Any]]:
         """Make sure that a run can be continued, before it waits for its turn."""
-        self._check_idle(request)
-        if not name:
-            raise UserError("there is no unfinished run to continue")
-        folder, monitor = continued(self.store, name)
-        RunLock(folder).release()  # it is free now, and is asked again when its turn comes
-        return self._waiting(monitor, request, name)
+
+        def check() -> Iterator[list[Any]]:
+            self._check_idle(request)
+            if not name:
+                raise UserError("there is no unfinished run to continue")
+            folder, monitor = continued(self.store, name)
+            RunLock(folder).release()  # it is free now, and is asked again when its turn comes
+            yield self._waiting(monitor, request, name)
+
+        yield from lasting(check(), 6)
 
     def _check_idle(self, request: gr.Request) -> None:
         if self.jobs.is_active(request, KIND):  # they have pressed twice
@@ -129,25 +140,28 @@ class Trainings:
         `iterations` is the budget of meta_rl and rl2, `episodes` that of policy_gradient. What is
         left empty is chosen to suit the family and the learner.
         """
-        with self.jobs.run(request, KIND, TRAIN_SECONDS) as job:
-            advanced = inner_lr, outer_lr, tasks_per_epoch, width, state_size, cell, seed
+        advanced = inner_lr, outer_lr, tasks_per_epoch, width, state_size, cell, seed
+
+        def begin() -> Begun:
             config = train_settings(family, learner, iterations, episodes, *advanced)
             folder, monitor = self.store.new_folder(name), Monitor(config)
-            if job.should_stop:
-                yield NOTHING
-                return
-            stream = loop.train(config, folder, on_phase=monitor.enter)
-            yield from follow(stream, monitor, job, name)
+            return monitor, partial(loop.train, config, folder, on_phase=monitor.enter)
+
+        yield from lasting(self._run(request, name, begin), len(NOTHING))
 
     def resume(self, name: str, request: gr.Request) -> Iterator[Shown]:
         """Continue a run where it stopped, to the same end as if it never had."""
-        with self.jobs.run(request, KIND, TRAIN_SECONDS) as job:
+
+        def begin() -> Begun:
             folder, monitor = continued(self.store, name)
-            if job.should_stop:
-                yield NOTHING
-                return
-            stream = loop.resume(folder, on_phase=monitor.enter)
-            yield from follow(stream, monitor, job, name)
+            return monitor, partial(loop.resume, folder, on_phase=monitor.enter)
+
+        yield from lasting(self._run(request, name, begin), len(NOTHING))
+
+    def _run(self, request: gr.Request, name: str, begin: Callable[[], Begun]) -> Iterator[Shown]:
+        with self.jobs.run(request, KIND, TRAIN_SECONDS) as job:
+            monitor, start = begin()
+            yield from [NOTHING] if job.should_stop else follow(start(), monitor, job, name)
 
     def settle(
         self, request: gr.Request, name: str | None, agent: str, family: str, learner: str
