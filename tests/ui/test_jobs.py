@@ -63,10 +63,11 @@ def test_who_drops_work_waits_for_its_end() -> None:
     at_work.start()
     while not jobs.busy:
         time.sleep(0.01)
-    jobs.enqueue(visitor("a"), "x")  # its turn may be long in coming
     jobs.discard(visitor("a"), "x", 10.0)
     assert ended == [True]
     at_work.join()
+    jobs.enqueue(visitor("a"), "x")
+    jobs.discard(visitor("a"), "x", 10.0)  # at once: its turn may be long in coming
     with jobs.run(visitor("a"), "x", 60.0) as second:
         assert second.discarded
 
