@@ -23,7 +23,7 @@ HELD = (
     "py.typed",
     "ui/style.css",
     "ui/player.js",
-    "ui/pace.json",
+    "training/pace.json",
     "deployment/c/policy.c",
     "pretrained/cartpole/checkpoint/checkpoint.json",
     "pretrained/cartpole/experience/store.sqlite",

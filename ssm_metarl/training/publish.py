@@ -22,9 +22,9 @@ from ssm_metarl.meta_rl.registry import LEARNERS
 from ssm_metarl.training.command import train_command
 from ssm_metarl.training.loading import AGENT, agent_family, load, save
 from ssm_metarl.training.loop import CHECKPOINT, EXPERIENCE
+from ssm_metarl.training.metrics import METRICS
 from ssm_metarl.training.run_family import FAMILY
 from ssm_metarl.training.saved import CONFIG, read_config
-from ssm_metarl.training.tracking import METRICS
 
 EVALUATION = "evaluation.json"
 FIGURES = ("in-context", "adaptation")  # of an evaluation, the ones for the card

@@ -8,6 +8,7 @@ from typing import Any
 import gradio as gr
 import numpy as np
 import pandas as pd
+from gradio.events import api as endpoint
 
 from ssm_metarl.adaptation.agent import Agent
 from ssm_metarl.core.parameters import Params
@@ -120,7 +121,7 @@ def build_api(store: RunStore, jobs: Jobs) -> None:
         told = summary(rows[0], leading(rows))
         return {"summary": [told], "results": [row.to_record() for row in rows]}
 
-    gr.api(adapt, **ONE_SLOT)
+    endpoint(adapt, **ONE_SLOT)
 
 
 def follow(store: RunStore, query: Query, job: Job) -> Iterator[tuple[Any, ...]]:
@@ -192,7 +193,7 @@ def means_table(rows: Sequence[ModeResult]) -> str:
     solved = {row: f" ({row.success.mean:.0%})" if row.success else "" for row in rows}
     texts = {(row.shots, row.mode): f"{row.mean:.4g}{solved[row]}" for row in rows}
     table = pd.Series(texts).unstack(fill_value="")[[*dict.fromkeys(row.mode for row in rows)]]
-    table = table.rename_axis(index=None, columns="Episodes")
+    table.columns.name = "Episodes"
     drawn = table.style.format_index(MODES.__getitem__, axis=1)
     drawn.apply_index(lambda modes: [f"--mark: var(--mode-{mode})" for mode in modes], axis=1)
     what = "Mean return (success rate)" if rows[0].success else "Mean return"

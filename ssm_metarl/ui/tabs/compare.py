@@ -9,6 +9,7 @@ from typing import Any
 
 import gradio as gr
 import numpy as np
+from gradio.events import api as endpoint
 
 from ssm_metarl.evaluation.comparison import Measured, as_csv, as_json, as_png, change, summary
 from ssm_metarl.evaluation.figures import Scatter, task_scatter
@@ -135,7 +136,7 @@ def build_api(store: RunStore, jobs: Jobs) -> None:
                     break
         return {one.run: json.loads(one.evaluation().to_json()) for one in found}
 
-    gr.api(compare, **ONE_SLOT)
+    endpoint(compare, **ONE_SLOT)
 
 
 def follow(measured: Iterable[Sequence[Measured]], job: Job) -> Iterator[list[Any]]:

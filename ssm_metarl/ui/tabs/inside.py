@@ -5,6 +5,7 @@ from typing import Any
 
 import gradio as gr
 import pandas as pd
+from gradio.events import api as endpoint
 
 from ssm_metarl.adaptation.agent import Agent
 from ssm_metarl.analysis import linear_probe, spectrum
@@ -82,7 +83,7 @@ def build(store: RunStore, run: gr.Dropdown, query: gr.State, place: gr.State) -
 
     outputs = [outcome, clips, traces, disc, every, values, changed, parts]
     fill("Inside", place, [run, query], show, outputs)
-    gr.api(inside, **ONE_SLOT)
+    endpoint(inside, **ONE_SLOT)
 
 
 def mode_shown(subject: Subject, query: Query) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 import gradio as gr
 import pandas as pd
 from gradio.components import Component
+from gradio.events import api as endpoint
 from pandas.io.formats.style_render import StylerRenderer
 
 from ssm_metarl.analysis import retrieval
@@ -75,7 +76,7 @@ def build(store: RunStore, run: gr.Dropdown, query: gr.State, place: gr.State) -
 
     outputs = [outcome, own, found, matches, why, response, observed, *everything]
     fill("Memory", place, [run, query, own], show, outputs)
-    gr.api(memory, **ONE_SLOT)
+    endpoint(memory, **ONE_SLOT)
 
 
 def store_outputs() -> list[Component]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from gradio.events import api as endpoint
 
 from ssm_metarl.checkpoint.lock import RunLock
 from ssm_metarl.errors import SsmMetaRLError, UserError
@@ -70,8 +71,8 @@ def build(store: RunStore, run: gr.Dropdown, tab: gr.Tab) -> None:
     upload.upload(actions.import_run, [upload, name], chosen, api_name="import_run").success(
         **refresh
     ).then(select, chosen, run, **FOLLOWING)
-    for endpoint in (actions.list_agents, actions.runs, actions.describe):
-        gr.api(endpoint, queue=False)
+    for action in (actions.list_agents, actions.runs, actions.describe):
+        endpoint(action, queue=False)
 
 
 def import_inputs() -> tuple[gr.Textbox, gr.UploadButton]:
