@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from ssm_metarl.training.loop import train as train
     from ssm_metarl.training.publish import push_to_hub as push_to_hub
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _EXPORTS = {
     "adaptation.agent": "Agent",

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import yaml
 from linking import link_requirements
 from packaging.requirements import Requirement
 
@@ -88,6 +89,19 @@ def test_its_description_has_no_links_that_lead_nowhere(built: Path) -> None:
     assert about["License-Expression"] == "MIT"
     extras = set(about.get_all("Provides-Extra") or ())
     assert {"app", "hub", "onnx", "mujoco", "worlds", "sweep", "all"} <= extras
+
+
+def test_a_release_publishes_what_was_built_and_tried_and_holds_no_token() -> None:
+    text = (ROOT / ".github" / "workflows" / "release.yml").read_text()
+    jobs = yaml.safe_load(text)["jobs"]
+    assert set(jobs["publish"]["needs"]) == jobs.keys() - {"publish"}
+    assert [name for name, job in jobs.items() if "id-token" in job.get("permissions", {})] == [
+        "publish"
+    ]
+    assert "secrets." not in text
+    tried = jobs["install"]["strategy"]["matrix"]["python"]
+    declared = (ROOT / "pyproject.toml").read_text()
+    assert re.findall(r'"Programming Language :: Python :: (3\.\d+)"', declared) == tried
 
 
 @pytest.fixture(scope="module")

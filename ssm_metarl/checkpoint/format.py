@@ -87,12 +87,13 @@ def save_checkpoint(folder: Path, tensors: Mapping[str, Tensor], meta: Mapping[s
             not JSON, more than the limits above, or a full disk. The previous checkpoint stays.
     """
     with _naming(folder / MANIFEST, "cannot be saved: "):
+        table = _table(tensors)
         data = _serialise(tensors)
         folder.mkdir(parents=True, exist_ok=True)
         names = os.listdir(folder)
         used = (int(match[1]) for match in map(_STATE.fullmatch, names) if match)
         name = f"state-{max(used, default=0) + 1}.safetensors"
-        text = _format_manifest(name, data, _table(tensors), meta)
+        text = _format_manifest(name, data, table, meta)
         try:
             write_bytes_atomically(folder / name, data)
             write_text_atomically(folder / MANIFEST, text)
