@@ -10,12 +10,14 @@ from torch.autograd import gradcheck, gradgradcheck
 
 from ssm_metarl.core import product as module
 from ssm_metarl.core.linear import linear
-from ssm_metarl.core.product import NARROW, ROWS, product
+from ssm_metarl.core.product import NARROW, product
+
+TASKS, ROWS = 2, 16
 
 
 def arguments(rows: int, columns: int, dtype: torch.dtype = torch.float64) -> list[Tensor]:
     rng = torch.Generator().manual_seed(0)
-    shapes = (2, rows, 3), (2, 3, columns), (2, columns)
+    shapes = (TASKS, rows, 3), (TASKS, 3, columns), (TASKS, columns)
     return [torch.randn(*shape, generator=rng, dtype=dtype, requires_grad=True) for shape in shapes]
 
 
@@ -25,6 +27,7 @@ IGNORE_JIT = pytest.mark.filterwarnings("ignore:.*torch.jit.script.* is deprecat
 @pytest.fixture(autouse=True, params=[1, 1000], ids=["many rows", "few rows"])
 def many(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "MANY", request.param)
+    monkeypatch.setattr(module, "ROWS", TASKS * ROWS)
 
 
 SIZES = [(ROWS, 2), (ROWS, NARROW + 1), (3, 2), (3, NARROW + 1)]
