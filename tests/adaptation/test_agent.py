@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from ssm_metarl.adaptation.agent import Agent
+from ssm_metarl.core.distributions import Categorical
 from ssm_metarl.env_runner.registry import get_family
 from ssm_metarl.errors import UserError
 
@@ -101,6 +102,42 @@ def test_parameters_of_one_task_lose_its_axis_and_nothing_else(agent: Agent) -> 
         assert torch.equal(other.params[name], expected)
     assert other.policy is agent.policy
     assert other.predict(np.ones(4))[0].shape == ()
+
+
+@pytest.mark.parametrize("name", ["Pendulum-v1", "CartPole-v1"])
+def test_samples_are_spread_as_the_distribution_says(
+    make_agent: Callable[..., Agent], name: str
+) -> None:
+    agent, seen = make_agent(name), np.zeros((4000, FAMILIES[name]), np.float32)
+    _, state, distribution = agent.choose(seen, None, None, False, seed=3)
+    acted = state.action[0].double()
+    if isinstance(distribution, Categorical):
+        share = distribution.probabilities()[0, 0, 1].item()
+        assert acted.mean().item() == pytest.approx(share, abs=0.04)
+    else:
+        z = (acted - distribution.mean[0]) / distribution.log_std.exp()
+        assert abs(z.mean().item()) < 0.08
+        assert z.std().item() == pytest.approx(1.0, abs=0.05)
+        assert z.square().square().mean().item() == pytest.approx(3.0, abs=0.6)  # of a normal one
+    again = agent.choose(seen, None, None, False, seed=3)[1]
+    other = agent.choose(seen, None, None, False, seed=4)[1]
+    assert torch.equal(state.action, again.action)
+    assert not torch.equal(state.action, other.action)
+
+
+def test_what_it_is_pushed_with_is_handed_on(agent: Agent, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple] = []
+
+    def push(*args: object, **options: object) -> str:
+        asked.append((*args, options))
+        return "hf://somebody/agent@1"
+
+    monkeypatch.setattr("ssm_metarl.training.publish.push_agent", push)
+    usual = {"private": True, "license": "mit", "trust_env_code": False}
+    other = {"private": False, "license": "apache-2.0", "trust_env_code": True}
+    for options in ({}, other):
+        assert agent.push_to_hub("somebody/agent", **options) == "hf://somebody/agent@1"
+    assert asked == [(agent, "somebody/agent", usual), (agent, "somebody/agent", other)]
 
 
 def test_an_agent_is_shown_without_its_numbers(agent: Agent) -> None:

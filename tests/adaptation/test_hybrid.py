@@ -220,11 +220,6 @@ def test_ten_tasks_are_recalled_or_all_if_there_are_fewer(agent: Agent, memory: 
         Memory(agent, dict(list(memory.tasks.items())[:1]))
 
 
-def test_who_asks_for_a_memory_that_is_not_there_is_warned(agent: Agent) -> None:
-    with pytest.warns(UserWarning, match="^this agent came with no experience .*: hybrid adapts"):
-        assert Memory.of(agent) is None
-
-
 def test_a_task_at_the_limit_is_still_recalled(agent: Agent, memory: Memory) -> None:
     played = play(agent, CARTPOLE, CARTPOLE.held_out(1), 4, 2)
     alike = Memory(agent, memory.tasks)

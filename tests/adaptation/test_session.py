@@ -90,7 +90,7 @@ def test_a_session_learns_what_the_same_episodes_teach_at_once(agent: Agent) -> 
     assert session.returns == [float(len(steps)) for steps in first + second]
     assert all(torch.equal(before[name], value) for name, value in agent.params.items())
     assert not torch.equal(session.agent.params["action.weight"], before["action.weight"])
-    assert session.longest_pause > 0.0
+    assert 0.0 < session.longest_pause < 60.0
 
 
 @pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS.keys())
