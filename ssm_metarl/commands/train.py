@@ -28,7 +28,7 @@ from ssm_metarl.errors import CheckpointError, SsmMetaRLError, UserError
 from ssm_metarl.training.config import TrainConfig
 from ssm_metarl.training.metrics import METRICS, read_metrics
 from ssm_metarl.training.settings import setting, settings_of
-from ssm_metarl.training.tracking import how_to_look
+from ssm_metarl.training.tracking import how_to_look, make_tracker
 
 if TYPE_CHECKING:  # it imports torch
     from ssm_metarl.env_runner.family import TaskFamily
@@ -36,6 +36,7 @@ if TYPE_CHECKING:  # it imports torch
 
 JOB = ".torchrun-job"
 """File in a run that names the torchrun job that began it, whose restarts continue it."""
+CURVE, VIDEO = Path("figures", "learning-curve.png"), Path("videos", "trained.mp4")
 CHANGEABLE = ("num_epochs", "num_episodes", "device", "compile")  # when a run is resumed
 ADAPTED = {"meta_rl": "after one adaptation step ", "rl2": "over the episodes of a trial "}
 BOTH = "over the episodes of a trial, the mean of before and after one adaptation step, "
@@ -178,6 +179,8 @@ def _follow(
         print("Stopped; everything so far is saved.")
     elif last:
         _summarise(last, config, run_dir)
+        if track != "none":
+            _show_files(track, last.iteration, config, run_dir)
     else:
         print(f"{run_dir} is finished already; --num_epochs or --num_episodes trains for longer.")
     look = how_to_look(track, run_dir)
@@ -248,3 +251,24 @@ def _summarise(last: "Progress", config: TrainConfig, run_dir: Path) -> None:
         return write_png(learning_curve(records, **named), path)
 
     attempt("learning curve", draw)
+
+
+def _show_files(track: str, iteration: int, config: TrainConfig, run_dir: Path) -> None:
+    """Record what was learned, and show the video and the learning curve in a tracker."""
+    from ssm_metarl.training.loading import load
+    from ssm_metarl.training.run_family import run_family
+    from ssm_metarl.video.before_after import record_trained
+
+    def record() -> Path:
+        agent = load(run_dir, trust_env_code=config.trust_env_code)
+        record_trained(
+            agent, run_family(config, run_dir), config.mode, run_dir / VIDEO, config.seed
+        )
+        return run_dir / VIDEO
+
+    attempt("video", record)
+    tracker = make_tracker(track, run_dir, dataclasses.asdict(config), resume=True)
+    for name, path in (("figures/learning_curve", CURVE), ("videos/trained", VIDEO)):
+        if (run_dir / path).exists():
+            tracker.log_file(iteration, name, run_dir / path)
+    tracker.close()

@@ -32,7 +32,7 @@ from ssm_metarl.training.learners import (
 from ssm_metarl.training.metrics import METRICS, MetricsFile
 from ssm_metarl.training.run_family import keep_family, run_family
 from ssm_metarl.training.saved import CONFIG, read_config, saved_spaces, saved_statistics
-from ssm_metarl.training.tracking import make_tracker
+from ssm_metarl.training.tracking import make_tracker, tagged
 
 UNITS_STREAM = 3
 SAVE_EVERY = 20.0  # seconds between checkpoints, beside the one at the end
@@ -259,7 +259,7 @@ class _Session:
         record = progress.to_record()
         self.metrics.append(record)
         shown = {name: float(value) for name, value in record.items() if value is not None}
-        self.tracker.log(progress.iteration, shown)
+        self.tracker.log(progress.iteration, tagged(shown))
         # Last, and all at once: an interruption before this repeats the iteration when resumed.
         self.snapshot, self.unstored = self.trainer.snapshot(), self.trainer.experience
         self._store()

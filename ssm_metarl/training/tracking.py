@@ -8,6 +8,7 @@ import json
 import os
 import secrets
 import shlex
+import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,30 @@ from ssm_metarl.checkpoint.files import write_text_atomically
 from ssm_metarl.errors import UserError, nearest
 
 PROJECT = "ssm-metarl"  # what trackio and wandb group runs by
+GIF = "-t 20 -vf fps=10,scale='min(640,iw)':-1 -f gif"  # of a video in TensorBoard, for ffmpeg
+TAGS = {
+    "return_before": "charts/episodic_return",
+    "return_after": "charts/episodic_return_adapted",
+    "best_return": "charts/best_episodic_return",
+    "loss": "losses/loss",
+    "meta_loss": "losses/meta_loss",
+    "gradient_norm": "losses/grad_norm",
+    "approx_kl": "losses/approx_kl",
+    "clip_fraction": "losses/clipfrac",
+    "entropy": "losses/entropy",
+    "explained_variance": "losses/explained_variance",
+}
+"""What trackers call numbers of ``metrics.jsonl``, as CleanRL does; others are ``charts/NAME``."""
+
+
+def tagged(record: Mapping[str, float]) -> dict[str, float]:
+    """Return an iteration's numbers by their names in trackers, and steps per second."""
+    tags = {
+        TAGS.get(name, f"charts/{name}"): value
+        for name, value in record.items()
+        if name not in ("iteration", "iterations")
+    }
+    return tags | {"charts/SPS": record["environment_steps"] / max(record["seconds"], 1e-9)}
 
 
 class Tracker:
@@ -36,6 +61,9 @@ class Tracker:
     def log(self, iteration: int, values: Mapping[str, float]) -> None:
         """Record the named numbers of one iteration; iterations only go up."""
 
+    def log_file(self, iteration: int, name: str, path: Path) -> None:
+        """Show a figure (``.png``) or a video (``.mp4``)."""
+
     def close(self) -> None:
         """Write what is still pending and end the tracking."""
 
@@ -47,6 +75,19 @@ class _TensorBoard(Tracker):
         self._module = _import_extra("torch.utils.tensorboard", "tensorboard")
         self._folder, self._config = run_dir / "tensorboard", config
         self._writer: Any = None
+
+    def log_file(self, iteration: int, name: str, path: Path) -> None:
+        from PIL import Image
+        from tensorboard.compat.proto.summary_pb2 import (
+            Summary,  # pyright: ignore[reportAttributeAccessIssue]
+        )
+
+        content = _gif(path) if path.suffix == ".mp4" else path.read_bytes()
+        width, height = Image.open(io.BytesIO(content)).size
+        image = Summary.Image(height=height, width=width, encoded_image_string=content)
+        with self._module.SummaryWriter(str(self._folder)) as writer:
+            summary = Summary(value=[Summary.Value(tag=name, image=image)])
+            writer.file_writer.add_summary(summary, iteration)
 
     def log(self, iteration: int, values: Mapping[str, float]) -> None:
         if self._writer is None:
@@ -63,6 +104,14 @@ class _TensorBoard(Tracker):
             self._writer.close()
 
 
+def _gif(path: Path) -> bytes:
+    """Return a video as a small GIF."""
+    from imageio_ffmpeg import get_ffmpeg_exe
+
+    command = [get_ffmpeg_exe(), "-v", "error", "-i", str(path), *GIF.split(), "-"]
+    return subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=True).stdout
+
+
 class _Trackio(Tracker):
     """trackio, which keeps everything in a local database until told otherwise.
 
@@ -71,7 +120,7 @@ class _Trackio(Tracker):
     """
 
     def __init__(self, run_dir: Path, config: Mapping[str, Any], resume: bool) -> None:
-        trackio = _import_extra("trackio", "trackio")
+        self._module = trackio = _import_extra("trackio", "trackio")
         # It finds a run to resume by its name alone, and folders elsewhere may have the same.
         stored = run_dir / "trackio_name.txt"
         name = run_dir.resolve().name
@@ -93,6 +142,10 @@ class _Trackio(Tracker):
     def log(self, iteration: int, values: Mapping[str, float]) -> None:
         self._run.log(dict(values), step=iteration)  # queued, and written within a second
 
+    def log_file(self, iteration: int, name: str, path: Path) -> None:
+        kind = self._module.Video if path.suffix == ".mp4" else self._module.Image
+        self._run.log({name: kind(str(path))}, step=iteration)
+
     def close(self) -> None:
         with contextlib.redirect_stdout(io.StringIO()):
             self._run.finish()
@@ -102,7 +155,7 @@ class _Wandb(Tracker):
     """Weights & Biases; what it syncs, and where to, is set up with its own tools."""
 
     def __init__(self, run_dir: Path, config: Mapping[str, Any], resume: bool) -> None:
-        wandb = _import_extra("wandb", "wandb")
+        self._module = wandb = _import_extra("wandb", "wandb")
         identity = run_dir / "wandb_id.txt"
         known = identity.read_text().strip() if resume and identity.exists() else None
         try:
@@ -120,6 +173,10 @@ class _Wandb(Tracker):
 
     def log(self, iteration: int, values: Mapping[str, float]) -> None:
         self._run.log(dict(values), step=iteration)  # it ignores iterations it already has
+
+    def log_file(self, iteration: int, name: str, path: Path) -> None:
+        kind = self._module.Video if path.suffix == ".mp4" else self._module.Image
+        self._run.log({name: kind(str(path))})  # a run taken up again has left its last step
 
     def close(self) -> None:
         self._run.finish()  # syncs what is pending

@@ -4,8 +4,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.random import SeedSequence
 
 from ssm_metarl.adaptation.agent import Agent
+from ssm_metarl.adaptation.standard import adapt_tasks
 from ssm_metarl.analysis.linear_probe import probed_parameter
 from ssm_metarl.env_runner.family import TaskFamily, Tasks
 from ssm_metarl.errors import UserError
@@ -86,6 +88,33 @@ def write_before_after(
     captions = "before adapting", f"{name} on {episodes}"
     agents = agent, shown.agent
     return record_side_by_side(agents, family, tasks[shown.task], (seed, seed), captions, path)
+
+
+def record_trained(agent: Agent, family: TaskFamily, mode: str, path: Path, seed: int) -> None:
+    """Record what an agent has learned to do by a mode of training, on a task of validation.
+
+    That is an episode before and one after a gradient step, or the first and the last of a trial;
+    two episodes of the task that plain policy gradients train on.
+
+    Raises:
+        UserError, EnvironmentFailure: As for :func:`record_side_by_side`.
+        DivergenceError: The adapted parameters are not finite.
+    """
+    own, tasks = agent.config, family.validation()
+    task, seeds = tasks[choose_task(family, tasks)], (seed, seed)
+    after, captions, episodes_before = agent, ("one episode", "another"), 0
+    if mode == "policy_gradient":
+        task, seeds = family.nominal(), (seed, seed + 1)
+    elif agent.policy.config.memory == "trial":
+        captions = "episode 1", f"episode {own.episodes_per_trial}"
+        episodes_before = own.episodes_per_trial - 1
+    else:
+        source, episodes = SeedSequence(seed), own.episodes
+        *_, last = adapt_tasks(agent, family, task, episodes=episodes, steps=1, seed=source)
+        after = agent.with_params(last.params)
+        captions = "before adapting", f"after one step on {counted(episodes, 'episode')}"
+    pair = agent, after
+    record_side_by_side(pair, family, task, seeds, captions, path, episodes_before=episodes_before)
 
 
 def record_side_by_side(

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from cli_runner import TINY, fails
 from numpy.random import SeedSequence
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from ssm_metarl.checkpoint.names import RUN_ID
 from ssm_metarl.cli import main
@@ -115,6 +116,10 @@ def test_ctrl_c_ends_the_iteration_and_says_how_to_go_on(
     name, *argv = shlex.split(command)
     assert name == "ssm-metarl"
     assert main(argv) == 0
-    assert look in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert look in out
+    assert str(run_dir / "videos" / "trained.mp4") in out
+    events = EventAccumulator(str(run_dir / "tensorboard")).Reload()
+    assert {"figures/learning_curve", "videos/trained"} == set(events.Tags()["images"])
     records = [json.loads(line) for line in (run_dir / "metrics.jsonl").read_text().splitlines()]
     assert [record["iteration"] for record in records] == [1, 2]

@@ -1,5 +1,6 @@
 """Trackers get the numbers of metrics.jsonl, or say what they need."""
 
+import io
 import json
 import os
 import shlex
@@ -10,10 +11,13 @@ from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from ssm_metarl.errors import UserError
-from ssm_metarl.training.tracking import how_to_look, make_tracker
+from ssm_metarl.training.tracking import how_to_look, make_tracker, tagged
+from ssm_metarl.video.writer import encoded
 
 
 def test_no_tracker_takes_everything(tmp_path: Path) -> None:
@@ -63,6 +67,52 @@ def test_tensorboard_shows_the_numbers_and_a_resumed_run_goes_on(tmp_path: Path)
     assert b'"lr": 0.1' in events.Tensors("config/text_summary")[0].tensor_proto.string_val[0]
 
 
+def test_numbers_have_the_names_of_cleanrl() -> None:
+    record = {"iteration": 2.0, "iterations": 9.0, "environment_steps": 60.0, "seconds": 2.0}
+    record |= {"return_before": 1.0, "approx_kl": 0.5, "horizon": 7.0}
+    assert tagged(record) == {
+        "charts/environment_steps": 60,
+        "charts/seconds": 2.0,
+        "charts/SPS": 30.0,
+        "charts/episodic_return": 1.0,
+        "losses/approx_kl": 0.5,
+        "charts/horizon": 7,
+    }
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A figure of 6 x 4 pixels, and a video of ten frames of 1,280 x 20."""
+    folder = tmp_path_factory.mktemp("pictures")
+    figure, video = folder / "one.png", folder / "one.mp4"
+    Image.new("RGB", (6, 4)).save(figure)
+    frames = np.arange(0, 250, 25, np.uint8)[:, None, None, None] + np.zeros(
+        (20, 1280, 3), np.uint8
+    )
+    video.write_bytes(encoded(frames, 20))
+    return figure, video
+
+
+def test_tensorboard_shows_figures_and_videos_beside_the_numbers(
+    tmp_path: Path, pictures: tuple[Path, Path]
+) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    tracker = make_tracker("tensorboard", tmp_path, {})
+    tracker.log(3, {"loss": 1.0})
+    tracker.close()
+    tracker = make_tracker("tensorboard", tmp_path, {}, resume=True)
+    for path in pictures:
+        tracker.log_file(3, f"files/{path.suffix}", path)
+    tracker.close()
+    events = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
+    assert len(events.Scalars("loss")) == 1  # which taking up the run again did not hide
+    figure, video = (events.Images(f"files/{kind}")[0] for kind in (".png", ".mp4"))
+    assert (figure.step, figure.width, figure.height) == (3, 6, 4)
+    gif = Image.open(io.BytesIO(video.encoded_image_string))
+    assert (gif.format, gif.size, gif.info["duration"]) == ("GIF", (640, 10), 100)
+
+
 def run_trackio(run_dir: Path, home: Path, body: str) -> str:
     """Run code where trackio is not yet imported, since it fixes its folder at its import."""
     code = (
@@ -108,6 +158,15 @@ def test_trackio_keeps_the_numbers_offline_and_in_silence(tmp_path: Path) -> Non
     assert all(json.loads(config)["lr"] == 0.1 for (config,) in configs)
 
 
+def test_trackio_keeps_figures_and_videos(tmp_path: Path, pictures: tuple[Path, Path]) -> None:
+    body = "tracker = make_tracker('trackio', run_dir, {})\n"
+    for path in pictures:
+        body += f"tracker.log_file(1, 'a', pathlib.Path({str(path)!r}))\n"
+    assert run_trackio(tmp_path / "demo", tmp_path / "home", body + "tracker.close()") == ""
+    kept = [path for path in (tmp_path / "home" / "media").rglob("*") if path.is_file()]
+    assert {path.read_bytes() for path in kept} == {path.read_bytes() for path in pictures}
+
+
 class FakeWandb(ModuleType):
     """What wandb 0.31 offers, as far as it is used: it is too large an install for a test."""
 
@@ -117,8 +176,9 @@ class FakeWandb(ModuleType):
     def __init__(self) -> None:
         super().__init__("wandb")
         self.started: list[dict[str, Any]] = []
-        self.logged: list[tuple[int, dict[str, float]]] = []
+        self.logged: list[tuple[int | None, dict[str, Any]]] = []
         self.fail = ""
+        self.Image = self.Video = lambda path: path
 
     def init(self, **settings: Any) -> SimpleNamespace:  # noqa: ANN401
         if self.fail:
@@ -126,7 +186,7 @@ class FakeWandb(ModuleType):
         self.started.append(settings)
         return SimpleNamespace(
             id=settings["id"] or f"id{len(self.started)}",
-            log=lambda values, step: self.logged.append((step, values)),
+            log=lambda values, step=None: self.logged.append((step, values)),
             finish=lambda: self.logged.append((0, {})),
         )
 
@@ -154,6 +214,12 @@ def test_wandb_gets_the_numbers_and_resumes_its_own_run(tmp_path: Path, wandb: F
         (start["project"], start["name"]) == ("ssm-metarl", "demo") for start in wandb.started
     )
     assert wandb.logged == [(3, {"return": 0.5}), (0, {})] * 3
+
+
+def test_wandb_gets_figures_at_a_step_of_their_own(tmp_path: Path, wandb: FakeWandb) -> None:
+    """It drops what comes at a step that a run which is taken up again has left."""
+    make_tracker("wandb", tmp_path, {}).log_file(3, "a", tmp_path / "a.png")
+    assert wandb.logged == [(None, {"a": str(tmp_path / "a.png")})]
 
 
 def test_wandb_starts_anew_where_a_resumed_run_had_none(tmp_path: Path, wandb: FakeWandb) -> None:
