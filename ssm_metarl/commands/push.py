@@ -54,7 +54,7 @@ def run(asked: Push, _: Collection[str]) -> int:
         "trust_env_code": asked.trust_env_code,
     }
     if asked.dry_run:
-        with gathered(Path(asked.run), asked.name, **options) as files:
+        with gathered(asked.run, asked.name, **options) as files:
             print(bytes(files["README.md"]).decode())
             print(*listed(files), sep="\n")
         return 0

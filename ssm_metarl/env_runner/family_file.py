@@ -52,8 +52,7 @@ def read_family(path: str | Path, *, trust_env_code: bool = False) -> TaskFamily
             raise UserError(f"{path} is larger than {LARGEST} bytes, and no family's file")
         text = path.read_text(encoding="utf-8")
     except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise UserError(f"{path} cannot be read: {reason}") from error
+        raise UserError(f"{path} cannot be read: {getattr(error, 'strerror', error)}") from error
     return parse_family(text, str(path), trust_env_code=trust_env_code)
 
 

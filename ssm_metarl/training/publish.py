@@ -20,7 +20,7 @@ from ssm_metarl.hub.client import check_name
 from ssm_metarl.hub.upload import carry_out, plan
 from ssm_metarl.meta_rl.registry import LEARNERS
 from ssm_metarl.training.command import train_command
-from ssm_metarl.training.loading import AGENT, agent_family, load, save
+from ssm_metarl.training.loading import AGENT, agent_family, load, locate, save
 from ssm_metarl.training.loop import CHECKPOINT, EXPERIENCE
 from ssm_metarl.training.metrics import METRICS
 from ssm_metarl.training.run_family import FAMILY
@@ -68,7 +68,7 @@ def push_to_hub(
     """
     check_name(name)
     with gathered(
-        Path(folder),
+        folder,
         name,
         with_experience=with_experience,
         license=license,
@@ -93,7 +93,7 @@ def push_agent(
 
 @contextlib.contextmanager
 def gathered(
-    folder: Path, name: str, *, with_experience: bool, license: str, trust_env_code: bool
+    folder: str | Path, name: str, *, with_experience: bool, license: str, trust_env_code: bool
 ) -> Iterator[dict[str, Path | bytes]]:
     """Give what a push uploads, by its names in the repository, while nobody trains the run.
 
@@ -101,6 +101,7 @@ def gathered(
         UserError: The folder is neither a run nor an agent, or has no experience to upload.
         CheckpointError: The checkpoint is damaged.
     """
+    folder = locate(folder)
     agent = load(folder, trust_env_code=trust_env_code)
     is_run = (folder / CONFIG).exists()
     if with_experience and not (folder / EXPERIENCE).is_file():

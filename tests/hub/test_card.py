@@ -171,3 +171,11 @@ def test_it_says_what_hybrid_needs(run_dir: Path) -> None:
     assert "from scratch" not in card.partition("# cartpole")[0]  # it is not this agent's
     with gathered(run_dir, NAME, **{**OPTIONS, "with_experience": True}) as files:
         assert "which are not here" not in bytes(files["README.md"]).decode()
+
+
+def test_an_agent_of_the_package_has_a_card() -> None:
+    with gathered("pretrained/cartpole-in-context", NAME, **OPTIONS) as files:
+        card = bytes(files["README.md"]).decode()
+    assert "--mode in_context" in section(card, "Use")
+    assert "environment steps: 5,339,185" in section(card, "Training")
+    assert "rewards, which it has to be given" in section(card, "Limits")
