@@ -118,7 +118,9 @@ class Agent:
             raise UserError(f"the state is of {state.action.shape[1]} lanes, not of {lanes}")
         if episode_start is not None:
             start = start | _per_lane("episode_start", episode_start, lanes).bool()
-        earned = _per_lane("reward", 0.0 if reward is None else reward, lanes)
+        earned = torch.zeros(1, lanes, dtype=torch.float32)
+        if reward is not None:
+            earned = _per_lane("reward", reward, lanes)
         inputs = self._inputs(seen, state.action, earned, start)
         keep = ~start if self.policy.config.memory == "episode" else None
         features, memory = self._bound.step(inputs, state.memory, keep)
