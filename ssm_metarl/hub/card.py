@@ -21,7 +21,7 @@ class Subject:
 
     Attributes:
         name: Of the repository, ``owner/name``.
-        made: How the agent came about, a few words for its first sentence.
+        made: How the agent came about, in a few words.
         agent: The agent.
         family: What it was trained on.
         license: Identifier of the licence, as the Hub has it.
@@ -98,7 +98,7 @@ def _metadata(subject: Subject) -> str:
         library_name=LIBRARY,
         pipeline_tag=TASK,
         tags=[*TAGS, LIBRARY, subject.family.name],
-        model_name=subject.name.partition("/")[2],
+        model_name=subject.name.partition("/")[2] if results else None,
         eval_results=results or None,
     )
     return data.to_yaml()
@@ -123,10 +123,11 @@ def _metrics(row: ModeResult) -> Iterator[dict[str, Any]]:
 
 def _introduction(subject: Subject) -> list[str]:
     config, params = subject.agent.policy.config, subject.agent.params.values()
+    size = f"{counted(config.blocks, 'block')} of width {config.width}"
     text = [
-        f"An agent that adapts to tasks it has never seen, {subject.made} on {subject.family.name} "
-        f"by [ssm-metarl]({PROJECT}).",
-        f"Network: {config.cell}, {counted(config.blocks, 'block')} of width {config.width}, "
+        f"An agent of [ssm-metarl]({PROJECT}) that adapts to tasks it has never seen.",
+        "",
+        f"Family of tasks: {subject.family.name}. {subject.made}. Network: {config.cell}, {size}, "
         f"{sum(value.numel() for value in params):,} parameters; its memory lasts "
         f"{'a trial' if config.memory == 'trial' else 'an episode'}.",
     ]

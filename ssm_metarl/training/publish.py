@@ -27,7 +27,7 @@ from ssm_metarl.training.run_family import FAMILY
 from ssm_metarl.training.saved import CONFIG, read_config
 
 EVALUATION = "evaluation.json"
-FIGURES = ("in-context", "adaptation")  # of an evaluation, the ones for the card
+FIGURES = ("in-context", "adaptation", "learning-curve")  # those for the card
 RECORDED = "videos/before-after.mp4"
 LICENSE = "mit"
 SLACK = 60.0  # seconds by which copying a folder may change the order of its files
@@ -119,7 +119,7 @@ def gathered(
             copy_database(folder / EXPERIENCE, Path(place) / "store.sqlite")
         subject = Subject(
             name,
-            "saved by itself after it was trained",
+            "Saved by itself, perhaps adapted",
             agent,
             agent_family(agent, trust_env_code=trust_env_code),
             license,
@@ -212,7 +212,7 @@ def _with_training(subject: Subject, folder: Path) -> Subject:
     source = Path(FAMILY) if subject.agent.family_source or (folder / FAMILY).is_file() else None
     return dataclasses.replace(
         subject,
-        made=f"trained with {learner.help}",
+        made=f"Learner: `{learner.name}` ({learner.help})",
         training=facts,
         command=train_command({**always, **config.changed(subject.family)}, source),
     )
