@@ -220,6 +220,14 @@ def test_ten_tasks_are_recalled_or_all_if_there_are_fewer(agent: Agent, memory: 
         Memory(agent, dict(list(memory.tasks.items())[:1]))
 
 
+def test_a_task_whose_episodes_all_failed_recalls_nothing(agent: Agent, memory: Memory) -> None:
+    played = play(agent, CARTPOLE, CARTPOLE.held_out(1), 1, 2)
+    failed = dataclasses.replace(played, valid=torch.zeros_like(played.valid))
+    recalled = memory.recall(failed)
+    assert not recalled.weight.any()
+    assert not recalled.own.any()
+
+
 def test_a_task_at_the_limit_is_still_recalled(agent: Agent, memory: Memory) -> None:
     played = play(agent, CARTPOLE, CARTPOLE.held_out(1), 4, 2)
     alike = Memory(agent, memory.tasks)

@@ -157,7 +157,8 @@ def test_the_ridge_grows_until_features_that_coincide_can_be_fitted() -> None:
 def test_data_that_are_not_finite_are_refused() -> None:
     features = make_features()
     features[2, 1, 0, 0] = torch.nan
-    with pytest.raises(DivergenceError, match="baseline"):
+    expected = r"^the value baseline could not be fitted: its data are not finite$"
+    with pytest.raises(DivergenceError, match=expected):
         fit_baseline(torch.ones(T, K, E).double(), features, *flags(*[(11, True)] * E), GAMMA)
 
 

@@ -58,6 +58,8 @@ def test_the_credit_is_the_return_beyond_that_of_the_others_in_units_of_the_loss
     value, unit = torch.tensor([1.0, 2.0, 6.0]), torch.tensor([1.0, 2.0, 3.0])
     expected = torch.tensor([1.0 - 4.0, 2.0 - 3.5, 6.0 - 1.5]) / 2.0
     torch.testing.assert_close(sampling_credit(value, unit), expected)
+    alone = torch.tensor([torch.nan, 3.0, torch.nan], dtype=value.dtype)
+    assert sampling_credit(alone, unit[:3]).tolist() == [0.0, 0.0, 0.0]
 
 
 def test_the_sampling_loss_sums_live_steps_of_all_episodes_and_is_clipped() -> None:

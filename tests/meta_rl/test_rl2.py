@@ -154,6 +154,13 @@ def test_an_iteration_depends_on_the_seed_and_its_number_alone() -> None:
     assert all(torch.equal(a.params[name], b.params[name]) for name in a.params)
 
 
+def test_minibatches_are_of_tasks(monkeypatch: pytest.MonkeyPatch) -> None:
+    learning, axes = learner(), []
+    monkeypatch.setattr(learning, "improve", lambda *_, axis: axes.append(axis) or {"loss": 1.0})
+    assert learning.iterate(SeedSequence(0), 1).metrics["loss"] == 1.0
+    assert axes == [1]  # of [T, K, E]
+
+
 def test_a_gradient_that_is_not_finite_changes_nothing() -> None:
     learning = learner()
     before = copies(learning)
