@@ -2,7 +2,7 @@
 
 import logging
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from html import escape
 from typing import Any
 
@@ -100,14 +100,14 @@ def explained(error: Exception) -> gr.Error:
     return gr.Error(line, print_exception=False)
 
 
-def lasting(stream: Iterable[Any], outputs: int) -> Iterator[Any]:
-    """Yield what a stream yields; why it failed stays in the first output when the toast is gone.
+def lasting(work: Callable[[], Iterable[Any]], outputs: int) -> Iterator[Any]:
+    """Yield what work yields; why it failed stays in the first output when the toast is gone.
 
     Raises:
         gr.Error: It failed.
     """
     try:
-        yield from stream
+        yield from work()
     except Exception as error:
         failure = explained(error)
         line = f'<p class="working" role="status">{failure.message}</p>'

@@ -12,6 +12,7 @@ from ssm_metarl.meta_rl.registry import LEARNERS
 from ssm_metarl.training.config import TrainConfig
 from ssm_metarl.training.pace import expected_seconds, is_large
 from ssm_metarl.training.settings import settings_of
+from ssm_metarl.training.summary import RunSummary
 from ssm_metarl.ui.limits import ITERATIONS, TRAINING_EPISODES
 from ssm_metarl.ui.store import RunStore, page_families
 from ssm_metarl.ui.train_settings import (
@@ -75,8 +76,7 @@ class Form:
 
         def left() -> list[Any]:
             found = store.unfinished()
-            waiting = gr.update(choices=found, value=found[0] if found else None)
-            return [waiting, gr.update(interactive=bool(found))]
+            return [choices_of(found), gr.update(interactive=bool(found))]
 
         chosen = [self.family, self.epochs, self.episodes, self.name]
         chosen += self.advanced[: len(ADVANCED)]
@@ -92,11 +92,18 @@ def unfinished_runs() -> tuple[gr.Dropdown, gr.Button]:
         runs = gr.Dropdown(
             [],
             label="Unfinished runs",
-            info="stopped before their end",
+            info="stopped before their end, or their page was closed",
             allow_custom_value=True,
             elem_id="unfinished",
         )
         return runs, gr.Button("Resume", elem_id="resume")
+
+
+def choices_of(unfinished: list[RunSummary]) -> Any:
+    """Offer runs that can be continued, and say how far they came."""
+    names = [one.name for one in unfinished]
+    labels = [f"{one.name}: {one.done} of {one.iterations or '…'} iterations" for one in unfinished]
+    return gr.update(choices=[*zip(labels, names, strict=True)], value=next(iter(names), None))
 
 
 def setting_input(name: str, value: float | None) -> Component:

@@ -1,6 +1,7 @@
 """Tabs that are filled when they are opened, with the visitor's last query or an example."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import gradio as gr
@@ -64,7 +65,7 @@ def fill(
     def shown(wanted: list) -> Iterator[Any]:
         """Gradio calls a state changed when it is set for the first time, to whatever."""
         nothing = [[gr.skip()] * len(outputs)]
-        yield from lasting(show(*wanted), len(outputs)) if wanted else nothing
+        yield from lasting(partial(show, *wanted), len(outputs)) if wanted else nothing
 
     changes: list[Any] = [getattr(one, "change") for one in (place, *given)]  # noqa: B009
     # Queued, because only then does a change of state set off others.

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import gradio as gr
@@ -75,7 +76,7 @@ class RunButton:
             if job.discarded or not asked:
                 yield skipped
             else:
-                yield from lasting(self.work(job, *asked), len(skipped))
+                yield from lasting(partial(self.work, job, *asked), len(skipped))
 
     def stopping(self, request: gr.Request) -> list[Any]:
         """Say that Stop was heard; a job that only waits is cancelled at once."""

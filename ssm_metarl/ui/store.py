@@ -108,9 +108,9 @@ class RunStore:
         """Return all runs, in the order of :meth:`ids`."""
         return [self.summary(run) for run in self.ids()]
 
-    def unfinished(self) -> list[str]:
+    def unfinished(self) -> list[RunSummary]:
         """Return the page's own runs that can be continued."""
-        return [run.name for run in self.summaries() if run.own and run.unfinished]
+        return [run for run in self.summaries() if run.own and run.unfinished]
 
     def import_zip(self, archive: Path, run: object) -> None:
         """Make a run of a zip, all of it or nothing.

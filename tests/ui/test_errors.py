@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from collections.abc import Iterator
 
 import httpx
 import pytest
@@ -10,7 +11,7 @@ from visiting import ROOT, Site
 gradio = pytest.importorskip("gradio")
 
 from ssm_metarl.errors import UserError  # noqa: E402
-from ssm_metarl.ui.errors import SORRY, field  # noqa: E402
+from ssm_metarl.ui.errors import SORRY, field, lasting  # noqa: E402
 
 EVENTS = """
 import asyncio
@@ -74,3 +75,18 @@ def wait(client: httpx.Client, session: str) -> None:
     """Wait until what a session asked for has ended, however."""
     with client.stream("GET", f"/queue/data?session_hash={session}") as messages:
         assert any("process_completed" in line for line in messages.iter_lines())
+
+
+def test_why_something_failed_stays_when_the_toast_is_gone() -> None:
+    def work() -> Iterator[list[str]]:
+        yield ["measuring", "curve"]
+        raise UserError("there is no run 'a' in /srv/runs/a")
+
+    shown = lasting(work, 2)
+    assert next(shown) == ["measuring", "curve"]
+    line, _ = next(shown)
+    assert "there is no run 'a' in a<" in line
+    with pytest.raises(gradio.Error, match="there is no run 'a' in a"):
+        next(shown)
+    with pytest.raises(gradio.Error):
+        list(lasting(lambda: 1 / 0, 1))  # pyright: ignore[reportArgumentType]

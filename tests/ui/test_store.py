@@ -41,7 +41,7 @@ def test_a_summary_tells_how_far_a_run_came(store: RunStore) -> None:
     files = [path for path in store.folder("whole").rglob("*") if path.is_file()]
     assert whole.bytes == sum(path.stat().st_size for path in files)
     assert (half.own, given.own) == (True, False)
-    assert store.unfinished() == ["half"]  # a pretrained run is not continued
+    assert [run.name for run in store.unfinished()] == ["half"]  # a pretrained run is not continued
     assert store.first() == "given"
 
 

@@ -15,7 +15,7 @@ from ssm_metarl.checkpoint.names import as_name
 from ssm_metarl.errors import UserError
 from ssm_metarl.training import loop
 from ssm_metarl.ui.errors import lasting
-from ssm_metarl.ui.form import FIRST, Form
+from ssm_metarl.ui.form import FIRST, Form, choices_of
 from ssm_metarl.ui.jobs import Job, Jobs
 from ssm_metarl.ui.limits import TRAIN_SECONDS, TRAINING
 from ssm_metarl.ui.monitor import Monitor
@@ -96,7 +96,7 @@ class Trainings:
                 raise UserError(f"somebody is about to train {given!r}; choose another name")
             yield [*self._waiting(monitor, request, given), given]
 
-        yield from lasting(check(), 7)
+        yield from lasting(check, 7)
 
     def ready_again(self, request: gr.Request, name: str | None) -> Iterator[list[Any]]:
         """Make sure that a run can be continued, before it waits for its turn."""
@@ -109,7 +109,7 @@ class Trainings:
             RunLock(folder).release()  # it is free now, and is asked again when its turn comes
             yield self._waiting(monitor, request, name)
 
-        yield from lasting(check(), 6)
+        yield from lasting(check, 6)
 
     def _check_idle(self, request: gr.Request) -> None:
         if self.jobs.is_active(request, KIND):  # they have pressed twice
@@ -147,7 +147,7 @@ class Trainings:
             folder, monitor = self.store.new_folder(name), Monitor(config)
             return monitor, partial(loop.train, config, folder, on_phase=monitor.enter)
 
-        yield from lasting(self._run(request, name, begin), len(NOTHING))
+        yield from lasting(partial(self._run, request, name, begin), len(NOTHING))
 
     def resume(self, name: str, request: gr.Request) -> Iterator[Shown]:
         """Continue a run where it stopped, to the same end as if it never had."""
@@ -156,7 +156,7 @@ class Trainings:
             folder, monitor = continued(self.store, name)
             return monitor, partial(loop.resume, folder, on_phase=monitor.enter)
 
-        yield from lasting(self._run(request, name, begin), len(NOTHING))
+        yield from lasting(partial(self._run, request, name, begin), len(NOTHING))
 
     def _run(self, request: gr.Request, name: str, begin: Callable[[], Begun]) -> Iterator[Shown]:
         with self.jobs.run(request, KIND, TRAIN_SECONDS) as job:
@@ -174,7 +174,7 @@ class Trainings:
         chosen = agent if self.jobs.is_active(request) else name or agent
         return [
             gr.update(choices=self.store.trained(), value=chosen),
-            gr.update(choices=found, value=found[0] if found else None),
+            choices_of(found),
             self.store.free_name(f"{family}-{learner}", "-1"),
             *buttons(busy=False, unfinished=bool(found)),
         ]
