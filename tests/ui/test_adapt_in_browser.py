@@ -95,6 +95,9 @@ def test_a_refresh_starts_over_and_twenty_clicks_are_as_good_as_one(visit: Visit
     )
     assert "→" in visitor.outcome()
     visitor.page.wait_for_selector("#adapt:enabled")
+    visitor.page.wait_for_timeout(2000)  # nothing begins again
+    assert "→" in visitor.page.inner_text("#sentence")
+    assert visitor.page.is_enabled("#adapt")
 
 
 def test_work_stops_when_asked_and_a_surprise_task_is_chosen_and_met(visit: Visit) -> None:

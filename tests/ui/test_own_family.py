@@ -27,6 +27,7 @@ from ssm_metarl.ui.monitor import Monitor
 from ssm_metarl.ui.query import Query, Subject, answers
 from ssm_metarl.ui.sliders import _input, _number, _setting, outside, range_marks
 from ssm_metarl.ui.store import RunStore
+from ssm_metarl.ui.tabs import inside
 from ssm_metarl.ui.tabs.adapt import curve_of, follow, headline
 from ssm_metarl.ui.tabs.compare import curves
 from ssm_metarl.ui.tabs.compare import headline as compared
@@ -97,6 +98,15 @@ def test_what_cannot_be_filmed_is_measured_all_the_same(store: RunStore) -> None
     assert shown_clips == (
         "There are no clips: My.Lamps cannot draw itself: it has no render mode rgb_array."
     )
+
+
+def test_inside_shows_the_rest_of_what_cannot_be_filmed(store: RunStore, subject: Subject) -> None:
+    *_, (words, clips, traces, discs, _, _, _, parts) = inside.shown(subject, query(), mine=True)
+    assert "How long the agent remembers" in words
+    assert clips.startswith("There are no clips: My.Lamps cannot draw itself")
+    assert traces == ""
+    assert discs.count("<svg") == 2
+    assert len(parts["value"].data) > 2
 
 
 def test_comparing_has_success_rates(store: RunStore, tmp_path: Path) -> None:

@@ -160,15 +160,21 @@ def test_a_training_warns_who_leaves_goes_on_if_they_stay_and_is_selected_when_s
     visitor.faults.clear()  # a stream that was cut
 
 
-def test_a_training_ends_with_its_page(visit: Visit, site: Site) -> None:
+def test_a_training_ends_with_its_page_and_is_offered_to_go_on(visit: Visit, site: Site) -> None:
     page = begin_training(visit(), "left-run")
     leave(page, stay=False)
     for _ in range(300):
         with contextlib.suppress(UserError):
             RunLock(site.runs / "left-run").release()
-            return
+            break
         time.sleep(0.1)
-    raise AssertionError("it goes on")
+    else:
+        raise AssertionError("it goes on")
+    page = open_tab(visit(), "Train")
+    page.wait_for_function(
+        "/^left-run: \\d+ of 40 /.test(document.querySelector('#unfinished input').value)"
+    )
+    assert page.is_enabled("#resume")
 
 
 def test_an_emptied_box_goes_back_to_what_it_said(visit: Visit) -> None:
