@@ -132,7 +132,7 @@ def test_a_mistake_leaves_the_buttons_as_they_were(visit: Visit, site: Site) -> 
         for file in (site.runs / "damaged" / "checkpoint").glob("*.safetensors"):
             file.write_bytes(b"cut")
         visitor.page.click("#adapt")
-        visitor.page.wait_for_selector("#sentence >> text=damaged")
+        visitor.page.wait_for_selector("#sentence >> text=is cut short")
         visitor.page.wait_for_selector("#adapt:enabled")
         visitor.page.wait_for_selector("#adapt-stop:disabled")
     finally:
