@@ -14,7 +14,7 @@ TEST_ENV := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE=
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo app browser screenshots space pretrained test check lint types layout format mutants bench clean
+.PHONY: help demo app browser screenshots space pretrained test check lint types layout docs format mutants bench clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -46,7 +46,7 @@ pretrained: $(VENV)/.installed-demo  ## train the agents that come with the page
 	$(BIN)/ssm-metarl train --mode rl2 --env CartPole-v1 --run_dir $(PRETRAINED)/cartpole-in-context
 	rm -rf $(PRETRAINED)/*/figures $(PRETRAINED)/*/.lock
 
-check: lint types layout  ## lint, formatting, types and the import-direction rule
+check: lint types layout docs  ## lint, formatting, types, the import-direction rule and the site
 
 lint: $(VENV)/.installed-dev  ## ruff only
 	$(BIN)/ruff check .
@@ -57,6 +57,9 @@ types: $(VENV)/.installed-dev  ## pyright only
 
 layout: $(VENV)/.installed-dev  ## the import-direction rule only
 	$(TEST_ENV) $(BIN)/python -m pytest -q tests/test_layout.py
+
+docs: $(VENV)/.installed-docs  ## build the site, build/site/index.html; a warning is an error
+	$(BIN)/python -m sphinx -qnW --keep-going docs build/site
 
 format: $(VENV)/.installed-dev  ## let ruff rewrite the files
 	$(BIN)/ruff check --fix .

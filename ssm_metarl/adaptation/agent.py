@@ -67,7 +67,7 @@ class Agent:
         self,
         observation: np.ndarray,
         state: AgentState | None = None,
-        episode_start: np.ndarray | None = None,
+        episode_start: np.ndarray | bool | None = None,
         deterministic: bool = True,
         *,
         reward: np.ndarray | float | None = None,
@@ -99,7 +99,7 @@ class Agent:
         self,
         observation: np.ndarray,
         state: AgentState | None,
-        episode_start: np.ndarray | None,
+        episode_start: np.ndarray | bool | None,
         deterministic: bool,
         *,
         reward: np.ndarray | float | None = None,
@@ -222,14 +222,14 @@ class Agent:
         return -torch.rand(shape, generator=rng, dtype=torch.float32).log().neg().log()
 
 
-def _per_lane(name: str, values: np.ndarray | float, lanes: int) -> Float[Tensor, "1 E"]:
+def _per_lane(name: str, values: np.ndarray | float | bool, lanes: int) -> Float[Tensor, "1 E"]:
     given = _finite(name, values).view(1, -1)
     if given.shape[1] not in (1, lanes):
         raise UserError(f"{name} has {given.shape[1]} entries for {lanes} observations")
     return given.expand(1, lanes)
 
 
-def _finite(name: str, values: np.ndarray | float) -> Tensor:
+def _finite(name: str, values: np.ndarray | float | bool) -> Tensor:
     """Return finite float32 numbers."""
     try:
         with np.errstate(over="ignore"):

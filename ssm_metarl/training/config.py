@@ -37,7 +37,7 @@ class TrainConfig:
         UserError: A value that is not valid, by its flag; NumPy's scalars are.
     """
 
-    mode: str = setting("meta_rl", f"{listed(LEARNERS, ': ', '. ')}.", choices=tuple(LEARNERS))
+    mode: str = setting("meta_rl", f"{listed(LEARNERS, ': ', '. ')}.", choices=LEARNERS)
     env_name: str = setting(
         "CartPole-v1",
         "Family of tasks, or any Gymnasium id; `ssm-metarl envs` lists the families.",
@@ -146,16 +146,16 @@ class TrainConfig:
     surrogate: str = setting(
         "lvc",
         f"Inner loss, see docs/gradients.md: {listed(INNER_LOSSES)}.",
-        choices=tuple(INNER_LOSSES),
+        choices=INNER_LOSSES,
     )
     first_order: bool = setting(False, "Treat the inner gradient as a constant.")
     learn_inner_lr: bool = setting(False, "Also learn an inner rate for every parameter.")
-    cell: str = setting("ssm", f"Memory: {listed(CELLS)}.", choices=tuple(CELLS))
+    cell: str = setting("ssm", f"Memory: {listed(CELLS)}.", choices=CELLS)
     encoder: str | None = setting(
         None,
         f"Input features: {listed(ENCODERS)}.",
         unset="cnn for images, else linear",
-        choices=tuple(ENCODERS),
+        choices=ENCODERS,
     )
     width: int | None = setting(None, "Features per block.", otherwise=32, within=(1, 4096))
     state_size: int | None = setting(

@@ -10,7 +10,7 @@ the docs all read the same :class:`Setting` objects, which :func:`settings_of` r
 import contextlib
 import dataclasses
 import functools
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import NoneType, UnionType
@@ -54,7 +54,7 @@ class Setting:
     least: int | float | None = None
     most: int | float | None = None
     above: int | float | None = None
-    choices: tuple[str, ...] = ()
+    choices: Collection[str] = ()  # a registry may grow
     aliases: tuple[str, ...] = ()
     metavar: str = ""
     positional: bool = False
