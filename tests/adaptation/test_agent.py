@@ -140,6 +140,18 @@ def test_what_it_is_pushed_with_is_handed_on(agent: Agent, monkeypatch: pytest.M
     assert asked == [(agent, "somebody/agent", usual), (agent, "somebody/agent", other)]
 
 
+def test_numbers_of_another_default_type_change_nothing(agent: Agent) -> None:
+    torch.set_default_dtype(torch.float64)
+    try:
+        _, state, distribution = agent.choose(np.ones(4), None, None, False)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert {memory.dtype for memory in state.memory} == {torch.float32}
+    _, again, expected = agent.choose(np.ones(4), None, None, False)
+    assert torch.equal(state.action, again.action)
+    assert distribution.kl(expected).item() == 0.0
+
+
 def test_an_agent_is_shown_without_its_numbers(agent: Agent) -> None:
     assert "family='CartPole-v1'" in repr(agent)
     assert "tensor" not in repr(agent)
