@@ -44,6 +44,15 @@ def is_large(config: TrainConfig) -> bool:
     return any((getattr(config, key) or 0) > getattr(usual, key) for key in ("width", "state_size"))
 
 
+def duration(seconds: float) -> str:
+    """Return a time in words, no more exactly than it is known."""
+    if seconds < 5:
+        return "a few seconds"
+    if seconds < 90:
+        return f"about {5 * round(seconds / 5)} s"
+    return f"about {seconds / 60:.0f} min" if seconds < 5400 else f"about {seconds / 3600:.1f} h"
+
+
 def _usual(config: TrainConfig) -> TrainConfig:
     return TrainConfig(mode=config.mode, env_name=config.env_name).resolve(
         get_family(config.env_name)

@@ -10,7 +10,7 @@ from ssm_metarl.env_runner.registry import get_family
 from ssm_metarl.errors import UserError
 from ssm_metarl.meta_rl.registry import LEARNERS
 from ssm_metarl.training.config import TrainConfig
-from ssm_metarl.training.pace import expected_seconds, is_large
+from ssm_metarl.training.pace import duration, expected_seconds, is_large
 from ssm_metarl.training.settings import settings_of
 from ssm_metarl.training.summary import RunSummary
 from ssm_metarl.ui.limits import ITERATIONS, TRAINING_EPISODES
@@ -18,7 +18,6 @@ from ssm_metarl.ui.store import RunStore, page_families
 from ssm_metarl.ui.train_settings import (
     ADVANCED,
     defaults,
-    duration,
     train_settings,
 )
 from ssm_metarl.ui.widgets import FOLLOWING, REFILL, slider

@@ -11,10 +11,9 @@ import pandas as pd
 from ssm_metarl.evaluation.figures.style import COLOURS, FAINT
 from ssm_metarl.meta_rl.registry import LEARNERS, RETURNS
 from ssm_metarl.training.config import TrainConfig
-from ssm_metarl.training.pace import expected_seconds, iterations_of
+from ssm_metarl.training.pace import duration, expected_seconds, iterations_of
 from ssm_metarl.ui.figures import line_plot, lines_of
 from ssm_metarl.ui.store import page_families
-from ssm_metarl.ui.train_settings import duration
 from ssm_metarl.ui.widgets import message, tiles
 
 Record = Mapping[str, Any]

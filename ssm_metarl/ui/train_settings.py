@@ -54,12 +54,3 @@ def defaults(family: str, learner: Any) -> dict[str, float | None]:
     """Return the advanced settings where nothing is asked; None is of no use to the learner."""
     config = TrainConfig(mode=learner, env_name=family).resolve(get_family(family))
     return {name: getattr(config, name) for name in ADVANCED}
-
-
-def duration(seconds: float) -> str:
-    """Return a time in words, no more exactly than it is known."""
-    if seconds < 5:
-        return "a few seconds"
-    if seconds < 90:
-        return f"about {5 * round(seconds / 5)} s"
-    return f"about {seconds / 60:.0f} min" if seconds < 5400 else f"about {seconds / 3600:.1f} h"

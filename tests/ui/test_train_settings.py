@@ -6,9 +6,9 @@ import pytest
 
 from ssm_metarl.errors import UserError
 from ssm_metarl.meta_rl.registry import LEARNERS
-from ssm_metarl.training.pace import PACE, expected_seconds, is_large, iterations_of
+from ssm_metarl.training.pace import PACE, duration, expected_seconds, is_large, iterations_of
 from ssm_metarl.ui.form import expect
-from ssm_metarl.ui.train_settings import defaults, duration, train_settings
+from ssm_metarl.ui.train_settings import defaults, train_settings
 
 ASKED = ("CartPole-v1", "meta_rl", 2, 10)
 
