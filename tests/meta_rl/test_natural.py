@@ -21,12 +21,12 @@ TASKS = 2
 FAMILIES = pytest.mark.parametrize("family", ["CartPole-v1", "Pendulum-v1"])
 
 
-def setting(family_name: str) -> tuple[Policy, Params, Batch]:
+def setting(family_name: str, horizon: int = 60) -> tuple[Policy, Params, Batch]:
     """A tiny policy and what it played, in double precision."""
     family = get_family(family_name)
     policy = Policy(PolicyConfig(width=3, state_size=2), policy_spaces(family))
     params = policy.init(torch.Generator().manual_seed(0))
-    environment = family.make_vec(family.validation(TASKS), 3, autoreset=False, horizon=60)
+    environment = family.make_vec(family.validation(TASKS), 3, autoreset=False, horizon=horizon)
     rollout = collect_episodes(policy.bind(params), environment, SeedSequence(0))
     batch = make_batch(rollout, policy, 0.9, 1.0)
     floats = {
@@ -80,7 +80,7 @@ def score_outer_products(policy: Policy, params: Params, batch: Batch, task: int
 
 @FAMILIES
 def test_products_are_those_of_the_matrix_of_scores(family: str) -> None:
-    policy, params, batch = setting(family)
+    policy, params, batch = setting(family, horizon=20)
     vector = rule(policy).gradients(params, batch)
     product = fisher_product(policy, params, batch, vector)(vector)
     for task in range(TASKS):
@@ -94,7 +94,7 @@ def test_products_are_those_of_the_matrix_of_scores(family: str) -> None:
 def test_conjugate_gradients_solve_what_elimination_solves(
     family: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    policy, params, batch = setting(family)
+    policy, params, batch = setting(family, horizon=20)
     vector = rule(policy).gradients(params, batch)
     monkeypatch.setattr(natural, "ITERATIONS", 100)
     monkeypatch.setattr(natural, "TINY", 1e-40)
