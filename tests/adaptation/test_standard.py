@@ -1,11 +1,16 @@
 """Adapting: episodes wait until there are enough, and a step that fails leaves no trace."""
 
+import dataclasses
+import math
+from collections.abc import Callable
+
 import pytest
+import torch
 from numpy.random import SeedSequence
 
 from ssm_metarl.adaptation import standard
 from ssm_metarl.adaptation.agent import Agent
-from ssm_metarl.adaptation.standard import Adaptation, play_tasks
+from ssm_metarl.adaptation.standard import Adaptation, play_tasks, take_step
 from ssm_metarl.core.parameters import Params
 from ssm_metarl.env_runner.registry import get_family
 from ssm_metarl.env_runner.rollout import Trajectory
@@ -54,3 +59,23 @@ def test_a_step_that_fails_drops_its_episodes_and_nothing_else(
             adaptation.add(rollout(agent, 2, seed))
     assert lanes == [2, 2]
     assert (adaptation.now.params, adaptation.now.steps) == (agent.params, 0)
+
+
+def test_a_step_changes_what_learns_and_limits_the_spread(
+    make_agent: Callable[..., Agent],
+) -> None:
+    agent, family = make_agent("Pendulum-v1"), get_family("Pendulum-v1")
+    theta = agent.params
+    played = play_tasks(agent, theta, family, family.validation(2), 3, SeedSequence(0))
+    gradients = agent.rule().gradients(theta, agent.batch(played))
+    free, _ = take_step(agent, theta, played, 0)
+    assert free.keys() == theta.keys() > gradients.keys()
+    for name, value in free.items():
+        expected = theta[name] - 0.1 * gradients[name] if name in gradients else theta[name]
+        torch.testing.assert_close(value, expected)
+    config = dataclasses.replace(agent.config, adapted_std=0.3)
+    narrow, _ = take_step(dataclasses.replace(agent, config=config), theta, played, 0)
+    assert (free["action.log_std"] > math.log(0.3)).all()
+    limited = free | {"action.log_std": free["action.log_std"].clamp_max(math.log(0.3))}
+    for name, value in narrow.items():
+        torch.testing.assert_close(value, limited[name])
