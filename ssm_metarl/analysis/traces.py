@@ -49,7 +49,7 @@ class RecordedAgent(Agent):
         self,
         observation: np.ndarray,
         state: AgentState | None,
-        episode_start: np.ndarray | None,
+        episode_start: np.ndarray | bool | None,
         deterministic: bool,
         *,
         reward: np.ndarray | float | None = None,

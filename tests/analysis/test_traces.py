@@ -27,9 +27,9 @@ def test_an_agent_that_is_recorded_acts_as_ever(agent: Agent) -> None:
         inputs = torch.from_numpy(observations[3 + step]).view(1, 1, 4)
         features, state = bound.step(inputs, state)
         flat = state[0].flatten()
-        np.testing.assert_allclose(trace.state[step], flat, rtol=1e-5)
+        np.testing.assert_allclose(trace.state[step], flat, rtol=1e-5, atol=1e-7)
         chances = bound.distribution(features).logits.softmax(-1)[0, 0]
-        np.testing.assert_allclose(trace.action[step], chances.detach(), rtol=1e-5)
+        np.testing.assert_allclose(trace.action[step], chances.detach(), rtol=1e-5, atol=1e-7)
     assert trace.state.shape == (2, 2 * agent.policy.config.state_size)
     assert recorded.last_episode(10).state.shape[0] == 3
     assert np.array_equal(trace.norm, np.linalg.norm(trace.state, axis=1))
