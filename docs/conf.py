@@ -16,13 +16,14 @@ ELSEWHERE = re.compile(r"\[.*\]\((\.\./examples/\S+)\)\s*")
 """A page of one link is the text, or the notebook, that it links to."""
 
 project = "ssm-metarl"
+html_show_copyright = False
+smartquotes = False  # which make one dash of the two of a flag
 version = release = ssm_metarl.__version__
 html_title = f"ssm-metarl {release}"
 extensions = [
     "myst_parser",
     "sphinx.ext.autodoc",
     "sphinx.ext.napoleon",
-    "sphinx.ext.intersphinx",
 ]
 html_theme = "furo"
 html_static_path = ["static"]
@@ -34,7 +35,13 @@ html_theme_options = {
 }
 html_copy_source = False
 myst_heading_anchors = 3
-intersphinx_mapping = {}
+# Other packages' and inner names have no page here; what is on the site has to be right.
+nitpick_ignore_regex = [
+    (
+        "py:.*",
+        r"((collections|gymnasium|jaxtyping|numpy|pathlib|torch|ssm_metarl\.\w+)\..*|ndarray|'.*)",
+    )
+]
 autodoc_member_order = "bysource"
 autodoc_typehints_format = "short"
 autodoc_preserve_defaults = True

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from doc_blocks import NAMES, ROOT, SHELLS, blocks, check, commands
+from gymnasium import spaces
 
 import ssm_metarl as sm
 from ssm_metarl.core.cells import CELLS
@@ -109,6 +110,41 @@ def test_pages_that_are_run_elsewhere_are() -> None:
         assert Path(page).name in (ROOT / test).read_text(), test
 
 
+LEARNER_PAGE = runpy.run_path(str(ROOT / "docs" / "learners.py"))
+
+
 def test_the_table_of_learners_is_up_to_date() -> None:
-    script = ROOT / "docs" / "learners.py"
-    assert runpy.run_path(str(script))["page"]() == script.with_suffix(".md").read_text()
+    assert LEARNER_PAGE["page"]() == (ROOT / "docs" / "learners.md").read_text()
+
+
+class Still(gymnasium.Env):
+    """A world that looks the same after any action, and ends soon."""
+
+    def __init__(self, action: str, seen: gymnasium.Space) -> None:
+        self.observation_space = seen
+        self.action_space = {
+            "Discrete": spaces.Discrete(3),
+            "MultiDiscrete": spaces.MultiDiscrete([2, 3]),
+            "MultiBinary": spaces.MultiBinary(2),
+            "Box": spaces.Box(-1, 1, (2,)),
+        }[action]
+        self.seen = np.zeros(seen.shape or (), seen.dtype)
+
+    def reset(self, *, seed: int | None = None, options: dict | None = None) -> tuple:
+        super().reset(seed=seed)
+        return self.seen, {}
+
+    def step(self, action: object) -> tuple:
+        assert self.action_space.contains(action)
+        return self.seen, 1.0, False, False, {}
+
+
+@pytest.mark.parametrize("action", [*LEARNER_PAGE["ACTIONS"], "of an image"])
+def test_policy_gradient_trains_on_what_the_table_says(action: str, names: dict[str, Any]) -> None:
+    """The other learners do in test_action_spaces.py and test_images.py."""
+    image = action == "of an image"
+    seen = spaces.Box(0, 255, (16, 16, 1), np.uint8) if image else spaces.Box(-1, 1, (2,))
+    make = lambda task: Still("Box" if image else action, seen)  # noqa: E731
+    sm.register(sm.TaskFamily("Still", make=make, max_episode_steps=3))
+    config = sm.TrainConfig(mode="policy_gradient", env_name="Still", num_episodes=2)
+    next(iter(sm.train(config, "runs/still")))

@@ -29,7 +29,7 @@ PUSH = Entry("what uploads an agent", "ssm_metarl.training.publish", "push_agent
 
 @dataclass(frozen=True)
 class AgentState:
-    """What an agent carries from one call of :meth:`Agent.predict` to the next, for ``E`` lanes."""
+    """What an agent carries from one ``predict`` to the next, for ``E`` lanes."""
 
     policy: Policy
     memory: State

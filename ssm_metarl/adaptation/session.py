@@ -50,7 +50,7 @@ class Session:
 
     Args:
         agent: Where to start from; it stays as it is.
-        mode: One of :data:`MODES`.
+        mode: ``zero_shot``, ``in_context``, ``standard`` or ``hybrid``.
         episodes: Episodes per gradient step.
         memory: Earlier tasks, for hybrid; None reads those that came with the agent.
         guarded: Whether to roll back where later episodes show that a step did harm.

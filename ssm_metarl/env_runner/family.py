@@ -50,7 +50,7 @@ class TaskFamily:
     """Anything else that runs environments."""
     parameters: Sequence[Parameter] = ()
     task_sets: Mapping[str, Tasks] = field(default_factory=dict, repr=False)
-    """Where tasks are not drawn from ranges: all there are, by "training", "validation" and
+    """All there are, where tasks are not drawn from ranges, by "training", "validation" and
     "held_out"."""
     observed: tuple[int, ...] | None = None
     """Which observations of a simulator the agent sees; None for all."""
@@ -124,7 +124,7 @@ class TaskFamily:
 
     @property
     def best_return(self) -> float | None:
-        """The best possible return, where it is known: CartPole gives 1 per step."""
+        """The best possible return, where it is known, as on CartPole, which gives 1 per step."""
         return float(self.max_episode_steps) if self.env_id == "CartPole-v1" else None
 
     def reusing(self) -> "TaskFamily":

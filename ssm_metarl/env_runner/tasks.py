@@ -29,7 +29,7 @@ class Parameter:
 
     name: str
     default: float = math.nan
-    """The nominal value: Gymnasium's own. If left out, the middle, or the first choice."""
+    """The nominal value, Gymnasium's own. If left out, the middle, or the first choice."""
     unit: str = ""
     description: str = ""
     low: float = math.nan
@@ -81,7 +81,7 @@ class Parameter:
 
     @property
     def range_text(self) -> str:
-        """How the parameter is drawn for training, for people: `5 to 15` or `one of 0, 1`."""
+        """How the parameter is drawn for training, in words such as `5 to 15` or `one of 0, 1`."""
         if self.choices:
             texts = [value_text(value, self.labels) for value in self.choices]
             if len(texts) > MOST_LISTED:

@@ -61,7 +61,7 @@ class ExperienceStore:
             path: The file, which must not exist.
             family: What it will hold experience of.
             capacity: Most transitions (valid steps); beyond it the oldest trajectories are dropped.
-            run: Fingerprint of the run whose agent will play, as :attr:`Agent.run` has it.
+            run: Fingerprint of the run whose agent will play, as ``Agent.run`` has it.
 
         Raises:
             UserError: The capacity is out of range.
@@ -200,7 +200,7 @@ class ExperienceStore:
 
     @property
     def trajectories(self) -> int:
-        """Records held: one for each lane of what was added."""
+        """How many records it holds, one for each lane of what was added."""
         with self._reading():
             return len(self._held())
 

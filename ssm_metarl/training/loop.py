@@ -108,7 +108,7 @@ def resume(
             to zero over the new length.
         num_episodes: The same for policy_gradient.
         device: Where to go on; None for where the run was.
-        trust_env_code: As in :func:`read_config`.
+        trust_env_code: Allow an environment that is module:Env-v0, which runs code.
 
     Raises:
         UserError: The folder is not a run, is being trained already, or is to be shortened to less
