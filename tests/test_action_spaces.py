@@ -16,6 +16,7 @@ from ssm_metarl.env_runner import registry
 from ssm_metarl.env_runner.rollout import collect_episodes
 from ssm_metarl.env_runner.spaces import policy_spaces
 from ssm_metarl.experience.minari import export_minari, import_minari
+from ssm_metarl.meta_rl.registry import LEARNERS
 
 KINDS = {
     "Discrete": spaces.Discrete(3, start=-1),
@@ -61,7 +62,7 @@ def family(request: pytest.FixtureRequest) -> Iterator[sm.TaskFamily]:
     registry._REGISTERED.clear()
 
 
-@pytest.mark.parametrize("mode", ["meta_rl", "rl2"])
+@pytest.mark.parametrize("mode", LEARNERS)
 def test_it_is_trained_saved_loaded_and_used(
     mode: str, family: sm.TaskFamily, tmp_path: Path
 ) -> None:
@@ -69,6 +70,7 @@ def test_it_is_trained_saved_loaded_and_used(
         mode=mode,
         env_name="Wants",
         num_epochs=2,
+        num_episodes=20,
         tasks_per_epoch=2,
         episodes_per_task=2,
         validate_every=1,

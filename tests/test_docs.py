@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 import torch
 from doc_blocks import NAMES, ROOT, SHELLS, blocks, check, commands
-from gymnasium import spaces
 
 import ssm_metarl as sm
 from ssm_metarl.core.cells import CELLS
@@ -20,11 +19,12 @@ from ssm_metarl.meta_rl.registry import LEARNERS
 from ssm_metarl.training.config import TrainConfig
 
 PRETRAINED = Path(sm.__file__).parent / "pretrained"
-ELSEWHERE = {  # with a Hub on this machine, with exported files, in a kernel, once
+ELSEWHERE = {  # with a Hub on this machine, with exported files, in a kernel, with an extra
     "docs/hub.md": "tests/hub/test_docs.py",
     "docs/deployment.md": "tests/deployment/test_docs.py",
     "examples/quickstart.ipynb": "tests/test_notebook.py",
     "examples/own_environment.md": "tests/training/test_run_family.py",
+    "examples/metaworld.md": "tests/evaluation/test_metaworld.py",
 }
 SMALL = {
     **{"num_epochs": 1, "tasks_per_epoch": 2, "episodes_per_task": 4, "validation_tasks": 2},
@@ -70,8 +70,6 @@ def names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str,
 def test_python(
     page: str, names: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    if page == "examples/metaworld.md":
-        pytest.importorskip("metaworld")
     if page == "docs/families.md":
         exec(blocks("examples/own_environment.md", "python")[0], names)  # its tank
     for block in blocks(page, "python"):
@@ -107,44 +105,9 @@ def test_toml(page: str, tmp_path: Path) -> None:
 
 def test_pages_that_are_run_elsewhere_are() -> None:
     for page, test in ELSEWHERE.items():
-        assert Path(page).name in (ROOT / test).read_text(), test
-
-
-LEARNER_PAGE = runpy.run_path(str(ROOT / "docs" / "learners.py"))
+        assert Path(page).stem in (ROOT / test).read_text(), test
 
 
 def test_the_table_of_learners_is_up_to_date() -> None:
-    assert LEARNER_PAGE["page"]() == (ROOT / "docs" / "learners.md").read_text()
-
-
-class Still(gymnasium.Env):
-    """A world that looks the same after any action, and ends soon."""
-
-    def __init__(self, action: str, seen: gymnasium.Space) -> None:
-        self.observation_space = seen
-        self.action_space = {
-            "Discrete": spaces.Discrete(3),
-            "MultiDiscrete": spaces.MultiDiscrete([2, 3]),
-            "MultiBinary": spaces.MultiBinary(2),
-            "Box": spaces.Box(-1, 1, (2,)),
-        }[action]
-        self.seen = np.zeros(seen.shape or (), seen.dtype)
-
-    def reset(self, *, seed: int | None = None, options: dict | None = None) -> tuple:
-        super().reset(seed=seed)
-        return self.seen, {}
-
-    def step(self, action: object) -> tuple:
-        assert self.action_space.contains(action)
-        return self.seen, 1.0, False, False, {}
-
-
-@pytest.mark.parametrize("action", [*LEARNER_PAGE["ACTIONS"], "of an image"])
-def test_policy_gradient_trains_on_what_the_table_says(action: str, names: dict[str, Any]) -> None:
-    """The other learners do in test_action_spaces.py and test_images.py."""
-    image = action == "of an image"
-    seen = spaces.Box(0, 255, (16, 16, 1), np.uint8) if image else spaces.Box(-1, 1, (2,))
-    make = lambda task: Still("Box" if image else action, seen)  # noqa: E731
-    sm.register(sm.TaskFamily("Still", make=make, max_episode_steps=3))
-    config = sm.TrainConfig(mode="policy_gradient", env_name="Still", num_episodes=2)
-    next(iter(sm.train(config, "runs/still")))
+    script = ROOT / "docs" / "learners.py"
+    assert runpy.run_path(str(script))["page"]() == script.with_suffix(".md").read_text()
