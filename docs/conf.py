@@ -14,10 +14,14 @@ REPOSITORY = "https://github.com/sunghunkwag/SSM-MetaRL-Unified"
 LINK = re.compile(r"(?P<image>!?)(?P<text>\[[^][]*\])\((?P<target>(?!https?:|#)[^)\s]+)\)")
 ELSEWHERE = re.compile(r"\[.*\]\((\.\./examples/\S+)\)\s*")
 """A page of one link is the text, or the notebook, that it links to."""
+PAGES = {
+    (DOCS / link[1]).resolve(): page.name
+    for page in DOCS.glob("*.md")
+    if (link := ELSEWHERE.fullmatch(page.read_text(encoding="utf-8")))
+}
 
 project = "ssm-metarl"
 html_show_copyright = False
-smartquotes = False  # which make one dash of the two of a flag
 version = release = ssm_metarl.__version__
 html_title = f"ssm-metarl {release}"
 extensions = [
@@ -71,6 +75,7 @@ def relink(text: str, folder: Path) -> str:
             return match[0]
         path, mark, anchor = target.partition("#")
         place = (folder / path).resolve()
+        place = DOCS / PAGES.get(place, place)
         if place.parent == DOCS:
             return f"{image}{text}({place.name}{mark}{anchor})"
         if image:

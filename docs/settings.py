@@ -1,5 +1,6 @@
 """Write docs/settings.md from the settings themselves: ``python docs/settings.py``."""
 
+import re
 from pathlib import Path
 
 from ssm_metarl.meta_rl.registry import LEARNERS, used_by
@@ -24,7 +25,7 @@ def page() -> str:
     for name, one in settings_of(TrainConfig).items():
         users = "all" if len(used_by(name)) == len(LEARNERS) else ", ".join(used_by(name))
         rows.append(f"| `{name}` | {users} | {default_text(one)} | {one.valid} | {one.help} |\n")
-    return HEAD + "".join(rows)
+    return HEAD + re.sub(r"(?<!`)--\w+", r"`\g<0>`", "".join(rows))
 
 
 if __name__ == "__main__":
