@@ -10,7 +10,14 @@ from ssm_metarl.cli import COMMANDS
 from ssm_metarl.parsing import parse
 
 ROOT = Path(__file__).parent.parent
-FILES = ("README.md", "CONTRIBUTING.md", "docs/*.md", "examples/**/*.md", "examples/*.ipynb")
+FILES = (
+    "README.md",
+    "CONTRIBUTING.md",
+    "docs/*.md",
+    "examples/*.md",
+    "examples/browser/*.md",
+    "examples/*.ipynb",
+)
 NAMES = sorted(str(path.relative_to(ROOT)) for files in FILES for path in ROOT.glob(files))
 FENCE = re.compile(r"^```(\S*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 SHELLS = ("bash", "sh", "console")
