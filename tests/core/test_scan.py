@@ -123,6 +123,17 @@ def test_gradients_through_chunks(reverse: bool) -> None:
     assert torch.autograd.gradgradcheck(run, (decay, drive, initial), fast_mode=True)
 
 
+def test_each_input_may_be_the_only_one_with_a_gradient() -> None:
+    inputs, keep = make(torch.float64, (K, 1, N))[:3], make(torch.float64, (N,))[3]
+    expected = torch.autograd.grad(linear_recurrence(*inputs, keep).pow(3).sum(), inputs)
+    for index, wanted in enumerate(expected):
+        alone = [x.detach().requires_grad_(i == index) for i, x in enumerate(inputs)]
+        linear_recurrence(*alone, keep).pow(3).sum().backward()
+        grads = [x.grad for x in alone]
+        torch.testing.assert_close(grads.pop(index), wanted)
+        assert grads == [None, None]
+
+
 @IGNORE_JIT
 @pytest.mark.parametrize("reverse", [False, True])
 @pytest.mark.parametrize("resets", [False, True])

@@ -197,5 +197,7 @@ def test_published_intervals_can_be_computed_again() -> None:
     a, b = np.random.default_rng(RNG_SEED).normal(size=(2, 3, 20))
     assert stratified_bootstrap(a) == stratified_bootstrap(a, mean, 2000, 0, design="stratified")
     assert paired_difference(a, b) == paired_difference(a, b, 2000, 0, design="stratified")
+    for statistic in (mean, iqm):
+        assert statistic(a.astype(np.float32)).dtype == np.float64
     for whole in (np.arange(12).reshape(3, 4), np.arange(12, dtype=np.float32).reshape(3, 4)):
         assert stratified_bootstrap(whole) == stratified_bootstrap(whole.astype(np.float64))
