@@ -244,11 +244,10 @@ def _summarise(last: "Progress", config: TrainConfig, run_dir: Path) -> None:
     failed = sum(record.get("failed_episodes") or 0 for record in records)
     if failed:
         print(f"{counted(failed, 'episode')} failed, and nothing was learned from them.")
-    path = run_dir / "figures" / "learning-curve.png"
 
     def draw() -> object:
         named = {"family": family.name, "learner": config.mode, "best": family.best_return}
-        return write_png(learning_curve(records, **named), path)
+        return write_png(learning_curve(records, **named), run_dir / CURVE)
 
     attempt("learning curve", draw)
 
@@ -266,6 +265,7 @@ def _show_files(track: str, iteration: int, config: TrainConfig, run_dir: Path) 
         )
         return run_dir / VIDEO
 
+    (run_dir / VIDEO).unlink(missing_ok=True)  # of an earlier stretch of the training
     attempt("video", record)
     tracker = make_tracker(track, run_dir, dataclasses.asdict(config), resume=True)
     for name, path in (("figures/learning_curve", CURVE), ("videos/trained", VIDEO)):

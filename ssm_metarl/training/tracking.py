@@ -30,7 +30,8 @@ TAGS = {
     "entropy": "losses/entropy",
     "explained_variance": "losses/explained_variance",
 }
-"""What trackers call numbers of ``metrics.jsonl``, as CleanRL does; others are ``charts/NAME``."""
+"""What trackers call numbers of ``metrics.jsonl``, by CleanRL's name where it has one; others are
+``charts/NAME``."""
 
 
 def tagged(record: Mapping[str, float]) -> dict[str, float]:
