@@ -15,6 +15,7 @@ import sys
 import tempfile
 import threading
 import time
+import warnings
 from collections.abc import Mapping, Sequence
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
@@ -155,6 +156,8 @@ def _not_sent(error: Exception) -> str:
 def serve(pipe: int, memory: int) -> None:
     """Answer messages, in the worker, until nobody is there to send any."""
     threading.Thread(target=_end_after, args=(os.getppid(),), daemon=True).start()
+    # Packages register their environments, which are known already, when they are imported.
+    warnings.filterwarnings("ignore", ".*Overriding environment")
     connection, served = Connection(pipe), None
     with contextlib.suppress(EOFError, OSError):
         try:

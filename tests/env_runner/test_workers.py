@@ -1,5 +1,6 @@
 """Worker processes: the numbers of one process, whatever dies, and nothing left behind."""
 
+import importlib
 import logging
 import os
 import signal
@@ -222,6 +223,30 @@ def test_ids_that_were_registered_here_are_known_there(workers: None) -> None:
     assert env.step(torch.full((1, 4), GOES)).success is not None
     family.close()
     del gymnasium.registry["Fragile-v0"]
+
+
+def test_packages_that_register_when_imported_do_not_warn(
+    workers: None,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "registering.py").write_text(
+        "import gymnasium\n"
+        "from gymnasium.envs.classic_control import PendulumEnv\n"
+        "class Registered(PendulumEnv): pass\n"
+        "gymnasium.register('Registered-v0', entry_point='registering:Registered')\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    importlib.import_module("registering")
+    family = sm.TaskFamily("Registered", "", "Registered-v0", 5).reusing()
+    env = family.make_vec(family.nominal(), 4, autoreset=True)
+    assert isinstance(env, GymnasiumEnvironment)
+    assert isinstance(env._lanes, WorkerLanes)
+    env.reset(SEED)
+    family.close()
+    del gymnasium.registry["Registered-v0"], sys.modules["registering"]
+    assert "WARN" not in capfd.readouterr().err
 
 
 def test_what_cannot_be_sent_stays_in_this_process(
