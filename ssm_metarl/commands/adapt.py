@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from ssm_metarl.checkpoint.files import check_writable
 from ssm_metarl.commands.common import (
     FAMILY_FLAG,
+    NOMINAL,
     RUN,
     TRUST,
     Loaded,
@@ -19,6 +20,7 @@ from ssm_metarl.commands.common import (
     naming_flag,
     refuse_no_folder,
     refuse_unused,
+    task_values,
 )
 from ssm_metarl.commands.outcome import (
     Measured,
@@ -30,7 +32,7 @@ from ssm_metarl.commands.outcome import (
 )
 from ssm_metarl.console import INTERRUPTED, Bar, Interruption, show
 from ssm_metarl.env_runner.tasks import Tasks
-from ssm_metarl.errors import MAX_WHOLE, CheckpointError, SsmMetaRLError, UserError
+from ssm_metarl.errors import MAX_WHOLE, CheckpointError, SsmMetaRLError
 from ssm_metarl.evaluation.modes import EXPLAINED
 from ssm_metarl.evaluation.report import MODES, counted
 from ssm_metarl.training.settings import check_settings, setting
@@ -59,7 +61,7 @@ class Adapt:
         choices=tuple(UNUSED_BY),
     )
     task: str = setting(
-        "",
+        NOMINAL,
         "Parameters of the task, such as gravity=12,length=1.0; the others are nominal.",
         metavar="NAME=VALUE,...",
     )
@@ -87,20 +89,7 @@ class Adapt:
     @property
     def task_values(self) -> dict[str, float | str]:
         """The task's parameters, numbers or what they are called."""
-        values: dict[str, float | str] = {}
-        for part in filter(None, (part.strip() for part in self.task.split(","))):
-            name, _, text = part.partition("=")
-            try:
-                value = float(text)
-            except ValueError:
-                value = text.strip()
-            if value == "" or name.strip() in values:
-                raise UserError(
-                    f"--task: {part!r} is not valid; write each parameter once as NAME=VALUE, "
-                    "such as gravity=12,length=1.0"
-                )
-            values[name.strip()] = value
-        return values
+        return task_values(self.task)
 
     @property
     def learns(self) -> bool:

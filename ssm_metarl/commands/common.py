@@ -42,6 +42,8 @@ RUN: Any = {
     "metavar": "RUN",
 }
 """What declares the agent that a command is about."""
+NOMINAL = "nominal"
+"""The task of which every parameter is nominal, as ``--task``."""
 TRUST = "Allow an agent whose environment is of the form module:Env-v0, which runs code."
 
 
@@ -122,6 +124,29 @@ def check_is_of(family: "TaskFamily | None", name: str, run: object) -> None:
     """
     if family is not None and family.name != name:
         raise UserError(f"--family declares {family.name!r}, but {run} was trained on {name!r}")
+
+
+def task_values(text: str) -> dict[str, float | str]:
+    """Return the parameters of ``--task``, numbers or what they are called.
+
+    Raises:
+        UserError: It is no list of NAME=VALUE, or names one twice.
+    """
+    values: dict[str, float | str] = {}
+    parts = () if text.strip() == NOMINAL else text.split(",")
+    for part in filter(None, (part.strip() for part in parts)):
+        name, _, given = part.partition("=")
+        try:
+            value = float(given)
+        except ValueError:
+            value = given.strip()
+        if value == "" or name.strip() in values:
+            raise UserError(
+                f"--task: {part!r} is not valid; write each parameter once as NAME=VALUE, "
+                "such as gravity=12,length=1.0"
+            )
+        values[name.strip()] = value
+    return values
 
 
 def refuse_unused(names: Sequence[str], mode: str) -> None:

@@ -2,16 +2,14 @@
 
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeVar
-
-import numpy as np
 
 from ssm_metarl.checkpoint.files import check_writable, write_text_atomically
 from ssm_metarl.commands import metaworld
 from ssm_metarl.commands.common import (
     FAMILY_FLAG,
+    NOMINAL,
     RUN,
     TRUST,
     Loaded,
@@ -21,24 +19,24 @@ from ssm_metarl.commands.common import (
     made,
     naming_flag,
     refuse_no_folder,
+    task_values,
 )
+from ssm_metarl.commands.evaluation_figures import draw_evaluation
 from ssm_metarl.console import Bar, show
 from ssm_metarl.env_runner.tasks import Tasks
 from ssm_metarl.errors import MAX_WHOLE, UserError, nearest
-from ssm_metarl.evaluation.report import MODES, Evaluation, ModeResult, counted, label
+from ssm_metarl.evaluation.report import MODES, ModeResult, counted, label
 from ssm_metarl.training.settings import check_settings, setting
 
 if TYPE_CHECKING:  # they import torch
-    from matplotlib.figure import Figure
-
     from ssm_metarl.env_runner.family import TaskFamily
     from ssm_metarl.evaluation.evaluate import EvaluationPlan
-    from ssm_metarl.evaluation.figures import Scatter
     from ssm_metarl.video.before_after import Shown
 
 T = TypeVar("T")
 MOST_EPISODES = 10_000
 RETURN_EPISODES, ONE_TASK_EPISODES = 10, 100  # of each task, for its mean return
+ONE_TASK = "evaluate/task"  # where its results go: not among those that describe the run
 FEW_TASKS = 10  # less than these have as many episodes as one
 
 
@@ -54,6 +52,13 @@ class Evaluate:
         metavar="MODE,...",
     )
     tasks: int = setting(100, "Number of tasks.", within=(1, 10_000))
+    task: str | None = setting(
+        None,
+        "One task instead, by its parameters, such as gravity=12,swap=1; those left out are "
+        f"nominal, and {NOMINAL} leaves out all.",
+        unset="--tasks unseen ones",
+        metavar="NAME=VALUE,...",
+    )
     episodes: str = setting(
         "1,2,5,10,20",
         "Episodes of each task to adapt from, with commas between: the return is measured "
@@ -66,6 +71,18 @@ class Evaluate:
         "return is measured after each.",
         within=(1, 1_000),
     )
+    return_episodes: int | None = setting(
+        None,
+        "Episodes (or trials) of each task that a return is the mean of.",
+        unset=f"{RETURN_EPISODES}, or {ONE_TASK_EPISODES} where there are few tasks",
+        within=(1, MOST_EPISODES),
+    )
+    trial_episodes: int | None = setting(
+        None,
+        "Episodes of a trial, for in_context: the return of each is measured.",
+        unset="as in training",
+        within=(1, MOST_EPISODES),
+    )
     guard: bool = setting(True, "Undo a step that the episodes played show to do harm.")
     split: Literal["held_out", "shifted", "validation"] = setting(
         "held_out", "Which tasks: shifted ones lie outside the training ranges."
@@ -77,7 +94,10 @@ class Evaluate:
     )
     seed: int = setting(0, "Seed of everything random in the evaluation.", within=(0, MAX_WHOLE))
     out: Path | None = setting(
-        None, "Where evaluation.json, the figures and the video go.", unset="RUN", metavar="FOLDER"
+        None,
+        "Where evaluation.json, the figures and the video go.",
+        unset=f"RUN, or RUN/{ONE_TASK} with --task",
+        metavar="FOLDER",
     )
     json: Path | None = setting(
         None,
@@ -91,7 +111,7 @@ class Evaluate:
 
     def __post_init__(self) -> None:
         check_settings(self)
-        _ = self.budgets, self.mode_names
+        _ = self.budgets, self.mode_names, task_values(self.task or "")
         if self.json and self.json.is_dir():
             raise UserError(f"--json {self.json} is a folder; name a file")
         if self.json and not self.json.parent.is_dir():
@@ -139,22 +159,22 @@ def run(asked: Evaluate, given: Collection[str]) -> int:
 
     loaded = load_agent(asked.run, asked.family, asked.trust_env_code)
     agent, place, family = loaded
-    draw: Callable[..., Tasks] = getattr(family, asked.split)
-    tasks = draw(asked.tasks)
+    tasks = _tasks(asked, given, family)
     plan = EvaluationPlan(
         asked.mode_names,
         asked.budgets,
         asked.steps,
-        ONE_TASK_EPISODES if len(tasks) < min(asked.tasks, FEW_TASKS) else RETURN_EPISODES,
-        trial_episodes=agent.config.episodes_per_trial,
+        asked.return_episodes or _usual_episodes(asked, tasks),
+        trial_episodes=asked.trial_episodes or agent.config.episodes_per_trial,
         guarded=asked.guard,
         seed=asked.seed,
     )
-    folder = asked.out or place
+    folder = asked.out or (place if asked.task is None else place / ONE_TASK)
     _check_places(asked, folder)
     _say_what_is_special(asked, loaded, tasks, plan)
     rows, shown = _evaluate(loaded, tasks, plan)
-    evaluation = summarise(family, tasks, asked.split, plan, rows)
+    split = asked.split if asked.task is None else "task"
+    evaluation = summarise(family, tasks, split, plan, rows)
     show(make_table(evaluation), whole=True)
     for success in (False, True):
         gains = make_difference_table(evaluation, success=success)
@@ -163,7 +183,7 @@ def run(asked: Evaluate, given: Collection[str]) -> int:
     for path in filter(None, (folder / "evaluation.json", asked.json)):
         write_text_atomically(path, evaluation.to_json())
         made("numbers", path)
-    _draw_evaluation(evaluation, family, tasks, folder / "figures")
+    draw_evaluation(evaluation, family, tasks, folder / "figures")
     video = folder / "videos" / "before-after.mp4"
     video.unlink(missing_ok=True)  # of an earlier evaluation, like figures
     if asked.video:
@@ -171,11 +191,31 @@ def run(asked: Evaluate, given: Collection[str]) -> int:
     return 0
 
 
+def _tasks(asked: Evaluate, given: Collection[str], family: "TaskFamily") -> Tasks:
+    """Return the tasks to measure on."""
+    if asked.task is None:
+        draw: Callable[..., Tasks] = getattr(family, asked.split)
+        return draw(asked.tasks)
+    for name in ("tasks", "split"):
+        if name in given:
+            raise UserError(f"--task names the one task; leave out --{name}")
+    with naming_flag("task"):
+        return family.task(**task_values(asked.task))
+
+
+def _usual_episodes(asked: Evaluate, tasks: Tasks) -> int:
+    few = len(tasks) < min(asked.tasks, FEW_TASKS)
+    return ONE_TASK_EPISODES if few else RETURN_EPISODES
+
+
 def _say_what_is_special(
     asked: Evaluate, loaded: Loaded, tasks: Tasks, plan: "EvaluationPlan"
 ) -> None:
     agent, _, family = loaded
-    if len(tasks) < asked.tasks:
+    if asked.task is not None:
+        episodes = counted(plan.return_episodes, "episode")
+        print(f"The task {tasks.describe(0)} is evaluated on {episodes}.")
+    elif len(tasks) < asked.tasks:
         print(
             f"{family.name} has {counted(len(tasks), 'task')} in this set, not {asked.tasks}; "
             f"each is evaluated on {counted(plan.return_episodes, 'episode')}."
@@ -215,58 +255,6 @@ def _evaluate(
             name = label(one.result.mode, one.result.steps, one.result.shots)
             bar.update(len(rows), plan.results(modes), f"{name}: {one.result.mean:.1f}")
     return rows, shown
-
-
-def _draw_evaluation(
-    evaluation: Evaluation, family: "TaskFamily", tasks: Tasks, folder: Path
-) -> None:
-    """Draw what there are results for; remove the other figures of an earlier evaluation."""
-    from ssm_metarl.evaluation import figures
-    from ssm_metarl.video.before_after import task_groups
-
-    best, rows = family.best_return, evaluation.results
-    panels = _scatters(evaluation, task_groups(family, tasks))
-    stepped = any(row.steps for row in rows)
-    budgets = len({row.shots for row in rows if row.steps == 1}) > 1
-    trials = any(row.mode == "in_context" for row in rows)
-    rated = any(row.success for row in rows)
-    curves = {
-        "adaptation": (stepped, figures.adaptation_curve),
-        "budgets": (budgets, figures.budget_curve),
-        "in-context": (trials, figures.trial_curve),
-    }
-    wanted: dict[str, tuple[bool, Callable[[], Figure]]] = {}
-    for name, (measured, curve) in curves.items():
-        wanted[name] = measured, partial(curve, evaluation, best=best)
-        solved = partial(curve, evaluation, success=True)
-        wanted[f"{name}-solved"] = measured and rated, solved
-    wanted["profile"] = budgets, partial(figures.performance_profile, evaluation)
-    wanted["tasks"] = bool(panels), partial(figures.task_scatter, panels)
-    for name, (has_results, draw) in wanted.items():
-        path = folder / f"{name}.png"
-        path.unlink(missing_ok=True)
-        if has_results:
-            attempt(name, lambda draw=draw, path=path: figures.write_png(draw(), path))
-
-
-def _scatters(evaluation: Evaluation, groups: list[str] | None) -> list["Scatter"]:
-    """Return a panel for the memory at the end of a trial, and one for the first long step."""
-    from ssm_metarl.evaluation.figures import Scatter
-
-    rows = {(row.mode, row.steps): row for row in evaluation.results}  # of each, the largest budget
-    before = rows.get(("zero_shot", 0))
-    shown = [rows[key] for key in (("in_context", 0), ("standard", 1)) if key in rows]
-    if before is None:
-        return []
-    return [
-        Scatter(
-            f"{evaluation.family}: {MODES[row.mode]}, {counted(row.shots, 'episode')}",
-            np.array(before.per_task),
-            np.array(row.per_task),
-            groups,
-        )
-        for row in shown
-    ]
 
 
 def _record(loaded: Loaded, shown: "Shown | None", tasks: Tasks, path: Path, seed: int) -> str:

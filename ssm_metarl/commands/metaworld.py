@@ -18,7 +18,7 @@ if TYPE_CHECKING:  # they import torch
     from ssm_metarl.commands.evaluate import Evaluate
     from ssm_metarl.evaluation.metaworld import MetaWorldResult
 
-UNUSED = ("episodes", "guard", "split", "video")
+UNUSED = ("task", "episodes", "return_episodes", "trial_episodes", "guard", "split", "video")
 FILE = "metaworld.json"
 
 

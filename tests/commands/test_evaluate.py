@@ -172,3 +172,25 @@ def test_the_guard_of_an_evaluation_can_be_switched_off(
     for flag in ("--guard", "--no_guard"):
         assert main(["evaluate", str(run_dir), "--tasks=2", flag, "--modes=zero_shot"]) == 2
     assert [plan.guarded for plan in plans] == [True, False]
+
+
+def test_one_task_is_evaluated_as_asked_and_beside_the_run(
+    run_dir: Path, trial_run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    few = ["--episodes=2", "--steps=1", "--return_episodes=3", "--no_video"]
+    argv = ["evaluate", str(trial_run), "--task", "gravity=12,swap=1", *few]
+    assert main([*argv, "--modes=in_context", "--trial_episodes=3"]) == 0
+    shown = capsys.readouterr().out
+    assert "gravity=12, cart_mass=1, pole_mass=0.1" in shown
+    assert "swap=1 is evaluated on 3 episodes" in shown
+    saved = json.loads((trial_run / "evaluate" / "task" / "evaluation.json").read_text())
+    assert (saved["tasks"], saved["split"], len(saved["results"])) == (1, "task", 3)
+    assert not (trial_run / "evaluation.json").exists()  # which is of tasks unseen
+
+    argv = ["evaluate", str(run_dir), *few]
+    line = fails(capsys, [*argv, "--task=swap=1", "--tasks=3"])
+    assert line == "error: --task names the one task; leave out --tasks"
+    assert "did you mean 'swap'" in fails(capsys, [*argv, "--task=swop=1"])
+    assert "NAME=VALUE" in fails(capsys, [*argv, "--task=swap"])
+    assert main([*argv, "--task=nominal", "--modes=zero_shot"]) == 0
+    assert "swap=0 is evaluated" in capsys.readouterr().out
