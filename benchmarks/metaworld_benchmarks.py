@@ -1,18 +1,18 @@
-"""Train ML1 reach-v3 of Meta-World for a while, and measure it by Meta-World's own evaluation.
+"""Train ML1 reach-v3 or ML10 of Meta-World for a while, and measure it by its own evaluation.
 
     pip install 'ssm-metarl[metaworld]'
-    python benchmarks/metaworld_ml1.py rl2 --minutes 55
-    python benchmarks/metaworld_ml1.py maml --minutes 55
-    python benchmarks/metaworld_ml1.py speed
+    python benchmarks/metaworld_benchmarks.py rl2 --minutes 55
+    python benchmarks/metaworld_benchmarks.py maml --minutes 55
+    python benchmarks/metaworld_benchmarks.py rl2 --benchmark ML10
+    python benchmarks/metaworld_benchmarks.py speed
 
-The held-out tasks are the benchmark's own test tasks, on which nothing was chosen. A run that is
-in its folder is measured as it is. Writes
-``benchmarks/results/metaworld-ml1.json``, where each learner has its entry, and a figure.
+The held-out tasks are the benchmark's own test tasks, on which nothing was chosen. A training that
+was interrupted goes on when the command is run again. Writes
+``benchmarks/results/metaworld-BENCHMARK.json``, where each learner has its entry, and a figure.
 """
 
 import dataclasses
 import json
-import platform
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,9 +21,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import numpy as np
 import torch
 import tyro
+from adaptation import machine
 from numpy.random import SeedSequence
 from rich.console import Console
 
+from ssm_metarl.env_runner.family import TaskFamily
 from ssm_metarl.env_runner.metaworld import versions
 from ssm_metarl.env_runner.registry import get_family
 from ssm_metarl.evaluation.figures import write_png
@@ -31,24 +33,26 @@ from ssm_metarl.evaluation.figures.style import COLOURS, style, subplots
 from ssm_metarl.evaluation.metaworld import evaluate_metaworld
 from ssm_metarl.training.config import TrainConfig
 from ssm_metarl.training.loading import load
-from ssm_metarl.training.loop import train
+from ssm_metarl.training.loop import resume, train
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 RESULTS = Path(__file__).parent / "results"
-FILE = RESULTS / "metaworld-ml1.json"
-NAME = "ML1-reach-v3"
+Benchmark = Literal["ML1-reach-v3", "ML10"]
 # A hand needs some 40 steps to any goal: short episodes teach the same for less.
-SHORT = {"query_steps": 100, "validate_every": 15, "validation_tasks": 3}
+BENCHMARKS: dict[str, dict[str, Any]] = {
+    "ML1-reach-v3": {"query_steps": 100, "validate_every": 15, "validation_tasks": 3},
+    "ML10": {"query_steps": 200, "validate_every": 15, "validation_tasks": 10},
+}
 LEARNERS: dict[str, dict[str, Any]] = {
     "rl2": {
         **{"mode": "rl2", "num_epochs": 120, "tasks_per_epoch": 20, "episodes_per_trial": 2},
-        **{"first_steps": 100, **SHORT},
+        "first_steps": 100,
     },
     "maml": {
         **{"mode": "meta_rl", "num_epochs": 60, "tasks_per_epoch": 10, "episodes_per_task": 10},
-        **{"support_steps": 100, **SHORT},
+        "support_steps": 100,
     },
 }
 MODES = {"rl2": ("zero_shot", "in_context"), "maml": ("zero_shot", "standard")}
@@ -83,8 +87,9 @@ class Trained:
 
 def main(
     what: Annotated[Literal["rl2", "maml", "speed"], tyro.conf.Positional],
+    benchmark: Benchmark = "ML1-reach-v3",
     minutes: float = 55.0,
-    folder: Path = Path("runs/metaworld-ml1"),
+    folder: Path = Path("runs/benchmarks"),
     seed: int = 0,
     variations: int = 50,
 ) -> None:
@@ -92,30 +97,47 @@ def main(
 
     Args:
         what: A learner, or how fast the environments are.
+        benchmark: One task in many variations, or ten tasks.
         minutes: How long to train.
-        folder: Where the run goes, in a folder by the learner's name.
+        folder: Where the run goes, by the names of benchmark and learner.
         seed: Of training and evaluation.
         variations: Of the held-out tasks.
     """
     torch.set_num_threads(1)
-    entry = time_environments() if what == "speed" else run(what, minutes, folder, seed, variations)
-    known = json.loads(FILE.read_text()) if FILE.is_file() else {}
-    known |= {"family": NAME, **versions(), "machine": platform.processor(), what: entry}
-    FILE.write_text(json.dumps(known, indent=1) + "\n")
+    family = get_family(benchmark)
+    if what == "speed":
+        entry = time_environments(family)
+    else:
+        config = TrainConfig(
+            env_name=benchmark, seed=seed, **LEARNERS[what], **BENCHMARKS[benchmark]
+        )
+        run_dir = folder / f"metaworld-{benchmark.lower()}-{what}"
+        train_for(minutes, config, run_dir)
+        entry = measure(what, config, run_dir, family, variations)
+    file = RESULTS / f"metaworld-{benchmark.lower()}.json"
+    known = json.loads(file.read_text()) if file.is_file() else {}
+    known |= {"family": benchmark, **versions(), "machine": machine(), what: entry}
+    file.write_text(json.dumps(known, indent=1) + "\n")
     if any(name in known for name in LEARNERS):
-        write_png(draw(known), FILE.with_suffix(".png"))
+        write_png(draw(known), file.with_suffix(".png"))
 
 
-def run(what: str, minutes: float, folder: Path, seed: int, variations: int) -> dict[str, Any]:
-    """Train a learner for some time, if that was not done before, and measure it."""
-    settings, run_dir = LEARNERS[what], folder / what
-    if not run_dir.exists():
-        for progress in train(TrainConfig(env_name=NAME, seed=seed, **settings), run_dir):
-            console.print(progress.iteration, f"{progress.seconds:.0f} s", progress.return_after)
-            if progress.seconds > 60.0 * minutes:
-                break
+def train_for(minutes: float, config: TrainConfig, run_dir: Path) -> None:
+    """Train a learner for some time, or go on with it."""
+    stream = resume(run_dir) if run_dir.exists() else train(config, run_dir)
+    for progress in stream:
+        console.print(progress.iteration, f"{progress.seconds:.0f} s", progress.return_after)
+        if progress.seconds > 60.0 * minutes:
+            break
+    stream.close()
+
+
+def measure(
+    what: str, config: TrainConfig, run_dir: Path, family: TaskFamily, variations: int
+) -> dict[str, Any]:
+    """Measure a run by Meta-World's own evaluation."""
     records = [json.loads(line) for line in (run_dir / "metrics.jsonl").read_text().splitlines()]
-    agent, family, results = load(run_dir), get_family(NAME), []
+    agent, seed, results = load(run_dir), config.seed, []
     for row in evaluate_metaworld(agent, family, MODES[what], variations=variations, seed=seed):
         results.append(dataclasses.asdict(row))
         console.print(row)
@@ -124,7 +146,7 @@ def run(what: str, minutes: float, folder: Path, seed: int, variations: int) -> 
     curve = [[record["environment_steps"], *map(record.get, shown)] for record in records]
     last = records[-1]
     trained = Trained(
-        settings,
+        LEARNERS[what] | BENCHMARKS[family.name],
         seed,
         variations,
         last["seconds"],
@@ -153,14 +175,14 @@ def draw(known: dict[str, Any]) -> "Figure":
                 label=f"{mode}, held-out tasks by Meta-World's evaluation",
             )
         axes.set(ylim=(0, 100), xlabel="environment steps of training")
-        axes.set_title(f"{NAME}: success in %, {name}")
+        axes.set_title(f"{known['family']}: success in %, {name}")
         axes.legend(frameon=False, fontsize="small")
     return figure
 
 
-def time_environments(tasks: int = 8, steps: int = 500) -> dict[str, Any]:
+def time_environments(family: TaskFamily, tasks: int = 8, steps: int = 500) -> dict[str, Any]:
     """Return the steps per second of lanes under random actions, with starts of episodes."""
-    family = get_family(NAME).reusing()
+    family = family.reusing()
     environment = family.make_vec(family.held_out(tasks), 1, autoreset=True)
     environment.reset(SeedSequence(0))
     rng = np.random.default_rng(0)
