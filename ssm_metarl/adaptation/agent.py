@@ -20,7 +20,7 @@ from ssm_metarl.env_runner.rollout import Trajectory
 from ssm_metarl.env_runner.trajectory import nothing_yet
 from ssm_metarl.errors import UserError, check_whole
 from ssm_metarl.meta_rl.batch import Batch, make_batch
-from ssm_metarl.meta_rl.inner_rule import InnerRule, Rates
+from ssm_metarl.meta_rl.inner_rule import InnerRule, Rates, adapted_leaves
 from ssm_metarl.meta_rl.registry import INNER_LOSSES
 
 PUSH = Entry("what uploads an agent", "ssm_metarl.training.publish", "push_agent")
@@ -140,7 +140,11 @@ class Agent:
 
     def rule(self) -> InnerRule:
         """Return the inner rule that it adapts by."""
-        return InnerRule(self.policy, INNER_LOSSES[self.config.surrogate].load(), self.rates)
+        loss, leaves = (
+            INNER_LOSSES[self.config.surrogate].load(),
+            adapted_leaves(self.config.adapts),
+        )
+        return InnerRule(self.policy, loss, self.rates, leaves)
 
     def with_params(self, params: Params) -> "Agent":
         """Return an agent that acts with other parameters, of one task if they have a task axis.

@@ -16,6 +16,7 @@ class AdaptationConfig:
         discount: Gamma of these episodes.
         gae_lambda: Lambda of their advantages.
         surrogate: Loss of the steps, of :data:`ssm_metarl.meta_rl.registry.INNER_LOSSES`.
+        adapts: What the steps change, of :data:`ssm_metarl.meta_rl.registry.ADAPTS`.
         episodes: Episodes per gradient step in meta-training.
         episodes_per_trial: Episodes through which a memory of a trial lasted in training.
         trust: Largest mean divergence, in nats, of a natural step.
@@ -28,6 +29,7 @@ class AdaptationConfig:
     discount: float = 0.9
     gae_lambda: float = 1.0
     surrogate: str = "lvc"
+    adapts: str = "all"
     episodes: int = 20
     episodes_per_trial: int = 4
     trust: float = 0.03

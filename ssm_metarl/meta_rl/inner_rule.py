@@ -18,12 +18,18 @@ from ssm_metarl.core.parameters import (
 from ssm_metarl.core.policy import Policy
 from ssm_metarl.meta_rl.batch import Batch
 from ssm_metarl.meta_rl.inner_losses import InnerLoss
+from ssm_metarl.meta_rl.registry import ADAPTS
 
 Rates = float | Mapping[str, Tensor]
 """Inner learning rate: one number, or one for every entry of every parameter that moves."""
 
 ACTING: LeafFilter = in_groups("encoder", "cell", "action")
-"""Accepts the parameters that actions depend on."""
+"""Accepts the parameters that actions depend on, and that all tasks may share."""
+
+
+def adapted_leaves(name: str) -> LeafFilter:
+    """Return a filter that accepts what a value of ``--adapts`` lets gradient steps change."""
+    return in_groups(*ADAPTS[name].groups)
 
 
 @dataclass(frozen=True)

@@ -1,172 +1,41 @@
 """Model-agnostic meta-learning for policies, with a clipped outer objective over several epochs.
 
-One iteration: sample tasks, collect support data with the shared parameters, adapt, collect
-fresh query data with the adapted ones, and improve the shared parameters so that *adapting from
-the support data* does better on the query data. The adaptation is recomputed inside the outer
-loss and differentiated through, in every epoch (Finn et al. 2017, arXiv:1703.03400).
-
-It is made of an inner rule, an outer objective and an outer optimiser; each can be another.
+The shared parameters are improved so that *adapting from the support data* does better on the
+query data. The adaptation is recomputed inside the outer loss and differentiated through, in every
+epoch (Finn et al. 2017, arXiv:1703.03400). Where the action head alone adapts it is ANIL (Raghu et
+al. 2020, arXiv:1909.09157).
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
 
-import torch
-from jaxtyping import Float
-from numpy.random import SeedSequence
-from torch import Tensor
-
-from ssm_metarl.core.parameters import Params, in_groups
+from ssm_metarl.core.parameters import Params
 from ssm_metarl.core.policy import Policy
-from ssm_metarl.core.processes import my_part, of_all
-from ssm_metarl.env_runner.family import TaskFamily, Tasks
-from ssm_metarl.env_runner.rollout import Trajectory
-from ssm_metarl.env_runner.streams import substream
-from ssm_metarl.env_runner.trajectory import of_all_processes
-from ssm_metarl.meta_rl.batch import Batch, collect_data, make_batch
-from ssm_metarl.meta_rl.diagnostics import Diagnostics, averaged, explained_variance, success_rates
-from ssm_metarl.meta_rl.inner_rule import ACTING, InnerRule
-from ssm_metarl.meta_rl.learner import ROLLOUT_STREAM, TASK_STREAM, Learner, Report, Settings
-from ssm_metarl.meta_rl.losses import sampling_credit
-from ssm_metarl.meta_rl.objective import ClippedObjective, OuterObjective
-from ssm_metarl.meta_rl.optimizer import AdamOptimizer, OptimizerStep
-from ssm_metarl.meta_rl.registry import INNER_LOSSES
+from ssm_metarl.env_runner.family import TaskFamily
+from ssm_metarl.meta_rl.batch import Batch
+from ssm_metarl.meta_rl.learner import Settings
+from ssm_metarl.meta_rl.meta_learner import MetaLearner, adam_epochs
+from ssm_metarl.meta_rl.objective import ClippedObjective
+from ssm_metarl.meta_rl.optimizer import AdamOptimizer
 
 
-class MAML(Learner):
-    """The shared parameters and, if they are learned, their inner learning rates.
-
-    Attributes:
-        chunk: Most tasks per backward pass.
-        chunk_steps: And most steps of theirs, which bounds the memory that a pass takes: 0.8 GB for
-            a single task of 20 episodes of 1,600 steps, by policies of width 64. However the tasks
-            are divided, the gradient is the same, and the time is within a tenth.
-    """
-
-    chunk, chunk_steps = 8, 20_000
+class MAML(MetaLearner):
+    """MAML by Adam on PPO's clipped surrogate."""
 
     def __init__(
         self, policy: Policy, family: TaskFamily, params: Params, settings: Settings
     ) -> None:
         super().__init__(policy, family, params, settings)
         own = self.settings
-        self.log_gains = {
-            name: torch.zeros_like(value, requires_grad=True)
-            for name, value in self.params.items()
-            if own.learn_inner_lr and ACTING(policy.leaves[name])
-        }
-        gains = {f"log_gains/{name}": value for name, value in self.log_gains.items()}
-        self.tensors |= gains
-        heads = in_groups(*INNER_LOSSES[own.surrogate].heads)
-        learned = {
-            f"params/{name}": value
-            for name, value in self.params.items()
-            if ACTING(policy.leaves[name]) or heads(policy.leaves[name])
-        }
-        self.optimizer = AdamOptimizer(learned | gains, own.outer_lr, own.max_grad_norm)
-        trial = policy.config.memory == "trial"
-        in_a_row = min(own.episodes_per_trial, own.episodes_per_task) if trial else 1
-        self.longest_rollout = in_a_row * own.support_steps
+        self.optimizer = AdamOptimizer(self.learned, own.outer_lr, own.max_grad_norm)
 
-    def rule(self) -> InnerRule:
-        """Return the inner rule, differentiable in the rates if they are learned."""
-        own = self.settings
-        rates = {name: own.inner_lr * gain.exp() for name, gain in self.log_gains.items()}
-        loss = INNER_LOSSES[own.surrogate].load()
-        return InnerRule(self.policy, loss, rates or own.inner_lr, first_order=own.first_order)
-
-    def objective(self) -> OuterObjective:
-        """Return the outer objective, with the inner rule as it is now."""
+    def objective(self) -> ClippedObjective:
+        """Return the clipped surrogate; see the base class."""
         own = self.settings
         return ClippedObjective(self.rule(), own.clip, own.entropy, own.support_weight)
 
-    def iterate(self, seed: SeedSequence, iteration: int) -> Report:
-        """Collect data on new tasks and improve the shared parameters; see the base class."""
-        seed, own = substream(seed, iteration), self.settings
-        self.optimizer.anneal(self.progress(iteration))
-        tasks = self.family.sample(own.tasks_per_epoch, substream(seed, TASK_STREAM))
-        mine = my_part(len(tasks))
-        collected = list(self._collect(tasks[mine], substream(seed, ROLLOUT_STREAM)))
-        rollouts = [of_all_processes(rollout) for rollout, _ in collected]
-        *supports, query = [batch for _, batch in collected]
-        if INNER_LOSSES[own.surrogate].credits_sampling:
-            credit = sampling_credit(_reward_per_episode(rollouts[-1]), of_all(query.unit))
-            supports = [replace(support, credit=credit[mine]) for support in supports]
-        self.on_phase("update")
-        metrics = {
-            "support_reward": _reward_per_episode(rollouts[0]).nanmean().item(),
-            "query_reward": _reward_per_episode(rollouts[-1]).nanmean().item(),
-            **_success_rates("support", rollouts[0]),
-            **_success_rates("query", rollouts[-1]),
-            **self._update(supports, query),
-        }
-        steps = sum(rollout.environment_steps for rollout in rollouts)
-        played = [(tasks, rollout) for rollout in rollouts]
-        return Report(steps, metrics, experience=played[0], played=played)
-
-    def _collect(self, tasks: Tasks, seed: SeedSequence) -> Iterator[tuple[Trajectory, Batch]]:
-        """Yield the support data of each inner step and, last, the query data."""
-        rule, own = self.rule(), self.settings
-        theta = self.detached()
-        for step in range(own.inner_steps + 1):
-            last = step == own.inner_steps
-            self.on_phase("query" if last else "support")
-            rollout = collect_data(
-                self.policy.bind(theta),
-                self.family,
-                tasks,
-                substream(seed, step),
-                episodes=own.episodes_per_task,
-                per_trial=own.episodes_per_trial,
-                horizon=own.query_steps if last else own.support_steps,
-                device=self.device,
-                compiled=self.compiled,
-            )
-            batch = make_batch(rollout, self.policy, own.discount, own.gae_lambda)
-            yield rollout, batch
-            if not last:
-                theta = rule.step(theta, batch)
-
-    def _update(self, supports: Sequence[Batch], query: Batch) -> dict[str, float]:
-        """Take the epochs of outer steps; return the metrics of the update."""
-        steps: list[OptimizerStep] = []
-        parts: list[Diagnostics] = []
-        for _ in range(self.settings.outer_epochs):
-            parts.clear()  # those of the last epoch are reported
-            steps.append(self.optimizer.step(lambda: self._losses(supports, query, parts)))
-        return {
-            "meta_loss": steps[0].loss,
-            "gradient_norm": steps[0].gradient_norm,
-            "learning_rate": self.optimizer.learning_rate,
-            **averaged(parts),
-            "explained_variance": explained_variance(
-                of_all(query.value[query.valid]), of_all(query.target[query.valid])
-            ),
-        }
-
-    def _losses(
-        self, supports: Sequence[Batch], query: Batch, diagnostics: list[Diagnostics]
-    ) -> Iterator[Tensor]:
-        """Yield the share of the outer loss of each chunk of tasks."""
-        _, tasks, lanes = query.valid.shape
-        at_once = max(1, min(self.chunk, self.chunk_steps // (len(query.valid) * lanes)))
-        for first in range(0, tasks, at_once):
-            part = slice(first, first + at_once)
-            outer = self.objective()(
-                [support.tasks(part) for support in supports], query.tasks(part), self.params
-            )
-            diagnostics.append(outer.diagnostics)
-            yield outer.loss.sum() / self.settings.tasks_per_epoch
-
-
-def _reward_per_episode(trajectory: Trajectory) -> Float[Tensor, "K"]:
-    """Return each task's mean reward of an episode that did not fail; NaN where all did."""
-    return trajectory.reward.sum((0, 2)) / (trajectory.done & trajectory.valid).sum((0, 2))
-
-
-def _success_rates(name: str, trajectory: Trajectory) -> dict[str, float]:
-    rates = success_rates(trajectory, int(trajectory.done[:, 0, 0].sum()))
-    return {f"{name}_success": sum(rates) / len(rates)} if rates else {}
+    def update(self, supports: Sequence[Batch], query: Batch) -> dict[str, float]:
+        """Take the epochs of outer steps; see the base class."""
+        return adam_epochs(self, self.optimizer, supports, query, self.settings.outer_epochs)
 
 
 make = MAML

@@ -26,6 +26,7 @@ class LearnerSpec:
     Attributes:
         uses: Names of the settings that it uses and some other learner does not; a setting that
             no learner lists is used by all.
+        ignores: Names of such settings that it does not use.
         defaults: Its values of settings that nobody set; they go before a family's suggestions.
         trial_defaults: More of them, for a memory that lasts a trial where it usually does not.
         module: Module whose function ``make(policy, family, params, settings)`` builds it.
@@ -46,6 +47,12 @@ class LearnerSpec:
     rates: tuple[str, ...] = ("outer_lr",)
     defaults: Mapping[str, Any] = field(default_factory=dict)
     trial_defaults: Mapping[str, Any] = field(default_factory=dict)
+    ignores: Sequence[str] = ()
+
+    @property
+    def trains_steps(self) -> bool:
+        """Whether it meta-trains the gradient steps of adaptation."""
+        return self.validation == "adaptation"
 
     @property
     def returns(self) -> Mapping[str, str]:
@@ -72,7 +79,7 @@ LEARNERS: dict[str, LearnerSpec] = {
             "MAML over a family of tasks",
             uses=(
                 *("num_epochs", "tasks_per_epoch", "episodes_per_task", "outer_epochs"),
-                *("query_steps", "support_weight", "first_order", "learn_inner_lr"),
+                *("query_steps", "support_weight", "first_order", "learn_inner_lr", "adapts"),
                 *("experience", "validate_every", "validation_tasks"),
             ),
             module="ssm_metarl.meta_rl.maml",
@@ -136,7 +143,21 @@ LEARNERS: dict[str, LearnerSpec] = {
 def used_by(name: str) -> tuple[str, ...]:
     """Return the learners that use a setting."""
     some = tuple(spec.name for spec in LEARNERS.values() if name in spec.uses)
-    return some or tuple(LEARNERS)
+    return some or tuple(spec.name for spec in LEARNERS.values() if name not in spec.ignores)
+
+
+@dataclass(frozen=True)
+class AdaptsEntry:
+    """What gradient steps change, a value of ``--adapts``: groups of :class:`Leaf`."""
+
+    help: str
+    groups: tuple[Literal["encoder", "cell", "action"], ...]
+
+
+ADAPTS: dict[str, AdaptsEntry] = {
+    "all": AdaptsEntry("all that acts, as in MAML", ("encoder", "cell", "action")),
+    "heads": AdaptsEntry("the action head alone, as in ANIL", ("action",)),
+}
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,10 @@ def check_together(config: "TrainConfig") -> None:
             "--first_order: --surrogate prediction is learned through the inner step, which "
             "first order treats as a constant; leave one of them out"
         )
+    if config.surrogate == "prediction" and config.adapts == "heads":
+        raise UserError(
+            "--adapts heads: --surrogate prediction does not depend on the action head; valid: all"
+        )
     if config.surrogate == "emaml" and config.tasks_per_epoch == 1:
         raise UserError(
             f"--tasks_per_epoch is {config.tasks_per_epoch}; --surrogate emaml needs at least 2, "

@@ -16,7 +16,7 @@ from ssm_metarl.core.cells import CELLS
 from ssm_metarl.core.config import PolicyConfig
 from ssm_metarl.core.encoders import ENCODERS
 from ssm_metarl.errors import MAX_WHOLE, UserError
-from ssm_metarl.meta_rl.registry import INNER_LOSSES, LEARNERS, used_by
+from ssm_metarl.meta_rl.registry import ADAPTS, INNER_LOSSES, LEARNERS, used_by
 from ssm_metarl.training.checks import check_together
 from ssm_metarl.training.defaults import MAX_TIME_CONSTANT, ByAction, resolved
 from ssm_metarl.training.settings import check_settings, listed, setting, settings_of
@@ -148,6 +148,7 @@ class TrainConfig:
         f"Inner loss, see docs/gradients.md: {listed(INNER_LOSSES)}.",
         choices=INNER_LOSSES,
     )
+    adapts: str = setting("all", f"What gradient steps change: {listed(ADAPTS)}.", choices=ADAPTS)
     first_order: bool = setting(False, "Treat the inner gradient as a constant.")
     learn_inner_lr: bool = setting(False, "Also learn an inner rate for every parameter.")
     cell: str = setting("ssm", f"Memory: {listed(CELLS)}.", choices=CELLS)
@@ -250,7 +251,7 @@ class TrainConfig:
     @property
     def adapts_both_ways(self) -> bool:
         """Whether it is meta-trained with a memory of a trial: to adapt in context and by steps."""
-        return self.mode == "meta_rl" and self.memory == "trial"
+        return LEARNERS[self.mode].trains_steps and self.memory == "trial"
 
     def unused(self) -> list[str]:
         """Return the settings that were changed though the mode has no use for them."""

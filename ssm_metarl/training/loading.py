@@ -24,7 +24,7 @@ from ssm_metarl.env_runner.software import warn_of_simulators
 from ssm_metarl.errors import CheckpointError, UserError
 from ssm_metarl.hub.client import is_address, read_address
 from ssm_metarl.hub.download import fetch
-from ssm_metarl.meta_rl.inner_rule import ACTING
+from ssm_metarl.meta_rl.inner_rule import adapted_leaves
 from ssm_metarl.training.config import TrainConfig
 from ssm_metarl.training.learners import load_agent
 from ssm_metarl.training.loop import CHECKPOINT, EXPERIENCE
@@ -39,6 +39,7 @@ ADAPTATION_SETTINGS = {
     "discount": "discount",
     "gae_lambda": "gae_lambda",
     "surrogate": "surrogate",
+    "adapts": "adapts",
     "episodes_per_task": "episodes",
     "episodes_per_trial": "episodes_per_trial",
     "trust": "trust",
@@ -192,7 +193,7 @@ def _read_agent(checkpoint: Checkpoint, source: str) -> Agent:
         shapes = policy.init(torch.Generator())
     expected = {f"params/{name}": value for name, value in shapes.items()}
     if any(name.startswith("rates/") for name in checkpoint.tensors):
-        rated, _ = partition(shapes, policy.leaves, ACTING)
+        rated, _ = partition(shapes, policy.leaves, adapted_leaves(config.adapts))
         expected |= {f"rates/{name}": value for name, value in rated.items()}
     check_same_shapes(checkpoint.tensors, expected)
     params = {name: checkpoint.tensors[f"params/{name}"] for name in policy.leaves}

@@ -16,6 +16,7 @@ from ssm_metarl.env_runner.family import TaskFamily
 from ssm_metarl.env_runner.software import versions
 from ssm_metarl.env_runner.streams import substream
 from ssm_metarl.meta_rl.inner_rule import Rates
+from ssm_metarl.meta_rl.registry import LEARNERS
 from ssm_metarl.training.config import TrainConfig
 from ssm_metarl.training.saved import part
 
@@ -40,7 +41,7 @@ def adaptation_config(config: TrainConfig) -> AdaptationConfig:
     return from_settings(
         AdaptationConfig,
         vars(config),
-        inner_steps=config.inner_steps if config.mode == "meta_rl" else 0,
+        inner_steps=config.inner_steps if LEARNERS[config.mode].trains_steps else 0,
         horizon=config.support_steps,
         discount=config.adaptation_discount,
         gae_lambda=config.adaptation_gae_lambda,

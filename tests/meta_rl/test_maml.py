@@ -18,7 +18,7 @@ from ssm_metarl.env_runner.spaces import policy_spaces
 from ssm_metarl.env_runner.streams import substream
 from ssm_metarl.errors import DivergenceError
 from ssm_metarl.evaluation.play import mean_returns
-from ssm_metarl.meta_rl import maml, objective
+from ssm_metarl.meta_rl import meta_learner, objective
 from ssm_metarl.meta_rl.batch import Batch, collect_data, make_batch
 from ssm_metarl.meta_rl.learner import TASK_STREAM
 from ssm_metarl.meta_rl.losses import sampling_loss
@@ -98,7 +98,9 @@ def test_the_outer_loss_is_the_mean_over_tasks() -> None:
     query = dataclasses.replace(query, advantage=query.advantage + 1.0)  # so that it is not 0
     mean = learning.objective()([support], query, learning.params).loss.mean()
     assert mean < -0.5
-    torch.testing.assert_close(sum(learning._losses([support], query, [])), mean)
+    shares = [outer.loss.sum() for outer in learning.outer_losses([support], query)]
+    assert len(shares) == 2
+    torch.testing.assert_close(sum(shares) / 3, mean)
 
 
 @pytest.mark.parametrize(("memory", "steps"), [("episode", 20), ("trial", 40)])
@@ -134,7 +136,7 @@ def test_support_data_are_credited_with_the_return_against_the_other_tasks(
         credited.append((behaviour, credit))
         return sampling_loss(log_prob, behaviour, credit, *rest)
 
-    monkeypatch.setattr(maml, "collect_data", spy_on_rollouts)
+    monkeypatch.setattr(meta_learner, "collect_data", spy_on_rollouts)
     monkeypatch.setattr(objective, "sampling_loss", spy_on_credit)
     learner(surrogate="emaml", inner_steps=2, outer_epochs=1).iterate(SeedSequence(3), 1)
     a, b, c = rollouts[-1].reward.sum(0).mean(-1).tolist()
@@ -218,7 +220,7 @@ def test_query_data_are_fresh_and_of_the_adapted_policy(monkeypatch: pytest.Monk
         rollouts.append((bound.params, collect_data(bound, *data, **settings)))
         return rollouts[-1][1]
 
-    monkeypatch.setattr(maml, "collect_data", spy)
+    monkeypatch.setattr(meta_learner, "collect_data", spy)
     learner(inner_steps=2).iterate(SeedSequence(3), 1)
     assert len(rollouts) == 3
     shapes = [params["action.weight"].ndim for params, _ in rollouts]

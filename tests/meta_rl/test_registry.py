@@ -25,7 +25,7 @@ SETTINGS = {
     **{"first_steps": 4, "num_episodes": 1, "discount": 0.8, "gae_lambda": 0.7, "outer_epochs": 5},
     **{"clip": 0.3, "entropy": 0.1, "support_weight": 0.6, "max_grad_norm": 1.5},
     **{"minibatches": 2, "surrogate": "dice", "first_order": False, "learn_inner_lr": True},
-    **{"compile": "off", "norm_obs": False, "norm_reward": False},
+    **{"compile": "off", "norm_obs": False, "norm_reward": False, "adapts": "all"},
 }
 
 
@@ -93,6 +93,7 @@ CHANGES = {
     **{"first_steps": 3, "num_episodes": 15, "discount": 0.9, "gae_lambda": 0.6, "clip": 0.001},
     **{"outer_epochs": 2, "entropy": 0.5, "support_weight": 0.0, "max_grad_norm": 1e-4},
     **{"surrogate": "lvc", "first_order": True, "learn_inner_lr": False, "minibatches": 1},
+    "adapts": "heads",
 }
 BY_PPO = ("outer_lr", "discount", "gae_lambda", "clip", "entropy", "max_grad_norm")
 BY_RL2 = (
