@@ -25,6 +25,7 @@ from ssm_metarl.commands.common import (
 from ssm_metarl.console import INTERRUPTED, Bar, Interruption
 from ssm_metarl.core.config import from_settings
 from ssm_metarl.errors import CheckpointError, SsmMetaRLError, UserError
+from ssm_metarl.meta_rl.registry import LEARNERS
 from ssm_metarl.training.config import TrainConfig
 from ssm_metarl.training.metrics import METRICS, read_metrics
 from ssm_metarl.training.settings import setting, settings_of
@@ -38,7 +39,11 @@ JOB = ".torchrun-job"
 """File in a run that names the torchrun job that began it, whose restarts continue it."""
 CURVE, VIDEO = Path("figures", "learning-curve.png"), Path("videos", "trained.mp4")
 CHANGEABLE = ("num_epochs", "num_episodes", "device", "compile")  # when a run is resumed
-ADAPTED = {"meta_rl": "after one adaptation step ", "rl2": "over the episodes of a trial "}
+SCORED = {
+    "adaptation": "after one adaptation step ",
+    "trials": "over the episodes of a trial ",
+    "training": "",
+}
 BOTH = "over the episodes of a trial, the mean of before and after one adaptation step, "
 
 
@@ -236,7 +241,7 @@ def _summarise(last: "Progress", config: TrainConfig, run_dir: Path) -> None:
     from ssm_metarl.evaluation.report import counted
     from ssm_metarl.training.run_family import run_family
 
-    adapted = BOTH if config.adapts_both_ways else ADAPTED.get(config.mode, "")
+    adapted = BOTH if config.adapts_both_ways else SCORED[LEARNERS[config.mode].validation]
     spent = f"{counted(last.environment_steps, 'env step')}, {last.seconds:.0f} s"
     best = "unknown" if last.best_return is None else f"{last.best_return:.1f}"
     print(f"Trained {run_dir} ({spent}); best return {adapted}{best}.")

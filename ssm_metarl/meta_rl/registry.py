@@ -70,6 +70,19 @@ class LearnerSpec:
 
 
 VALIDATING = "evaluates on the validation tasks"
+_TRAINING_STEPS: dict[str, Any] = {  # what learners that meta-train gradient steps share
+    "phases": {
+        "support": "plays episodes to adapt from",
+        "query": "plays episodes with the adapted policies",
+        "update": "improves the shared parameters",
+        "validation": VALIDATING,
+    },
+    "validation": "adaptation",
+}
+_STEPS_USE = (
+    *("num_epochs", "tasks_per_epoch", "episodes_per_task", "query_steps"),
+    *("experience", "validate_every", "validation_tasks"),
+)
 
 LEARNERS: dict[str, LearnerSpec] = {
     spec.name: spec
@@ -78,18 +91,11 @@ LEARNERS: dict[str, LearnerSpec] = {
             "meta_rl",
             "MAML over a family of tasks",
             uses=(
-                *("num_epochs", "tasks_per_epoch", "episodes_per_task", "outer_epochs"),
-                *("query_steps", "support_weight", "first_order", "learn_inner_lr", "adapts"),
-                *("experience", "validate_every", "validation_tasks"),
+                *_STEPS_USE,
+                *("outer_epochs", "support_weight", "first_order", "learn_inner_lr", "adapts"),
             ),
             module="ssm_metarl.meta_rl.maml",
-            phases={
-                "support": "plays episodes to adapt from",
-                "query": "plays episodes with the adapted policies",
-                "update": "improves the shared parameters",
-                "validation": VALIDATING,
-            },
-            validation="adaptation",
+            **_TRAINING_STEPS,
             rates=("outer_lr", "inner_lr"),
             defaults={
                 "num_epochs": 40,
@@ -99,6 +105,17 @@ LEARNERS: dict[str, LearnerSpec] = {
             },
             # To adapt before any step too has to be asked for, and takes longer.
             trial_defaults={"num_epochs": 150, "outer_epochs": 8, "support_weight": 1.0},
+        ),
+        LearnerSpec(
+            "reptile",
+            "Reptile: first order, towards the adapted parameters",
+            uses=_STEPS_USE,
+            module="ssm_metarl.meta_rl.reptile",
+            **_TRAINING_STEPS,
+            rates=("outer_lr", "inner_lr"),
+            defaults={"num_epochs": 40, "tasks_per_epoch": 16, "gae_lambda": 1.0},
+            trial_defaults={"num_epochs": 150},
+            ignores=("clip", "entropy"),
         ),
         LearnerSpec(
             "rl2",

@@ -25,6 +25,11 @@ def check_together(config: "TrainConfig") -> None:
         raise UserError(
             "--adapts heads: --surrogate prediction does not depend on the action head; valid: all"
         )
+    if config.surrogate == "prediction" and config.mode == "reptile":
+        raise UserError(
+            "--surrogate prediction: reptile follows the inner loss alone, and would never learn "
+            "of rewards; valid: lvc"
+        )
     if config.surrogate == "emaml" and config.tasks_per_epoch == 1:
         raise UserError(
             f"--tasks_per_epoch is {config.tasks_per_epoch}; --surrogate emaml needs at least 2, "

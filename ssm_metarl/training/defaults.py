@@ -1,6 +1,6 @@
 """What a setting is where none is given: its learner, the family or other settings say it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -81,12 +81,16 @@ def default_text(one: Setting) -> str:
     """Return the default of a setting of a training in words."""
     if one.unset or not one.optional:
         return one.unset or str(one.default)
-    parts = [
-        f"{values[one.name]} for {spec.name}{trial}"
-        for spec in LEARNERS.values()
-        for values, trial in ((spec.defaults, ""), (spec.trial_defaults, " with --memory trial"))
-        if one.name in values
-    ]
+    learners: dict[tuple[Any, str], list[str]] = {}  # by value, and by when it holds
+    for spec in LEARNERS.values():
+        for values, when in ((spec.defaults, ""), (spec.trial_defaults, " with --memory trial")):
+            if one.name in values:
+                learners.setdefault((values[one.name], when), []).append(spec.name)
+    parts = [f"{value} for {_both(names)}{when}" for (value, when), names in learners.items()]
     last = [] if one.otherwise is None else [str(one.otherwise)]
     rest = " or ".join(["the family's", *last] if one.family else last)
     return ", ".join([*parts, f"else {rest}"] if parts and rest else parts or [rest])
+
+
+def _both(names: Sequence[str]) -> str:
+    return " and ".join([*([", ".join(names[:-1])] if names[1:] else []), names[-1]])

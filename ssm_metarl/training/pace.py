@@ -27,15 +27,16 @@ def iterations_of(config: TrainConfig) -> int:
 
 
 def expected_seconds(config: TrainConfig) -> float | None:
-    """Return about how long a training takes; None for a family that was not measured.
+    """Return about how long a training takes; None for a family or learner that was not measured.
 
     An iteration of twice the tasks takes twice as long; other settings are not looked at.
     """
-    if config.env_name not in PACE:
+    pace = PACE.get(config.env_name, {}).get(config.mode)
+    if pace is None:
         return None
     usual = _usual(config).tasks_per_epoch
     share = config.tasks_per_epoch / usual if usual and config.tasks_per_epoch else 1.0
-    return PACE[config.env_name][config.mode] * iterations_of(config) * share
+    return pace * iterations_of(config) * share
 
 
 def is_large(config: TrainConfig) -> bool:

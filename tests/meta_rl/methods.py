@@ -15,6 +15,7 @@ from ssm_metarl.training.recipes import make_agent, make_policy
 METHODS: dict[str, dict[str, Any]] = {
     "maml": {},
     "anil": {"adapts": "heads"},
+    "reptile": {"mode": "reptile"},
 }
 SMALL = {
     **{"tasks_per_epoch": 3, "episodes_per_task": 4, "inner_lr": 0.1, "support_steps": 20},

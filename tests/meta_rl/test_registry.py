@@ -103,6 +103,10 @@ BY_RL2 = (
 USED = {
     "meta_rl": CHANGES.keys()
     - {"num_episodes", "first_steps", "episodes_per_trial", "minibatches"},
+    "reptile": CHANGES.keys()
+    - {"num_episodes", "first_steps", "episodes_per_trial", "minibatches"}
+    - {"outer_epochs", "clip", "entropy", "support_weight", "surrogate", "first_order"}
+    - {"learn_inner_lr", "adapts"},
     "rl2": {*BY_PPO, *BY_RL2},
     "policy_gradient": {*BY_PPO, "num_episodes"},
 }

@@ -171,7 +171,7 @@ def test_every_setting_says_what_it_is_and_what_its_default_is() -> None:
         if not one.optional:
             assert one.check(one.default) == one.default
     assert default_text(SETTINGS["num_epochs"]) == (
-        "40 for meta_rl, 150 for meta_rl with --memory trial, 80 for rl2"
+        "40 for meta_rl and reptile, 150 for meta_rl and reptile with --memory trial, 80 for rl2"
     )
     assert default_text(SETTINGS["width"]) == "64 for rl2, else 32"
     assert default_text(SETTINGS["query_steps"]) == "the family's"
@@ -179,7 +179,7 @@ def test_every_setting_says_what_it_is_and_what_its_default_is() -> None:
 
 def test_learners_and_families_speak_of_settings_that_there_are() -> None:
     for spec in LEARNERS.values():
-        assert {*spec.uses, *spec.defaults, *spec.trial_defaults} <= SETTINGS.keys()
+        assert {*spec.uses, *spec.ignores, *spec.defaults, *spec.trial_defaults} <= SETTINGS.keys()
     for one in SETTINGS.values():
         assert not one.family or hasattr(get_family("CartPole-v1"), one.family)
 
