@@ -20,7 +20,6 @@ from typing import Annotated, Any, Literal
 
 import torch
 import tyro
-from pooling import over_seeds
 from rich.console import Console
 from rich.table import Table
 from training import trained
@@ -30,6 +29,7 @@ from ssm_metarl.env_runner.family import TaskFamily
 from ssm_metarl.env_runner.registry import get_family
 from ssm_metarl.evaluation.evaluate import EvaluationPlan, evaluate, summarise
 from ssm_metarl.evaluation.figures import adaptation_curve, write_png
+from ssm_metarl.evaluation.pooling import over_seeds
 from ssm_metarl.evaluation.report import Evaluation
 from ssm_metarl.training.config import TrainConfig
 from ssm_metarl.training.loading import load

@@ -20,7 +20,6 @@ import numpy as np
 import torch
 import tyro
 from adaptation import machine
-from pooling import over_seeds
 from rich.console import Console
 from rich.table import Table
 from training import trained
@@ -28,6 +27,7 @@ from training import trained
 from ssm_metarl.env_runner.registry import get_family
 from ssm_metarl.evaluation.evaluate import EvaluationPlan, evaluate, summarise
 from ssm_metarl.evaluation.figures import adaptation_curve, write_png
+from ssm_metarl.evaluation.pooling import over_seeds
 from ssm_metarl.evaluation.report import Evaluation
 from ssm_metarl.evaluation.statistics import stratified_bootstrap
 from ssm_metarl.evaluation.table import make_table

@@ -33,7 +33,6 @@ import torch
 import tyro
 from adaptation import machine
 from numpy.random import SeedSequence
-from pooling import over_seeds
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor
@@ -47,6 +46,7 @@ from ssm_metarl.env_runner.software import current_software
 from ssm_metarl.env_runner.world import VecOptions, World
 from ssm_metarl.evaluation.evaluate import EvaluationPlan, evaluate, summarise
 from ssm_metarl.evaluation.figures import budget_curve, write_png
+from ssm_metarl.evaluation.pooling import over_seeds
 from ssm_metarl.evaluation.report import Evaluation
 from ssm_metarl.evaluation.table import make_table
 from ssm_metarl.training.config import TrainConfig

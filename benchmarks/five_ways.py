@@ -21,7 +21,6 @@ import numpy as np
 import torch
 import tyro
 from adaptation import machine
-from pooling import over_seeds
 from rich.console import Console
 from training import trained
 
@@ -35,6 +34,7 @@ from ssm_metarl.evaluation.figures import (
     task_scatter,
     write_png,
 )
+from ssm_metarl.evaluation.pooling import over_seeds
 from ssm_metarl.evaluation.report import Evaluation
 from ssm_metarl.evaluation.table import make_table
 from ssm_metarl.training.config import TrainConfig

@@ -32,7 +32,6 @@ import tyro
 from adaptation import SUITES as TRAINED
 from adaptation import machine
 from numpy.random import SeedSequence
-from pooling import pooled_result
 from rich.console import Console
 from rich.table import Table
 from training import trained
@@ -51,6 +50,7 @@ from ssm_metarl.evaluation.evaluate import (
 )
 from ssm_metarl.evaluation.figures import budget_curve, write_png
 from ssm_metarl.evaluation.play import mean_returns
+from ssm_metarl.evaluation.pooling import pooled_result
 from ssm_metarl.evaluation.report import Evaluation
 from ssm_metarl.evaluation.statistics import iqm, paired_difference, stratified_bootstrap
 from ssm_metarl.experience.buffer import ExperienceStore

@@ -26,7 +26,6 @@ from typing import Annotated, Literal
 import torch
 import tyro
 from measure.machine import matmul_peak
-from pooling import over_seeds
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
@@ -34,6 +33,7 @@ from rich.table import Table
 from ssm_metarl.env_runner.registry import get_family
 from ssm_metarl.evaluation.evaluate import EvaluationPlan, evaluate, summarise
 from ssm_metarl.evaluation.figures import trial_curve, write_png
+from ssm_metarl.evaluation.pooling import over_seeds
 from ssm_metarl.evaluation.report import Evaluation
 from ssm_metarl.training.config import TrainConfig
 from ssm_metarl.training.loading import load

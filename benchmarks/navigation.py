@@ -30,13 +30,13 @@ from pathlib import Path
 import torch
 import tyro
 from adaptation import Trained
-from pooling import over_seeds
 from rich.console import Console
 from rich.table import Table
 
 from ssm_metarl.env_runner.registry import get_family
 from ssm_metarl.evaluation.evaluate import EvaluationPlan, evaluate, summarise
 from ssm_metarl.evaluation.figures import adaptation_curve, write_png
+from ssm_metarl.evaluation.pooling import over_seeds
 from ssm_metarl.evaluation.report import Evaluation
 from ssm_metarl.training.config import TrainConfig
 from ssm_metarl.training.loading import load

@@ -19,7 +19,6 @@ from typing import Any
 import numpy as np
 import torch
 from adaptation import machine
-from pooling import over_seeds
 from rich.console import Console
 from training import TrainedRun, trained
 
@@ -28,6 +27,7 @@ from ssm_metarl.env_runner.registry import get_family
 from ssm_metarl.env_runner.software import current_software
 from ssm_metarl.evaluation.evaluate import EvaluationPlan, evaluate, summarise
 from ssm_metarl.evaluation.figures import budget_curve, write_png
+from ssm_metarl.evaluation.pooling import over_seeds
 from ssm_metarl.evaluation.report import Evaluation, ModeResult
 from ssm_metarl.evaluation.statistics import paired_difference
 from ssm_metarl.evaluation.table import make_table

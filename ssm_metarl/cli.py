@@ -8,7 +8,7 @@ from typing import Any
 import tyro
 
 from ssm_metarl import __version__
-from ssm_metarl.commands import adapt, app, envs, evaluate, export, push, sweep, train
+from ssm_metarl.commands import adapt, app, compare, envs, evaluate, export, push, sweep, train
 from ssm_metarl.console import INTERRUPTED, say, warnings_as_lines
 from ssm_metarl.errors import CheckpointError, SsmMetaRLError, StoreError, UserError, nearest
 from ssm_metarl.parsing import as_typed, parse
@@ -18,6 +18,7 @@ COMMANDS: Mapping[str, tuple[type, Callable[[Any, list[str]], int]]] = {
     "sweep": (sweep.Sweep, sweep.run),
     "adapt": (adapt.Adapt, adapt.run),
     "evaluate": (evaluate.Evaluate, evaluate.run),
+    "compare": (compare.Compare, compare.run),
     "export": (export.Export, export.run),
     "push": (push.Push, push.run),
     "envs": (envs.Envs, envs.run),
@@ -76,7 +77,7 @@ def _dispatch(argv: list[str]) -> int:
         raise UserError(f"{what}; {nearest(name, COMMANDS)}")
     kind, run = COMMANDS[name]
     others = ", ".join(other for other in COMMANDS if other != name)
-    footer = f"Other commands of {PROGRAM}: {others}.\n\n{VARIABLES}"
+    footer = f"Other commands: {others}.\n\n{VARIABLES}"
     try:
         asked = parse(kind, f"{PROGRAM} {name}", rest, footer)
         return run(*asked)

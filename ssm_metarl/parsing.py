@@ -81,7 +81,8 @@ def _tokens(kind: type, program: str, argv: Sequence[str]) -> Iterator[tuple[Set
             guess = f"did you mean {' or '.join(close)}? " if close else ""
             raise UserError(f"unknown flag {flag}; {guess}{program} --help lists them")
         elif positional:
-            yield positional.pop(0), token
+            one = positional[0] if get_origin(positional[0].type) is tuple else positional.pop(0)
+            yield one, token
         elif switch:
             raise UserError(_too_much(switch, token, flags))
         else:

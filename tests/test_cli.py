@@ -57,7 +57,7 @@ from ssm_metarl.env_runner.kept import WORKERS
         (["evaluate"], ["ssm-metarl evaluate needs RUN: the folder of a run or of a"]),
         (["evaluate", "nowhere", "--split=test"], ["--split", "held_out, shifted, validation"]),
         (["evaluate", "nowhere", "--json=/"], ["--json", "folder"]),
-        ([], ["adapt, app, envs, evaluate, export, push, sweep, train"]),
+        ([], ["adapt, app, compare, envs, evaluate, export, push, sweep, train"]),
         (["trian"], ["trian", "train"]),
         (["evaluate", "nowhere"], ["nowhere", "not a run"]),
         (["adapt"], ["ssm-metarl adapt needs RUN: the folder"]),
@@ -118,7 +118,7 @@ def test_every_command_has_help_with_a_line_per_flag(
         (["sweep"], ["--param", "outer_lr=1e-4..1e-2:log", "--jobs", "--lr", "joins in"]),
         (
             ["train"],
-            ["Other commands", "adapt, evaluate, export, push, envs, app", f"{WORKERS}=N"],
+            ["Other commands", "adapt, evaluate, compare, export, push, envs, app", f"{WORKERS}=N"],
         ),
     ):
         assert main([*command, "--help"]) == 0

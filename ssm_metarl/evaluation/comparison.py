@@ -52,14 +52,12 @@ class Measured:
 
     def row(self, mode: str) -> ModeResult | None:
         """Return a mode's result from the least data that it adapted from."""
-        own = [row for row in self.rows if row.mode == mode and (row.shots or mode == "zero_shot")]
-        single = [row for row in own if mode != "in_context" or not row.steps]
-        return min(single, key=lambda row: row.shots, default=None)
+        return least_data(self.rows, mode)
 
     @property
     def representative(self) -> ModeResult:
         """The result of the first mode of `REPRESENTATIVE` that was measured."""
-        return next((row for mode in REPRESENTATIVE if (row := self.row(mode))), self.rows[0])
+        return representative(self.rows)
 
     @property
     def rated(self) -> bool:
@@ -70,6 +68,19 @@ class Measured:
     def drawable(self) -> bool:
         """Whether a budget curve has two points."""
         return len({row.shots for row in self.rows if row.shots and row.steps in (0, 1)}) > 1
+
+
+def least_data(rows: Sequence[ModeResult], mode: str) -> ModeResult | None:
+    """Return a mode's result from the least data that it adapted from."""
+    own = [row for row in rows if row.mode == mode and (row.shots or mode == "zero_shot")]
+    single = [row for row in own if mode != "in_context" or not row.steps]
+    return min(single, key=lambda row: row.shots, default=None)
+
+
+def representative(rows: Sequence[ModeResult]) -> ModeResult:
+    """Return the result of the first mode of `REPRESENTATIVE` that was measured."""
+    found = (least_data(rows, mode) for mode in REPRESENTATIVE)
+    return next((row for row in found if row), rows[0])
 
 
 def leading(rows: Sequence[ModeResult]) -> ModeResult:

@@ -115,6 +115,53 @@ def paired_difference(
     return Difference(float(difference.mean()), ci95)
 
 
+class Comparison(NamedTuple):
+    """Of two methods on the same tasks, with 95% confidence intervals.
+
+    Attributes:
+        difference: Of their means.
+        improvement: The probability that the first is the better one on a task, each with a seed
+            drawn at random; a tie counts half.
+    """
+
+    difference: Difference
+    improvement: Difference
+
+
+def compare(
+    a: Shaped[np.ndarray, "R N"],
+    b: Shaped[np.ndarray, "S _"],
+    resamples: int = 2000,
+    seed: int = 0,
+) -> Comparison:
+    """Compare two methods, each with training seeds of its own, on the same tasks.
+
+    The probability of improvement is that of Agarwal et al. 2021, a mean over tasks of Mann and
+    Whitney's statistic. The bootstrap draws one set of tasks for both, and the seeds of each.
+
+    Raises:
+        UserError: No scores, one that is not finite, or other tasks.
+    """
+    a, b = _checked(a), _checked(b)
+    if a.shape[1] != b.shape[1]:
+        raise UserError(f"scores of {a.shape[1]} and of {b.shape[1]} tasks cannot be compared")
+    gain = a[:, None] - b  # [R, S, N]
+    better = (gain > 0) + 0.5 * (gain == 0)
+    rng = np.random.default_rng(seed)
+    tasks, ours, theirs = (
+        rng.multinomial(n, np.full(n, 1 / n), size=resamples) / n
+        for n in (a.shape[1], a.shape[0], b.shape[0])
+    )
+    found = []
+    for values in (gain, better):
+        # Weighted by how often each task, and then each seed, was drawn.
+        drawn = np.einsum("ijn,rn->rij", values, tasks)
+        drawn = np.einsum("rij,ri,rj->r", drawn, ours, theirs)
+        low, high = np.quantile(drawn, (0.025, 0.975))
+        found.append(Difference(float(values.mean()), (float(low), float(high))))
+    return Comparison(*found)
+
+
 def _checked(scores: Shaped[np.ndarray, "S N"]) -> Float[np.ndarray, "S N"]:
     """Return the scores in float64, or say which one is not a number one may average."""
     scores = np.asarray(scores, np.float64)

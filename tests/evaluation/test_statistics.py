@@ -11,6 +11,7 @@ from ssm_metarl.errors import UserError
 from ssm_metarl.evaluation.statistics import (
     Design,
     Statistic,
+    compare,
     iqm,
     mean,
     paired_difference,
@@ -201,3 +202,42 @@ def test_published_intervals_can_be_computed_again() -> None:
         assert statistic(a.astype(np.float32)).dtype == np.float64
     for whole in (np.arange(12).reshape(3, 4), np.arange(12, dtype=np.float32).reshape(3, 4)):
         assert stratified_bootstrap(whole) == stratified_bootstrap(whole.astype(np.float64))
+
+
+def enumerated_comparison(a: np.ndarray, b: np.ndarray) -> list[tuple[float, np.ndarray]]:
+    """Both means, and both quantiles over all draws of tasks and of either's seeds."""
+    gain = a[:, None] - b
+    better = np.where(gain > 0, 1.0, np.where(gain < 0, 0.0, 0.5))
+    found = []
+    for each in (gain, better):
+        values = [
+            each[np.ix_(ours, theirs, tasks)].mean()
+            for ours in itertools.product(range(len(a)), repeat=len(a))
+            for theirs in itertools.product(range(len(b)), repeat=len(b))
+            for tasks in itertools.product(range(a.shape[1]), repeat=a.shape[1])
+        ]
+        found.append((each.mean(), np.quantile(values, (0.025, 0.975))))
+    return found
+
+
+def test_comparison_of_unequal_numbers_of_seeds_agrees_with_full_enumeration() -> None:
+    rng = np.random.default_rng(RNG_SEED)
+    a, b = rng.integers(0, 4, (2, 4)).astype(float), rng.integers(0, 4, (3, 4)).astype(float)
+    assert (a[:, None] == b).any(), "ties count half"
+    for (value, ends), found in zip(
+        enumerated_comparison(a, b), compare(a, b, resamples=40_000), strict=True
+    ):
+        assert found.mean == pytest.approx(value)
+        np.testing.assert_allclose(found.ci95, ends, atol=0.06)
+
+
+def test_probability_of_improvement_is_mann_whitneys_statistic() -> None:
+    a, b = np.random.default_rng(1).normal(size=(2, 6, 1))
+    statistic = scipy.stats.mannwhitneyu(a[:, 0], b[:, 0]).statistic
+    assert compare(a, b).improvement.mean == pytest.approx(statistic / 36)
+    assert compare(b, a).improvement.mean == pytest.approx(1 - statistic / 36)
+
+
+def test_comparison_on_other_tasks_is_refused() -> None:
+    with pytest.raises(UserError, match="of 3 and of 2 tasks cannot be compared"):
+        compare(np.zeros((1, 3)), np.zeros((1, 2)))

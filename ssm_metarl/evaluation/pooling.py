@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float
 
-from ssm_metarl.evaluation.report import Evaluation, ModeResult
+from ssm_metarl.evaluation.report import Evaluation, ModeResult, Success, with_success
 from ssm_metarl.evaluation.statistics import iqm, mean, stratified_bootstrap
 
 
@@ -46,14 +46,26 @@ def over_seeds(evaluations: Sequence[Evaluation]) -> Evaluation:
     rows = []
     for same in zip(*(evaluation.results for evaluation in evaluations), strict=True):
         first = same[0]
-        rows.append(
-            pooled_result(
-                first.mode,
-                first.shots,
-                first.steps,
-                np.array([row.per_task for row in same]),
-                np.array([row.deterministic_mean for row in same]),
-                np.array([row.adaptation_env_steps for row in same]),
-            )
+        row = pooled_result(
+            first.mode,
+            first.shots,
+            first.steps,
+            np.array([row.per_task for row in same]),
+            np.array([row.deterministic_mean for row in same]),
+            np.array([row.adaptation_env_steps for row in same]),
         )
-    return dataclasses.replace(evaluations[0], results=tuple(rows), differences=())
+        rates = [one.success for one in with_success(same) if one.success]
+        rows.append(dataclasses.replace(row, success=_pooled_success(rates) if rates else None))
+    return dataclasses.replace(
+        evaluations[0], results=tuple(rows), differences=(), success_differences=()
+    )
+
+
+def _pooled_success(rates: Sequence[Success]) -> Success:
+    scores = np.array([rate.per_task for rate in rates])
+    return Success(
+        float(mean(scores.ravel())),
+        stratified_bootstrap(scores, design="crossed"),
+        float(mean(np.array([rate.deterministic_mean for rate in rates]))),
+        tuple(scores.mean(0).tolist()),
+    )
