@@ -14,10 +14,11 @@ from ssm_metarl.checkpoint.files import check_writable, write_text_atomically
 from ssm_metarl.commands.common import attempt, made, naming_flag, plain_table, refuse_no_folder
 from ssm_metarl.console import show
 from ssm_metarl.errors import UserError
-from ssm_metarl.evaluation.report import MODES, Evaluation, describe
+from ssm_metarl.evaluation.report import MODES, Evaluation, counted, describe
 from ssm_metarl.training.settings import check_settings, setting
 
 if TYPE_CHECKING:  # they import torch
+    from ssm_metarl.evaluation.adastop import Decision
     from ssm_metarl.evaluation.methods import Method
 
 SAME = ("family", "split", "tasks", "seed")  # of all evaluations, or the tasks are others
@@ -48,6 +49,14 @@ class Compare:
         unset="the least",
         within=(0, 1_000_000),
     )
+    adastop: int | None = setting(
+        None,
+        "Test by AdaStop which methods differ, after each so many seeds of every method: says "
+        "when further seeds are needed, and is wrong about equal ones in 5% of cases at most.",
+        unset="no test",
+        within=(1, 1_000),
+    )
+    adastop_groups: int = setting(5, "After how many such groups it ends.", within=(1, 100))
     out: Path = setting(
         Path("comparison"),
         "Where comparison.json and the figure go.",
@@ -79,8 +88,9 @@ def run(asked: Compare, given: Collection[str]) -> int:
     show(_means(methods, describe(first)), whole=True)
     if len(methods) > 1:
         show(_pairs(methods), whole=True)
+    decisions = _decide(asked, methods) if asked.adastop else []
     path = asked.out / "comparison.json"
-    write_text_atomically(path, to_json(first, methods))
+    write_text_atomically(path, to_json(first, methods, decisions))
     made("numbers", path)
     attempt("figure", lambda: _draw(methods, describe(first), asked.out / "comparison.png"))
     return 0
@@ -175,6 +185,22 @@ def _pairs(methods: Sequence["Method"]) -> Table:
             "{:.0f}% [{:.0f}, {:.0f}]".format(percent[0], *percent[1]),
         )
     return table
+
+
+def _decide(asked: Compare, methods: Sequence["Method"]) -> list["Decision"]:
+    """Test the mean returns of the seeds one group after another, and tell the outcome."""
+    from ssm_metarl.evaluation.adastop import adastop
+
+    assert asked.adastop is not None
+    scores = [one.scores.mean(1) for one in methods]
+    with naming_flag("adastop"):
+        decisions = adastop(scores, asked.adastop, asked.adastop_groups)
+    words = {1: "better than", -1: "worse than", 0: "equal to, as far as it can tell,"}
+    for one in decisions:
+        first, second = methods[one.first].name, methods[one.second].name
+        said = "not told apart yet from (train more seeds)" if one.sign is None else words[one.sign]
+        print(f"AdaStop, {counted(one.seeds, 'seed')} each: {first} {said} {second}")
+    return decisions
 
 
 def _interval(value: float, ends: tuple[float, float]) -> str:

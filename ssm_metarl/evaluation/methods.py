@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Float
 
 from ssm_metarl.errors import UserError
+from ssm_metarl.evaluation.adastop import Decision
 from ssm_metarl.evaluation.comparison import representative
 from ssm_metarl.evaluation.pooling import over_seeds
 from ssm_metarl.evaluation.report import Evaluation, ModeResult, label
@@ -95,7 +96,9 @@ def comparisons(methods: Sequence[Method]) -> list[tuple[Method, Method, Compari
     ]
 
 
-def to_json(evaluation: Evaluation, methods: Sequence[Method]) -> str:
+def to_json(
+    evaluation: Evaluation, methods: Sequence[Method], decisions: Sequence[Decision] = ()
+) -> str:
     """Return the text of `comparison.json`; the tasks are those of any of the evaluations."""
     told = [
         {
@@ -117,4 +120,11 @@ def to_json(evaluation: Evaluation, methods: Sequence[Method]) -> str:
         for one, other, found in comparisons(methods)
     ]
     tasks = {name: getattr(evaluation, name) for name in ("family", "split", "tasks", "seed")}
-    return json.dumps(tasks | {"methods": told, "comparisons": pairs}, indent=1) + "\n"
+    found = tasks | {"methods": told, "comparisons": pairs}
+    if decisions:
+        names = [one.name for one in methods]
+        found["adastop"] = [
+            one._asdict() | {"first": names[one.first], "second": names[one.second]}
+            for one in decisions
+        ]
+    return json.dumps(found, indent=1) + "\n"

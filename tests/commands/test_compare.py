@@ -72,3 +72,24 @@ def test_what_cannot_be_compared_is_refused(
     (one / "evaluation.json").write_text("{")
     assert "evaluation.json" in fails(capsys, ["compare", str(one)])
     assert not Path("comparison").exists()
+
+
+def test_adastop_says_when_seeds_suffice(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    runs = [
+        run_of(tmp_path / f"{name}-{seed}", (level + 0.1 * seed, level), seed=seed, inner_lr=rate)
+        for name, level, rate in (("good", 9.0, 0.1), ("bad", 1.0, 0.2), ("same", 1.01, 0.3))
+        for seed in range(5)
+    ]
+    asked = ["compare", *runs, "--adastop=5", f"--out={tmp_path / 'out'}"]
+    assert main(asked) == 0
+    out = capsys.readouterr().out
+    assert "AdaStop, 5 seeds each: good better than bad" in out
+    assert "bad not told apart yet from (train more seeds) same" in out
+    told = json.loads((tmp_path / "out" / "comparison.json").read_text())["adastop"]
+    assert told[0] == {"first": "good", "second": "bad", "sign": 1, "seeds": 5}
+    assert main([*asked, "--adastop_groups=1"]) == 0
+    assert "bad equal to, as far as it can tell, same" in capsys.readouterr().out
+    message = fails(capsys, ["compare", *runs[:8], "--adastop=5", f"--out={tmp_path / 'out'}"])
+    assert "--adastop: the test needs two methods of at least 5 seeds each" in message
