@@ -4,7 +4,7 @@ import functools
 import math
 import operator
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -51,6 +51,10 @@ class Categorical:
         assert isinstance(other, Categorical)
         pairs = zip(self._log_probs(), other._log_probs(), strict=True)
         return _sum((log_p.exp() * (log_p - log_q)).sum(-1) for log_p, log_q in pairs)
+
+    def tasks(self, tasks: slice) -> "Categorical":
+        """Return those of some of the tasks, from ``[T, K, E]`` of them."""
+        return replace(self, logits=self.logits[:, tasks])
 
     def probabilities(self) -> Float[Tensor, "*batch A"]:
         """Return the probability of every choice."""
@@ -102,6 +106,11 @@ class DiagonalGaussian:
         log_ratio = self.log_std - other.log_std
         z = (self.mean - other.mean) * (-other.log_std).exp()
         return (0.5 * ((2.0 * log_ratio).exp() + z.square() - 1.0) - log_ratio).sum(-1)
+
+    def tasks(self, tasks: slice) -> "DiagonalGaussian":
+        """Return those of some of the tasks, from ``[T, K, E]`` of them."""
+        log_std = self.log_std.expand_as(self.mean)  # which may be shared by all tasks
+        return DiagonalGaussian(self.mean[:, tasks], log_std[:, tasks])
 
 
 Distribution = Categorical | DiagonalGaussian

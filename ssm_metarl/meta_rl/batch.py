@@ -1,13 +1,14 @@
 """Batches: what losses need of a trajectory, prepared once."""
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Shaped
 from numpy.random import SeedSequence
 from torch import Tensor
 
-from ssm_metarl.core.distributions import Categorical, DiagonalGaussian
+from ssm_metarl.core.distributions import Categorical, DiagonalGaussian, Distribution
 from ssm_metarl.core.policy import BoundPolicy, Policy
 from ssm_metarl.env_runner.family import TaskFamily, Tasks
 from ssm_metarl.env_runner.rollout import Trajectory, collect_episodes, collect_trials
@@ -29,17 +30,20 @@ class Batch(Targets):
     """Of the observation at each step, in units of its root mean square on the task."""
     episodes: int = 1
     """In each lane."""
+    behaviour: Distribution | None = None
+    """Of the actions, under the parameters that played, for objectives that need divergences."""
     credit: Float[Tensor, "K"] | None = None
     """For support data: what adapting from them led to, if they are credited with it (E-MAML)."""
 
     def tasks(self, tasks: slice) -> "Batch":
         """Return the part of some of the tasks."""
-        parts = {
+        parts: dict[str, Any] = {
             name: value[tasks] if value.ndim == 1 else value[:, tasks]
             for name, value in vars(self).items()
             if isinstance(value, Tensor)
         }
-        return replace(self, **parts)
+        behaviour = self.behaviour and self.behaviour.tasks(tasks)
+        return replace(self, **parts, behaviour=behaviour)
 
     @property
     def unit(self) -> Float[Tensor, "K"]:

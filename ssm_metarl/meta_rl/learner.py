@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import torch
 from numpy.random import SeedSequence
@@ -21,8 +21,9 @@ from ssm_metarl.core.policy import BoundPolicy, Policy
 from ssm_metarl.env_runner.compiled import wanted
 from ssm_metarl.env_runner.family import TaskFamily, Tasks
 from ssm_metarl.env_runner.rollout import Trajectory
-from ssm_metarl.meta_rl.optimizer import AdamOptimizer
+from ssm_metarl.meta_rl.optimizer import OuterOptimizer
 
+Optimizer = TypeVar("Optimizer", bound=OuterOptimizer)
 TASK_STREAM, ROLLOUT_STREAM, SHUFFLE_STREAM = 0, 1, 2
 Settings = Mapping[str, Any]
 """The settings of a run by name, each with a value."""
@@ -50,7 +51,7 @@ class Report:
     played: Sequence[tuple[Tasks, Trajectory]] = field(default=(), compare=False)
 
 
-class Learner(ABC):
+class Learner(ABC, Generic[Optimizer]):
     """Shared parameters and their optimiser; a subclass says what an iteration is.
 
     Attributes:
@@ -63,7 +64,7 @@ class Learner(ABC):
         longest_rollout: Most steps of one lane of the experience it reports; 0 for none.
     """
 
-    optimizer: AdamOptimizer
+    optimizer: Optimizer
     longest_rollout = 0
 
     def __init__(

@@ -18,7 +18,7 @@ from ssm_metarl.meta_rl.objective import ClippedObjective
 from ssm_metarl.meta_rl.optimizer import AdamOptimizer
 
 
-class MAML(MetaLearner):
+class MAML(MetaLearner[AdamOptimizer]):
     """MAML by Adam on PPO's clipped surrogate."""
 
     def __init__(
@@ -35,7 +35,7 @@ class MAML(MetaLearner):
 
     def update(self, supports: Sequence[Batch], query: Batch) -> dict[str, float]:
         """Take the epochs of outer steps; see the base class."""
-        return adam_epochs(self, self.optimizer, supports, query, self.settings.outer_epochs)
+        return adam_epochs(self, supports, query, self.settings.outer_epochs)
 
 
 make = MAML

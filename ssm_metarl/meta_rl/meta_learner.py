@@ -24,14 +24,21 @@ from ssm_metarl.env_runner.trajectory import of_all_processes
 from ssm_metarl.meta_rl.batch import Batch, collect_data, make_batch
 from ssm_metarl.meta_rl.diagnostics import Diagnostics, averaged, explained_variance, success_rates
 from ssm_metarl.meta_rl.inner_rule import ACTING, InnerRule, adapted_leaves
-from ssm_metarl.meta_rl.learner import ROLLOUT_STREAM, TASK_STREAM, Learner, Report, Settings
+from ssm_metarl.meta_rl.learner import (
+    ROLLOUT_STREAM,
+    TASK_STREAM,
+    Learner,
+    Optimizer,
+    Report,
+    Settings,
+)
 from ssm_metarl.meta_rl.losses import sampling_credit
 from ssm_metarl.meta_rl.objective import OuterLoss, OuterObjective
 from ssm_metarl.meta_rl.optimizer import AdamOptimizer, OptimizerStep
 from ssm_metarl.meta_rl.registry import INNER_LOSSES
 
 
-class MetaLearner(Learner):
+class MetaLearner(Learner[Optimizer]):
     """The shared parameters and, if they are learned, their inner learning rates.
 
     Attributes:
@@ -41,9 +48,11 @@ class MetaLearner(Learner):
         chunk_steps: And most steps of theirs, which bounds the memory that a pass takes: 0.8 GB for
             a single task of 20 episodes of 1,600 steps, by policies of width 64. However the tasks
             are divided, the gradient is the same, and the time is within a tenth.
+        keeps_behaviour: Whether batches know the distributions that their actions are from.
     """
 
     chunk, chunk_steps = 8, 20_000
+    keeps_behaviour = False
 
     def __init__(
         self, policy: Policy, family: TaskFamily, params: Params, settings: Settings
@@ -137,6 +146,10 @@ class MetaLearner(Learner):
                 compiled=self.compiled,
             )
             batch = make_batch(rollout, self.policy, own.discount, own.gae_lambda)
+            if self.keeps_behaviour:
+                with torch.no_grad():
+                    behaviour = batch.distribution(self.policy.bind(theta))
+                batch = replace(batch, behaviour=behaviour)
             yield rollout, batch
             if not last:
                 theta = rule.step(theta, batch)
@@ -152,11 +165,7 @@ class MetaLearner(Learner):
 
 
 def adam_epochs(
-    learner: MetaLearner,
-    optimizer: AdamOptimizer,
-    supports: Sequence[Batch],
-    query: Batch,
-    epochs: int,
+    learner: MetaLearner[AdamOptimizer], supports: Sequence[Batch], query: Batch, epochs: int
 ) -> dict[str, float]:
     """Take a step of Adam per epoch down the outer objective; return the metrics of the update."""
     steps: list[OptimizerStep] = []
@@ -169,11 +178,11 @@ def adam_epochs(
 
     for _ in range(epochs):
         parts.clear()  # those of the last epoch are reported
-        steps.append(optimizer.step(shares))
+        steps.append(learner.optimizer.step(shares))
     return {
         "meta_loss": steps[0].loss,
         "gradient_norm": steps[0].gradient_norm,
-        "learning_rate": optimizer.learning_rate,
+        "learning_rate": learner.optimizer.learning_rate,
         **averaged(parts),
     }
 

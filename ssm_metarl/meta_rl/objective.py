@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -23,6 +24,9 @@ class OuterLoss:
     entropy: Float[Tensor, "K"]
     """Mean over the steps, in nats."""
     diagnostics: Diagnostics
+    divergence: Float[Tensor, "K"] | None = None
+    """KL(played || adapted) on the query data, mean over the steps, in nats; differentiable. Only
+    where the query data know their behaviour."""
 
 
 OuterObjective = Callable[[Sequence[Batch], Batch, Params], OuterLoss]
@@ -45,7 +49,10 @@ class ClippedObjective:
     support_weight: float = 0.0
 
     def __call__(self, supports: Sequence[Batch], query: Batch, theta: Params) -> OuterLoss:
-        """Return the loss of each task, differentiable in ``theta`` and the rule's rates."""
+        """Return the loss of each task.
+
+        It is differentiable in ``theta`` and the rule's rates, unless gradients are off.
+        """
         adapted, sampling = theta, 0.0
         for support in supports:
             if support.credit is not None:
@@ -53,7 +60,7 @@ class ClippedObjective:
                 sampling = sampling + sampling_loss(
                     log_prob, support.log_prob, support.credit, support.valid, self.clip
                 )
-            adapted = self.rule.step(adapted, support, create_graph=True)
+            adapted = self.rule.step(adapted, support, create_graph=torch.is_grad_enabled())
         outer = self._surrogate(query, adapted)
         loss = outer.loss
         if self.entropy:
@@ -66,7 +73,11 @@ class ClippedObjective:
         return batch.distribution(self.rule.policy.bind(params))
 
     def _surrogate(self, batch: Batch, params: Params) -> OuterLoss:
-        return surrogate_loss(self._policy(batch, params), batch, batch.advantage, self.clip)
+        policy = self._policy(batch, params)
+        outer = surrogate_loss(policy, batch, batch.advantage, self.clip)
+        if batch.behaviour is None:
+            return outer
+        return replace(outer, divergence=step_mean(batch.behaviour.kl(policy), batch.valid))
 
 
 def surrogate_loss(

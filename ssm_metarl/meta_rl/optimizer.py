@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -12,6 +13,23 @@ from ssm_metarl.errors import DivergenceError
 Losses = Callable[[], Iterable[Tensor]]
 """Evaluates, at the current parameters, the scalar losses whose sum is to become smaller. Each is
 differentiated before the next is asked for, so that one graph is in memory at a time."""
+
+
+class OuterOptimizer(Protocol):
+    """What training needs of every outer optimiser."""
+
+    def anneal(self, fraction: float) -> None:
+        """Prepare for an iteration, before which some fraction of the training is done."""
+        ...
+
+    def state(self) -> dict[str, Tensor]:
+        """Return what it keeps from one iteration to the next."""
+        ...
+
+    def load_state(self, state: Mapping[str, Tensor]) -> None:
+        """Take over copies of what :meth:`state` returned."""
+        ...
+
 
 MOMENTS = ("step", "exp_avg", "exp_avg_sq")  # what Adam keeps of each tensor
 

@@ -28,7 +28,7 @@ LEARNED = in_groups("encoder", "cell", "action", "value")
 ADAM_EPS = 1e-5
 
 
-class PPOLearner(Learner):
+class PPOLearner(Learner[AdamOptimizer]):
     """The updates of PPO; a subclass collects the rollouts and estimates their targets.
 
     Attributes:

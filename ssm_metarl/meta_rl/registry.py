@@ -107,6 +107,20 @@ LEARNERS: dict[str, LearnerSpec] = {
             trial_defaults={"num_epochs": 150, "outer_epochs": 8, "support_weight": 1.0},
         ),
         LearnerSpec(
+            "maml_trpo",
+            "MAML with TRPO's outer step, as in the MAML paper",
+            uses=(
+                *_STEPS_USE,
+                *("support_weight", "first_order", "learn_inner_lr", "adapts", "target_kl"),
+            ),
+            module="ssm_metarl.meta_rl.maml_trpo",
+            **_TRAINING_STEPS,
+            rates=("target_kl", "inner_lr"),
+            defaults={"num_epochs": 40, "tasks_per_epoch": 16, "gae_lambda": 1.0},
+            trial_defaults={"num_epochs": 150, "support_weight": 1.0},
+            ignores=("outer_lr", "max_grad_norm", "clip"),
+        ),
+        LearnerSpec(
             "reptile",
             "Reptile: first order, towards the adapted parameters",
             uses=_STEPS_USE,

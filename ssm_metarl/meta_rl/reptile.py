@@ -50,7 +50,7 @@ class ReptileObjective:
         return OuterLoss(dot(way, way) / (2.0 * self.inner_lr), entropy, {"entropy": entropy})
 
 
-class Reptile(MetaLearner):
+class Reptile(MetaLearner[AdamOptimizer]):
     """Reptile by Adam."""
 
     def __init__(
@@ -66,7 +66,7 @@ class Reptile(MetaLearner):
 
     def update(self, supports: Sequence[Batch], query: Batch) -> dict[str, float]:
         """Take one outer step; see the base class."""
-        return adam_epochs(self, self.optimizer, supports, query, 1)
+        return adam_epochs(self, supports, query, 1)
 
 
 make = Reptile

@@ -129,6 +129,11 @@ class TrainConfig:
         least=0,
     )
     max_grad_norm: float = setting(1.0, "Bound on the norm of the optimiser's gradient.", above=0)
+    target_kl: float = setting(
+        0.01,
+        "Largest mean divergence, in nats, that an outer step leads to.",
+        above=0,
+    )
     trust: float | None = setting(
         None,
         "Largest mean divergence, in nats, of an adaptation step that training never took.",

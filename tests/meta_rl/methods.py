@@ -15,6 +15,7 @@ from ssm_metarl.training.recipes import make_agent, make_policy
 METHODS: dict[str, dict[str, Any]] = {
     "maml": {},
     "anil": {"adapts": "heads"},
+    "maml_trpo": {"mode": "maml_trpo"},
     "reptile": {"mode": "reptile"},
 }
 SMALL = {

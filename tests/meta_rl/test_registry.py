@@ -12,6 +12,7 @@ from numpy.random import SeedSequence
 from ssm_metarl.core.policy import Policy, PolicyConfig
 from ssm_metarl.env_runner.registry import get_family
 from ssm_metarl.env_runner.spaces import policy_spaces
+from ssm_metarl.meta_rl import natural
 from ssm_metarl.meta_rl.learner import Learner
 from ssm_metarl.meta_rl.registry import INNER_LOSSES, LEARNERS
 from ssm_metarl.meta_rl.rl2 import RL2
@@ -26,7 +27,13 @@ SETTINGS = {
     **{"clip": 0.3, "entropy": 0.1, "support_weight": 0.6, "max_grad_norm": 1.5},
     **{"minibatches": 2, "surrogate": "dice", "first_order": False, "learn_inner_lr": True},
     **{"compile": "off", "norm_obs": False, "norm_reward": False, "adapts": "all"},
+    "target_kl": 0.01,
 }
+
+
+@pytest.fixture(autouse=True)
+def few_conjugate_gradients(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(natural, "ITERATIONS", 1)  # quick, and as good for what is tested here
 
 
 def make(name: str, **changes: object) -> Learner:
@@ -94,19 +101,25 @@ CHANGES = {
     **{"outer_epochs": 2, "entropy": 0.5, "support_weight": 0.0, "max_grad_norm": 1e-4},
     **{"surrogate": "lvc", "first_order": True, "learn_inner_lr": False, "minibatches": 1},
     "adapts": "heads",
+    "target_kl": 1e-4,
 }
 BY_PPO = ("outer_lr", "discount", "gae_lambda", "clip", "entropy", "max_grad_norm")
 BY_RL2 = (
     *("num_epochs", "tasks_per_epoch", "episodes_per_trial", "query_steps", "first_steps"),
     *("outer_epochs", "minibatches"),
 )
+BY_STEPS = {
+    *("inner_lr", "inner_steps", "num_epochs", "tasks_per_epoch", "episodes_per_task"),
+    *("support_steps", "query_steps", "discount", "gae_lambda"),
+}
+BY_META_GRADIENT = {
+    *("surrogate", "first_order", "learn_inner_lr", "adapts", "support_weight", "entropy"),
+}
+BY_ADAM = {"outer_lr", "max_grad_norm"}
 USED = {
-    "meta_rl": CHANGES.keys()
-    - {"num_episodes", "first_steps", "episodes_per_trial", "minibatches"},
-    "reptile": CHANGES.keys()
-    - {"num_episodes", "first_steps", "episodes_per_trial", "minibatches"}
-    - {"outer_epochs", "clip", "entropy", "support_weight", "surrogate", "first_order"}
-    - {"learn_inner_lr", "adapts"},
+    "meta_rl": BY_STEPS | BY_META_GRADIENT | BY_ADAM | {"outer_epochs", "clip"},
+    "maml_trpo": (BY_STEPS | BY_META_GRADIENT | {"target_kl"}) - {"num_epochs"},
+    "reptile": BY_STEPS | BY_ADAM,
     "rl2": {*BY_PPO, *BY_RL2},
     "policy_gradient": {*BY_PPO, "num_episodes"},
 }

@@ -31,6 +31,9 @@ CONFIGS = {
         META, memory="trial", episodes_per_trial=2, surrogate="emaml"
     ),
     "little experience": dataclasses.replace(META, experience=70),
+    "anil": dataclasses.replace(META, adapts="heads", learn_inner_lr=True),
+    "reptile": dataclasses.replace(META, mode="reptile"),
+    "maml_trpo": dataclasses.replace(META, mode="maml_trpo", learn_inner_lr=True),
     "rl2": dataclasses.replace(META, mode="rl2", episodes_per_trial=2),
     "policy_gradient": dataclasses.replace(META, mode="policy_gradient", num_episodes=32),
 }
