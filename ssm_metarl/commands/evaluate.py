@@ -173,7 +173,7 @@ def run(asked: Evaluate, given: Collection[str]) -> int:
     _check_places(asked, folder)
     _say_what_is_special(asked, loaded, tasks, plan)
     rows, shown = _evaluate(loaded, tasks, plan)
-    split = asked.split if asked.task is None else "task"
+    split = asked.split if asked.task is None else "chosen"
     evaluation = summarise(family, tasks, split, plan, rows)
     show(make_table(evaluation), whole=True)
     for success in (False, True):

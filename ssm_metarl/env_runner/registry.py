@@ -56,6 +56,11 @@ def is_known(name: str, *, gymnasium_too: bool = False) -> bool:
     return gymnasium_too and name in gymnasium.registry
 
 
+def is_registered(name: str) -> bool:
+    """Whether somebody has added a family of this name in this process."""
+    return name in _REGISTERED
+
+
 def _known() -> dict[str, TaskFamily]:
     return {**_BUILT_IN, **_OF_ROBOTS, **_REGISTERED}
 

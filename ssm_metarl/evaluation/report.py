@@ -118,7 +118,8 @@ class Evaluation:
         family: Name of the task family.
         tasks: How many tasks.
         seed: Seed of the episodes and of the bootstrap.
-        split: Which task set: ``held_out``, ``shifted`` (outside the training ranges), ...
+        split: Which task set: ``held_out``, ``shifted`` (outside the training ranges),
+            ``chosen`` (one task), ...
         results: One entry per mode and data budget.
         differences: Of the pairs in `COMPARED`.
         success_differences: The same of success rates; absent where there are none.

@@ -1,7 +1,6 @@
 """Videos of the agents of an answer on one task, which play side by side and in step."""
 
 import base64
-import dataclasses
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -79,10 +78,7 @@ def clips(subject: Subject, query: Query, adapted: Mapping[str, Params]) -> Iter
 
 def agent_after(subject: Subject, query: Query, mode: str) -> Agent:
     """Return the agent once it has adapted, exactly as its return was measured."""
-    agent = subject.agent
-    plan = dataclasses.replace(
-        query.plan(), modes=(mode,), budgets=(query.episodes,), return_episodes=1
-    )
+    agent, plan = subject.agent, query.plan_of(mode)
     memory = Memory.of(agent) if mode == "hybrid" else None
     *_, last = evaluate(agent, subject.family, subject.task, plan, memory)
     return agent.with_params(last.params)

@@ -6,7 +6,7 @@ from typing import Any
 import gradio as gr
 from gradio.components import Component
 
-from ssm_metarl.env_runner.registry import get_family
+from ssm_metarl.env_runner.registry import get_family, is_registered
 from ssm_metarl.errors import UserError
 from ssm_metarl.meta_rl.registry import LEARNERS
 from ssm_metarl.training.config import TrainConfig
@@ -22,7 +22,7 @@ from ssm_metarl.ui.train_settings import (
 )
 from ssm_metarl.ui.widgets import FOLLOWING, REFILL, slider
 
-FIRST = "CartPole-v1", "meta_rl"
+FAMILY, LEARNER = "CartPole-v1", "meta_rl"  # what is chosen at first
 
 
 class Form:
@@ -33,16 +33,18 @@ class Form:
             self.go = gr.Button("Train", variant="primary", elem_id="train")
             self.stop = gr.Button("Stop", interactive=False, elem_id="stop")
         families = page_families()
+        own = [one.name for one in families if is_registered(one.name)]
+        first = own[-1] if own else FAMILY
         self.family = gr.Dropdown(
             [(f"{one.name}: {one.description.partition(';')[0]}", one.name) for one in families],
-            value=FIRST[0],
+            value=first,
             label="Family of tasks",
-            info=get_family(FIRST[0]).description,
+            info=get_family(first).description,
             elem_id="family",
         )
         self.learner = gr.Radio(
             [(f"{spec.name}: {spec.help}", spec.name) for spec in LEARNERS.values()],
-            value=FIRST[1],
+            value=LEARNER,
             label="Learner",
             elem_id="learner",
             elem_classes="stacked",
@@ -54,7 +56,7 @@ class Form:
             label="Name of the run", info="a to z, 0 to 9 and -", max_length=64, elem_id="run-name"
         )
         with gr.Accordion("Advanced settings", open=False):
-            usual, names = defaults(*FIRST), (*ADVANCED, "cell", "seed")
+            usual, names = defaults(first, LEARNER), (*ADVANCED, "cell", "seed")
             self.advanced = [setting_input(name, usual.get(name)) for name in names]
         self.waiting, self.resume = unfinished_runs()
         # What train_settings takes, in order.

@@ -20,6 +20,7 @@ class Job:
         visitor: Whose it is, as Gradio's session hash.
         kind: What it does, such as ``"training"``.
         run: The run that it will make, if any.
+        page: The address of the page, as the visitor has it open.
         deadline: When it has to end at the latest, in seconds of the monotonic clock.
         waiting: Whether it is queued behind the jobs of others.
         stopped: Set to stop it; what it has done so far is shown.
@@ -29,6 +30,7 @@ class Job:
     visitor: str
     kind: str
     run: str = ""
+    page: str = ""
     deadline: float = math.inf
     waiting: bool = True
     stopped: bool = False
@@ -64,7 +66,7 @@ class Jobs:
         """
         with self._lock:
             if not self.is_active(request, kind):
-                self._jobs.append(Job(str(request.session_hash), kind, run))
+                self._jobs.append(_new(request, kind, run))
 
     def is_queued(self, request: gr.Request, kind: str) -> bool:
         """Whether a job of a visitor waits for its turn, be it to be told that it is discarded."""
@@ -82,7 +84,7 @@ class Jobs:
         with self._lock:
             job = next((job for job in self._of(request, kind) if job.waiting), None)
             if job is None:
-                job = Job(str(request.session_hash), kind)
+                job = _new(request, kind)
                 self._jobs.append(job)
             job.waiting, job.deadline = False, time.monotonic() + seconds
         try:
@@ -125,6 +127,12 @@ class Jobs:
         """Whether anything is running now."""
         with self._lock:
             return not all(job.waiting for job in self._jobs)
+
+
+def _new(request: gr.Request, kind: str, run: str = "") -> Job:
+    headers = getattr(request, "headers", {})  # there are none in a call without a request
+    page, _, _ = headers.get("referer", "").partition("?")
+    return Job(str(request.session_hash), kind, run, page)
 
 
 def _wait_for(condition: Callable[[], bool], patience: float) -> None:

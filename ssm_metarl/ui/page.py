@@ -1,6 +1,8 @@
 """The page: its tabs, and what they share."""
 
 from functools import partial
+from html import escape
+from typing import Any
 
 import gradio as gr
 
@@ -8,6 +10,7 @@ from ssm_metarl import __version__
 from ssm_metarl.env_runner.registry import get_family
 from ssm_metarl.errors import SsmMetaRLError
 from ssm_metarl.meta_rl.registry import LEARNERS
+from ssm_metarl.ui import link
 from ssm_metarl.ui.errors import Page, field
 from ssm_metarl.ui.jobs import Jobs
 from ssm_metarl.ui.store import RunStore
@@ -15,15 +18,29 @@ from ssm_metarl.ui.tabs import adapt, compare, inside, memory, runs, train
 from ssm_metarl.ui.widgets import FOLLOWING, QUIET
 
 TITLE = "ssm-metarl"
+FAMILIES = "https://github.com/sunghunkwag/SSM-MetaRL-Unified/blob/main/docs/families.md"
 HEADER = f"""# Agents that adapt
-State-space-model policies, meta-trained over families of tasks. ssm-metarl {__version__}
+State-space-model policies, meta-trained over families of tasks; with \
+[a family of your own]({FAMILIES}): `ssm-metarl app --family FILE`. ssm-metarl {__version__}
 """
+TOUR = """1. Choose a task and press **Adapt**: see the agent before and after.
+2. **Memory** and **Inside** show why, **Compare** how sure that is.
+3. **Train** your own; below a result, copy its link, command or Python.
+"""
+NOT_ALL = "Not all of this link is valid: "
+SAID, READING = 3, 20.0  # of what is wrong in it, and seconds for that line
 
 
 def build(store: RunStore, jobs: Jobs) -> gr.Blocks:
     """Return the page over a store of runs; what visitors start are jobs."""
     with Page(title=TITLE, analytics_enabled=False, delete_cache=(600, 3600)) as page:
-        gr.Markdown(HEADER, padding=True)
+        seen = gr.BrowserState(False, storage_key="ssm-metarl-tour", secret="ssm-metarl")
+        with gr.Row():
+            with gr.Column(min_width=320):
+                gr.Markdown(HEADER, padding=True)
+            with gr.Column(min_width=320, visible=False, elem_id="tour") as tour, gr.Row():
+                gr.Markdown(TOUR)
+                known = gr.Button("Got it", size="sm", scale=0, min_width=80, elem_id="tour-known")
         query = gr.State({})
         run = gr.Dropdown(
             store.trained(), value=store.first(), label="Agent", elem_id="agent", interactive=True
@@ -32,7 +49,7 @@ def build(store: RunStore, jobs: Jobs) -> gr.Blocks:
         place = gr.State("Adapt")  # the tab that is open
         with gr.Tabs(overflow_behavior="wrap") as tabs:
             with gr.Tab("Adapt", id="adapt"):
-                adapt.build(store, jobs, run, query)
+                sliders, adaptation = adapt.build(store, jobs, run, query)
             with gr.Tab("Train", id="train"):
                 train.build(store, jobs, run)
             with gr.Tab("Compare", id="compare"):
@@ -45,7 +62,21 @@ def build(store: RunStore, jobs: Jobs) -> gr.Blocks:
                 inside.build(store, run, query, place)
         tabs.select(chosen, None, place, **QUIET)
         run.change(partial(about, store), run, description, **FOLLOWING)
-        page.load(lambda: gr.update(choices=store.trained()), None, run, **FOLLOWING)
+        known.click(lambda: (True, gr.update(visible=False)), None, [seen, tour], **QUIET)
+
+        def arrive(request: gr.Request, seen: object) -> list[Any]:
+            found = link.follow(store, str(store.first()), request.query_params)
+            if found.faults:
+                line = NOT_ALL + "; ".join(found.faults[:SAID])
+                gr.Warning(escape(line, quote=False), READING)
+            return [
+                gr.update(visible=not seen),
+                gr.update(choices=store.trained(), value=found.run),
+                *(found.numbers.get(name, gr.skip()) for name in link.LIMITS),
+                *sliders.values(found.family, found.task),
+            ]
+
+        page.load(arrive, seen, [tour, run, *adaptation, *sliders.inputs], **QUIET)
         page.unload(jobs.stop)
     return page
 

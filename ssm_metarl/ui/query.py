@@ -13,6 +13,7 @@ from ssm_metarl.adaptation.agent import Agent
 from ssm_metarl.adaptation.hybrid import Memory
 from ssm_metarl.env_runner.family import TaskFamily, Tasks
 from ssm_metarl.errors import UserError
+from ssm_metarl.evaluation.comparison import Measured
 from ssm_metarl.evaluation.evaluate import EvaluationPlan, Measurement, evaluate, modes_of
 from ssm_metarl.evaluation.report import MODES
 from ssm_metarl.ui.limits import EPISODES, SEED, STEPS
@@ -68,6 +69,11 @@ class Query:
             seed=self.seed,
         )
 
+    def plan_of(self, mode: str) -> EvaluationPlan:
+        """Return the least that has to be measured to have the agent adapted in one mode."""
+        budgets = (self.episodes,)
+        return dataclasses.replace(self.plan(), modes=(mode,), budgets=budgets, return_episodes=1)
+
 
 @dataclass(frozen=True)
 class Subject:
@@ -82,6 +88,10 @@ class Subject:
         """Read it; a UserError says that a run, a parameter or its value is not valid."""
         agent, family = store.agent(query.run)
         return cls(agent, family, family.task(**query.task))
+
+    def measured(self, run: str, plan: EvaluationPlan) -> Measured:
+        """Return what is measured by a plan, of which there is nothing yet."""
+        return Measured(run, self.family, self.task, "chosen", plan)
 
 
 def checked_modes(modes: Any) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ from gradio.components import Component
 
 from ssm_metarl.analysis.names import choice_effect, is_switch
 from ssm_metarl.env_runner.family import Parameter, TaskFamily
+from ssm_metarl.errors import UserError
 from ssm_metarl.ui.store import page_families
 from ssm_metarl.ui.widgets import QUIET
 
@@ -50,12 +51,13 @@ class Sliders:
         return {p.name: _number(p, value) for (of, p), value in pairs if of == family}
 
     def values(self, family: str, task: Mapping[str, float]) -> list[Any]:
-        """Return values of all inputs that show one task.
+        """Return values of all inputs that show one task; those of other parameters stay.
 
         Not updates: Gradio keeps a component for each update of an input.
         """
         return [
-            _setting(p, task[p.name]) if of == family else gr.skip() for of, p in self.parameters
+            _setting(p, task[p.name]) if of == family and p.name in task else gr.skip()
+            for of, p in self.parameters
         ]
 
 
@@ -111,7 +113,22 @@ def _number(parameter: Parameter, value: Any) -> Any:
 
 def _setting(parameter: Parameter, value: float) -> float | bool:
     """Return what an input shows for a value."""
-    return value != parameter.default if is_switch(parameter) else rounded(parameter, value)
+    return value != parameter.default if is_switch(parameter) else value
+
+
+def settable(parameter: Parameter, value: object) -> float:
+    """Return a value that the input of a parameter can show.
+
+    Raises:
+        UserError: It cannot.
+    """
+    number = parameter.check(value)
+    if parameter.choices:
+        return number
+    low, high = reach(parameter) if parameter.varies else (parameter.default,) * 2
+    if not low <= number <= high and (parameter.varies or not parameter.shifted):
+        raise UserError(f"{parameter.name} goes from {low:g} to {high:g} here, not to {number:g}")
+    return number
 
 
 def rounded(parameter: Parameter, value: float) -> float:

@@ -71,6 +71,14 @@ class RunStore:
         """Whether a run is one of the page's own, which may be continued and deleted."""
         return self.folder(run).parent == self.runs
 
+    def address(self, run: object) -> str:
+        """Return how a command names a run where the page was started; no absolute path."""
+        if not self.is_own(run):
+            return f"pretrained/{run}"
+        inside = self.runs.is_relative_to(Path.cwd())
+        place = self.runs.relative_to(Path.cwd()) if inside else Path(self.runs.name)
+        return (place / str(run)).as_posix()
+
     def new_folder(self, run: object) -> Path:
         """Return the folder for a new run; a UserError if its id is taken or the store full."""
         name = checked_id(run)

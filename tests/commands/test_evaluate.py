@@ -184,7 +184,7 @@ def test_one_task_is_evaluated_as_asked_and_beside_the_run(
     assert "gravity=12, cart_mass=1, pole_mass=0.1" in shown
     assert "swap=1 is evaluated on 3 episodes" in shown
     saved = json.loads((trial_run / "evaluate" / "task" / "evaluation.json").read_text())
-    assert (saved["tasks"], saved["split"], len(saved["results"])) == (1, "task", 3)
+    assert (saved["tasks"], saved["split"], len(saved["results"])) == (1, "chosen", 3)
     assert not (trial_run / "evaluation.json").exists()  # which is of tasks unseen
 
     argv = ["evaluate", str(run_dir), *few]

@@ -93,7 +93,7 @@ def test_adapting_shows_how_often_the_task_is_solved(store: RunStore, subject: S
 
 
 def test_what_cannot_be_filmed_is_measured_all_the_same(store: RunStore) -> None:
-    *_, (outcome, shown_clips, _, _) = follow(store, query(), Job("a", "adapting"))
+    *_, (outcome, shown_clips, _, _, _) = follow(store, query(), Job("a", "adapting"))
     assert "Mean return" in outcome
     assert shown_clips == (
         "There are no clips: My.Lamps cannot draw itself: it has no render mode rgb_array."

@@ -27,9 +27,11 @@ from ssm_metarl.ui.clips import clips, player
 from ssm_metarl.ui.figures import budget_curves
 from ssm_metarl.ui.jobs import Job, Jobs
 from ssm_metarl.ui.limits import ADAPT_SECONDS, EPISODES, SEED, STEPS
+from ssm_metarl.ui.link import link
 from ssm_metarl.ui.query import Query, Subject, able_modes, answers
+from ssm_metarl.ui.reproduce import NOTHING, copies, of_evaluation
 from ssm_metarl.ui.run_button import RunButton, ending
-from ssm_metarl.ui.sliders import Sliders
+from ssm_metarl.ui.sliders import Sliders, rounded
 from ssm_metarl.ui.store import RunStore
 from ssm_metarl.ui.widgets import ONE_SLOT, QUIET, REFILL, adaptation_inputs, message
 
@@ -40,7 +42,10 @@ COMING = "The clips come when all is measured."
 WAITING = "Press Adapt: the agent plays this task before and after adapting, here side by side."
 
 
-def build(store: RunStore, jobs: Jobs, run: gr.Dropdown, query: gr.State) -> None:
+Inputs = tuple[Sliders, Sequence[Any]]  # of the task, and of the data and gradient steps
+
+
+def build(store: RunStore, jobs: Jobs, run: gr.Dropdown, query: gr.State) -> Inputs:
     """Add the tab to the page: of the agent ``run``; the other tabs get the last ``query``."""
     agent, family = store.agent(run.value)
     with gr.Row():
@@ -58,6 +63,7 @@ def build(store: RunStore, jobs: Jobs, run: gr.Dropdown, query: gr.State) -> Non
             sentence = gr.HTML(introduction(family), elem_id="sentence", elem_classes="sentence")
             shown = player(WAITING, "clips")
             curve = gr.HTML(elem_id="curve")
+            again = copies("a link, the command or the Python")
 
     def work(job: Job, run: Any, modes: Any, *given: Any) -> Iterator[tuple[Any, ...]]:
         numbers, values = given[: len(adaptation)], given[len(adaptation) :]
@@ -66,9 +72,12 @@ def build(store: RunStore, jobs: Jobs, run: gr.Dropdown, query: gr.State) -> Non
 
     def invent(run: Any) -> list[Any]:
         family = get_family(store.config(run).env_name)
-        return sliders.values(family.name, family.sample(1, np.random.SeedSequence()).parameters(0))
+        task = family.sample(1, np.random.SeedSequence()).parameters(0)
+        return sliders.values(
+            family.name, {p.name: rounded(p, task[p.name]) for p in family.parameters}
+        )
 
-    outputs = [sentence, shown, curve, query]
+    outputs = [sentence, shown, curve, again, query]
     button = RunButton(jobs, KIND, ADAPT_SECONDS, work, outputs, [go, surprise, stop])
     surprised = surprise.click(invent, run, sliders.inputs, **QUIET)
     button.connect([go.click, surprised.success], [run, modes, *adaptation, *sliders.inputs])
@@ -76,13 +85,14 @@ def build(store: RunStore, jobs: Jobs, run: gr.Dropdown, query: gr.State) -> Non
     def choose(request: gr.Request, run: Any) -> list[Any]:
         jobs.discard(request, KIND, PATIENCE)  # or its last word would come after this
         agent, family = store.agent(run)
-        nothing = [introduction(family), [], ""]
+        nothing = [introduction(family), [], "", NOTHING]
         groups = sliders.show(family.name)
         return [gr.update(**choices_of(agent)), *nothing, *button.enabled(busy=False), *groups]
 
     chosen = [modes, *outputs[:-1], *button.buttons, *sliders.groups.values()]
     run.change(choose, run, chosen, **QUIET)
     build_api(store, jobs)
+    return sliders, adaptation
 
 
 def action_buttons() -> list[gr.Button]:
@@ -125,16 +135,17 @@ def build_api(store: RunStore, jobs: Jobs) -> None:
 
 
 def follow(store: RunStore, query: Query, job: Job) -> Iterator[tuple[Any, ...]]:
-    """Answer a query; yield the sentence, the clips, the curve and the query as they come."""
+    """Answer a query; yield the sentence, clips, curve, what makes it again and the query."""
     subject = Subject.of(store, query)
-    found = Measured(query.run, subject.family, subject.task, "task", query.plan())
-    asked, drawn = vars(query), 0.0
+    found = subject.measured(query.run, query.plan())
+    again = of_evaluation(store, [found], link(job.page, query, subject.family))
+    asked, drawn = (again, vars(query)), 0.0
     adapted: dict[str, Params] = {}  # by mode, from all of its data
     for measurement in answers(subject, query):
         if job.discarded:
             return
         if job.should_stop:
-            yield ending(job), [], curve_of(found), asked
+            yield ending(job), [], curve_of(found), *asked
             return
         row = measurement.result
         found.rows.append(row)
@@ -143,21 +154,21 @@ def follow(store: RunStore, query: Query, job: Job) -> Iterator[tuple[Any, ...]]
         due = time.monotonic() - drawn > REDRAW
         curve = curve_of(found) if due else gr.skip()
         drawn = time.monotonic() if due else drawn
-        yield message(text, "working"), COMING, curve, asked
+        yield message(text, "working"), COMING, curve, *asked
     outcome, shown = headline(found.rows, subject.family), []
-    yield outcome, gr.skip(), curve_of(found), asked
+    yield outcome, gr.skip(), curve_of(found), *asked
     try:
         for clip in clips(subject, query, adapted):
             if job.discarded:
                 return
             shown.append(vars(clip))
             recorded = message(f"Recorded: {clip.name} ...", "working")
-            yield outcome + recorded, gr.skip(), gr.skip(), asked
+            yield outcome + recorded, gr.skip(), gr.skip(), *asked
             if job.should_stop:
                 break
     except SsmMetaRLError as error:  # it cannot be drawn; what was measured stays
         shown = f"There are no clips: {error}."
-    yield outcome, shown, gr.skip(), asked
+    yield outcome, shown, gr.skip(), *asked
 
 
 def choices_of(agent: Agent) -> dict[str, Any]:

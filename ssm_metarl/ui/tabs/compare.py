@@ -19,6 +19,7 @@ from ssm_metarl.ui.figures import budget_curves, svg
 from ssm_metarl.ui.jobs import Job, Jobs
 from ssm_metarl.ui.limits import EPISODES, EVALUATE_SECONDS, EVALUATION_TASKS, SEED, STEPS
 from ssm_metarl.ui.query import ADAPTING
+from ssm_metarl.ui.reproduce import copies, of_evaluation
 from ssm_metarl.ui.run_button import RunButton, ending
 from ssm_metarl.ui.store import RunStore
 from ssm_metarl.ui.widgets import FOLLOWING, ONE_SLOT, adaptation_inputs, message, slider
@@ -48,7 +49,7 @@ def build(store: RunStore, jobs: Jobs, place: gr.State, run: gr.Dropdown) -> Non
             outputs = results()
 
     def work(job: Job, *given: Any) -> Iterator[list[Any]]:
-        return follow(measure(store, *given), job)
+        return follow(store, measure(store, *given), job)
 
     button = RunButton(jobs, KIND, EVALUATE_SECONDS, work, outputs, [go, stop])
     button.connect([go.click], [runs, *settings])
@@ -96,7 +97,7 @@ def results() -> list[Any]:
     tall = {"max_height": 900, "pinned_columns": 1}
     table = gr.Dataframe(label="Results", elem_id="compare-table", **tall, **hidden)
     spread = gr.HTML()
-    return [headline, curves, differences, table, spread, *files]
+    return [headline, curves, differences, table, spread, copies(), *files]
 
 
 def suggest(store: RunStore, place: gr.State, run: gr.Dropdown, runs: gr.Dropdown) -> None:
@@ -139,8 +140,10 @@ def build_api(store: RunStore, jobs: Jobs) -> None:
     endpoint(compare, **ONE_SLOT)
 
 
-def follow(measured: Iterable[Sequence[Measured]], job: Job) -> Iterator[list[Any]]:
-    """Measure; yield the headline, curves, differences, results, scatters and files."""
+def follow(
+    store: RunStore, measured: Iterable[Sequence[Measured]], job: Job
+) -> Iterator[list[Any]]:
+    """Measure; yield the headline, curves, tables, scatters, what makes it again and files."""
     skipped = [gr.update(value=None, interactive=False)] * 3
     found: Sequence[Measured] = []
     drawn = 0.0
@@ -151,7 +154,8 @@ def follow(measured: Iterable[Sequence[Measured]], job: Job) -> Iterator[list[An
         pictures = curves(found) if due else gr.skip()
         drawn = time.monotonic() if due else drawn
         table = gr.update(value=results_table(found), visible=True)
-        yield [message(text, "working"), pictures, gr.skip(), table, gr.skip(), *skipped]
+        again = of_evaluation(store, found)
+        yield [message(text, "working"), pictures, gr.skip(), table, gr.skip(), again, *skipped]
         if job.should_stop:
             break
     with tempfile.TemporaryDirectory() as folder:
@@ -163,6 +167,7 @@ def follow(measured: Iterable[Sequence[Measured]], job: Job) -> Iterator[list[An
             gr.update(value=pairs, visible=len(pairs) > 0),
             gr.update(value=results_table(found), visible=True),
             f'<p class="note">{NUMBERS}</p>' + scatters(found),
+            of_evaluation(store, found),
             *(gr.update(value=path and str(path), interactive=bool(path)) for path in paths),
         ]
 

@@ -21,6 +21,7 @@ from ssm_metarl.ui.figures import svg
 from ssm_metarl.ui.lazy_tab import fill, query_of, task_line
 from ssm_metarl.ui.limits import EPISODES, SEED, STEPS
 from ssm_metarl.ui.query import Query, Subject, able_modes
+from ssm_metarl.ui.reproduce import copies, of_spectrum
 from ssm_metarl.ui.store import RunStore
 from ssm_metarl.ui.theme import TRACES
 from ssm_metarl.ui.widgets import ONE_SLOT, TABLE, cell_bar, message
@@ -58,10 +59,14 @@ def build(store: RunStore, run: gr.Dropdown, query: gr.State, place: gr.State) -
             values = gr.Dataframe(max_height=420, **TABLE)
         changed = gr.HTML()
         parts = gr.Dataframe(visible=False, **TABLE)
+        again = copies("the Python")
 
     def show(run_id: str, last: dict) -> Iterator[Sequence[Any]]:
         asked, mine = query_of(store, run_id, last)
-        yield from shown(Subject.of(store, asked), asked, mine=mine)
+        subject = Subject.of(store, asked)
+        looked = subject.measured(run_id, asked.plan_of(mode_shown(subject, asked)))
+        for values in shown(subject, asked, mine=mine):
+            yield *values, of_spectrum(store, looked)
 
     def inside(
         run: Any,
@@ -81,7 +86,7 @@ def build(store: RunStore, run: gr.Dropdown, query: gr.State, place: gr.State) -
         after = agent_after(subject, asked, mode)
         return {"mode": mode, **spectrum.as_numbers(subject.agent, after)}
 
-    outputs = [outcome, clips, traces, disc, every, values, changed, parts]
+    outputs = [outcome, clips, traces, disc, every, values, changed, parts, again]
     fill("Inside", place, [run, query], show, outputs)
     endpoint(inside, **ONE_SLOT)
 

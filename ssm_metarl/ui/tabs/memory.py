@@ -20,6 +20,7 @@ from ssm_metarl.ui.figures import line_plot, lines_of
 from ssm_metarl.ui.lazy_tab import fill, query_of, task_line
 from ssm_metarl.ui.limits import SEED
 from ssm_metarl.ui.query import Query, Subject
+from ssm_metarl.ui.reproduce import copies, of_retrieval
 from ssm_metarl.ui.sliders import reach
 from ssm_metarl.ui.store import RunStore
 from ssm_metarl.ui.widgets import ONE_SLOT, TABLE, cell_bar, message, percent, tiles
@@ -62,10 +63,14 @@ def build(store: RunStore, run: gr.Dropdown, query: gr.State, place: gr.State) -
                 response, observed = line_plot(**steps), line_plot(**steps)
             gr.HTML("<h3>Everything it remembers</h3>")
             everything = store_outputs()
+            again = copies("the Python")
 
     def show(run_id: str, last: dict, by: str) -> Iterator[Sequence[Any]]:
         asked, mine = query_of(store, run_id, last)
-        yield shown(Subject.of(store, asked), asked, by, mine=mine)
+        subject = Subject.of(store, asked)
+        episodes = 1 if by == ONE else asked.episodes
+        again = of_retrieval(store, subject.measured(run_id, asked.plan()), episodes)
+        yield *shown(subject, asked, by, mine=mine), again
 
     def memory(run: Any, task: Any = None, episodes: Any = 1, seed: Any = SEED.default) -> Any:
         """Return which earlier tasks hybrid adaptation recalls for a task, with their weights."""
@@ -74,7 +79,7 @@ def build(store: RunStore, run: gr.Dropdown, query: gr.State, place: gr.State) -
         found = retrieved(subject, asked.episodes, asked.seed)
         return retrieval.as_numbers(found, retrieval.stored_tasks(subject.agent))
 
-    outputs = [outcome, own, found, matches, why, response, observed, *everything]
+    outputs = [outcome, own, found, matches, why, response, observed, *everything, again]
     fill("Memory", place, [run, query, own], show, outputs)
     endpoint(memory, **ONE_SLOT)
 

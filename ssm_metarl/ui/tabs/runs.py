@@ -21,6 +21,7 @@ from ssm_metarl.ui.errors import field
 from ssm_metarl.ui.figures import line_plot
 from ssm_metarl.ui.monitor import Monitor
 from ssm_metarl.ui.query import able_modes
+from ssm_metarl.ui.reproduce import NOTHING, copies, of_training
 from ssm_metarl.ui.store import RunStore, checked_id, page_families
 from ssm_metarl.ui.widgets import FOLLOWING, TABLE, message
 
@@ -48,8 +49,9 @@ def build(store: RunStore, run: gr.Dropdown, tab: gr.Tab) -> None:
                 keep = gr.Button("Keep")
             name, upload = import_inputs()
             settings, every = settings_tables()
+            again = copies()
 
-    details = [chosen, title, curve, settings, every, fetch, delete, confirm]
+    details = [chosen, title, curve, settings, every, again, fetch, delete, confirm]
     refresh: dict[str, Any] = {
         "fn": partial(shown, store),
         "inputs": [chosen, run],
@@ -161,10 +163,12 @@ def shown(store: RunStore, choice: object, agent: object = None) -> list[Any]:
     own = gr.update(interactive=run is not None and run.own, visible=True)
     if run is None:
         empty = message("There are no runs yet.", "others")
-        return [rows, "", empty, HIDDEN, [], [], gr.update(interactive=False), own, HIDDEN]
+        unusable = gr.update(interactive=False)
+        return [rows, "", empty, HIDDEN, [], [], NOTHING, unusable, own, HIDDEN]
     curve, settings = learning_curve(store, run), settings_of(store, run)
     usable = gr.update(interactive=True)
-    return [rows, run.name, headline(run), curve, *settings, usable, own, HIDDEN]
+    again = of_training(store, run.name if run.family else None)
+    return [rows, run.name, headline(run), curve, *settings, again, usable, own, HIDDEN]
 
 
 def row(run: RunSummary) -> list[str]:

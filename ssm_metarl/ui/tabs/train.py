@@ -15,10 +15,11 @@ from ssm_metarl.checkpoint.names import as_name
 from ssm_metarl.errors import UserError
 from ssm_metarl.training import loop
 from ssm_metarl.ui.errors import lasting
-from ssm_metarl.ui.form import FIRST, Form, choices_of
+from ssm_metarl.ui.form import Form, choices_of
 from ssm_metarl.ui.jobs import Job, Jobs
 from ssm_metarl.ui.limits import TRAIN_SECONDS, TRAINING
 from ssm_metarl.ui.monitor import Monitor
+from ssm_metarl.ui.reproduce import copies, of_training
 from ssm_metarl.ui.store import RunStore, check_family
 from ssm_metarl.ui.train_settings import train_settings
 from ssm_metarl.ui.widgets import FOLLOWING, QUEUED, QUIET, TO_RESULTS, heavy, message
@@ -44,10 +45,12 @@ def build(store: RunStore, jobs: Jobs, run: gr.Dropdown) -> None:
             form = Form()
         with gr.Column(scale=5, min_width=320):
             status = gr.HTML(INTRODUCTION, elem_id="training", elem_classes="training")
-            first = train_settings(*FIRST, form.epochs.value, form.episodes.value)
+            first = train_settings(*(one.value for one in form.settings[:4]))
             curve = Monitor(first).plot(elem_id="learning-curve")
+            trained, again = gr.State(None), copies()
     form.connect(store)
-    connect(Trainings(store, jobs), form, run, [status, curve, gr.State(None)])
+    connect(Trainings(store, jobs), form, run, [status, curve, trained])
+    trained.change(partial(of_training, store), trained, again, **QUIET)
 
 
 def connect(trainings: "Trainings", form: Form, run: gr.Dropdown, shown: list[Any]) -> None:

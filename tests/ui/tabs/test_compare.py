@@ -133,14 +133,14 @@ def test_there_is_no_picture_of_one_budget(store: RunStore, tmp_path: Path) -> N
 
 def test_stop_ends_it_and_keeps_what_there_is(store: RunStore) -> None:
     job = Job("a", "comparing")
-    stream = follow(measure(store, *ASKED), job)
+    stream = follow(store, measure(store, *ASKED), job)
     first = next(stream)
     assert "1 of 5 measurements" in first[0]
     job.stopped = True
     *_, last = stream
     assert "Stopped" in last[0]
     assert len(last[3]["value"]) == 1
-    assert [one["interactive"] for one in last[5:]] == [True, True, False]
+    assert [one["interactive"] for one in last[6:]] == [True, True, False]
 
 
 @pytest.mark.parametrize(
