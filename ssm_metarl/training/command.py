@@ -3,9 +3,10 @@
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ssm_metarl.evaluation.comparison import Measured
+if TYPE_CHECKING:  # it imports torch
+    from ssm_metarl.evaluation.comparison import Measured
 
 AS_COMMANDS = "torch.set_num_threads(1)  # as the commands do"
 LOOP = """for one in {measured}:
@@ -40,7 +41,7 @@ def train_python(settings: Mapping[str, object], family: Path | None) -> str:
     )
 
 
-def evaluate_command(run: str, found: Measured) -> str:
+def evaluate_command(run: str, found: "Measured") -> str:
     """Return the command that measures what was ``found`` of a run."""
     plan, tasks = found.plan, ["--split", found.split, "--tasks", str(len(found.tasks))]
     if found.split == "chosen":
@@ -59,7 +60,7 @@ def evaluate_command(run: str, found: Measured) -> str:
     return shlex.join(["ssm-metarl", "evaluate", run, *tasks, *given])
 
 
-def evaluate_python(run: str, found: Measured, use: str = LOOP, imports: str = "") -> str:
+def evaluate_python(run: str, found: "Measured", use: str = LOOP, imports: str = "") -> str:
     """Return the Python that measures what was ``found`` of a run.
 
     ``use`` is what it does with the measurements, which are ``{measured}`` there.
@@ -102,7 +103,7 @@ def task_python(task: Mapping[str, str]) -> str:
     return f"family.task(**{{{values}}})"
 
 
-def task_of(found: Measured) -> dict[str, str]:
+def task_of(found: "Measured") -> dict[str, str]:
     """Return the values of the one task that are not nominal, with all digits that matter."""
     values = found.tasks.parameters(0)
     varied = (p.name for p in found.family.parameters if values[p.name] != p.default)

@@ -13,6 +13,7 @@ from ssm_metarl.meta_rl.registry import LEARNERS
 from ssm_metarl.ui import link
 from ssm_metarl.ui.errors import Page, field
 from ssm_metarl.ui.jobs import Jobs
+from ssm_metarl.ui.sliders import Sliders
 from ssm_metarl.ui.store import RunStore
 from ssm_metarl.ui.tabs import adapt, compare, inside, memory, runs, train
 from ssm_metarl.ui.widgets import FOLLOWING, QUIET
@@ -34,13 +35,7 @@ SAID, READING = 3, 20.0  # of what is wrong in it, and seconds for that line
 def build(store: RunStore, jobs: Jobs) -> gr.Blocks:
     """Return the page over a store of runs; what visitors start are jobs."""
     with Page(title=TITLE, analytics_enabled=False, delete_cache=(600, 3600)) as page:
-        seen = gr.BrowserState(False, storage_key="ssm-metarl-tour", secret="ssm-metarl")
-        with gr.Row():
-            with gr.Column(min_width=320):
-                gr.Markdown(HEADER, padding=True)
-            with gr.Column(min_width=320, visible=False, elem_id="tour") as tour, gr.Row():
-                gr.Markdown(TOUR)
-                known = gr.Button("Got it", size="sm", scale=0, min_width=80, elem_id="tour-known")
+        seen, tour = head()
         query = gr.State({})
         run = gr.Dropdown(
             store.trained(), value=store.first(), label="Agent", elem_id="agent", interactive=True
@@ -62,23 +57,45 @@ def build(store: RunStore, jobs: Jobs) -> gr.Blocks:
                 inside.build(store, run, query, place)
         tabs.select(chosen, None, place, **QUIET)
         run.change(partial(about, store), run, description, **FOLLOWING)
-        known.click(lambda: (True, gr.update(visible=False)), None, [seen, tour], **QUIET)
-
-        def arrive(request: gr.Request, seen: object) -> list[Any]:
-            found = link.follow(store, str(store.first()), request.query_params)
-            if found.faults:
-                line = NOT_ALL + "; ".join(found.faults[:SAID])
-                gr.Warning(escape(line, quote=False), READING)
-            return [
-                gr.update(visible=not seen),
-                gr.update(choices=store.trained(), value=found.run),
-                *(found.numbers.get(name, gr.skip()) for name in link.LIMITS),
-                *sliders.values(found.family, found.task),
-            ]
-
-        page.load(arrive, seen, [tour, run, *adaptation, *sliders.inputs], **QUIET)
+        arrive(store, page, seen, [tour, run, *adaptation], sliders)
         page.unload(jobs.stop)
     return page
+
+
+def head() -> tuple[gr.BrowserState, gr.Column]:
+    """Add the title and the tour; return whether it was dismissed, which the browser keeps."""
+    seen = gr.BrowserState(False, storage_key="ssm-metarl-tour", secret="ssm-metarl")
+    with gr.Row():
+        with gr.Column(min_width=320):
+            gr.Markdown(HEADER, padding=True)
+        with gr.Column(min_width=320, visible=False, elem_id="tour") as tour, gr.Row():
+            gr.Markdown(TOUR)
+            known = gr.Button("Got it", size="sm", scale=0, min_width=80, elem_id="tour-known")
+    known.click(lambda: (True, gr.update(visible=False)), None, [seen, tour], **QUIET)
+    return seen, tour
+
+
+def arrive(
+    store: RunStore, page: Page, seen: gr.BrowserState, shown: list[Any], sliders: Sliders
+) -> None:
+    """When the page is opened, show the tour, the agents there are, and what a link asks for.
+
+    ``shown`` are the tour, the agent and the inputs of :data:`link.LIMITS`.
+    """
+
+    def arrived(request: gr.Request, seen: object) -> list[Any]:
+        found = link.follow(store, str(store.first()), request.query_params)
+        if found.faults:
+            line = NOT_ALL + "; ".join(found.faults[:SAID])
+            gr.Warning(escape(line, quote=False), READING)
+        return [
+            gr.update(visible=not seen),
+            gr.update(choices=store.trained(), value=found.run),
+            *(found.numbers.get(name, gr.skip()) for name in link.LIMITS),
+            *sliders.values(found.family, found.task),
+        ]
+
+    page.load(arrived, seen, [*shown, *sliders.inputs], **QUIET)
 
 
 def chosen(tab: gr.EventData) -> str:

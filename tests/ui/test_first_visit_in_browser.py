@@ -42,7 +42,7 @@ def test_a_link_restores_the_view_and_is_given_again(visit: Visit, site: Site) -
     assert page.is_checked("text=swap")
     gravity = page.locator("#task-cartpole-v1-gravity input[type=number]")
     assert gravity.input_value() == "12.5"
-    assert page.locator(".toast-wrap").count() == 0
+    assert page.locator(".toast-body").count() == 0
     visitor.adapt()
     page.click("text=Copy a link")
     for button, text in ((0, f"{site.url}/?{urlencode(given)}"), (1, "ssm-metarl evaluate")):

@@ -8,6 +8,7 @@ import pytest
 pytest.importorskip("gradio")
 
 import gradio as gr
+import gymnasium
 
 from ssm_metarl.env_runner.family import Parameter, TaskFamily
 from ssm_metarl.env_runner.registry import get_family
@@ -74,7 +75,12 @@ def test_what_is_gradios_own_is_not_ours(store: RunStore) -> None:
 
 def test_a_parameter_comes_before_a_setting_and_an_agent_before_both() -> None:
     parameters = [Parameter("seed", low=0.0, high=1.0), Parameter("agent", low=0.0, high=1.0)]
-    family = TaskFamily("Lamps", make=lambda _: None, parameters=parameters, max_episode_steps=1)
+    family = TaskFamily(
+        "Lamps",
+        make=lambda _: gymnasium.make("CartPole-v1"),
+        parameters=parameters,
+        max_episode_steps=1,
+    )
     query = Query.asked("mine", {"seed": 0.25, "agent": 0.75}, [], 20, 1, 5)
     assert link("", query, family) == "?agent=mine&seed=0.25"
 
