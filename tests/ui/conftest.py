@@ -1,9 +1,10 @@
 """A server and a browser, once for all tests of a worker."""
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 from visiting import TINY, Site, Visitor, serving
@@ -65,7 +66,12 @@ def visit(browser: Any, site: Site) -> Iterator[Any]:
     contexts, visitors = [], []
 
     def arrive(
-        width: int = 1280, height: int = 1000, theme: str = "light", *, motion: bool = False
+        width: int = 1280,
+        height: int = 1000,
+        theme: str = "light",
+        *,
+        motion: bool = False,
+        link: Mapping[str, object] = {},  # noqa: B006 (it is only read)
     ) -> Visitor:
         asked = "no-preference" if motion else "reduce"
         size = {"width": width, "height": height}
@@ -79,7 +85,7 @@ def visit(browser: Any, site: Site) -> Iterator[Any]:
             "console",
             lambda line: visitor.faults.append(line.text) if line.type == "error" else None,
         )
-        visitor.page.goto(f"{site.url}/?__theme={theme}")
+        visitor.page.goto(f"{site.url}/?{urlencode({**link, '__theme': theme})}")
         visitor.page.wait_for_selector("#adapt")
         return visitor
 
