@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ssm_metarl.core.distributions import Distribution
 from ssm_metarl.core.parameters import Params
+from ssm_metarl.core.policy import Policy
 from ssm_metarl.env_runner.rollout import Trajectory
 from ssm_metarl.meta_rl.batch import Batch
 from ssm_metarl.meta_rl.diagnostics import Diagnostics, policy_diagnostics
@@ -41,25 +42,23 @@ class ClippedObjective:
     It is the outer objective of Rothfuss et al. (2019, arXiv:1810.06784). Support data with a
     credit add the sampling term of E-MAML, under the parameters that collected them. The entropy of
     the adapted policies and the surrogate before adapting (``support_weight``) have weights.
+    Penalties on the divergence before each inner step, from what played, have coefficients.
     """
 
     rule: InnerRule
     clip: float
     entropy: float = 0.0
     support_weight: float = 0.0
+    kl_coefficients: Float[Tensor, "steps"] | None = None
 
     def __call__(self, supports: Sequence[Batch], query: Batch, theta: Params) -> OuterLoss:
         """Return the loss of each task.
 
         It is differentiable in ``theta`` and the rule's rates, unless gradients are off.
         """
-        adapted, sampling = theta, 0.0
-        for support in supports:
-            if support.credit is not None:
-                log_prob = self._policy(support, adapted).log_prob(support.action)
-                sampling = sampling + sampling_loss(
-                    log_prob, support.log_prob, support.credit, support.valid, self.clip
-                )
+        adapted, before = theta, torch.zeros_like(query.scale)
+        for step, support in enumerate(supports):
+            before = before + self._before_step(step, support, adapted)
             adapted = self.rule.step(adapted, support, create_graph=torch.is_grad_enabled())
         outer = self._surrogate(query, adapted)
         loss = outer.loss
@@ -67,7 +66,19 @@ class ClippedObjective:
             loss = loss - self.entropy * outer.entropy
         if self.support_weight:
             loss = loss + self.support_weight * self._surrogate(supports[0], theta).loss
-        return replace(outer, loss=loss + sampling)
+        return replace(outer, loss=loss + before)
+
+    def _before_step(self, step: int, support: Batch, params: Params) -> Float[Tensor, "K"] | float:
+        """Return what an inner step's data add to the loss, under the parameters before it."""
+        loss = 0.0
+        if support.credit is not None:
+            log_prob = self._policy(support, params).log_prob(support.action)
+            credited = support.log_prob, support.credit, support.valid
+            loss = loss + sampling_loss(log_prob, *credited, self.clip)
+        if self.kl_coefficients is not None:
+            moved = divergence(self.rule.policy, params, support)
+            loss = loss + self.kl_coefficients[step] * moved / len(self.kl_coefficients)
+        return loss
 
     def _policy(self, batch: Batch, params: Params) -> Distribution:
         return batch.distribution(self.rule.policy.bind(params))
@@ -78,6 +89,13 @@ class ClippedObjective:
         if batch.behaviour is None:
             return outer
         return replace(outer, divergence=step_mean(batch.behaviour.kl(policy), batch.valid))
+
+
+def divergence(policy: Policy, params: Params, batch: Batch) -> Float[Tensor, "K"]:
+    """Return the KL divergence of a policy from the one that played, mean over steps, in nats."""
+    assert batch.behaviour is not None
+    now = batch.distribution(policy.bind(params))
+    return step_mean(batch.behaviour.kl(now), batch.valid)
 
 
 def surrogate_loss(

@@ -107,6 +107,25 @@ LEARNERS: dict[str, LearnerSpec] = {
             trial_defaults={"num_epochs": 150, "outer_epochs": 8, "support_weight": 1.0},
         ),
         LearnerSpec(
+            "promp",
+            "MAML with ProMP's penalties on what training changes before adapting",
+            uses=(
+                *_STEPS_USE,
+                *("outer_epochs", "support_weight", "first_order", "learn_inner_lr", "adapts"),
+                *("target_kl", "kl_coefficient"),
+            ),
+            module="ssm_metarl.meta_rl.promp",
+            **_TRAINING_STEPS,
+            rates=("outer_lr", "inner_lr"),
+            defaults={
+                "num_epochs": 40,
+                "tasks_per_epoch": 16,
+                "outer_epochs": 5,
+                "gae_lambda": 1.0,
+            },
+            trial_defaults={"num_epochs": 150, "outer_epochs": 8, "support_weight": 1.0},
+        ),
+        LearnerSpec(
             "maml_trpo",
             "MAML with TRPO's outer step, as in the MAML paper",
             uses=(

@@ -131,8 +131,12 @@ class TrainConfig:
     max_grad_norm: float = setting(1.0, "Bound on the norm of the optimiser's gradient.", above=0)
     target_kl: float = setting(
         0.01,
-        "Largest mean divergence, in nats, that an outer step leads to.",
+        "Mean divergence, in nats, that an outer step may lead to (maml_trpo), or that the "
+        "coefficient of the penalty aims at (promp).",
         above=0,
+    )
+    kl_coefficient: float = setting(
+        5e-4, "Coefficient of the penalty on divergences, at first; it adapts itself.", above=0
     )
     trust: float | None = setting(
         None,

@@ -1,10 +1,12 @@
 """The ways to meta-train gradient steps, and small learners of each."""
 
+import dataclasses
 from typing import Any
 
 import torch
 
 from ssm_metarl.adaptation.agent import Agent
+from ssm_metarl.env_runner.family import TaskFamily
 from ssm_metarl.env_runner.registry import get_family
 from ssm_metarl.env_runner.spaces import policy_spaces
 from ssm_metarl.meta_rl.meta_learner import MetaLearner
@@ -15,6 +17,7 @@ from ssm_metarl.training.recipes import make_agent, make_policy
 METHODS: dict[str, dict[str, Any]] = {
     "maml": {},
     "anil": {"adapts": "heads"},
+    "promp": {"mode": "promp"},
     "maml_trpo": {"mode": "maml_trpo"},
     "reptile": {"mode": "reptile"},
 }
@@ -36,6 +39,15 @@ def learner(method: str, family: str = "CartPole-v1", **changes: Any) -> MetaLea
     policy = make_policy(own, policy_spaces(get_family(family)))
     params = policy.init(torch.Generator().manual_seed(0))
     return LEARNERS[own.mode].load()(policy, get_family(family), params, vars(own))
+
+
+def on_one_sign(cartpoles: TaskFamily) -> TaskFamily:
+    """Return the CartPoles that are not swapped: all of them can be learned without adapting."""
+    parameters = [
+        dataclasses.replace(each, choices=(0.0,)) if each.name == "swap" else each
+        for each in cartpoles.parameters
+    ]
+    return dataclasses.replace(cartpoles, parameters=tuple(parameters))
 
 
 def agent(learning: MetaLearner, own: TrainConfig) -> Agent:

@@ -5,13 +5,12 @@ from collections.abc import Iterator, Sequence
 
 import pytest
 import torch
-from methods import learner
+from methods import learner, on_one_sign
 from numpy.random import SeedSequence
 from test_natural import flat, score_outer_products
 from torch import Tensor
 
 from ssm_metarl.core.distributions import Categorical, Distribution
-from ssm_metarl.env_runner.registry import get_family
 from ssm_metarl.errors import DivergenceError
 from ssm_metarl.meta_rl import natural
 from ssm_metarl.meta_rl.batch import Batch
@@ -185,12 +184,7 @@ def test_a_loss_that_is_not_finite_changes_nothing() -> None:
 def test_it_learns() -> None:
     horizon = {"support_steps": 30, "query_steps": 60, "inner_lr": 0.01, "target_kl": 0.1}
     learning = learner("maml_trpo", tasks_per_epoch=4, episodes_per_task=5, **horizon)
-    whole = get_family("CartPole-v1")
-    one_sign = [
-        dataclasses.replace(each, choices=(0.0,)) if each.name == "swap" else each
-        for each in whole.parameters
-    ]
-    learning.family = dataclasses.replace(whole, parameters=tuple(one_sign))
+    learning.family = on_one_sign(learning.family)
     told = [learning.iterate(SeedSequence(0), i).metrics for i in range(1, 5)]
     first, *_, last = [each["query_reward"] for each in told]
     assert first < 36

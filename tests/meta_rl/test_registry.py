@@ -27,7 +27,7 @@ SETTINGS = {
     **{"clip": 0.3, "entropy": 0.1, "support_weight": 0.6, "max_grad_norm": 1.5},
     **{"minibatches": 2, "surrogate": "dice", "first_order": False, "learn_inner_lr": True},
     **{"compile": "off", "norm_obs": False, "norm_reward": False, "adapts": "all"},
-    "target_kl": 0.01,
+    **{"target_kl": 0.01, "kl_coefficient": 0.1},
 }
 
 
@@ -102,6 +102,7 @@ CHANGES = {
     **{"surrogate": "lvc", "first_order": True, "learn_inner_lr": False, "minibatches": 1},
     "adapts": "heads",
     "target_kl": 1e-4,
+    "kl_coefficient": 10.0,
 }
 BY_PPO = ("outer_lr", "discount", "gae_lambda", "clip", "entropy", "max_grad_norm")
 BY_RL2 = (
@@ -118,6 +119,9 @@ BY_META_GRADIENT = {
 BY_ADAM = {"outer_lr", "max_grad_norm"}
 USED = {
     "meta_rl": BY_STEPS | BY_META_GRADIENT | BY_ADAM | {"outer_epochs", "clip"},
+    "promp": BY_STEPS
+    | (BY_META_GRADIENT | BY_ADAM)
+    | {"outer_epochs", "clip", "target_kl", "kl_coefficient"},
     "maml_trpo": (BY_STEPS | BY_META_GRADIENT | {"target_kl"}) - {"num_epochs"},
     "reptile": BY_STEPS | BY_ADAM,
     "rl2": {*BY_PPO, *BY_RL2},

@@ -1,13 +1,10 @@
 """Reptile against a loop over tasks and steps, one after the other."""
 
-import dataclasses
-
 import pytest
 import torch
-from methods import config, learner
+from methods import config, learner, on_one_sign
 from numpy.random import SeedSequence
 
-from ssm_metarl.env_runner.registry import get_family
 from ssm_metarl.errors import UserError
 from ssm_metarl.meta_rl.batch import Batch
 from ssm_metarl.meta_rl.losses import lvc_loss
@@ -67,12 +64,7 @@ def test_it_learns_what_tasks_have_in_common() -> None:
     horizon = {"support_steps": 60, "query_steps": 60, "num_epochs": 8}
     rates = {"outer_lr": 0.05, "inner_lr": 0.01}
     learning = learner("reptile", tasks_per_epoch=6, episodes_per_task=6, **horizon, **rates)
-    whole = get_family("CartPole-v1")
-    one_sign = [
-        dataclasses.replace(each, choices=(0.0,)) if each.name == "swap" else each
-        for each in whole.parameters
-    ]
-    learning.family = dataclasses.replace(whole, parameters=tuple(one_sign))
+    learning.family = on_one_sign(learning.family)
     told = [learning.iterate(SeedSequence(0), i).metrics for i in range(1, 9)]
     first, *_, last = [each["query_reward"] for each in told]
     assert first < 36

@@ -32,6 +32,7 @@ CONFIGS = {
     ),
     "little experience": dataclasses.replace(META, experience=70),
     "anil": dataclasses.replace(META, adapts="heads", learn_inner_lr=True),
+    "promp": dataclasses.replace(META, mode="promp", inner_steps=2),
     "reptile": dataclasses.replace(META, mode="reptile"),
     "maml_trpo": dataclasses.replace(META, mode="maml_trpo", learn_inner_lr=True),
     "rl2": dataclasses.replace(META, mode="rl2", episodes_per_trial=2),
