@@ -71,7 +71,7 @@ def visit(browser: Any, site: Site) -> Iterator[Any]:
         theme: str = "light",
         *,
         motion: bool = False,
-        link: Mapping[str, object] = {},  # noqa: B006 (it is only read)
+        link: Mapping[str, object] = {},
     ) -> Visitor:
         asked = "no-preference" if motion else "reduce"
         size = {"width": width, "height": height}

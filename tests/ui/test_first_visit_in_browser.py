@@ -51,5 +51,7 @@ def test_what_is_wrong_in_a_link_is_said_in_a_line_and_the_rest_is_shown(visit: 
     said = page.wait_for_selector(".toast-body >> text=Not all of this link is valid").inner_text()
     assert "there is no agent '<img src=x onerror=alert(1)>', so this is cartpole" in said
     assert "gravity must be from 0 to 50" in said
-    assert page.locator("#task-cartpole-v1-length input[type=number]").input_value() == "1.2"
+    page.wait_for_function(
+        "document.querySelector('#task-cartpole-v1-length input[type=number]').value === '1.2'"
+    )
     assert page.locator("#task-cartpole-v1-gravity input[type=number]").input_value() == "9.8"
