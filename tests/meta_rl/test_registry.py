@@ -21,13 +21,13 @@ from ssm_metarl.training.validation import VALIDATIONS
 HERE = Path(__file__).parent
 
 SETTINGS = {
-    **{"inner_lr": 0.5, "outer_lr": 0.25, "num_epochs": 7, "inner_steps": 2, "tasks_per_epoch": 3},
+    **{"inner_lr": 0.5, "outer_lr": 0.1, "num_epochs": 7, "inner_steps": 2, "tasks_per_epoch": 3},
     **{"episodes_per_task": 6, "episodes_per_trial": 2, "support_steps": 8, "query_steps": 9},
     **{"first_steps": 4, "num_episodes": 1, "discount": 0.8, "gae_lambda": 0.7, "outer_epochs": 5},
     **{"clip": 0.3, "entropy": 0.1, "support_weight": 0.6, "max_grad_norm": 1.5},
     **{"minibatches": 2, "surrogate": "dice", "first_order": False, "learn_inner_lr": True},
     **{"compile": "off", "norm_obs": False, "norm_reward": False, "adapts": "all"},
-    **{"target_kl": 0.01, "kl_coefficient": 0.1},
+    **{"target_kl": 0.01, "kl_coefficient": 5e-4},
 }
 
 
@@ -95,14 +95,14 @@ def test_every_inner_loss_is_there(name: str) -> None:
 
 
 CHANGES = {
-    **{"inner_lr": 0.1, "outer_lr": 0.1, "num_epochs": 9, "inner_steps": 1, "tasks_per_epoch": 4},
+    **{"inner_lr": 0.1, "outer_lr": 0.05, "num_epochs": 9, "inner_steps": 1, "tasks_per_epoch": 4},
     **{"episodes_per_task": 4, "support_steps": 7, "query_steps": 40, "episodes_per_trial": 3},
     **{"first_steps": 3, "num_episodes": 15, "discount": 0.9, "gae_lambda": 0.6, "clip": 0.001},
     **{"outer_epochs": 2, "entropy": 0.5, "support_weight": 0.0, "max_grad_norm": 1e-4},
     **{"surrogate": "lvc", "first_order": True, "learn_inner_lr": False, "minibatches": 1},
     "adapts": "heads",
-    "target_kl": 1e-4,
-    "kl_coefficient": 10.0,
+    "target_kl": 100.0,
+    "kl_coefficient": 0.01,
 }
 BY_PPO = ("outer_lr", "discount", "gae_lambda", "clip", "entropy", "max_grad_norm")
 BY_RL2 = (
