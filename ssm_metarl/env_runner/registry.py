@@ -9,7 +9,8 @@ from collections.abc import Mapping
 
 import gymnasium
 
-from ssm_metarl.env_runner import families, mujoco_families
+from ssm_metarl.env_runner import exact_families, families, mujoco_families
+from ssm_metarl.env_runner.exact_families import exact_family
 from ssm_metarl.env_runner.family import TaskFamily, Tasks
 from ssm_metarl.env_runner.metaworld import REGISTERED, is_metaworld, metaworld_family
 from ssm_metarl.env_runner.mujoco_model import load_mujoco
@@ -28,6 +29,7 @@ _BUILT_IN = {
         families.ACROBOT,
         families.MOUNTAIN_CAR,
         families.NAVIGATION_2D,
+        *exact_families.FAMILIES,
     )
 }
 
@@ -49,7 +51,7 @@ def list_families(*, extras: bool = False) -> tuple[TaskFamily, ...]:
 
 def is_known(name: str, *, gymnasium_too: bool = False) -> bool:
     """Whether there is a family of this name, or if wanted an environment of that id."""
-    if name in _known() or is_metaworld(name):
+    if name in _known() or is_metaworld(name) or exact_family(name):
         return True
     if gymnasium_too:
         load_environment(name)
@@ -79,7 +81,8 @@ def register(family: TaskFamily) -> TaskFamily:
     Raises:
         UserError: The name is taken or not valid, or the environments fail where a range ends.
     """
-    taken = family.name in {**_BUILT_IN, **_OF_ROBOTS} or is_metaworld(family.name)
+    own = family.name in {**_BUILT_IN, **_OF_ROBOTS} or exact_family(family.name)
+    taken = own or is_metaworld(family.name)
     if taken or not _NAME.fullmatch(family.name):
         why = "is a family of this package" if taken else "is no valid name"
         raise UserError(
@@ -129,6 +132,8 @@ def get_family(name: str, *, trust_env_code: bool = False) -> TaskFamily:
         load_mujoco()
     if name in known:
         return known[name]
+    if exact := exact_family(name):
+        return exact
     if is_metaworld(name):
         return metaworld_family(name)
     if name.rpartition(":")[2].startswith(REGISTERED):

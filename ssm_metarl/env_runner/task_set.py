@@ -73,4 +73,6 @@ class Tasks:
 
 def value_text(value: float, labels: Sequence[str], digits: str = "g") -> str:
     """Return what a value is called, where values 0, 1, 2, ... have names, or its digits."""
-    return labels[int(value)] if labels else format(value, digits)
+    if labels:
+        return labels[int(value)]
+    return f"{value:.0f}" if float(value).is_integer() else format(value, digits)

@@ -14,7 +14,7 @@ from ssm_metarl.env_runner.task_set import value_text
 from ssm_metarl.errors import UserError, nearest
 
 Interval = tuple[float, float]
-Distribution = Literal["uniform", "log-uniform", "normal", "choice", "fixed"]
+Distribution = Literal["uniform", "integer", "log-uniform", "normal", "choice", "fixed"]
 MOST_LISTED = 10  # choices
 LEAST_INSIDE = 1e-6  # of a normal distribution's mass: less is no part worth drawing from
 
@@ -42,7 +42,8 @@ class Parameter:
     shifted: tuple[Interval, ...] | None = None
     """Intervals outside the training range, for the shifted test set; None to keep that range."""
     distribution: Distribution | None = None
-    """None for choice with `choices`, fixed without a range, else uniform."""
+    """None for choice with `choices`, fixed without a range, else uniform. "integer" is uniform on
+    whole numbers."""
     mean: float = math.nan
     """Of a normal distribution, which is cut to `[low, high)`."""
     std: float = math.nan
@@ -89,6 +90,8 @@ class Parameter:
             return f"one of {', '.join(texts)}"
         if self.distribution == "fixed":
             return f"always {self.default:g}"
+        if self.distribution == "integer":
+            return f"{self.low:.0f} to {self.high - 1:.0f}, whole"
         text = f"{self.low:g} to {self.high:g}"
         if self.distribution == "normal":
             return f"{text}, normal around {self.mean:g} +- {self.std:g}"
@@ -120,7 +123,8 @@ class Parameter:
             logarithms = tuple((math.log(low), math.log(high)) for low, high in intervals)
             low, high = intervals[0][0], intervals[-1][1]
             return np.exp(_along(logarithms, uniform)).clip(low, math.nextafter(high, low))
-        return _along(intervals, uniform)
+        values = _along(intervals, uniform)
+        return np.floor(values) if self.distribution == "integer" else values
 
     def check(self, value: object) -> float:
         """Return `value` as a float, or raise `UserError` naming what would have been valid."""
@@ -139,10 +143,12 @@ class Parameter:
                 raise UserError(f"{self.name} must be {self.range_text}, got {number:g}")
             return number
         low, high = self.bounds
-        if not low <= number <= high:  # also refuses NaN
+        whole = self.distribution == "integer"
+        if not low <= number <= high or (whole and not number.is_integer()):  # also refuses NaN
+            kind = "a whole number from" if whole else "from"
+            ends = f"{low:.0f} to {high:.0f}" if whole else f"{low:g} to {high:g}"
             raise UserError(
-                f"{self.name} must be from {low:g} to {high:g} {self.unit}".rstrip()
-                + f", got {number:g}"
+                f"{self.name} must be {kind} {ends} {self.unit}".rstrip() + f", got {number:g}"
             )
         return number
 
@@ -171,7 +177,10 @@ class Parameter:
             return self.choices[0]
         if self.distribution == "log-uniform":
             return math.sqrt(self.low * self.high)
-        return self.mean if self.distribution == "normal" else 0.5 * (self.low + self.high)
+        middle = 0.5 * (self.low + self.high)
+        if self.distribution == "integer":
+            return float(math.floor(middle))
+        return self.mean if self.distribution == "normal" else middle
 
     def _check_range(self) -> None:
         """Refuse what the distribution cannot be drawn from."""

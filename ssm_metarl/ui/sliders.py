@@ -77,6 +77,9 @@ def _input(family: TaskFamily, parameter: Parameter) -> Component:
         own = bool(parameter.shifted)  # else every task has it
         return gr.Number(parameter.default, label=words, info=trained, interactive=own)
     span, comma, how = parameter.range_text.partition(",")
+    if parameter.distribution == "integer":
+        info = f"{parameter.description}; trained on {span}"
+        return gr.Number(parameter.default, label=words, info=info, precision=0)
     low, high = reach(parameter)
     return gr.Slider(
         low,
@@ -133,7 +136,7 @@ def settable(parameter: Parameter, value: object) -> float:
 
 def rounded(parameter: Parameter, value: float) -> float:
     """Return a value as a visitor would choose it: of a range, with three digits."""
-    if parameter.choices or not parameter.varies:
+    if parameter.choices or not parameter.varies or parameter.distribution == "integer":
         return value
     low, high = parameter.bounds
     return min(max(float(f"{value:.3g}"), low), high)

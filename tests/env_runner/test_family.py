@@ -20,7 +20,7 @@ def rows(tasks: Tasks) -> set[tuple[float, ...]]:
 def test_training_tasks_lie_in_their_ranges_and_fill_them(family: TaskFamily) -> None:
     tasks = family.sample(2000, SeedSequence(0))
     assert len(tasks) == 2000
-    for parameter in family.parameters:
+    for parameter in (p for p in family.parameters if p.varies):
         values = tasks.values[parameter.name]
         if parameter.choices:
             shares = [(values == choice).mean() for choice in parameter.choices]
@@ -45,6 +45,9 @@ def test_fixed_sets_are_fixed_and_share_no_task(family: TaskFamily) -> None:
     sets = [family.held_out(), family.validation(), family.shifted()]
     sets += [family.sample(200, SeedSequence(seed)) for seed in range(5)]
     drawn = [rows(tasks) for tasks in sets]
+    if all(parameter.choices for parameter in family.parameters):  # these are all there are
+        assert all(len(tasks) == len(family.parameters[0].choices) for tasks in drawn[:3])
+        return
     assert len(set.union(*drawn)) == sum(map(len, drawn)) == 100 + 40 + 100 + 5 * 200
     assert rows(family.held_out()) == drawn[0]
 
@@ -58,8 +61,9 @@ def test_shifted_tasks_lie_outside_the_training_ranges_and_within_bounds(
         values = tasks.values[parameter.name]
         if parameter.choices:
             assert set(values) == set(parameter.choices)
-        else:
-            assert ((values < parameter.low) | (values >= parameter.high)).all()
+        elif parameter.shifted:
+            usual = (parameter.low <= values) & (values < parameter.high)
+            assert not (usual if parameter.varies else values == parameter.default).any()
             assert all(parameter.check(float(value)) == value for value in values)
             for low, high in parameter.shifted or ():  # every interval is used
                 assert ((values >= low) & (values < high)).any()
@@ -68,9 +72,10 @@ def test_shifted_tasks_lie_outside_the_training_ranges_and_within_bounds(
 @FAMILIES
 def test_fixed_sets_are_balanced_enough(family: TaskFamily) -> None:
     for parameter in family.parameters:
+        usual = 1.0 / max(1, len(parameter.choices))
         for choice in parameter.choices:
             for tasks in (family.held_out(), family.shifted()):
-                assert 0.35 < (tasks.values[parameter.name] == choice).mean() < 0.65
+                assert 0.7 < (tasks.values[parameter.name] == choice).mean() / usual < 1.3
 
 
 @FAMILIES

@@ -94,3 +94,16 @@ def test_one_task_has_values_by_name() -> None:
 def test_a_name_stands_for_one_parameter() -> None:
     with pytest.raises(UserError, match="has the parameter 'g' twice"):
         family(Parameter("g", 1.0), Parameter("g", 2.0))
+
+
+def test_whole_numbers_are_drawn_shown_and_checked() -> None:
+    parameter = Parameter("n", low=2, high=5, shifted=((7, 9),), distribution="integer")
+    uniform = np.array([0.0, 0.3, 0.4, 0.7, 0.999])
+    assert parameter.transform(uniform).tolist() == [2, 2, 3, 4, 4]
+    assert parameter.transform(uniform, shifted=True).tolist() == [7, 7, 7, 8, 8]
+    assert (parameter.default, parameter.range_text) == (3.0, "2 to 4, whole")
+    assert parameter.check(4) == 4.0
+    with pytest.raises(UserError, match=r"n must be a whole number from .*, got 2\.5"):
+        parameter.check(2.5)
+    with pytest.raises(UserError, match="whole number"):
+        Parameter("n", low=0.5, high=3, distribution="integer")

@@ -47,7 +47,7 @@ def message(name: str, **options: bool) -> str:
 def test_every_listed_family_is_found_by_its_name() -> None:
     names = [family.name for family in list_families()]
     assert names[:2] == ["CartPole-v1", "CartPoleNoVelocity-v1"]
-    assert len(set(names)) == len(names) == 7
+    assert len(set(names)) == len(names) == 10
     assert all(get_family(family.name) is family for family in list_families())
 
 
