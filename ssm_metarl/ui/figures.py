@@ -69,4 +69,5 @@ def lines_of(lines: Mapping[str, Iterable[tuple[float, float]]]) -> pd.DataFrame
     rows = [
         (name, x, y) for name, points in lines.items() for x, y in list(points) or [(0.0, None)]
     ]
-    return pd.DataFrame(rows, columns=["line", "x", "y"])
+    # Numbers, also where there are none yet, or the axis would be one of names.
+    return pd.DataFrame(rows, columns=["line", "x", "y"]).astype({"x": float, "y": float})

@@ -101,7 +101,8 @@ def element_id(family: TaskFamily, parameter: Parameter) -> str:
 def reach(parameter: Parameter) -> tuple[float, float]:
     """Return how far a slider goes: beyond the training range, within what makes sense."""
     room = ROOM * (parameter.high - parameter.low)
-    ends = [parameter.low - room, parameter.high + room, parameter.default]
+    ends = [float(f"{end:.6g}") for end in (parameter.low - room, parameter.high + room)]
+    ends.append(parameter.default)
     ends += [end for interval in parameter.shifted or () for end in interval]
     return max(min(ends), parameter.bounds[0]), min(max(ends), parameter.bounds[1])
 

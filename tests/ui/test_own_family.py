@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from lamp import Lamp
+from pandas.api.types import is_numeric_dtype
 from visiting import TINY
 
 pytest.importorskip("gradio")
@@ -132,6 +133,7 @@ def test_training_shows_it_and_asks_for_no_measured_pace(store: RunStore) -> Non
     config = train_settings(OWN.name, "meta_rl", 2, 10)
     assert "once it has begun" in expect(OWN.name, "meta_rl", 2, 10, *[None] * 5, "ssm", 0)
     monitor = Monitor(config)
+    assert is_numeric_dtype(monitor.curves["y"])  # else Gradio draws an axis of names
     assert "…" in monitor.status()
     assert "Solved" not in monitor.status()
     monitor = Monitor(store.config("mine"), store.metrics("mine"))

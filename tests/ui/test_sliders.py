@@ -10,7 +10,8 @@ import gradio as gr
 
 from ssm_metarl.analysis.linear_probe import probed_parameter
 from ssm_metarl.env_runner.family_file import parse_family
-from ssm_metarl.ui.sliders import _input, rounded
+from ssm_metarl.env_runner.tasks import Parameter
+from ssm_metarl.ui.sliders import _input, reach, rounded
 
 FILE = """
 name = "MyPole"
@@ -58,3 +59,8 @@ def test_a_single_choice_is_nothing_to_recognise() -> None:
     probed = probed_parameter(parse_family(FILE, "my.toml", trust_env_code=False))
     assert probed is not None
     assert probed.name == "force"
+
+
+def test_the_ends_of_a_slider_are_numbers_that_one_can_read() -> None:
+    assert reach(Parameter("length", low=0.8, high=1.2)) == (0.7, 1.3)
+    assert reach(Parameter("length", 1.2345678, low=0.8, high=1.0)) == (0.75, 1.2345678)
