@@ -28,7 +28,7 @@ from ssm_metarl.env_runner.rollout import (
 )
 from ssm_metarl.env_runner.streams import substream
 from ssm_metarl.errors import DivergenceError, UserError
-from ssm_metarl.meta_rl.inner_rule import descend
+from ssm_metarl.meta_rl.inner_rule import descend, per_task_params
 from ssm_metarl.meta_rl.natural import natural_step
 
 EPISODE_STREAM, GUARD_STREAM = 0, 1
@@ -194,8 +194,8 @@ def take_step(
     if step >= config.inner_steps:
         stepped = natural_step(policy, theta, gradients, stepped, batch, config.trust)
     if config.adapted_std is not None and LOG_STD in stepped:
-        narrow = stepped[LOG_STD].clamp_max(math.log(config.adapted_std))
-        stepped = combine(stepped, {LOG_STD: narrow})
+        narrow = {LOG_STD: stepped[LOG_STD].clamp_max(math.log(config.adapted_std))}
+        stepped = combine(stepped, per_task_params(policy, narrow, batch.valid.shape[1]))
     for name, value in stepped.items():
         if not torch.isfinite(value).all():
             raise DivergenceError(

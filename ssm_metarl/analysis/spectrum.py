@@ -17,12 +17,12 @@ from ssm_metarl.core.gated import GATE_SHARPNESS, GatedSSM
 from ssm_metarl.core.ssm import DiagonalSSM
 from ssm_metarl.env_runner.family import TaskFamily, Tasks
 from ssm_metarl.evaluation.play import mean_returns
-from ssm_metarl.meta_rl.inner_rule import ACTING
 
 HALF_OPEN = 0.5  # the gate at which the decay of a gated cell is given
 EPISODES, RETURN_STREAM = 10, 7
 PARTS = {
     "encoder": "encoder",
+    "context": "context vector",
     "A": "state transition (A)",
     "B": "input projection (B)",
     "C": "output projection (C)",
@@ -99,29 +99,32 @@ class ParameterChange:
     Attributes:
         part: A key of :data:`PARTS`.
         share: Its share of the squared norm of the whole change.
-        relative: Norm of its change over its own norm before.
+        relative: Norm of its change over its own norm before; None where that is 0.
     """
 
     part: str
     share: float
-    relative: float
+    relative: float | None
 
 
 def parameter_changes(before: Agent, after: Agent) -> list[ParameterChange]:
     """Compare the parameters that adaptation may change; empty if none has changed."""
     change, norm = defaultdict(float), defaultdict(float)  # squared, by part
-    for name, old in before.params.items():
-        if ACTING(before.policy.leaves[name]):
-            part = _part(name)
+    for part, names in _parts(before).items():
+        for name in names:
+            old = before.params[name]
             change[part] += torch.linalg.vector_norm(after.params[name] - old).item() ** 2
             norm[part] += torch.linalg.vector_norm(old).item() ** 2
     total = sum(change.values())
     if not total:
         return []
     return [
-        ParameterChange(part, change[part] / total, math.sqrt(change[part] / norm[part]))
-        for part in PARTS
-        if norm[part]
+        ParameterChange(
+            part,
+            change[part] / total,
+            math.sqrt(change[part] / norm[part]) if norm[part] else None,
+        )
+        for part in change
     ]
 
 
@@ -133,12 +136,8 @@ def ablated_returns(
     Also under ``before`` with none of the changes and ``after`` with all; all on the same episodes.
     """
     mixtures = {"before": dict(before.params), "after": dict(after.params)}
-    leaves = before.policy.leaves
-    for part in PARTS:
-        mixtures[part] = {
-            name: after.params[name] if ACTING(leaves[name]) and _part(name) == part else value
-            for name, value in before.params.items()
-        }
+    for part, names in _parts(before).items():
+        mixtures[part] = {**before.params, **{name: after.params[name] for name in names}}
     stream = SeedSequence([seed, RETURN_STREAM])
     return {
         name: float(mean_returns(before.policy, params, family, task, EPISODES, stream).mean())
@@ -146,9 +145,15 @@ def ablated_returns(
     }
 
 
-def _part(name: str) -> str:
-    first, last = name.split(".")
-    return first if first in ("encoder", "action") else _PART_OF.get(last, "gates")
+def _parts(agent: Agent) -> dict[str, list[str]]:
+    """Return the parameters of each part that the agent's network has, in the order of `PARTS`."""
+    found: dict[str, list[str]] = {part: [] for part in PARTS}
+    for name, leaf in agent.policy.leaves.items():
+        if leaf.group == "cell":
+            found[_PART_OF.get(name.rpartition(".")[-1], "gates")].append(name)
+        elif leaf.group in found:
+            found[leaf.group].append(name)
+    return {part: names for part, names in found.items() if names}
 
 
 def as_numbers(before: Agent, after: Agent) -> Mapping[str, Any]:

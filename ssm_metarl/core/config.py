@@ -34,6 +34,7 @@ class PolicyConfig:
         encoder: What turns inputs into features, a name of :data:`core.encoders.ENCODERS`.
         clip_obs: Bound on observations, in units of their typical magnitude; 0 for no bound.
         clip_reward: Bound on the previous reward that trial inputs show, likewise.
+        context_size: Numbers of the context, which is a further input of the encoder; 0 for none.
     """
 
     cell: str = "ssm"
@@ -51,6 +52,7 @@ class PolicyConfig:
     encoder: str = "linear"
     clip_obs: float = 0.0
     clip_reward: float = 10.0
+    context_size: int = 0
 
     def __post_init__(self) -> None:
         check_ring(self.r_min, self.r_max)

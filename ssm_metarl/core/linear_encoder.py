@@ -47,6 +47,11 @@ class BoundLinearEncoder:
     weight: Float[Tensor, "*tasks I D"]
     bias: Float[Tensor, "*tasks D"]
 
+    def given(self, last: Float[Tensor, "J"]) -> "BoundLinearEncoder":
+        """Return the encoder of the inputs before the last, which are always these."""
+        first, rest = self.weight[: -len(last)], self.weight[-len(last) :]
+        return BoundLinearEncoder(first, self.bias + last @ rest)
+
     def __call__(self, inputs: Float[Tensor, "*time K E I"]) -> Float[Tensor, "*time K E D"]:
         """Return features between -1 and 1."""
         return tanh(linear(inputs, self.weight, self.bias))

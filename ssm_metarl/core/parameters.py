@@ -10,7 +10,7 @@ from torch import Tensor
 Params = Mapping[str, Tensor]
 """Name to tensor. A tensor is ``[...]`` (shared by all tasks) or ``[K, ...]`` (one per task)."""
 
-Group = Literal["encoder", "cell", "action", "value", "prediction"]
+Group = Literal["encoder", "cell", "action", "context", "value", "prediction"]
 
 
 @dataclass(frozen=True)

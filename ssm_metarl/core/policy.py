@@ -27,7 +27,7 @@ State = tuple[Tensor, ...]
 """The memory of each block, ``[K, E, N]``."""
 
 HEAD_GAIN = 0.01  # near-uniform actions at first: a fresh policy must still have gradients
-LOG_STD = "action.log_std"
+CONTEXT, LOG_STD = "context.value", "action.log_std"
 LOG_STD_RANGE = (-4.0, 1.0)  # a large inner step may not switch exploration off, or blow it up
 
 
@@ -47,7 +47,7 @@ class Policy:
     def encoder(self) -> Encoder:
         """What turns inputs into features."""
         extras = self.spaces.actions + 2 if self.config.trial_inputs else 0
-        scale = self.spaces.observation_scale + (1.0,) * extras
+        scale = self.spaces.observation_scale + (1.0,) * (extras + self.config.context_size)
         return ENCODERS[self.config.encoder].load()(self.config, scale, self.spaces.image)
 
     @cached_property
@@ -76,6 +76,8 @@ class Policy:
         width, seen = self.config.width, self.spaces.condensed_size
         actions = self.spaces.actions
         yield "encoder", self.encoder.init(rng)
+        if self.config.context_size:
+            yield "context", {CONTEXT: constant(0.0, self.config.context_size)}
         yield "action", _head("action", rng, width, actions)
         yield "value", _head("value", rng, width, 1)
         yield "prediction", _head("prediction", rng, width + actions, seen)
@@ -184,12 +186,19 @@ class BoundPolicy:
         state: State,
         keep: Bool[Tensor, "*time K E"] | None,
     ) -> tuple[Float[Tensor, "*time K E D"], State]:
-        x, after = self.encoder(inputs), []
+        x, after = self.encoder(self._with_context(inputs)), []
         for block, (advance, memory) in enumerate(zip(advances, state, strict=True)):
             y, memory = advance(self._normed(x, block), memory, keep)
             x = x + silu(y)
             after.append(memory)
         return x, tuple(after)
+
+    def _with_context(self, inputs: Float[Tensor, "*time K E I"]) -> Float[Tensor, "*time K E J"]:
+        """Append the context, if the policy has one, which is the same at every step."""
+        if not self.policy.config.context_size:
+            return inputs
+        context = per_lane(self.params[CONTEXT])
+        return torch.cat([inputs, context.expand(*inputs.shape[:-1], context.shape[-1])], -1)
 
     def _normed(self, x: Float[Tensor, "*time K E D"], block: int) -> Float[Tensor, "*time K E D"]:
         """Return the input of a block, normalised if the policy says so."""

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ssm_metarl.adaptation.agent import Agent
 from ssm_metarl.core.linear_encoder import BoundLinearEncoder
+from ssm_metarl.core.policy import CONTEXT
 from ssm_metarl.deployment.description import describe
 from ssm_metarl.deployment.step import ActingStep
 from ssm_metarl.errors import UserError
@@ -47,6 +48,8 @@ def c_bytes(agent: Agent, *, sample: bool) -> bytes:
     encoder = step.bound.encoder
     if not isinstance(encoder, BoundLinearEncoder):
         raise UserError(f"there is no C code for the encoder {config.encoder!r}; {ALTERNATIVE}")
+    if config.context_size:
+        encoder = encoder.given(step.bound.params[CONTEXT])
     if config.cell not in CELLS:
         raise UserError(f"there is no C code for the cell {config.cell!r}; {ALTERNATIVE}")
     kind = "choices" if agent.policy.spaces.discrete else "numbers"

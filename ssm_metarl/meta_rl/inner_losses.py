@@ -10,7 +10,13 @@ from torch import Tensor
 
 from ssm_metarl.core.policy import BoundPolicy
 from ssm_metarl.meta_rl.batch import Batch
-from ssm_metarl.meta_rl.losses import dice_loss, lvc_loss, prediction_loss, score_loss
+from ssm_metarl.meta_rl.losses import (
+    dice_loss,
+    loaded_dice_loss,
+    lvc_loss,
+    prediction_loss,
+    score_loss,
+)
 
 InnerLoss = Callable[[BoundPolicy, Batch], Tensor]
 """Returns the loss of each task, ``[K]``, of the scale of one episode."""
@@ -24,6 +30,16 @@ def lvc(bound: BoundPolicy, batch: Batch) -> Float[Tensor, "K"]:
 def dice(bound: BoundPolicy, batch: Batch) -> Float[Tensor, "K"]:
     """DiCE, :func:`ssm_metarl.meta_rl.losses.dice_loss`."""
     return dice_loss(_log_prob(bound, batch), batch.advantage, batch.valid) / batch.episodes
+
+
+def loaded_dice(bound: BoundPolicy, batch: Batch, dice_lambda: float = 1.0) -> Float[Tensor, "K"]:
+    """Loaded DiCE, :func:`ssm_metarl.meta_rl.losses.loaded_dice_loss`.
+
+    An agent's own steps are of first order, for which lambda does not matter.
+    """
+    log_prob = _log_prob(bound, batch)
+    loss = loaded_dice_loss(log_prob, batch.advantage, batch.valid, dice_lambda)
+    return loss / batch.episodes
 
 
 def score(bound: BoundPolicy, batch: Batch) -> Float[Tensor, "K"]:

@@ -9,6 +9,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from ssm_metarl.core.scan import linear_recurrence
+
 
 def per_episode(x: Float[Tensor, "T K E"]) -> Float[Tensor, "K"]:
     """Sum over steps, average over the lanes (one episode each, or one trial)."""
@@ -42,7 +44,28 @@ def dice_loss(
     one trial of a memory that lasts it.
     """
     ratio = (log_prob - log_prob.detach()) * valid
-    path = ratio.cumsum(0)
+    return _boxed(ratio, ratio.cumsum(0), advantage)
+
+
+def loaded_dice_loss(
+    log_prob: Float[Tensor, "T K E"],
+    advantage: Float[Tensor, "T K E"],
+    valid: Bool[Tensor, "T K E"],
+    dice_lambda: float,
+) -> Float[Tensor, "K"]:
+    """Loaded DiCE (Farquhar et al. 2019, arXiv:1909.10549): DiCE that forgets earlier steps.
+
+    In the sum of log-probabilities a step of n steps ago counts ``lambda^n``; so do, to second
+    order, the products across n steps. With 1 it is :func:`dice_loss`, with 0 :func:`lvc_loss`.
+    """
+    ratio = (log_prob - log_prob.detach()) * valid
+    decay = torch.full_like(ratio, dice_lambda)
+    path = linear_recurrence(decay, ratio, torch.zeros_like(ratio[0]))
+    return _boxed(ratio, path, advantage)
+
+
+def _boxed(ratio: Tensor, path: Tensor, advantage: Tensor) -> Float[Tensor, "K"]:
+    """Return the loss, given each step's ratio and the sum of those up to it, all of value 0."""
     return -per_episode((path.exp() - (path - ratio).exp()) * advantage)
 
 

@@ -8,6 +8,7 @@ improves (an outer objective, which recomputes the adaptation) and how (an outer
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 
 import torch
 from jaxtyping import Float
@@ -91,13 +92,12 @@ class MetaLearner(Learner[Optimizer]):
     def rule(self) -> InnerRule:
         """Return the inner rule, differentiable in the rates if they are learned."""
         own = self.settings
+        entry = INNER_LOSSES[own.surrogate]
+        loss = partial(entry.load(), **{name: getattr(own, name) for name in entry.settings})
         rates = {name: own.inner_lr * gain.exp() for name, gain in self.log_gains.items()}
+        leaves = adapted_leaves(own.adapts)
         return InnerRule(
-            self.policy,
-            INNER_LOSSES[own.surrogate].load(),
-            rates or own.inner_lr,
-            adapted_leaves(own.adapts),
-            first_order=own.first_order,
+            self.policy, loss, rates or own.inner_lr, leaves, first_order=own.first_order
         )
 
     def iterate(self, seed: SeedSequence, iteration: int) -> Report:

@@ -93,6 +93,7 @@ LEARNERS: dict[str, LearnerSpec] = {
             uses=(
                 *_STEPS_USE,
                 *("outer_epochs", "support_weight", "first_order", "learn_inner_lr", "adapts"),
+                "dice_lambda",
             ),
             module="ssm_metarl.meta_rl.maml",
             **_TRAINING_STEPS,
@@ -112,6 +113,7 @@ LEARNERS: dict[str, LearnerSpec] = {
             uses=(
                 *_STEPS_USE,
                 *("outer_epochs", "support_weight", "first_order", "learn_inner_lr", "adapts"),
+                "dice_lambda",
                 *("target_kl", "kl_coefficient"),
             ),
             module="ssm_metarl.meta_rl.promp",
@@ -131,6 +133,7 @@ LEARNERS: dict[str, LearnerSpec] = {
             uses=(
                 *_STEPS_USE,
                 *("support_weight", "first_order", "learn_inner_lr", "adapts", "target_kl"),
+                "dice_lambda",
             ),
             module="ssm_metarl.meta_rl.maml_trpo",
             **_TRAINING_STEPS,
@@ -201,12 +204,13 @@ class AdaptsEntry:
     """What gradient steps change, a value of ``--adapts``: groups of :class:`Leaf`."""
 
     help: str
-    groups: tuple[Literal["encoder", "cell", "action"], ...]
+    groups: tuple[Literal["encoder", "cell", "action", "context"], ...]
 
 
 ADAPTS: dict[str, AdaptsEntry] = {
     "all": AdaptsEntry("all that acts, as in MAML", ("encoder", "cell", "action")),
     "heads": AdaptsEntry("the action head alone, as in ANIL", ("action",)),
+    "context": AdaptsEntry("a context vector among the inputs alone, as in CAVIA", ("context",)),
 }
 
 
@@ -217,10 +221,12 @@ class InnerLossEntry(Entry):
     Attributes:
         heads: Heads of the network, beside what acts, that it trains.
         credits_sampling: Whether the outer loss needs the sampling term of E-MAML.
+        settings: Names of the settings that are arguments of it in meta-training.
     """
 
     heads: tuple[Literal["value", "prediction"], ...] = ()
     credits_sampling: bool = False
+    settings: tuple[str, ...] = ()
 
 
 _LOSSES = "ssm_metarl.meta_rl.inner_losses"
@@ -228,6 +234,12 @@ _LOSSES = "ssm_metarl.meta_rl.inner_losses"
 INNER_LOSSES: dict[str, InnerLossEntry] = {
     "lvc": InnerLossEntry("low-variance curvature, as in ProMP", _LOSSES, "lvc"),
     "dice": InnerLossEntry("DiCE, exact to any order", _LOSSES, "dice"),
+    "loaded_dice": InnerLossEntry(
+        "loaded DiCE, from lvc to dice by --dice_lambda",
+        _LOSSES,
+        "loaded_dice",
+        settings=("dice_lambda",),
+    ),
     "emaml": InnerLossEntry(
         "log pi * A, with E-MAML's sampling term in the outer loss",
         _LOSSES,

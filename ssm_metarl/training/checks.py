@@ -25,6 +25,13 @@ def check_together(config: "TrainConfig") -> None:
         raise UserError(
             "--adapts heads: --surrogate prediction does not depend on the action head; valid: all"
         )
+    if config.context_size is not None and (config.adapts == "context") != (
+        config.context_size > 0
+    ):
+        raise UserError(
+            f"--context_size is {config.context_size} and --adapts {config.adapts}; a context of "
+            "at least 1 is for --adapts context, and for that alone"
+        )
     if config.surrogate == "prediction" and config.mode == "reptile":
         raise UserError(
             "--surrogate prediction: reptile follows the inner loss alone, and would never learn "

@@ -18,7 +18,7 @@ from ssm_metarl.core.encoders import ENCODERS
 from ssm_metarl.errors import MAX_WHOLE, UserError
 from ssm_metarl.meta_rl.registry import ADAPTS, INNER_LOSSES, LEARNERS, used_by
 from ssm_metarl.training.checks import check_together
-from ssm_metarl.training.defaults import MAX_TIME_CONSTANT, ByAction, resolved
+from ssm_metarl.training.defaults import CONTEXT_SIZE, MAX_TIME_CONSTANT, ByAction, resolved
 from ssm_metarl.training.settings import check_settings, listed, setting, settings_of
 
 if TYPE_CHECKING:  # it imports torch
@@ -157,7 +157,19 @@ class TrainConfig:
         f"Inner loss, see docs/gradients.md: {listed(INNER_LOSSES)}.",
         choices=INNER_LOSSES,
     )
+    dice_lambda: float = setting(
+        0.5,
+        "Weight that earlier steps lose by each step in the curvature of loaded_dice: 0 is lvc, 1 "
+        "dice.",
+        within=(0, 1),
+    )
     adapts: str = setting("all", f"What gradient steps change: {listed(ADAPTS)}.", choices=ADAPTS)
+    context_size: int | None = setting(
+        None,
+        "Numbers of the context vector, for --adapts context.",
+        unset=f"{CONTEXT_SIZE} for --adapts context, else 0",
+        within=(0, 4096),
+    )
     first_order: bool = setting(False, "Treat the inner gradient as a constant.")
     learn_inner_lr: bool = setting(False, "Also learn an inner rate for every parameter.")
     cell: str = setting("ssm", f"Memory: {listed(CELLS)}.", choices=CELLS)

@@ -12,6 +12,7 @@ if TYPE_CHECKING:  # the former imports this module, the latter torch
     from ssm_metarl.env_runner.family import TaskFamily
     from ssm_metarl.training.config import TrainConfig
 
+CONTEXT_SIZE = 8
 MAX_TIME_CONSTANT = 100.0  # steps at first; longer memories are learned from there
 
 
@@ -70,6 +71,7 @@ def _derived(config: "TrainConfig", family: "TaskFamily") -> dict[str, Any]:
         "first_steps": config.support_steps or max(1, (config.query_steps or longest) // 10),
         "adaptation_discount": family.discount if config.discount is None else config.discount,
         "adaptation_gae_lambda": 1.0 if config.gae_lambda is None else config.gae_lambda,
+        "context_size": CONTEXT_SIZE if config.adapts == "context" else 0,
         "encoder": "cnn" if family.image else "linear",
         "norm_obs": family.observation_scale is None,
         "norm_reward": family.observation_scale is None,

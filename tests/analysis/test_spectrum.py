@@ -88,13 +88,16 @@ def edited(agent: Agent, name: str, edit: Edit) -> Agent:
     return dataclasses.replace(agent, params={**agent.params, name: edit(agent.params[name])})
 
 
+OWN_PARTS = [part for part in PARTS if part not in ("gates", "context")]  # of this agent
+
+
 def test_changes_are_told_by_part(agent: Agent) -> None:
     assert parameter_changes(agent, agent) == []
     after = edited(agent, "action.bias", lambda x: x + 3.0)
     after = edited(after, "block0.nu", lambda x: 2.0 * x)
     after = edited(after, "value.weight", lambda x: x + 100.0)  # adaptation leaves it alone
     found = {change.part: change for change in parameter_changes(agent, after)}
-    assert list(found) == [part for part in PARTS if part != "gates"]  # this cell has none
+    assert list(found) == OWN_PARTS
     params = agent.params
     moved = {
         "action": 9.0 * len(params["action.bias"]),
@@ -115,13 +118,25 @@ def test_every_parameter_that_adapts_belongs_to_a_part(agent: Agent) -> None:
         assert sum(one.share for one in parameter_changes(before, after)) == pytest.approx(1.0)
 
 
+def test_a_context_is_a_part_that_was_nothing_before(agent: Agent) -> None:
+    policy = dataclasses.replace(
+        agent.policy, config=dataclasses.replace(agent.policy.config, context_size=3)
+    )
+    before = dataclasses.replace(
+        agent, policy=policy, params=policy.init(torch.Generator().manual_seed(0))
+    )
+    after = edited(before, "context.value", lambda x: x + 1.0)
+    changes = {change.part: change for change in parameter_changes(before, after)}
+    assert (changes["context"].share, changes["context"].relative) == (1.0, None)
+
+
 def test_the_return_with_one_change_alone_is_measured(agent: Agent, cartpole: TaskFamily) -> None:
     after = edited(agent, "action.bias", lambda x: x + torch.tensor([0.0, 2.0]))
     task = cartpole.task(swap=1.0)
     found = ablated_returns(agent, after, cartpole, task, seed=0)
-    assert list(found) == ["before", "after", *PARTS]
+    assert list(found) == ["before", "after", *OWN_PARTS]
     assert found["action"] == found["after"] != found["before"]
-    assert {found[part] for part in PARTS if part != "action"} == {found["before"]}
+    assert {found[part] for part in OWN_PARTS if part != "action"} == {found["before"]}
     assert ablated_returns(agent, after, cartpole, task, seed=1)["before"] != found["before"]
 
 

@@ -1,5 +1,6 @@
 """Exported files act as `predict` does, over a thousand steps with episodes that end in between."""
 
+import dataclasses
 import shutil
 from collections.abc import Callable
 from importlib.util import find_spec
@@ -24,6 +25,7 @@ from following import (
 
 import ssm_metarl as sm
 from ssm_metarl.core.cells import CELLS
+from ssm_metarl.core.policy import CONTEXT
 from ssm_metarl.deployment.c_code import CELLS as CELLS_IN_C
 
 needs_compiler = pytest.mark.skipif(shutil.which("cc") is None, reason="there is no C compiler")
@@ -50,6 +52,15 @@ def test_every_kind_of_memory_and_action(cell: str, variant: str, tmp_path: Path
 
 def test_there_is_c_code_for_every_cell() -> None:
     assert CELLS_IN_C.keys() == CELLS.keys()
+
+
+@needs_compiler
+def test_a_context_is_part_of_what_acts(tmp_path: Path) -> None:
+    agent = make_agent(DISCRETE, context_size=2)
+    params = {**agent.params, CONTEXT: torch.tensor([0.7, -1.5])}
+    adapted = dataclasses.replace(agent, params=params)
+    program = program_runner(sm.export(adapted, tmp_path / "policy.pt2"))
+    follow(adapted, program, c_runner(sm.export(adapted, tmp_path / "policy.c"), adapted), steps=60)
 
 
 @pytest.mark.parametrize("space", [DISCRETE, BOX])

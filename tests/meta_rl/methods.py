@@ -17,6 +17,8 @@ from ssm_metarl.training.recipes import make_agent, make_policy
 METHODS: dict[str, dict[str, Any]] = {
     "maml": {},
     "anil": {"adapts": "heads"},
+    "cavia": {"adapts": "context", "inner_lr": 1.0},
+    "loaded dice": {"surrogate": "loaded_dice"},
     "promp": {"mode": "promp"},
     "maml_trpo": {"mode": "maml_trpo"},
     "reptile": {"mode": "reptile"},

@@ -8,7 +8,7 @@ from enumerated import ALPHA, POLICY, Enumerated, K, flatten, make_params, unfla
 from rules import rule
 from torch import Tensor
 
-from ssm_metarl.meta_rl.losses import dice_loss, lvc_loss, score_loss
+from ssm_metarl.meta_rl.losses import dice_loss, loaded_dice_loss, lvc_loss, score_loss
 
 
 def hessian(loss: Callable[[dict[str, Tensor]], Tensor], task: int) -> Tensor:
@@ -18,11 +18,13 @@ def hessian(loss: Callable[[dict[str, Tensor]], Tensor], task: int) -> Tensor:
     )
 
 
-def surrogate(name: str, problem: Enumerated) -> Callable[[dict[str, Tensor]], Tensor]:
+def surrogate(name: str | float, problem: Enumerated) -> Callable[[dict[str, Tensor]], Tensor]:
     def loss(params: dict[str, Tensor]) -> Tensor:
         batch, log_prob = problem.batch(params), problem.log_prob(params)
         if name == "dice":
             return dice_loss(log_prob, batch.advantage, batch.valid)
+        if isinstance(name, float):
+            return loaded_dice_loss(log_prob, batch.advantage, batch.valid, name)
         if name == "lvc":
             return lvc_loss(log_prob, batch.log_prob, batch.advantage)
         return score_loss(log_prob, batch.advantage)
@@ -45,7 +47,7 @@ def cross_terms(problem: Enumerated, task: int) -> Tensor:
 
 @pytest.mark.parametrize("task", range(K))
 @pytest.mark.parametrize("steps", [1, 2])
-def test_all_three_have_the_right_gradient(steps: int, task: int) -> None:
+def test_all_of_them_have_the_right_gradient(steps: int, task: int) -> None:
     problem, params = Enumerated(steps), make_params()
     assert torch.allclose(problem.probability(params).sum(-1), torch.ones(K).double())
     vector = flatten(params).requires_grad_()
@@ -55,7 +57,7 @@ def test_all_three_have_the_right_gradient(steps: int, task: int) -> None:
 
     shared = unflatten(vector, params)
     truth = gradient(-problem.expected_return(shared)[task])
-    for name in ("dice", "lvc", "log pi * A"):
+    for name in ("dice", 0.3, "lvc", "log pi * A"):
         value = surrogate(name, problem)(unflatten(vector, params))[task]
         torch.testing.assert_close(gradient(value), truth, atol=1e-10, rtol=0)
 
@@ -80,6 +82,44 @@ def test_lvc_is_exact_for_one_step_and_drops_just_the_cross_terms_of_two(task: i
     )
     assert missing.abs().max() > 1e-2
     torch.testing.assert_close(missing, cross_terms(two, task), atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("task", range(K))
+def test_loaded_dice_keeps_a_share_of_the_cross_terms(task: int) -> None:
+    problem = Enumerated(2)
+    truth = hessian(lambda p: -problem.expected_return(p), task)
+    for share in (0.0, 0.3, 1.0):
+        missing = hessian(surrogate(share, problem), task) - truth
+        expected = (1.0 - share) * cross_terms(problem, task)
+        torch.testing.assert_close(missing, expected, atol=1e-6, rtol=0)
+
+
+def test_loaded_dice_is_its_definition_to_second_order() -> None:
+    """Against boxes that are written out, with the constants in them held, by differences."""
+    generator = torch.Generator().manual_seed(0)
+    advantage = torch.randn(5, 1, 1, generator=generator, dtype=torch.float64)
+    valid = torch.tensor([True] * 4 + [False]).view(5, 1, 1)
+    still = torch.randn(5, 1, 1, generator=generator, dtype=torch.float64)
+
+    def written_out(log_prob: Tensor) -> Tensor:
+        total = torch.zeros(1, dtype=torch.float64)
+        for t in range(4):
+            earlier = sum(0.6 ** (t - s) * (log_prob[s] - still[s]) for s in range(t))
+            own = log_prob[t] - still[t]
+            total = (
+                total - (torch.exp(earlier + own) - torch.exp(earlier + 0.0 * own)) * advantage[t]
+            )
+        return total.sum()
+
+    def ours(log_prob: Tensor) -> Tensor:
+        return loaded_dice_loss(log_prob, advantage, valid, 0.6).sum()
+
+    found, expected = (
+        torch.autograd.functional.hessian(one, still).view(5, 5) for one in (ours, written_out)
+    )
+    assert expected[0, 3].abs() > 1e-3
+    torch.testing.assert_close(found, expected)
+    assert torch.autograd.gradgradcheck(written_out, still.clone().requires_grad_())
 
 
 @pytest.mark.parametrize("task", range(K))

@@ -25,9 +25,9 @@ SETTINGS = {
     **{"episodes_per_task": 6, "episodes_per_trial": 2, "support_steps": 8, "query_steps": 9},
     **{"first_steps": 4, "num_episodes": 1, "discount": 0.8, "gae_lambda": 0.7, "outer_epochs": 5},
     **{"clip": 0.3, "entropy": 0.1, "support_weight": 0.6, "max_grad_norm": 1.5},
-    **{"minibatches": 2, "surrogate": "dice", "first_order": False, "learn_inner_lr": True},
+    **{"minibatches": 2, "surrogate": "loaded_dice", "first_order": False, "learn_inner_lr": True},
     **{"compile": "off", "norm_obs": False, "norm_reward": False, "adapts": "all"},
-    **{"target_kl": 0.01, "kl_coefficient": 5e-4},
+    **{"target_kl": 0.01, "kl_coefficient": 5e-4, "dice_lambda": 0.5},
 }
 
 
@@ -102,6 +102,7 @@ CHANGES = {
     **{"surrogate": "lvc", "first_order": True, "learn_inner_lr": False, "minibatches": 1},
     "adapts": "heads",
     "target_kl": 100.0,
+    "dice_lambda": 1.0,
     "kl_coefficient": 0.01,
 }
 BY_PPO = ("outer_lr", "discount", "gae_lambda", "clip", "entropy", "max_grad_norm")
@@ -114,6 +115,7 @@ BY_STEPS = {
     *("support_steps", "query_steps", "discount", "gae_lambda"),
 }
 BY_META_GRADIENT = {
+    "dice_lambda",
     *("surrogate", "first_order", "learn_inner_lr", "adapts", "support_weight", "entropy"),
 }
 BY_ADAM = {"outer_lr", "max_grad_norm"}

@@ -229,5 +229,5 @@ def changes_shown(
     table = pd.DataFrame(rows, columns=["Part of the network", share, relative, alone])
     bars = [cell_bar(one.share, f"var(--mode-{mode})") for one in found]
     formats: dict[Any, Any] = {share: "{:.1%}", relative: "{:.2g}", alone: "{:.4g}"}
-    styled = table.style.apply(lambda _: bars, subset=[share]).format(formats)
+    styled = table.style.apply(lambda _: bars, subset=[share]).format(formats, na_rep="")
     return head + message(line, "note"), gr.update(value=styled, visible=True)
