@@ -8,7 +8,7 @@ from gradio.components import Component
 
 from ssm_metarl.env_runner.registry import get_family, is_registered
 from ssm_metarl.errors import UserError
-from ssm_metarl.meta_rl.registry import LEARNERS
+from ssm_metarl.meta_rl.registry import LEARNERS, used_by
 from ssm_metarl.training.config import TrainConfig
 from ssm_metarl.training.pace import duration, expected_seconds, is_large
 from ssm_metarl.training.settings import settings_of
@@ -17,6 +17,7 @@ from ssm_metarl.ui.limits import ITERATIONS, TRAINING_EPISODES
 from ssm_metarl.ui.store import RunStore, page_families
 from ssm_metarl.ui.train_settings import (
     ADVANCED,
+    CHOICES,
     defaults,
     train_settings,
 )
@@ -56,7 +57,7 @@ class Form:
             label="Name of the run", info="a to z, 0 to 9 and -", max_length=64, elem_id="run-name"
         )
         with gr.Accordion("Advanced settings", open=False):
-            usual, names = defaults(first, LEARNER), (*ADVANCED, "cell", "seed")
+            usual, names = defaults(first, LEARNER), (*ADVANCED, *CHOICES)
             self.advanced = [setting_input(name, usual.get(name)) for name in names]
         self.waiting, self.resume = unfinished_runs()
         # What train_settings takes, in order.
@@ -73,14 +74,14 @@ class Form:
                 gr.update(visible=not iterations),
                 store.free_name(f"{family}-{learner}", "-1"),
                 *(gr.update(value=value, visible=value is not None) for value in usual.values()),
+                *(gr.update(visible=learner in used_by(name)) for name in CHOICES),
             ]
 
         def left() -> list[Any]:
             found = store.unfinished()
             return [choices_of(found), gr.update(interactive=bool(found))]
 
-        chosen = [self.family, self.epochs, self.episodes, self.name]
-        chosen += self.advanced[: len(ADVANCED)]
+        chosen = [self.family, self.epochs, self.episodes, self.name, *self.advanced]
         # Without triggers: when the page opens, and when an input changes.
         gr.on(None, choose, [self.family, self.learner], chosen, **FOLLOWING)
         gr.on(None, expect, self.settings, self.expected, **FOLLOWING)

@@ -3,12 +3,13 @@
 from typing import Any
 
 from ssm_metarl.env_runner.registry import get_family
-from ssm_metarl.meta_rl.registry import LEARNERS
+from ssm_metarl.meta_rl.registry import LEARNERS, used_by
 from ssm_metarl.training.config import TrainConfig
 from ssm_metarl.ui.limits import ITERATIONS, SEED, TRAINING_EPISODES, training_range
 from ssm_metarl.ui.store import check_family
 
 ADVANCED = ("inner_lr", "outer_lr", "tasks_per_epoch", "width", "state_size")
+CHOICES = ("cell", "seed", "adapts", "surrogate")
 VALIDATIONS = 20  # of a training: the points of its curve
 EXPERIENCE = 200_000  # steps kept for hybrid adaptation: about 25 MB
 
@@ -23,8 +24,8 @@ def train_settings(
         learner: How to learn.
         iterations: The budget of learners that count iterations.
         episodes: The budget of those that count episodes.
-        advanced: Values of `ADVANCED`, the cell and the seed, or the first of them. A number that
-            is None, or suits the family anyway, is left to it.
+        advanced: Values of `ADVANCED` and `CHOICES`, or the first of them. A number that is None,
+            or suits the family anyway, is left to it, as is what the learner does not use.
 
     Raises:
         UserError: A number is out of its limits, or something else is not valid.
@@ -36,7 +37,8 @@ def train_settings(
         for key, value in asked.items()
         if value is not None and value != usual[key]
     }
-    given |= zip(("cell", "seed"), advanced[len(ADVANCED) :], strict=False)
+    chosen = zip(CHOICES, advanced[len(ADVANCED) :], strict=False)
+    given |= {key: value for key, value in chosen if learner in used_by(key)}
     given["seed"] = SEED.check(given.get("seed", 0))
     epochs = ITERATIONS.check(iterations)
     return TrainConfig(

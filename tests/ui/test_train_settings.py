@@ -20,6 +20,13 @@ def test_the_most_that_the_page_trains_with() -> None:
     assert (config.device, config.trust_env_code) == ("cpu", False)
 
 
+def test_what_steps_change_is_asked_of_learners_that_train_them() -> None:
+    choices = *[None] * 5, "gru", 0, "context", "loaded_dice"
+    for learner, adapts in (("promp", "context"), ("reptile", "all"), ("rl2", "all")):
+        config = train_settings("CartPole-v1", learner, 4, 10, *choices)
+        assert (config.adapts, config.surrogate) == (adapts, "loaded_dice")
+
+
 @pytest.mark.parametrize(
     ("asked", "words"),
     [

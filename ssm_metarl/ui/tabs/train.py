@@ -136,14 +136,17 @@ class Trainings:
         state_size: float | None,
         cell: str,
         seed: float,
+        adapts: str,
+        surrogate: str,
         request: gr.Request,
     ) -> Iterator[Shown]:
         """Train a new run; stream what is happening, and its curves, as it learns.
 
-        `iterations` is the budget of meta_rl and rl2, `episodes` that of policy_gradient. What is
-        left empty is chosen to suit the family and the learner.
+        `episodes` is the budget of policy_gradient, `iterations` that of all others. What is left
+        empty is chosen to suit the family and the learner, which may not use all of it.
         """
-        advanced = inner_lr, outer_lr, tasks_per_epoch, width, state_size, cell, seed
+        advanced = inner_lr, outer_lr, tasks_per_epoch, width, state_size
+        advanced = *advanced, cell, seed, adapts, surrogate
 
         def begin() -> Begun:
             config = train_settings(family, learner, iterations, episodes, *advanced)
