@@ -54,7 +54,8 @@ def panels(
     if traces[0].state.shape[1]:
         components, share = principal_components(traces)
         for number, which in enumerate(("First", "Second")[: len(share)]):
-            note = f"{which} principal component of the hidden state: {share[number]:.0%} of it."
+            share_of = f"{share[number]:.0%} of its variance"
+            note = f"{which} principal component of the hidden state: {share_of}."
             yield Panel(note, "component", [one[:, number] for one in components], steps)
         norms = [trace.norm for trace in traces]
         yield Panel("Norm of the hidden state.", "norm", norms, steps, {"low": 0.0})

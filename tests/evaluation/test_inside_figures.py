@@ -51,3 +51,12 @@ def test_a_trace_stands_at_its_steps_between_fixed_margins() -> None:
     assert axes.get_xlim() == (0, 30)
     place = axes.get_position()
     np.testing.assert_allclose((place.x0, place.x1), (TRACE_LEFT, TRACE_RIGHT))
+
+
+def test_the_names_of_a_trace_are_not_cut_off() -> None:
+    lines = [(f"episode {n}", "zero_shot", np.zeros(10)) for n in (1, 10)]
+    figure = figures.trace_plot(lines, "chance", steps=9, reference=(0.5, "undecided"))
+    figure.draw_without_rendering()
+    legend = figure.axes[0].get_legend()
+    assert legend is not None
+    assert legend.get_window_extent().x1 <= figure.bbox.x1

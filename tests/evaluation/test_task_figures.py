@@ -60,7 +60,7 @@ def test_nothing_of_a_scatter_is_cut_off() -> None:
 def test_task_scatter_without_groups_has_no_legend() -> None:
     figure = figures.task_scatter([Scatter("", np.array([1.0]), np.array([1.0]))])
     assert not figure.legends
-    assert figure.axes[0].get_title(loc="left") == "\nbetter on 0 of 1 task"
+    assert figure.axes[0].get_title(loc="left") == "better on 0 of 1 task"
 
 
 def test_more_groups_than_colours_are_refused() -> None:

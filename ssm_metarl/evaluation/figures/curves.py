@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 STEPPING = ("standard", "hybrid", "from_scratch")
-TICK_RATIO = 1.25  # budgets closer than that on a log axis have labels that touch
+TICK_RATIO = 1.5  # budgets closer than that on a log axis have labels that touch
 
 
 @style()
@@ -98,7 +98,7 @@ def budget_curve(
         shown = _apart(budgets)
         panel.axes.set_xticks(shown, [f"{budget:,}" for budget in shown])
         panel.axes.xaxis.set_minor_locator(NullLocator())
-        panel.axes.set_xlabel("episodes of the new task used to adapt")
+        panel.axes.set_xlabel("episodes used to adapt")
     finish([panel for _, panel in drawn], best)
     return figure
 

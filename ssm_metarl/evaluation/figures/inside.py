@@ -70,7 +70,7 @@ def _disc(
         shown = [p for p in places if left < p.real < right and bottom < p.imag < top]
         for spot in shown[:1]:
             look = {"horizontalalignment": "center", "size": "small", "color": QUIET}
-            axes.text(spot.real, spot.imag, f"{ring}", look, verticalalignment="bottom")
+            axes.text(spot.real, spot.imag, f"{ring}", look, verticalalignment="top")
     axes.plot(turn.real, turn.imag, color=QUIET, linewidth=1.4)
     moves = old, new = np.array([before, after], np.complex128)
     axes.plot(moves.real, moves.imag, color=COLOURS["hybrid"], linewidth=1.2)

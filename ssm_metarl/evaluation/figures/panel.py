@@ -67,7 +67,7 @@ def finish(several: Sequence[Panel], best: float | None) -> None:
     for panel, bound in zip(several, bounds, strict=True):
         panel.axes.set_ylim(low, high + 0.03 * (high - low))
         panel.axes.set_xlim(right=bound.x1)  # so that no line runs through the names
-        heights = spread([y for _, y, _, _ in panel.ends], 0.065 * (high - low))
+        heights = spread([y for _, y, _, _ in panel.ends], 0.08 * (high - low))
         for (_, _, name, colour), height in zip(panel.ends, heights, strict=True):
             beside = {"xytext": (10, 0), "textcoords": "offset points", "annotation_clip": False}
             end = (bound.x1, height)

@@ -114,4 +114,4 @@ def _draw_tasks(axes: "Axes", panel: Scatter, looks: dict[str, tuple[str, str]])
     axes.set(xlim=limits, ylim=limits, aspect="equal")
     axes.set_xlabel("return before adaptation")
     better = f"better on {(after > before).sum()} of {counted(len(before), panel.noun)}"
-    axes.set_title(f"{panel.title}\n{better}")
+    axes.set_title(f"{panel.title}\n{better}".strip())
