@@ -42,7 +42,6 @@ def run(asked: App, _: Collection[str]) -> int:
         raise UserError(
             f"the page needs an extra ({error.name} is missing): pip install 'ssm-metarl[app]'"
         ) from error
-    print(f"The page is at http://{asked.host}:{asked.port} (Ctrl-C closes it)", flush=True)
     serve(asked.runs, asked.host, asked.port)
     return 0
 

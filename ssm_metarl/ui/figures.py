@@ -19,7 +19,7 @@ from ssm_metarl.evaluation.figures.style import COLOURS, FAINT, INK, QUIET
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-SIZE = (4.6, 3.0)  # inches; text stays readable on a phone and is not huge on a desk
+SIZE = (4.6, 3.2)  # inches; text stays readable on a phone and is not huge on a desk
 VARIABLES = {
     INK: "--body-text-color",
     QUIET: "--body-text-color-subdued",
@@ -30,7 +30,9 @@ VARIABLES = {
 }
 
 
-def svg(figure: "Figure", alt: str, size: tuple[float, float] | None = SIZE) -> str:
+def svg(
+    figure: "Figure", alt: str, size: tuple[float, float] | None = SIZE, title: str = ""
+) -> str:
     """Return a figure as HTML; its size is in inches, None for the figure's own."""
     import matplotlib
 
@@ -43,7 +45,8 @@ def svg(figure: "Figure", alt: str, size: tuple[float, float] | None = SIZE) -> 
     drawn = drawn[drawn.index("<svg") :]
     for colour, variable in VARIABLES.items():
         drawn = drawn.replace(colour, f"var({variable})")
-    return f'<figure class="figure" role="img" aria-label="{escape(alt)}">{drawn}</figure>'
+    caption = title and f"<figcaption>{escape(title)}</figcaption>"  # here it can wrap
+    return f'<figure class="figure" role="img" aria-label="{escape(alt)}">{caption}{drawn}</figure>'
 
 
 def budget_curves(found: Measured, title: str = "") -> str:
@@ -51,9 +54,10 @@ def budget_curves(found: Measured, title: str = "") -> str:
     drawn = []
     for success in (False, True)[: 1 + found.rated] if found.drawable else ():
         best = None if success else found.family.best_return
-        figure = budget_curve(found.evaluation(), best=best, titles=[title], success=success)
+        figure = budget_curve(found.evaluation(), best=best, titles=[""], success=success)
         what = "success rate" if success else "mean return"
-        drawn.append(svg(figure, f"{found.run}: {what} against the episodes used; see the table"))
+        alt = f"{found.run}: {what} against the episodes used; see the table"
+        drawn.append(svg(figure, alt, title=title))
     return "".join(drawn)
 
 

@@ -21,7 +21,7 @@ from ssm_metarl.ui.train_settings import (
     defaults,
     train_settings,
 )
-from ssm_metarl.ui.widgets import FOLLOWING, REFILL, slider
+from ssm_metarl.ui.widgets import FOLLOWING, slider
 
 FAMILY, LEARNER = "CartPole-v1", "meta_rl"  # what is chosen at first
 
@@ -52,7 +52,7 @@ class Form:
         )
         self.epochs = slider(ITERATIONS, "Budget: iterations", elem_id="epochs")
         self.episodes = slider(TRAINING_EPISODES, "Budget: episodes", visible=False)
-        self.expected = gr.HTML(elem_classes="note", elem_id="expected", js_on_load=REFILL)
+        self.expected = gr.HTML(elem_classes="note", elem_id="expected")
         self.name = gr.Textbox(
             label="Name of the run", info="a to z, 0 to 9 and -", max_length=64, elem_id="run-name"
         )

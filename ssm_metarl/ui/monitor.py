@@ -30,11 +30,8 @@ COLOUR_MAP = {
 class Monitor:
     """What one training has shown so far."""
 
-    def __init__(
-        self, config: TrainConfig, records: Iterable[Record] = (), iterations: int | None = None
-    ) -> None:
-        self.config, self.phase = config, ""
-        self.iterations = iterations_of(config) if iterations is None else iterations
+    def __init__(self, config: TrainConfig, records: Iterable[Record] = ()) -> None:
+        self.config, self.phase, self.iterations = config, "", iterations_of(config)
         self._records = list(records)
         self._started = time.monotonic()  # of the iteration that is going on
         own = (family for family in page_families() if family.name == config.env_name)
@@ -79,7 +76,7 @@ class Monitor:
     @property
     def _lines(self) -> dict[str, list[tuple[float, float]]]:
         best = self._best
-        lines = {BEST: [(0.0, best), (float(self._axis), best)]} if best else {}
+        lines = {BEST: [(0.0, best), (float(self.iterations), best)]} if best else {}
         for key, name in zip(KEYS, LEARNERS[self.config.mode].returns, strict=False):
             shown = (record for record in self._records if record[key] is not None)
             lines[name] = [(float(one["iteration"]), float(one[key])) for one in shown]

@@ -17,7 +17,7 @@ from ssm_metarl.ui.limits import UPLOADS_BYTES
 from ssm_metarl.ui.page import build
 from ssm_metarl.ui.sliders import range_marks
 from ssm_metarl.ui.store import RunStore
-from ssm_metarl.ui.theme import CSS, LEAVING, theme
+from ssm_metarl.ui.theme import CSS, SCRIPTS, theme
 from ssm_metarl.ui.uploads import UploadLimit
 
 QUEUE = 64  # visitors who may wait
@@ -52,13 +52,14 @@ def serve(runs: Path, host: str = "127.0.0.1", port: int = 7860) -> None:
             max_file_size=MOST_BYTES,
             state_session_capacity=SESSIONS,
             theme=theme(),
-            head=f"<style>{CSS}{range_marks()}</style><script>{LEAVING}</script>",
+            head=f"<style>{CSS}{range_marks()}</style><script>{SCRIPTS}</script>",
             footer_links=["api"],
             prevent_thread_lock=True,
             ssr_mode=False,
             enable_monitoring=False,
             app_kwargs={"middleware": [limit]},
         )
+        print(f"The page is at http://{host}:{port} (Ctrl-C closes it)", flush=True)
         signal.signal(signal.SIGTERM, _end)  # SDL, which draws, would take it and do nothing
         try:
             while True:

@@ -7,7 +7,7 @@ from gradio.themes import Base, Soft
 HERE = Path(__file__).parent
 CSS = (HERE / "style.css").read_text(encoding="utf-8")
 PLAYER = (HERE / "player.js").read_text(encoding="utf-8")
-LEAVING = (HERE / "leaving.js").read_text(encoding="utf-8")
+SCRIPTS = "".join((HERE / f"{name}.js").read_text("utf-8") for name in ("leaving", "numbers"))
 TRACES = (HERE / "traces.js").read_text(encoding="utf-8")
 
 
@@ -30,5 +30,6 @@ def theme() -> Base:
         body_text_color_subdued="*neutral_500",
         checkbox_border_color="*neutral_400",
         input_border_color="*neutral_300",
+        button_secondary_background_fill_hover_dark="*neutral_700",  # also of a disabled one
         block_info_text_color="*neutral_500",
     )

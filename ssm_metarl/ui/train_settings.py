@@ -48,6 +48,7 @@ def train_settings(
         num_episodes=TRAINING_EPISODES.check(episodes),
         validate_every=max(1, epochs // VALIDATIONS),
         experience=EXPERIENCE,
+        compile="off",  # nothing can be stopped while it compiles, for up to minutes
         **given,
     )
 

@@ -19,20 +19,6 @@ QUIET: dict[str, Any] = {  # queued, because only then are errors shown
     "show_progress": "hidden",
     **PRIVATE,
 }
-# An emptied number box gets back what it had, once it is left; Gradio would send the least.
-REFILL = """
-const form = element.closest(".controls-column");
-const empty = (box) => box.type === "number" && box.value === "";
-form.addEventListener("focusin", ({ target }) => { target.dataset.was = target.value; });
-form.addEventListener("input", (event) => {
-  if (empty(event.target)) event.stopPropagation();
-}, true);
-form.addEventListener("blur", ({ target }) => {
-  if (!empty(target)) return;
-  target.value = target.dataset.was;
-  target.dispatchEvent(new Event("input", { bubbles: true }));
-}, true);
-"""
 # On a phone the results are below the buttons.
 TO_RESULTS = """(...inputs) => {
   const results = document.querySelector("#%s");

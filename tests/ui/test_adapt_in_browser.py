@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from visiting import Site, Visitor
@@ -47,6 +48,31 @@ def test_the_page_says_when_a_task_leaves_the_training_ranges(visit: Visit) -> N
     visitor.page.keyboard.press("Tab")
     visitor.page.wait_for_timeout(300)
     assert gravity.input_value() == "9.8"
+    for typed, kept in (("1000", "25"), ("-3", "1")):  # and so when it says what cannot be
+        gravity.fill(typed)
+        visitor.page.keyboard.press("Tab")
+        visitor.page.wait_for_selector(".prose.note .outside")
+        assert gravity.input_value() == kept
+        gravity.fill("9")
+        visitor.page.wait_for_selector(".prose.note .inside")
+
+
+def test_an_agent_that_cannot_be_read_shows_nothing_of_another(
+    visit: Visit, site: Site, tiny_run: Path
+) -> None:
+    folder = shutil.copytree(tiny_run, site.runs / "torn-run")
+    try:
+        for weights in folder.rglob("*.safetensors"):
+            weights.write_bytes(b"torn")
+        visitor = visit()
+        visitor.ask_little()
+        visitor.adapt()
+        visitor.page.click("#agent input")
+        visitor.page.get_by_role("option", name="torn-run").click()
+        visitor.page.wait_for_selector("#sentence >> text=is cut short")
+        assert visitor.page.locator("#clips video, #curve figure").count() == 0
+    finally:
+        shutil.rmtree(folder)
 
 
 def test_the_keyboard_is_enough_clips_stop_and_other_visitors_see_nothing(visit: Visit) -> None:

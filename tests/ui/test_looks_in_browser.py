@@ -39,8 +39,10 @@ def test_clips_are_side_by_side_on_a_phone_and_dark_in_the_dark(visit: Visit) ->
 
 def test_what_did_not_work_is_called_so(visit: Visit) -> None:
     page = visit().page
-    page.fill("#task-cartpole-v1-gravity input[type=number]", "1000")
-    page.wait_for_selector("text=/gravity.* goes from 1 to 25/i")
+    page.get_by_role("tab", name="Train").click()
+    page.fill("#run-name :is(input, textarea)", "No Name")
+    page.click("#train")
+    page.wait_for_selector(".toast-body >> text=/a run's name is made of/")
     title = page.locator(".toast-title")
     assert title.evaluate(SHOWN) == '"That did not work"'
     assert title.evaluate("element => getComputedStyle(element).fontSize") == "0px"

@@ -189,6 +189,11 @@ def test_an_emptied_box_goes_back_to_what_it_said(visit: Visit) -> None:
         number.press("Tab")
         page.wait_for_timeout(500)
         assert number.input_value() == before
+    epochs = page.locator("#epochs input[type=number]")
+    epochs.fill("1000")
+    epochs.press("Tab")
+    page.wait_for_selector("#expected >> text=Takes about 7 min")
+    assert epochs.input_value() == "400"
 
 
 def test_a_comparison_can_be_taken_away(visit: Visit) -> None:

@@ -18,6 +18,7 @@ def test_the_most_that_the_page_trains_with() -> None:
     assert (config.num_epochs, config.tasks_per_epoch, config.width) == (400, 64, 128)
     assert (config.inner_lr, config.outer_lr, config.seed) == (None, 0.1, 3)
     assert (config.device, config.trust_env_code) == ("cpu", False)
+    assert config.compile == "off"  # nobody could stop it meanwhile
 
 
 def test_what_steps_change_is_asked_of_learners_that_train_them() -> None:

@@ -24,6 +24,7 @@ from ssm_metarl.evaluation.report import (
     with_success,
 )
 from ssm_metarl.ui.clips import clips, player
+from ssm_metarl.ui.errors import lasting
 from ssm_metarl.ui.figures import budget_curves
 from ssm_metarl.ui.jobs import Job, Jobs
 from ssm_metarl.ui.limits import ADAPT_SECONDS, EPISODES, SEED, STEPS
@@ -33,7 +34,7 @@ from ssm_metarl.ui.reproduce import NOTHING, copies, of_evaluation
 from ssm_metarl.ui.run_button import RunButton, ending
 from ssm_metarl.ui.sliders import Sliders, rounded
 from ssm_metarl.ui.store import RunStore
-from ssm_metarl.ui.widgets import ONE_SLOT, QUIET, REFILL, adaptation_inputs, message
+from ssm_metarl.ui.widgets import ONE_SLOT, QUIET, adaptation_inputs, message
 
 KIND = "adapting"
 PATIENCE = 5.0  # seconds for a discarded job to end
@@ -49,14 +50,14 @@ def build(store: RunStore, jobs: Jobs, run: gr.Dropdown, query: gr.State) -> Inp
     """Add the tab to the page: of the agent ``run``; the other tabs get the last ``query``."""
     agent, family = store.agent(run.value)
     with gr.Row():
-        with gr.Column(scale=2, min_width=300, elem_classes="controls-column"):
+        with gr.Column(scale=2, min_width=300):
             go, stop, surprise = action_buttons()
             modes = gr.CheckboxGroup(
                 label="Modes of adapting", elem_id="modes", **choices_of(agent)
             )
             with gr.Accordion("What are these?", open=False):
                 gr.Markdown("\n".join(f"- **{MODES[k]}** {how}" for k, how in EXPLAINED.items()))
-            gr.HTML("<h3>The task</h3>", js_on_load=REFILL)
+            gr.HTML("<h3>The task</h3>")
             sliders = Sliders(family.name)
             adaptation = adaptation_inputs("the task")
         with gr.Column(scale=5, min_width=320):
@@ -82,14 +83,19 @@ def build(store: RunStore, jobs: Jobs, run: gr.Dropdown, query: gr.State) -> Inp
     surprised = surprise.click(invent, run, sliders.inputs, **QUIET)
     button.connect([go.click, surprised.success], [run, modes, *adaptation, *sliders.inputs])
 
-    def choose(request: gr.Request, run: Any) -> list[Any]:
+    def choose(request: gr.Request, run: Any) -> Iterator[list[Any]]:
         jobs.discard(request, KIND, PATIENCE)  # or its last word would come after this
-        agent, family = store.agent(run)
-        nothing = [introduction(family), [], "", NOTHING]
-        groups = sliders.show(family.name)
-        return [gr.update(**choices_of(agent)), *nothing, *button.enabled(busy=False), *groups]
+        nothing = [[], "", NOTHING]
+        yield ["", *nothing, *[gr.skip()] * (len(chosen) - 4)]  # those were of another agent
 
-    chosen = [modes, *outputs[:-1], *button.buttons, *sliders.groups.values()]
+        def show() -> Iterator[list[Any]]:
+            agent, family = store.agent(run)
+            updates = [*button.enabled(busy=False), *sliders.show(family.name)]
+            yield [introduction(family), *nothing, gr.update(**choices_of(agent)), *updates]
+
+        yield from lasting(show, len(chosen))
+
+    chosen = [*outputs[:-1], modes, *button.buttons, *sliders.groups.values()]
     run.change(choose, run, chosen, **QUIET)
     build_api(store, jobs)
     return sliders, adaptation
@@ -180,9 +186,9 @@ def choices_of(agent: Agent) -> dict[str, Any]:
 def introduction(family: TaskFamily) -> str:
     """Say what a visitor is looking at."""
     return (
-        f"<p>This agent has trained on a family of tasks: {escape(family.description)}. It cannot "
-        "know which task it is on until it has tried. Choose one that it has never met and see "
-        "what a few episodes teach it.</p>"
+        f"<p>A family of tasks: {escape(family.description)}. The agent cannot know which of them "
+        "it is on until it has tried. Choose one that it has never met and see what a few "
+        "episodes teach it.</p>"
     )
 
 

@@ -30,8 +30,8 @@ INTRODUCTION = (
 )
 NUMBERS = (
     "Episodes and environment steps are what adapting used of each task. IQM: mean of the middle "
-    "half of the tasks. Greedy: always the likeliest action. Success: the share of episodes "
-    "in which the task was solved. A difference whose 95% interval includes 0 may be chance."
+    "half of the tasks. Greedy: always the likeliest action. A difference whose 95% interval "
+    "includes 0 may be chance."
 )
 KIND = "comparing"
 REDRAW = 2.0  # seconds between drawings of the curves, at least
@@ -179,7 +179,7 @@ def headline(found: Sequence[Measured]) -> str:
         before, after = one.rows[0], one.representative
         lines.append(message(f"{one.run}: {change(before, after)}", "outcome"))
         tasks = counted(len(one.tasks), "task")
-        lines.append(message(f"{tasks}: {summary(before, after)}", "others"))
+        lines.append(message(f"{summary(before, after)} {tasks}.", "others"))
     return "".join(lines)
 
 
@@ -198,9 +198,10 @@ def scatters(found: Sequence[Measured]) -> str:
             continue
         for row in after:
             title = f"{one.run}: {MODES[row.mode]}, {counted(row.shots, 'episode')}"
-            panel = Scatter(title, np.array(before.per_task), np.array(row.per_task))
+            panel = Scatter("", np.array(before.per_task), np.array(row.per_task))
             figure = task_scatter([panel])
-            drawn.append(svg(figure, f"{title}; each task after against before", (4.6, 4.6)))
+            alt = f"{title}; each task after against before"
+            drawn.append(svg(figure, alt, (4.6, 4.6), title))
     return f"<h3>Task by task</h3>{_side_by_side(drawn)}" if drawn else ""
 
 

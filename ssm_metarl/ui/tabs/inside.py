@@ -15,7 +15,7 @@ from ssm_metarl.analysis.panels import panels
 from ssm_metarl.analysis.traces import RecordedAgent, Trace
 from ssm_metarl.errors import SsmMetaRLError
 from ssm_metarl.evaluation.figures import eigenvalue_plot, trace_plot
-from ssm_metarl.evaluation.report import MODES, counted
+from ssm_metarl.evaluation.report import MODES
 from ssm_metarl.ui.clips import Clip, agent_after, player, record_clip
 from ssm_metarl.ui.figures import svg
 from ssm_metarl.ui.lazy_tab import fill, query_of, task_line
@@ -130,7 +130,7 @@ def record(subject: Subject, query: Query, mode: str, after: Agent) -> Played:
     remembered = query.plan().trial_episodes - 1 if mode == "in_context" else 0
     names = ("before adapting", f"after: {MODES[mode]}")
     if remembered:
-        names = ("the first episode", f"after {counted(remembered, 'other')} of the task")
+        names = ("episode 1", f"episode {remembered + 1}")
     played = []
     for agent, name, style, earlier in (
         (subject.agent, names[0], "zero_shot", 0),
@@ -192,7 +192,7 @@ def spectrum_shown(before: Agent, after: Agent) -> tuple[str, Any, Any]:
     moved = max(abs(b.time_constant / a.time_constant - 1.0) for a, b in pairs)
     line = (
         f"Time constants from {pairs[0][1].time_constant:.3g} to {pairs[-1][1].time_constant:.3g} "
-        f"steps; adapting changed none by more than {moved:.1%}."
+        f"steps; adapting changed {f'them by up to {moved:.1%}' if moved else 'none of them'}."
     )
     note = f"{HALF_OPEN} {DISC}" if cell == "gated" else DISC
     values = [one.value for one in old], [one.value for one in new]

@@ -193,8 +193,8 @@ def comparison(found: Retrieval, family: TaskFamily) -> tuple[str, Any, Any]:
         seen[who] = enumerate(retrieval.first_episode(played)[0][:, telling].tolist())
     note = (
         f"The best match (task {best.task.id}) and the task least alike ({unlike.task.id}) differ "
-        f"most in the {name}. Its response to {action_names(family, 2)[-1]}, summed over the "
-        "episode, rises where the action raises it."
+        f"most in the {name}. Left: what {action_names(family, 2)[-1]} does to it, added up over "
+        "the episode; a line that rises says that it goes up. Right: its values."
     )
     response = gr.update(value=lines_of(sums), y_title=with_unit("Sum of responses", unit))
     observed = gr.update(value=lines_of(seen), y_title=with_unit(name, unit).capitalize())

@@ -13,13 +13,14 @@ import gradio as gr
 from gradio.events import api as endpoint
 
 from ssm_metarl.checkpoint.lock import RunLock
+from ssm_metarl.env_runner.family import TaskFamily
 from ssm_metarl.errors import SsmMetaRLError, UserError
+from ssm_metarl.evaluation.figures import learning_curve
 from ssm_metarl.evaluation.report import counted
 from ssm_metarl.training.archive import pack
 from ssm_metarl.training.summary import RunSummary
 from ssm_metarl.ui.errors import field
-from ssm_metarl.ui.figures import line_plot
-from ssm_metarl.ui.monitor import Monitor
+from ssm_metarl.ui.figures import svg
 from ssm_metarl.ui.query import able_modes
 from ssm_metarl.ui.reproduce import NOTHING, copies, of_training
 from ssm_metarl.ui.store import RunStore, checked_id, page_families
@@ -38,8 +39,8 @@ def build(store: RunStore, run: gr.Dropdown, tab: gr.Tab) -> None:
     with gr.Row():
         with gr.Column(scale=5, min_width=320):
             title = gr.HTML(elem_classes="sentence", elem_id="run-title")
-            curve = line_plot(elem_id="run-curve")
-        with gr.Column(scale=3, min_width=300, elem_classes="controls-column"):
+            curve = gr.HTML(elem_id="run-curve")
+        with gr.Column(scale=3, min_width=300):
             experience = gr.Checkbox(False, label="With its experience, for hybrid adaptation")
             fetch = gr.Button("Download as a zip", elem_id="download")
             zipped = gr.DownloadButton(visible="hidden", elem_id="zip")
@@ -164,8 +165,8 @@ def shown(store: RunStore, choice: object, agent: object = None) -> list[Any]:
     if run is None:
         empty = message("There are no runs yet.", "others")
         unusable = gr.update(interactive=False)
-        return [rows, "", empty, HIDDEN, [], [], NOTHING, unusable, own, HIDDEN]
-    curve, settings = learning_curve(store, run), settings_of(store, run)
+        return [rows, "", empty, "", [], [], NOTHING, unusable, own, HIDDEN]
+    curve, settings = curve_of(store, run), settings_of(store, run)
     usable = gr.update(interactive=True)
     again = of_training(store, run.name if run.family else None)
     return [rows, run.name, headline(run), curve, *settings, again, usable, own, HIDDEN]
@@ -194,15 +195,20 @@ def headline(run: RunSummary) -> str:
     return message(run.name, "outcome") + message(line, "others")
 
 
-def learning_curve(store: RunStore, run: RunSummary) -> Any:
-    """Return the plot of the returns of a run, where its metrics can be read."""
-    if not run.family:
-        return HIDDEN
+def curve_of(store: RunStore, run: RunSummary) -> str:
+    """Draw the returns of a run, where its metrics can be read and have any."""
+    family, named = _family(run), {"family": run.family, "learner": run.learner}
     try:
-        records = store.metrics(run.name)
+        best = family and family.best_return
+        figure = learning_curve(store.metrics(run.name), **named, best=best)
     except SsmMetaRLError:
-        return HIDDEN
-    return Monitor(store.config(run.name), records, max(run.iterations, 1)).plot(visible=True)
+        return ""
+    figure.axes[0].set_title("", loc="left")  # the run's name is above
+    return svg(figure, f"{run.name}: return during training")
+
+
+def _family(run: RunSummary) -> TaskFamily | None:
+    return next((family for family in page_families() if family.name == run.family), None)
 
 
 def settings_of(store: RunStore, run: RunSummary) -> tuple[list[list[str]], list[list[str]]]:
@@ -210,7 +216,7 @@ def settings_of(store: RunStore, run: RunSummary) -> tuple[list[list[str]], list
     if not run.family:
         return [], []
     config = store.config(run.name)
-    family = next((family for family in page_families() if family.name == run.family), None)
+    family = _family(run)
     changed = {} if family is None else config.changed(family)
     differ = {"mode": config.mode, "env_name": config.env_name, **changed}
     return as_rows(differ), as_rows(vars(config))

@@ -41,7 +41,7 @@ Shown = tuple[Any, Any, str | None]  # the status, the curves, the run once it h
 def build(store: RunStore, jobs: Jobs, run: gr.Dropdown) -> None:
     """Add the tab to the page; what was trained is selected as the agent ``run``."""
     with gr.Row():
-        with gr.Column(scale=2, min_width=300, elem_classes="controls-column"):
+        with gr.Column(scale=2, min_width=300):
             form = Form()
         with gr.Column(scale=5, min_width=320):
             status = gr.HTML(INTRODUCTION, elem_id="training", elem_classes="training")

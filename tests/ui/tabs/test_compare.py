@@ -63,10 +63,11 @@ def test_the_table_has_a_row_for_each_with_its_interval(found: list[Measured]) -
 
 def test_curves_and_scatters_are_drawn_and_follow_the_theme(found: list[Measured]) -> None:
     drawn = curves(found)
-    assert "cartpole on CartPole-v1" in drawn
+    assert "<figcaption>cartpole on CartPole-v1</figcaption>" in drawn  # in an SVG it is cut
     assert "var(--mode-hybrid)" in drawn
     assert "#007f5f" not in drawn
     assert scatters(found).count("better on") == 2  # modes
+    assert scatters(found).count("<figcaption>cartpole: ") == 2
 
 
 def test_differences_are_paired_by_task(found: list[Measured], both: list[Measured]) -> None:

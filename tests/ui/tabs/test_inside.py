@@ -87,7 +87,7 @@ def test_the_tab_fills_in_context(store: RunStore) -> None:
     first, (outcome, clips, traces, _, _, _, changed, _) = shown(subject, query, mine=mine)
     assert "Recording" in first[0]
     assert "The hidden state tells whether the task swaps left and right: from step" in outcome
-    assert [clip["name"] for clip in clips] == ["the first episode", "after 3 others of the task"]
+    assert [clip["name"] for clip in clips] == ["episode 1", "episode 4"]
     assert 'data-rate="50"' in traces
     assert traces.count("data-steps=") == traces.count("<svg") == 5
     assert UNCHANGED in changed
