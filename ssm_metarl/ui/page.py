@@ -21,9 +21,9 @@ from ssm_metarl.ui.widgets import FOLLOWING, QUIET
 TITLE = "ssm-metarl"
 FAMILIES = "https://github.com/sunghunkwag/SSM-MetaRL-Unified/blob/main/docs/families.md"
 HEADER = f"""# Agents that adapt
-State-space-model policies, meta-trained over families of tasks; with \
-[a family of your own]({FAMILIES}): `ssm-metarl app --family FILE`. ssm-metarl {__version__}
-"""
+State-space-model policies, meta-trained over families of tasks.<br>
+With [a family of your own]({FAMILIES}): `ssm-metarl app --family FILE`. ssm-metarl {__version__}
+"""  # two lines, with the tour beside them or not: nothing moves when it comes
 TOUR = """1. Choose a task and press **Adapt**: see the agent before and after.
 2. **Memory** and **Inside** show why, **Compare** how sure that is.
 3. **Train** your own; below a result, copy its link, command or Python.
