@@ -9,6 +9,7 @@ from ssm_metarl.adaptation.agent import Agent
 from ssm_metarl.env_runner.family import TaskFamily
 from ssm_metarl.env_runner.registry import get_family
 from ssm_metarl.env_runner.spaces import policy_spaces
+from ssm_metarl.meta_rl.batch import Batch
 from ssm_metarl.meta_rl.meta_learner import MetaLearner
 from ssm_metarl.meta_rl.registry import LEARNERS
 from ssm_metarl.training.config import TrainConfig
@@ -60,3 +61,19 @@ def agent(learning: MetaLearner, own: TrainConfig) -> Agent:
 def moved(before: dict[str, torch.Tensor], after: dict[str, torch.Tensor]) -> set[str]:
     """Return the names of the tensors that differ."""
     return {name for name, value in before.items() if not torch.equal(value, after[name])}
+
+
+def doubled(batch: Batch) -> Batch:
+    """Return a batch in double precision."""
+    behaviour = batch.behaviour
+    if behaviour is not None:
+        behaviour = dataclasses.replace(behaviour, **_doubles(behaviour))
+    return dataclasses.replace(batch, **_doubles(batch), behaviour=behaviour)
+
+
+def _doubles(of: object) -> dict[str, Any]:
+    return {
+        name: value.double()
+        for name, value in vars(of).items()
+        if isinstance(value, torch.Tensor) and value.is_floating_point()
+    }

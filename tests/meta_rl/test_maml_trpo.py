@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 
 import pytest
 import torch
-from methods import learner, on_one_sign
+from methods import doubled, learner, on_one_sign
 from numpy.random import SeedSequence
 from test_natural import flat, score_outer_products
 from torch import Tensor
@@ -22,14 +22,6 @@ TINY = {
     **{"width": 2, "state_size": 1, "tasks_per_epoch": 2, "episodes_per_task": 3},
     **{"support_steps": 8, "query_steps": 15, "inner_lr": 0.3},
 }
-
-
-def doubled(batch: Batch) -> Batch:
-    values = {
-        name: value.double() if isinstance(value, Tensor) and value.is_floating_point() else value
-        for name, value in vars(batch).items()
-    }
-    return Batch(**{**values, "behaviour": None})
 
 
 def in_double(family: str) -> tuple[MAMLTRPO, list[Batch], Batch]:
