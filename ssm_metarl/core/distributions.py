@@ -52,9 +52,9 @@ class Categorical:
         pairs = zip(self._log_probs(), other._log_probs(), strict=True)
         return _sum((log_p.exp() * (log_p - log_q)).sum(-1) for log_p, log_q in pairs)
 
-    def tasks(self, tasks: slice) -> "Categorical":
-        """Return those of some of the tasks, from ``[T, K, E]`` of them."""
-        return replace(self, logits=self.logits[:, tasks])
+    def part(self, steps: slice, tasks: slice | Int[Tensor, "k"]) -> "Categorical":
+        """Return those of some steps of some tasks, from ``[T, K, E]`` of them."""
+        return replace(self, logits=self.logits[steps, tasks])
 
     def probabilities(self) -> Float[Tensor, "*batch A"]:
         """Return the probability of every choice."""
@@ -65,10 +65,17 @@ class Categorical:
         return torch.stack(chosen, -1) if self.choices else chosen[0]
 
     def _log_probs(self) -> list[Tensor]:
-        return [part.log_softmax(-1) for part in self._segments(self.logits)]
+        return [_log_softmax(part) for part in self._segments(self.logits)]
 
     def _segments(self, values: Tensor) -> Sequence[Tensor]:
         return values.split(self.choices, -1) if self.choices else (values,)
+
+
+def _log_softmax(logits: Float[Tensor, "*batch A"]) -> Float[Tensor, "*batch A"]:
+    """Return log-probabilities of choices, which are few: along such an axis PyTorch is slow."""
+    if logits.requires_grad:  # the gradient would come back in a layout that is slow everywhere
+        return logits.log_softmax(-1)
+    return logits.movedim(-1, 0).contiguous().log_softmax(0).movedim(0, -1)
 
 
 def _sum(terms: Iterable[Tensor]) -> Tensor:
@@ -107,10 +114,10 @@ class DiagonalGaussian:
         z = (self.mean - other.mean) * (-other.log_std).exp()
         return (0.5 * ((2.0 * log_ratio).exp() + z.square() - 1.0) - log_ratio).sum(-1)
 
-    def tasks(self, tasks: slice) -> "DiagonalGaussian":
-        """Return those of some of the tasks, from ``[T, K, E]`` of them."""
+    def part(self, steps: slice, tasks: slice | Int[Tensor, "k"]) -> "DiagonalGaussian":
+        """Return those of some steps of some tasks, from ``[T, K, E]`` of them."""
         log_std = self.log_std.expand_as(self.mean)  # which may be shared by all tasks
-        return DiagonalGaussian(self.mean[:, tasks], log_std[:, tasks])
+        return DiagonalGaussian(self.mean[steps, tasks], log_std[steps, tasks])
 
 
 Distribution = Categorical | DiagonalGaussian

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from jaxtyping import Bool, Float, Shaped
+from jaxtyping import Bool, Float, Int, Shaped
 from numpy.random import SeedSequence
 from torch import Tensor
 
@@ -35,15 +35,21 @@ class Batch(Targets):
     credit: Float[Tensor, "K"] | None = None
     """For support data: what adapting from them led to, if they are credited with it (E-MAML)."""
 
-    def tasks(self, tasks: slice) -> "Batch":
-        """Return the part of some of the tasks."""
+    def tasks(self, tasks: slice | Int[Tensor, "k"], steps: slice = slice(None)) -> "Batch":
+        """Return the part of some of the tasks, and perhaps of their steps only some."""
         parts: dict[str, Any] = {
-            name: value[tasks] if value.ndim == 1 else value[:, tasks]
+            name: value[tasks] if value.ndim == 1 else value[steps, tasks]
             for name, value in vars(self).items()
             if isinstance(value, Tensor)
         }
-        behaviour = self.behaviour and self.behaviour.tasks(tasks)
+        behaviour = self.behaviour and self.behaviour.part(steps, tasks)
         return replace(self, **parts, behaviour=behaviour)
+
+    @property
+    def lengths(self) -> Int[Tensor, "K"]:
+        """Return how many steps there are up to the last that is valid, at least 1."""
+        steps = torch.arange(1, len(self.valid) + 1, device=self.valid.device).unsqueeze(-1)
+        return (steps * self.valid.any(-1)).amax(0).clamp_min(1)
 
     @property
     def unit(self) -> Float[Tensor, "K"]:

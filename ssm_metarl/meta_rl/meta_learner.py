@@ -155,13 +155,22 @@ class MetaLearner(Learner[Optimizer]):
                 theta = rule.step(theta, batch)
 
     def outer_losses(self, supports: Sequence[Batch], query: Batch) -> Iterator[OuterLoss]:
-        """Yield the outer objective of each chunk of tasks, of the parameters as they are now."""
-        _, tasks, lanes = query.valid.shape
-        at_once = max(1, min(self.chunk, self.chunk_steps // (len(query.valid) * lanes)))
-        for first in range(0, tasks, at_once):
-            part = slice(first, first + at_once)
-            parts = [support.tasks(part) for support in supports]
-            yield self.objective()(parts, query.tasks(part), self.params)
+        """Yield the outer objective of each chunk of tasks, of the parameters as they are now.
+
+        Tasks whose episodes are about as long are taken together, and no step after their last: of
+        CartPole, that leaves out 20 to 60% of the steps.
+        """
+        steps, _, lanes = query.valid.shape
+        at_once = max(1, min(self.chunk, self.chunk_steps // (steps * lanes)))
+        batches = *supports, query
+        lengths = torch.stack([batch.lengths for batch in batches])
+        for chosen in lengths.sum(0).argsort(stable=True).split(at_once):
+            tasks = chosen.sort().values
+            longest = lengths[:, tasks].amax(1).tolist()
+            *parts, last = (
+                batch.tasks(tasks, slice(end)) for batch, end in zip(batches, longest, strict=True)
+            )
+            yield self.objective()(parts, last, self.params)
 
 
 def adam_epochs(

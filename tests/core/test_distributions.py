@@ -22,6 +22,15 @@ def factors(logits: torch.Tensor) -> list[torch.distributions.Categorical]:
     return [torch.distributions.Categorical(logits=part) for part in logits.split(CHOICES, -1)]
 
 
+def test_log_probabilities_are_the_same_without_a_gradient() -> None:
+    rng = torch.Generator().manual_seed(0)
+    logits = torch.randn(5, 4, 3, 7, generator=rng)
+    action = torch.randint(7, (5, 4, 3), generator=rng)
+    alone, learned = Categorical(logits), Categorical(logits.clone().requires_grad_())
+    torch.testing.assert_close(alone.log_prob(action), learned.log_prob(action).detach())
+    torch.testing.assert_close(alone.entropy(), learned.entropy().detach())
+
+
 def test_several_choices_equal_the_product_of_torchs() -> None:
     a, b = torch.randn(2, 4, 5, 7, dtype=torch.float64)
     ours, theirs = Categorical(a, CHOICES), factors(a)

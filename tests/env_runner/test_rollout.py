@@ -8,6 +8,7 @@ import torch
 from numpy.random import SeedSequence
 
 from ssm_metarl.core.policy import BoundPolicy, Policy, PolicyConfig
+from ssm_metarl.env_runner import walk
 from ssm_metarl.env_runner.environment import Step
 from ssm_metarl.env_runner.family import Tasks
 from ssm_metarl.env_runner.registry import get_family
@@ -262,6 +263,14 @@ class Poisoned:
 def test_an_observation_that_is_not_finite_is_named() -> None:
     with pytest.raises(DivergenceError, match="observation is not finite at step 3 of task 1"):
         collect_episodes(bound_policy(), Poisoned(), SEED)
+
+
+def test_numbers_whose_sum_is_too_large_are_finite() -> None:
+    walk._check_finite(torch.full((2, 1, 2, 3), 3e38), torch.zeros(2, 1, 2))
+    with pytest.raises(DivergenceError, match="reward is not finite at step 1 of task 0, lane 1"):
+        walk._check_finite(
+            torch.zeros(2, 1, 2, 3), torch.tensor([[[0.0, 1.0]], [[0.0, -torch.inf]]])
+        )
 
 
 @pytest.mark.parametrize("memory", ["episode", "trial"])

@@ -5,6 +5,7 @@ import dataclasses
 import torch
 from numpy.random import SeedSequence
 
+from ssm_metarl.core.distributions import Categorical
 from ssm_metarl.core.policy import Policy, PolicyConfig
 from ssm_metarl.env_runner.registry import get_family
 from ssm_metarl.env_runner.rollout import (
@@ -119,6 +120,25 @@ def test_some_of_the_tasks_are_all_that_is_known_of_them() -> None:
     for name in ("value", "target"):
         assert torch.equal(getattr(some, name), getattr(batch, name)[:, 1:3]), name
     assert make_batch(rollout(), POLICY, 0.99, 1.0).tasks(slice(1, 3)).credit is None
+
+
+def test_lengths_count_steps_up_to_the_last_valid_one() -> None:
+    batch = make_batch(rollout(), POLICY, 0.99, 1.0)
+    valid = torch.zeros_like(batch.valid)
+    valid[3, 0, 1] = valid[5, 2, 0] = valid[:4, 3] = True
+    assert dataclasses.replace(batch, valid=valid).lengths.tolist() == [4, 1, 6, 4]
+
+
+def test_some_steps_of_some_tasks_in_any_order() -> None:
+    batch = make_batch(rollout(), POLICY, 0.99, 1.0)
+    batch = dataclasses.replace(batch, behaviour=Categorical(torch.randn(*batch.valid.shape, 2)))
+    some = batch.tasks(torch.tensor([2, 0]), slice(5))
+    assert some.behaviour is not None
+    assert isinstance(batch.behaviour, Categorical)
+    assert isinstance(some.behaviour, Categorical)
+    assert torch.equal(some.behaviour.logits, batch.behaviour.logits[:5, [2, 0]])
+    assert torch.equal(some.inputs, batch.inputs[:5, [2, 0]])
+    assert torch.equal(some.scale, batch.scale[[2, 0]])
 
 
 def test_changes_are_of_unit_size_in_each_dimension_of_each_task() -> None:

@@ -103,6 +103,37 @@ def test_the_outer_loss_is_the_mean_over_tasks() -> None:
     torch.testing.assert_close(sum(shares) / 3, mean)
 
 
+def test_tasks_of_about_the_same_length_are_taken_together_without_the_steps_after_it() -> None:
+    learning, seen = learner(chunk=2), []
+    support, query = [
+        batch for _, batch in learning._collect(FAMILY.sample(3, SeedSequence(1)), SeedSequence(2))
+    ]
+    early = torch.arange(len(query.valid)).view(-1, 1, 1) < torch.tensor([5, 30, 7]).view(1, -1, 1)
+    advantage = (query.advantage + 1.0) * early
+    query = dataclasses.replace(query, advantage=advantage, valid=query.valid & early)
+    compute = learning.objective()
+    gradients = []
+    for outers in (
+        learning.outer_losses([support], query),
+        [compute([support], query, learning.params)],
+    ):
+        for outer in outers:
+            outer.loss.sum().backward()
+        gradients.append({name: value.grad for name, value in learning.params.items()})
+        for value in learning.params.values():
+            value.grad = None
+    for name, value in gradients[0].items():
+        torch.testing.assert_close(value, gradients[1][name], atol=1e-6, rtol=1e-4)
+
+    def counted(supports: list[Batch], query: Batch, theta: Params) -> objective.OuterLoss:
+        seen.append(query.valid.shape[:2])
+        return compute(supports, query, theta)
+
+    learning.objective = lambda: counted
+    list(learning.outer_losses([support], query))
+    assert seen == [(7, 2), (query.lengths[1], 1)]
+
+
 @pytest.mark.parametrize(("memory", "steps"), [("episode", 20), ("trial", 40)])
 def test_the_longest_rollout_is_an_episode_or_a_trial(memory: str, steps: int) -> None:
     policy = Policy(PolicyConfig(width=8, state_size=4, memory=memory), policy_spaces(FAMILY))
