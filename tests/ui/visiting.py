@@ -79,7 +79,7 @@ def serving(folder: Path, program: Sequence[str] = (sys.executable, "app.py")) -
 
 
 def _wait(site: Site) -> None:
-    for _ in range(600):
+    for _ in range(1800):  # three minutes: machines that run tests are busy
         with contextlib.suppress(urllib.error.URLError, ConnectionError):
             urllib.request.urlopen(site.url, timeout=5).close()
             return
