@@ -29,12 +29,13 @@ def make_table(evaluation: Evaluation) -> Table:
     Success rates, where there are any, take the place of the last two columns.
     """
     rows = evaluation.results
-    digits = 1 if any(abs(row.mean) >= 100 for row in rows) else 2
+    rates = evaluation.of_success.results
+    largest = max((abs(row.mean) for row in rows), default=0.0)
+    digits = 2 if largest < 100 else 1 if largest < 1000 or not rates else 0
     best = f"{max((row.mean for row in rows), default=0.0):.{digits}f}"
     over = "tasks" if evaluation.tasks != 1 else "episodes"
     failed = sum(row.failed_episodes or 0 for row in rows)
     left_out = f"\nLeft out: {counted(failed, 'episode')} that failed." if failed else ""
-    rates = evaluation.of_success.results
     table = _table(
         escape(describe(evaluation)),
         "Return of complete episodes, stochastic policy. "
@@ -42,11 +43,11 @@ def make_table(evaluation: Evaluation) -> Table:
         f"Episodes and env steps: what adaptation used of each new task.{left_out}",
         (
             *("Mode", "Episodes", "Env\nsteps", "Mean return [95% CI]"),
-            *(("Success\n[95% CI]",) if rates else ("IQM", "Greedy")),
+            *(("Success %\n[95% CI]",) if rates else ("IQM", "Greedy")),
         ),
     )
     last = (
-        [(rate,) for rate in _intervals(rates, 0, percent=True)]
+        [(rate.replace("%", ""),) for rate in _intervals(rates, 0, percent=True)]
         if rates
         else [(f"{row.iqm:.{digits}f}", f"{row.deterministic_mean:.{digits}f}") for row in rows]
     )

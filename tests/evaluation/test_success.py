@@ -172,7 +172,7 @@ def test_tables_and_curves_show_it_only_where_there_is_one(agent: Agent) -> None
     success = spoken.results[0].success
     assert success is not None
     shown = text_of(make_table(spoken))
-    assert f"{100 * success.mean:.0f}% [" in shown
+    assert f"{100 * success.mean:.0f} [" in shown
     assert "…" not in shown
     assert "Success" not in text_of(make_table(silent))
     gains = text_of(make_difference_table(spoken, success=True))

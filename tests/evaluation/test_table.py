@@ -80,18 +80,18 @@ def test_a_table_with_success_rates() -> None:
     assert lines(plain(SOLVED)) == lines("""
 CartPole-v1: 3 held-out tasks, seed 0
 
-                                     Env                                Success
-  Mode                  Episodes   steps  Mean return [95% CI]         [95% CI]
- ───────────────────────────────────────────────────────────────────────────────
-  zero-shot                    0       0   34.0 [ 33.7,  34.3]    4% [  0,  10]
+                                     Env                             Success %
+  Mode                  Episodes   steps  Mean return [95% CI]        [95% CI]
+ ──────────────────────────────────────────────────────────────────────────────
+  zero-shot                    0       0   34.0 [ 33.7,  34.3]    4 [  0,  10]
 
-  standard, 1 step            20     690  481.2 [480.9, 481.6]   50% [ 40,  60]
-  standard, 2 steps           40   1,380  499.0 [498.7, 499.3]  100% [100, 100]
+  standard, 1 step            20     690  481.2 [480.9, 481.6]   50 [ 40,  60]
+  standard, 2 steps           40   1,380  499.0 [498.7, 499.3]  100 [100, 100]
 
-  from scratch, 1 step     1,000  34,500   83.0 [ 82.7,  83.3]   10% [  5,  25]
-  from scratch, 1 step        20     690   81.2 [ 80.9,  81.6]    0% [  0,   0]
+  from scratch, 1 step     1,000  34,500   83.0 [ 82.7,  83.3]   10 [  5,  25]
+  from scratch, 1 step        20     690   81.2 [ 80.9,  81.6]    0 [  0,   0]
 
-  hybrid, 2 steps             40   1,380  499.5 [499.2, 499.8]    0% [  0,   0]
+  hybrid, 2 steps             40   1,380  499.5 [499.2, 499.8]    0 [  0,   0]
 
 Return of complete episodes, stochastic policy. [95% CI]: bootstrap over tasks.
 Success: the share of these episodes in which the task was solved.
@@ -137,6 +137,15 @@ standard minus zero-shot: what the steps add.
 def test_without_differences_there_is_no_table_of_them() -> None:
     assert make_difference_table(EVALUATION) is None
     assert make_difference_table(HYBRID, success=True) is None
+
+
+def test_success_rates_of_returns_in_the_thousands_fit_80_columns() -> None:
+    far = [
+        dataclasses.replace(row, mean=-1480.0, ci95=(-1530.0, -1430.0)) for row in SOLVED.results
+    ]
+    text = printed(make_table(dataclasses.replace(SOLVED, results=tuple(far))))
+    assert "-1480 [-1530, -1430]" in text
+    assert max(map(len, text.splitlines())) <= 80
 
 
 def test_differences_fit_80_columns() -> None:
