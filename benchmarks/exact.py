@@ -41,6 +41,7 @@ from ssm_metarl.training.config import TrainConfig
 from ssm_metarl.training.loading import load
 from ssm_metarl.training.loop import METRICS, resume, train
 from ssm_metarl.training.metrics import last_record
+from ssm_metarl.training.saved import read_config
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -178,7 +179,7 @@ def main(
         last = run(config, place, end)
         curves.setdefault(cell, []).append(play(load(place), measured, held_out, lanes))
         taken = {name: last[name] for name in ("iteration", "environment_steps", "seconds")}
-        trainings.append({"config": dataclasses.asdict(config), **taken})
+        trainings.append({"config": dataclasses.asdict(read_config(place)), **taken})
     found = summary(curves, measured.yardstick)
     show(found, measured)
     content = {

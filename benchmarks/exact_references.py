@@ -23,6 +23,7 @@ WHOLE: dict[str, object] = {  # one episode is the trial; lambda as in the RL^2 
     "episodes_per_trial": 1,
     "tasks_per_epoch": 400,
     "gae_lambda": 0.3,
+    "validation_tasks": 400,  # a single return says little
 }
 COUNTED = 10  # pulls up to which all counts are gone through: of any number of arms
 

@@ -27,7 +27,7 @@ TAIL = """
   ([details](families.md#what-an-agent-can-see)).
 - **Exported** files act. Those of agents that adapt in context go on adapting; gradient steps
   need this package ([deployment](deployment.md)). There is no C code for the encoder `cnn`.
-- **Compiled** rollouts are for the families from `CartPole-v1` to `Navigation2D-v0`
+- **Compiled** rollouts are for the families from `CartPole-v1` to `GridWorld-v0`
   ([details](scaling.md#compiled-rollouts)).
 - All agents can be adapted by `standard`; only `meta_rl` was trained for it
   ([which mode does what](adaptation.md)).
