@@ -222,11 +222,11 @@ def changes_shown(
     line = (
         f"Mean return over {spectrum.EPISODES} episodes of this task: {returns['before']:.4g} "
         f"before, {returns['after']:.4g} after. Share: of the squared change of all parts. "
-        "Relative: to the part before. Alone: with no other change."
+        "Relative: to the part before. Alone: the return with no other change."
     )
     names = spectrum.PARTS | spectrum.PARTS_OF_CELLS.get(before.policy.config.cell, {})
     rows = [(names[one.part], one.share, one.relative, returns[one.part]) for one in found]
-    share, relative, alone = "Share of all", "Relative", "Return alone"  # short, for phones
+    share, relative, alone = "Share", "Relative", "Alone"  # short, for phones
     table = pd.DataFrame(rows, columns=["Change of", share, relative, alone])
     bars = [cell_bar(one.share, f"var(--mode-{mode})") for one in found]
     formats: dict[Any, Any] = {share: "{:.1%}", relative: "{:.2g}", alone: "{:.4g}"}

@@ -64,7 +64,7 @@ def test_the_effect_of_each_change_is_shown(store: RunStore) -> None:
     assert f"{returns['before']:.4g} before, {returns['after']:.4g} after" in line
     first = parts["value"].data.iloc[0]
     assert list(first)[:2] == ["action head", 1.0]
-    assert first["Return alone"] == returns["after"]
+    assert first["Alone"] == returns["after"]
     assert UNCHANGED in changes_shown(agent, agent, "in_context", {})[0]
 
 
