@@ -1,7 +1,7 @@
 """Seconds per iteration of every family and learner, from which the Train tab estimates durations.
 
 Processor time on one core, with the default settings but for --iterations: growing horizons grow
-over any number of iterations, and agents that improve play longer episodes. In a checkout (half an
+over any number of iterations, and agents that improve play longer episodes. In a checkout (an
 hour):
 
     python benchmarks/pace.py --out ssm_metarl/training/pace.json
@@ -17,10 +17,10 @@ import torch
 
 from ssm_metarl.checkpoint.files import write_json_atomically
 from ssm_metarl.env_runner.registry import list_families
+from ssm_metarl.meta_rl.registry import LEARNERS
 from ssm_metarl.training.config import TrainConfig
 from ssm_metarl.training.loop import train
 
-LEARNERS = ("meta_rl", "rl2", "policy_gradient")
 EXPERIENCE, VALIDATE_EVERY = 200_000, 2  # as the page trains
 
 
