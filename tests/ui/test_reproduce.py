@@ -71,7 +71,7 @@ def as_lines(rows: Iterable[ModeResult]) -> set[str]:
 
 def met(store: RunStore, run: str, task: dict[str, float]) -> tuple[Subject, Query]:
     agent, _ = store.agent(run)
-    query = Query.asked(run, task, able_modes(agent), 2, 2, 3)
+    query = Query.asked(run, task, able_modes(agent), 2, 1, 3)
     return Subject.of(store, query), query
 
 
@@ -97,7 +97,9 @@ def same_again(store: RunStore, run: str, task: dict[str, float]) -> str:
 def test_adapting_is_repeated(store: RunStore, tmp_path: Path) -> None:
     text = same_again(store, "mine", {"gravity": 12.34, "length": 0.5, "swap": 1.0})
     assert "evaluate runs/mine --task gravity=12.34,swap=1 --modes zero_shot,standard" in text
-    trial = from_settings(type(TINY), {**vars(TINY), "memory": "trial", "episodes_per_trial": 2})
+    trial = from_settings(
+        type(TINY), {**vars(TINY), "memory": "trial", "episodes_per_trial": 2, "num_epochs": 1}
+    )
     list(train(trial, tmp_path / "runs" / "trial"))
     assert "--task nominal" in same_again(store, "trial", {})
 
