@@ -32,6 +32,11 @@ def test_the_head_alone_adapts_and_all_that_acts_is_trained(family: str) -> None
     assert all(torch.equal(adapted[name], before[name]) for name in before.keys() - heads)
     assert all((adapted[name] != before[name]).any() for name in heads)
 
+    tasks = learning.family.validation(2)
+    support, _ = [batch for _, batch in learning._collect(tasks, SeedSequence(0))]
+    inner = learning.rule().step(learning.params, support, create_graph=True)
+    assert {name for name in before if inner[name].ndim > before[name].ndim} == heads
+
     learning.iterate(SeedSequence(0), 1)
     acting = {name for name in before if not name.startswith(("value.", "prediction."))}
     assert moved(before, dict(learning.params)) == acting

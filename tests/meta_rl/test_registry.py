@@ -121,11 +121,10 @@ BY_META_GRADIENT = {
 BY_ADAM = {"outer_lr", "max_grad_norm"}
 USED = {
     "meta_rl": BY_STEPS | BY_META_GRADIENT | BY_ADAM | {"outer_epochs", "clip"},
-    "promp": BY_STEPS
-    | (BY_META_GRADIENT | BY_ADAM)
-    | {"outer_epochs", "clip", "target_kl", "kl_coefficient"},
-    "maml_trpo": (BY_STEPS | BY_META_GRADIENT | {"target_kl"}) - {"num_epochs"},
-    "reptile": BY_STEPS | BY_ADAM,
+    # What they share with meta_rl is of the base class.
+    "promp": {"outer_lr", "outer_epochs", "clip", "target_kl", "kl_coefficient"},
+    "maml_trpo": {"inner_lr", "dice_lambda", "entropy", "target_kl"},
+    "reptile": {"inner_lr", "outer_lr", "query_steps"},
     "rl2": {*BY_PPO, *BY_RL2},
     "policy_gradient": {*BY_PPO, "num_episodes"},
 }

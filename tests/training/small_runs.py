@@ -31,7 +31,6 @@ CONFIGS = {
         META, memory="trial", episodes_per_trial=2, surrogate="emaml"
     ),
     "little experience": dataclasses.replace(META, experience=70),
-    "anil": dataclasses.replace(META, adapts="heads", learn_inner_lr=True),
     "cavia": dataclasses.replace(META, adapts="context", context_size=3),
     "promp": dataclasses.replace(META, mode="promp", inner_steps=2),
     "reptile": dataclasses.replace(META, mode="reptile"),

@@ -12,7 +12,7 @@ from ssm_metarl.adaptation.hybrid import Memory
 from ssm_metarl.cli import main
 from ssm_metarl.training.loading import load, save
 
-MOVES = {"anil": ("action.",), "cavia": ("context.",), "promp": (), "maml_trpo": (), "reptile": ()}
+MOVES = {"cavia": ("context.",), "promp": (), "maml_trpo": (), "reptile": ()}
 
 
 @pytest.mark.parametrize("name", MOVES)
@@ -33,7 +33,6 @@ def test_its_agents_adapt_and_are_saved(
     assert all(torch.equal(value, two.params[n]) for n, value in one.params.items())
 
 
-@pytest.mark.parametrize("name", ["anil", "cavia"])
-def test_it_is_evaluated_in_all_modes(name: str, whole: Callable[[str], Path]) -> None:
+def test_it_is_evaluated_in_all_modes(whole: Callable[[str], Path]) -> None:
     modes = "--modes=zero_shot,standard,hybrid,from_scratch"
-    assert main(["evaluate", str(whole(name)), "--tasks=2", "--episodes=1", modes]) == 0
+    assert main(["evaluate", str(whole("cavia")), "--tasks=2", "--episodes=1", modes]) == 0
