@@ -81,7 +81,7 @@ def test_the_first_trial_is_the_natural_step_of_dense_algebra(
     family: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     learning, supports, query = in_double(family)
-    monkeypatch.setattr(natural, "ITERATIONS", 35)
+    monkeypatch.setattr(natural, "ITERATIONS", 28)
     monkeypatch.setattr(natural, "TINY", 1e-40)
     before = vector_of(learning.learned).detach().clone()
     gradients = torch.autograd.grad(
@@ -134,7 +134,8 @@ def test_the_mean_divergence_stays_within_its_bound(
         assert told["kl"] == pytest.approx(mean, rel=1e-3)
 
 
-def test_chunks_of_tasks_take_the_step_of_all_at_once() -> None:
+def test_chunks_of_tasks_take_the_step_of_all_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(natural, "ITERATIONS", 4)
     after = []
     for chunk in (1, 3):
         learning = learner("maml_trpo", **TINY)
@@ -173,7 +174,8 @@ def test_a_loss_that_is_not_finite_changes_nothing() -> None:
     assert torch.equal(x.detach(), start)
 
 
-def test_it_learns() -> None:
+def test_it_learns(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(natural, "ITERATIONS", 4)
     horizon = {"support_steps": 30, "query_steps": 60, "inner_lr": 0.01, "target_kl": 0.1}
     learning = learner("maml_trpo", tasks_per_epoch=4, episodes_per_task=5, **horizon)
     learning.family = on_one_sign(learning.family)
