@@ -134,6 +134,7 @@ def figure(found: Mapping[str, Mapping[str, Any]], cells: Sequence[str], world: 
         beside = {"xytext": (10, 0), "textcoords": "offset points", "annotation_clip": False}
         axes.annotate(name, (along[-1], height), c=colour, va="center", **beside)
     axes.set_xlim(right=along[-1])
+    axes.locator_params(axis="x", integer=True)
     axes.set_xlabel(f"{world.unit} of the trial")
     axes.set_ylabel(f"mean reward per {world.unit}")
     axes.set_title(f"{world.family.name}, held-out tasks")
