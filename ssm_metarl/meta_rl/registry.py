@@ -179,6 +179,7 @@ LEARNERS: dict[str, LearnerSpec] = {
                 "state_size": 32,
                 "blocks": 2,
             },
+            ignores=("inner_steps",),
         ),
         LearnerSpec(
             "policy_gradient",
@@ -188,6 +189,7 @@ LEARNERS: dict[str, LearnerSpec] = {
             phases={"play": "plays episodes", "update": "improves the policy"},
             validation="training",
             defaults={"outer_lr": 0.01, "gae_lambda": 0.98},
+            ignores=("inner_steps",),
         ),
     )
 }

@@ -17,6 +17,7 @@ from ssm_metarl.ui.store import RunStore
 
 LIMITS = {"episodes": EPISODES, "steps": STEPS, "seed": SEED}
 MOST, LONGEST = 100, 60  # parameters, and characters of each, that are looked at
+SAID = 3  # faults that are said
 GRADIOS = ("view", "deep_link", "logs")  # parameters of its own, besides __theme and its like
 
 
@@ -49,6 +50,11 @@ class Followed:
     numbers: dict[str, Any] = field(default_factory=dict)
     faults: list[str] = field(default_factory=list)
 
+    def said(self) -> str:
+        """Return the first faults in a line, and how many more there are."""
+        more = len(self.faults) - SAID
+        return "; ".join(self.faults[:SAID]) + (f"; and {more} more" if more > 0 else "")
+
 
 def follow(store: RunStore, run: str, given: Mapping[str, str]) -> Followed:
     """Read the parameters of a link, whatever they are; ``run`` is shown if they name no agent."""
@@ -67,7 +73,7 @@ def follow(store: RunStore, run: str, given: Mapping[str, str]) -> Followed:
             elif name in LIMITS:
                 found.numbers[name] = LIMITS[name].check(_number(text))
             elif not name.startswith("__") and name not in GRADIOS:
-                hint = nearest(name, [*parameters, *LIMITS])
+                hint = nearest(name, ["agent", *parameters, *LIMITS])
                 raise UserError(f"{family.name} has no {name!r}; {hint}")
         except UserError as error:
             found.faults.append(str(error))

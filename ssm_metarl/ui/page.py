@@ -29,7 +29,7 @@ TOUR = """1. Choose a task and press **Adapt**: see the agent before and after.
 3. **Train** your own; below a result, copy its link, command or Python.
 """
 NOT_ALL = "Not all of this link is valid: "
-SAID, READING = 3, 20.0  # of what is wrong in it, and seconds for that line
+READING = 20.0  # seconds for what is wrong in a link
 
 
 def build(store: RunStore, jobs: Jobs) -> gr.Blocks:
@@ -86,7 +86,7 @@ def arrive(
     def arrived(request: gr.Request, seen: object) -> list[Any]:
         found = link.follow(store, str(store.first()), request.query_params)
         if found.faults:
-            line = NOT_ALL + "; ".join(found.faults[:SAID])
+            line = NOT_ALL + found.said()
             gr.Warning(escape(line, quote=False), READING)
         return [
             gr.update(visible=not seen),

@@ -126,6 +126,12 @@ def test_numpy_s_scalars_become_plain_ones() -> None:
 
 
 @pytest.mark.parametrize("mode", LEARNERS)
+def test_gradient_steps_in_training_are_for_learners_that_take_them(mode: str) -> None:
+    unused = TrainConfig(mode=mode, inner_steps=2).unused()
+    assert unused == ([] if LEARNERS[mode].trains_steps else ["inner_steps"])
+
+
+@pytest.mark.parametrize("mode", LEARNERS)
 @pytest.mark.parametrize("name", ["CartPole-v1", "Navigation2D-v0"])
 def test_resolving_fills_in_all_that_the_learner_uses(mode: str, name: str) -> None:
     config = TrainConfig(mode=mode, env_name=name)

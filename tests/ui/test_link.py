@@ -46,6 +46,7 @@ def test_a_link_leads_back_to_its_agent_and_task(store: RunStore) -> None:
         ("agent", "../../etc", "there is no agent '../../etc', so this is cartpole"),
         ("agent", "x" * 10_000, "there is no agent 'xxx"),
         ("gravty", "12", "CartPole-v1 has no 'gravty'; did you mean 'gravity'?"),
+        ("AGENT", "cartpole", "CartPole-v1 has no 'AGENT'; did you mean 'agent'?"),
         ("gravity", "99", "gravity must be from 0 to 50"),
         ("gravity", "30", "gravity goes from 1 to 25 here, not to 30"),
         ("gravity", "nan", "gravity must be from"),
@@ -64,6 +65,13 @@ def test_what_is_not_valid_is_said_and_the_rest_is_shown(
     assert says in fault
     assert len(fault) < 4 * LONGEST
     assert (found.run, found.task, found.numbers) == ("cartpole", {"length": 1.2}, {})
+
+
+def test_faults_that_are_not_said_are_counted(store: RunStore) -> None:
+    given = {"swap": "a", "gravity": "b", "force": "c", "seed": "-1", "steps": ""}
+    assert follow(store, "cartpole", given).said().endswith("got 'c'; and 2 more")
+    (fault,) = (found := follow(store, "cartpole", {"swap": "a"})).faults
+    assert found.said() == fault
 
 
 def test_what_is_gradios_own_is_not_ours(store: RunStore) -> None:
