@@ -18,7 +18,7 @@ from ssm_metarl.experience.database import copy_database
 from ssm_metarl.hub.card import VIDEO, Subject, make_card
 from ssm_metarl.hub.client import check_name
 from ssm_metarl.hub.upload import carry_out, plan
-from ssm_metarl.meta_rl.registry import LEARNERS
+from ssm_metarl.meta_rl.registry import ADAPTS, LEARNERS
 from ssm_metarl.training.command import train_command
 from ssm_metarl.training.loading import AGENT, agent_family, load, locate, save
 from ssm_metarl.training.loop import CHECKPOINT, EXPERIENCE
@@ -205,6 +205,8 @@ def _with_training(subject: Subject, folder: Path) -> Subject:
         "iterations": f"{meta['iteration']:,}",
         "environment steps": f"{meta['environment_steps']:,}",
     }
+    if config.adapts != "all":
+        facts["gradient steps change"] = ADAPTS[config.adapts].help
     software = ", ".join(f"{name} {value}" for name, value in meta.get("software", {}).items())
     if software:
         facts["software"] = software.replace("threads ", "threads: ")

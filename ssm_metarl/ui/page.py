@@ -9,7 +9,7 @@ import gradio as gr
 from ssm_metarl import __version__
 from ssm_metarl.env_runner.registry import get_family
 from ssm_metarl.errors import SsmMetaRLError
-from ssm_metarl.meta_rl.registry import LEARNERS
+from ssm_metarl.meta_rl.registry import ADAPTS, LEARNERS
 from ssm_metarl.ui import link
 from ssm_metarl.ui.errors import Page, field
 from ssm_metarl.ui.jobs import Jobs
@@ -113,4 +113,6 @@ def about(store: RunStore, run: object) -> str:
     both = ", with a memory that lasts a trial" if config.adapts_both_ways else ""
     words = family.description.partition(";")[0]
     learner = LEARNERS[config.mode].help
+    if config.adapts != "all":
+        learner += f", adapting {ADAPTS[config.adapts].help}"
     return f"{family.name}: {words}. Trained by {learner}{both} ({config.mode}, {config.cell})."

@@ -179,3 +179,10 @@ def test_an_agent_of_the_package_has_a_card() -> None:
     assert "--mode in_context" in section(card, "Use")
     assert "environment steps: 5,339,185" in section(card, "Training")
     assert "rewards, which it has to be given" in section(card, "Limits")
+
+
+def test_what_gradient_steps_change_is_said_where_it_is_not_all(run_dir: Path) -> None:
+    assert "gradient steps change" not in card_of(run_dir)
+    path = run_dir / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "adapts": "heads"}))
+    assert "the action head alone, as in ANIL" in card_of(run_dir)

@@ -58,7 +58,7 @@ def test_a_choice_of_several_is_a_list_and_comes_back_as_it_was(
 def test_how_long_a_robot_takes_is_not_made_up(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("mujoco")
     config = TrainConfig(env_name="HalfCheetahVel", num_epochs=3)
-    assert "Time left</dt><dd>…" in Monitor(config, iterations=3).status()
+    assert "Time left</dt><dd>…" in Monitor(config).status()
     usual = (None,) * 5
     assert "How long it takes shows once it has begun" in expect(
         "HalfCheetahVel", "meta_rl", 3, 200, *usual

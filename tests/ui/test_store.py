@@ -13,6 +13,7 @@ from ssm_metarl.checkpoint.names import RUN_ID
 from ssm_metarl.errors import UserError
 from ssm_metarl.training.loop import METRICS, train
 from ssm_metarl.ui.limits import RUNS
+from ssm_metarl.ui.page import about
 from ssm_metarl.ui.store import RunStore
 
 
@@ -95,3 +96,10 @@ def test_a_full_store_takes_no_more(tmp_path: Path) -> None:
         (tmp_path / f"run-{number}" / "config.json").write_text("{}")
     with pytest.raises(UserError, match="delete one first"):
         RunStore(tmp_path).new_folder("one-more")
+
+
+def test_what_adapts_stands_below_an_agent(store: RunStore) -> None:
+    assert "family of tasks (meta_rl, ssm)" in about(store, "whole")
+    path = store.folder("whole") / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "adapts": "heads"}))
+    assert "tasks, adapting the action head alone, as in ANIL (meta_rl" in about(store, "whole")
