@@ -18,7 +18,6 @@ from ssm_metarl.env_runner.walk import ENVIRONMENT_STREAM
 Curve = Float[np.ndarray, "points K"]
 """Reward summed over each part of a trial, by task."""
 POINTS = 10  # of a bandit's curve
-FIRST = 10  # pulls at first
 WHOLE: dict[str, object] = {  # one episode is the trial; lambda as in the RL^2 paper
     "episodes_per_trial": 1,
     "tasks_per_epoch": 400,
@@ -54,7 +53,8 @@ def world_of(family: TaskFamily) -> World:
     if isinstance(family.simulator, BernoulliBandit):
         part = max(1, steps // POINTS)
         pulls = f"{part} pulls" if part > 1 else "pull"
-        settings = {**WHOLE, "first_steps": min(steps, FIRST)}
+        # Short trials at first, or no bonus, teach to settle on one arm, for good.
+        settings = {**WHOLE, "first_steps": steps, "entropy": 0.02, "outer_lr": 0.001}
         return World(family, 1, part, pulls, "Gittins index", settings)
     if isinstance(family.simulator, TabularMDP):
         settings = {**WHOLE, "first_steps": min(steps, 2 * HORIZON)}
