@@ -79,8 +79,10 @@ def growth(rows: Sequence[Row]) -> "Figure":
             colour, marker = LOOKS[name]
             at.plot(sizes, seconds, color=colour, marker=marker, label=name)
             if name == "ours" and len(sizes) > 1:
-                at.set_title(f"{axis}: {exponent(sizes, seconds):.2f}")
-        at.set(xscale="log", yscale="log", xlabel=axis)
+                at.set_title(f"exponent {exponent(sizes, seconds):.2f}")
+        at.set(xscale="log", yscale="log", xlabel=axis.replace("_", " "))
+        at.set_xticks(sizes, map(str, sizes))
+        at.set_xticks([], minor=True)
     _finish(figure, axes, "seconds of a meta-step")
     return figure
 
